@@ -1,0 +1,57 @@
+"""Time in the simulator: one clock read from the event loop, and an event loop whose time jumps.
+
+Everything in the simulator asks `SimClock` for the time and `asyncio.sleep` for a delay, so that the same code runs
+on wall time (served on a port) and on virtual time (in tests).
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
+"""Where virtual time starts: a fixed instant, so that the same seed gives the same history byte for byte."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop on virtual time: when nothing is ready, time jumps to the next timer.
+
+    It never sleeps, so code that waits on a real socket or thread must not run on it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._virtual_now = 0.0
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._virtual_now
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
+            self._virtual_now = max(self._virtual_now, self._scheduled[0]._when)  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
+def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on a fresh virtual loop; what is still running then is cancelled."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+class SimClock:
+    """The simulated cluster's clock: `epoch` plus the running loop's time since the clock was made."""
+
+    def __init__(self, epoch: datetime = EPOCH) -> None:
+        self._epoch = epoch
+        self._start = asyncio.get_running_loop().time()
+
+    def now(self) -> datetime:
+        """The present instant, in UTC."""
+        return self._epoch + timedelta(seconds=self.seconds())
+
+    def seconds(self) -> float:
+        """Seconds since the clock was made."""
+        return asyncio.get_running_loop().time() - self._start
