@@ -1,0 +1,297 @@
+"""What the core sees of a cluster: slim, frozen views of Kubernetes objects, and the snapshot that holds them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol, Self
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectRef:
+    """Names one object of the API."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> Self:
+        """The reference of a manifest."""
+        meta = manifest["metadata"]
+        return cls(manifest["apiVersion"], manifest["kind"], meta.get("namespace", ""), meta["name"])
+
+    def __str__(self) -> str:
+        where = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.kind} {where}{self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Taint:
+    """A node's taint; `key` and `effect` name it (the API server refuses the same pair twice)."""
+
+    key: str
+    value: str
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as the API shows it."""
+
+    name: str
+    uid: str
+    resource_version: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    unschedulable: bool
+    ready: bool
+    boot_id: str
+    internal_ip: str
+    pod_cidr: str
+
+    @property
+    def control_plane(self) -> bool:
+        """Whether the node carries the control plane's role label (kubernetes.io: "Well-Known Labels")."""
+        return "node-role.kubernetes.io/control-plane" in self.labels or "node-role.kubernetes.io/master" in self.labels
+
+    @property
+    def zone(self) -> str:
+        """The node's topology zone, or ''."""
+        return self.labels.get("topology.kubernetes.io/zone", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod as the API shows it.
+
+    `controller` is the controlling owner as (kind, name, uid), `containers` the names of all its containers,
+    `revision` the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting
+    or failed container in words, `message` the termination message of its only container (host tasks).
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    ip: str
+    host_network: bool
+    phase: str
+    ready: bool
+    deleting: bool
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    controller: tuple[str, str, str] | None
+    containers: tuple[str, ...]
+    mirror: bool
+    local_storage: bool
+    revision: str
+    trouble: str
+    message: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether the pod has run to its end: it holds no network any more."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def of_daemonset(self) -> bool:
+        """Whether a DaemonSet controls the pod."""
+        return self.controller is not None and self.controller[0] == "DaemonSet"
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSet:
+    """A DaemonSet; `images` are its containers' images, init containers included."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    node_selector: Mapping[str, str]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    containers: tuple[str, ...]
+    images: tuple[str, ...]
+    generation: int
+    observed_generation: int
+    update_strategy: str
+    desired: int
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A PodDisruptionBudget. `selector` is its label selector as the API holds it; None selects nothing."""
+
+    namespace: str
+    name: str
+    selector: Mapping[str, Any] | None
+    disruptions_allowed: int
+    unhealthy_always_allowed: bool
+    current_healthy: int
+    desired_healthy: int
+
+
+@dataclass(frozen=True, slots=True)
+class CiliumNode:
+    """What Cilium's operator gave a node: its pod CIDRs."""
+
+    name: str
+    pod_cidrs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A CiliumEndpoint: proof that a pod has a Cilium interface. `pod_uid` comes from its owner reference."""
+
+    namespace: str
+    name: str
+    pod_uid: str
+    ip: str
+
+
+Result = Literal["applied", "gone", "blocked", "conflict", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How the latest try of an effect ended.
+
+    applied: the API server accepted it; gone: its target is not there (or another uid is); blocked: it may be tried
+    again after a while (a disruption budget: `message` names it); conflict: the object had changed; failed: it will
+    not work as it is, `message` is the API server's.
+    """
+
+    result: Result
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What operators asked for, in the ConfigMap that only they write."""
+
+    paused_since: str = ""
+    retry: Mapping[str, str] = field(default_factory=dict)
+    skip: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of one knet-stress agent, as it reported it (docs/reference/knet-report.md)."""
+
+    round: int
+    at: datetime
+    node: str
+    mesh: str
+    uid: str
+    interval: float
+    peers: frozenset[str]
+    sent: int
+    lost: int
+    bad: tuple["BadProbe", ...]
+    stall_ms: float
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BadProbe:
+    """A probe that failed: to which peer, over which network, of which kind, with what error."""
+
+    peer: str
+    net: str
+    kind: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateAsk:
+    """Which agents' reports a gate needs: pods to read, and from when on their rounds count."""
+
+    key: str
+    pods: tuple[tuple[str, str, str], ...]
+    """(namespace, pod name, "node/mesh") of each agent to read."""
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GateReading:
+    """What was read for a `GateAsk`: each agent's latest rounds, oldest first; `errors` says why one was not read."""
+
+    at: datetime
+    rounds: Mapping[str, Sequence[Round]]
+    errors: Mapping[str, str]
+
+
+class Snapshot(Protocol):
+    """One consistent look at the cluster. Maps are read-only and may be live: do not keep them."""
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """All nodes by name."""
+        ...
+
+    def pods_on(self, node: str) -> Collection[Pod]:
+        """The pods bound to a node."""
+        ...
+
+    def pods_of(self, controller_uid: str) -> Collection[Pod]:
+        """The pods that an owner controls."""
+        ...
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """One pod by name."""
+        ...
+
+    @property
+    def pending(self) -> Collection[Pod]:
+        """The pods that are bound to no node yet."""
+        ...
+
+    @property
+    def daemonsets(self) -> Mapping[tuple[str, str], DaemonSet]:
+        """All DaemonSets by (namespace, name)."""
+        ...
+
+    @property
+    def budgets(self) -> Mapping[tuple[str, str], Budget]:
+        """All PodDisruptionBudgets by (namespace, name)."""
+        ...
+
+    @property
+    def cilium_nodes(self) -> Mapping[str, CiliumNode]:
+        """CiliumNodes by name; empty while their CRD is not served."""
+        ...
+
+    @property
+    def endpoints(self) -> Mapping[tuple[str, str], Endpoint]:
+        """CiliumEndpoints by (namespace, name); empty while their CRD is not served."""
+        ...
+
+    @property
+    def served(self) -> Collection[str]:
+        """`group/version/plural` of what Cilium's CRDs serve, for example `cilium.io/v2/ciliumnodes`."""
+        ...
+
+    @property
+    def requests(self) -> Requests:
+        """What operators asked for."""
+        ...
+
+    @property
+    def attempts(self) -> Mapping[str, Attempt]:
+        """How the latest try of each effect ended, by the effect's key; of this process only."""
+        ...
+
+    @property
+    def readings(self) -> Mapping[str, GateReading]:
+        """The latest reading for each `GateAsk`, by its key; of this process only."""
+        ...

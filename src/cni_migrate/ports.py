@@ -1,0 +1,77 @@
+"""The fences of the program: what the engine needs of the outside. Kubernetes, the agents and time are behind them."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from cni_migrate.core.effects import Effect
+from cni_migrate.core.objects import GateAsk, GateReading, Snapshot
+
+
+class Clock(Protocol):
+    """Time, so that tests can run it forward."""
+
+    def now(self) -> datetime:
+        """The present instant, in UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Cluster(Protocol):
+    """The Kubernetes cluster."""
+
+    def snapshot(self) -> Snapshot:
+        """What is known now. Own writes that were answered are never missing from it (read your writes)."""
+        ...
+
+    async def perform(self, effects: Iterable[Effect]) -> None:
+        """Do each effect once, in parallel where their targets differ; outcomes appear in `Snapshot.attempts`.
+
+        Raises:
+            ClusterUnreachable: the API server did not answer within the retry deadline.
+            RightsMissing: the API server forbade a write.
+        """
+        ...
+
+    async def changed(self, until: datetime) -> None:
+        """Return when the snapshot has changed since the last `snapshot()`, or at `until`."""
+        ...
+
+
+class Prober(Protocol):
+    """The knet-stress agents' reports."""
+
+    async def read(self, asks: Iterable[GateAsk]) -> Mapping[str, GateReading]:
+        """Read what each ask names; what could not be read is in the reading's errors, never an exception."""
+        ...
+
+
+class Documents(Protocol):
+    """The driver's own objects: ConfigMaps and the Lease, compared and set by resourceVersion."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """A `ConfigMap` or `Lease` straight from the API server (no cache), or None."""
+        ...
+
+    async def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Create it.
+
+        Raises:
+            Conflict: it exists.
+        """
+        ...
+
+    async def replace(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Replace the version that `manifest` carries.
+
+        Raises:
+            Conflict: the object has another version now, or is gone.
+        """
+        ...
+
+    async def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Delete it; one that is not there counts as deleted."""
+        ...
