@@ -1,0 +1,236 @@
+"""The configuration: one pydantic tree. Flags outrank the environment, which outranks the file, then a profile's defaults.
+
+Unknown keys are refused everywhere. What must not change once a migration has begun is in `Config.identity()`.
+"""
+
+import hashlib
+import ipaddress
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Strategy = Literal["multus", "overlay"]
+ProfileName = Literal["modern", "seed"]
+
+
+def _network(text: str) -> str:
+    return str(ipaddress.ip_network(text))
+
+
+Cidr = Annotated[str, AfterValidator(_network)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class Label(Section):
+    """A node label."""
+
+    key: str = Field(description="label key", min_length=1, max_length=317)
+    value: str = Field(default="", description="label value", max_length=63)
+
+
+class Canal(Section):
+    """The Canal that is there."""
+
+    namespace: str = Field(default="kube-system", description="namespace of the Canal DaemonSet")
+    daemonset: str = Field(default="canal", description="name of the Canal DaemonSet")
+    cni_file: str = Field(default="10-canal.conflist", description="Canal's file in the CNI configuration folder")
+    pod_cidr: Cidr = Field(default="10.244.0.0/16", description="the network Canal's pods have their addresses from")
+    tunnel_port: int = Field(default=8472, ge=1, le=65535, description="UDP port of flannel's VXLAN")
+    extra_objects: list[str] = Field(
+        default_factory=list,
+        description="more objects to delete at clean-up, as apiVersion/Kind/namespace/name",
+    )
+
+
+class Cilium(Section):
+    """The Cilium to install."""
+
+    namespace: str = Field(default="kube-system", description="namespace of Cilium")
+    version: str = Field(default="1.15.19", description="Cilium's version, which decides what the manifests contain")
+    image: str = Field(default="quay.io/cilium/cilium:v1.15.19", description="agent image")
+    operator_image: str = Field(default="quay.io/cilium/operator-generic:v1.15.19", description="operator image")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
+    pod_cidr: Cidr = Field(default="10.245.0.0/16", description="the network Cilium's pods get their addresses from")
+    mask_size: int = Field(default=24, ge=8, le=30, description="size of each node's part of it")
+    tunnel_protocol: Literal["vxlan", "geneve"] = Field(default="vxlan")
+    tunnel_port: int = Field(default=8473, ge=1, le=65535, description="UDP port of Cilium's tunnel")
+    policy_enforcement: Literal["default", "never", "always"] = Field(
+        default="default", description="Cilium's policy enforcement mode once the migration is done"
+    )
+    primary_file: str = Field(default="05-cilium.conflist", description="Cilium's CNI file on a migrated node")
+    extra_file: str = Field(default="99-cilium.conflist", description="the first Cilium's CNI file (multus)")
+    operator_replicas: int = Field(default=1, ge=1, le=2)
+    extra_config: dict[str, str] = Field(default_factory=dict, description="more keys of the ConfigMap cilium-config")
+
+
+class Multus(Section):
+    """Multus, used by the strategy of that name."""
+
+    namespace: str = Field(default="kube-system", description="namespace of Multus")
+    image: str = Field(default="ghcr.io/k8snetworkplumbingwg/multus-cni:v4.2.2", description="Multus image")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
+    cni_file: str = Field(default="00-multus.conflist", description="Multus's CNI file: sorted before all others")
+
+
+class Labels(Section):
+    """The node labels that drive the migration."""
+
+    canal_cilium: Label = Field(
+        default=Label(key="node-role.kubernetes/cilium-canal", value="cilium-canal"),
+        description="nodes that run Canal and the first Cilium",
+    )
+    cilium: Label = Field(
+        default=Label(key="node-role.kubernetes/cilium", value="cilium"),
+        description="nodes that run Cilium alone; also the key and value of the taint",
+    )
+    migrated: Label = Field(
+        default=Label(key="node-role.kubernetes/migrated", value="migrated"), description="nodes that are migrated"
+    )
+    multus: Label = Field(
+        default=Label(key="cni-migrate.io/multus", value="true"), description="nodes on which Multus may run"
+    )
+    switched: Label = Field(
+        default=Label(key="io.cilium.migration/cilium-default", value="true"),
+        description="nodes that a CiliumNodeConfig makes use Cilium (overlay)",
+    )
+    detached: Label = Field(
+        default=Label(key="cni-migrate.io/detached", value="true"), description="nodes Cilium keeps off (overlay)"
+    )
+
+
+class Knet(Section):
+    """The knet-stress agents."""
+
+    namespace: str = Field(default="knet-stress", description="namespace of the agents")
+    image: str = Field(default="docker.io/library/python:3.12-alpine", description="any image with Python 3.9 or newer")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
+    interval: float = Field(default=0.5, ge=0.05, le=60, description="seconds between an agent's rounds")
+    timeout: float = Field(default=1.0, gt=0, le=60, description="seconds a probe may take")
+    full_mesh_max: int = Field(default=12, ge=2, description="up to so many nodes every agent probes every other")
+    degree: int = Field(default=4, ge=2, description="above that, an agent probes so many nodes (even)")
+    keep: bool = Field(default=False, description="leave the agents in place after clean-up")
+
+
+class Gate(Section):
+    """When connectivity counts as proven."""
+
+    rounds: int = Field(default=3, ge=1, description="clean rounds in a row that each agent must report")
+    seconds: float = Field(default=2.0, ge=0, description="the least time they must span")
+    sweep_every: int = Field(default=10, ge=1, description="a full sweep after so many migrated nodes")
+
+
+class Drain(Section):
+    """How nodes are drained: kubectl's semantics, its overrides as explicit settings."""
+
+    delete_emptydir_data: bool = Field(default=False, description="evict pods although they lose emptyDir data")
+    force: bool = Field(default=False, description="evict pods that nothing will recreate")
+    disable_eviction: bool = Field(default=False, description="delete instead of evicting: bypasses budgets")
+    retry_seconds: float = Field(default=5.0, gt=0, description="pause before a blocked eviction is tried again")
+
+
+class Deadlines(Section):
+    """How long each kind of step may take, in seconds, before its node is held."""
+
+    drain: float = Field(default=900, gt=0, description="evictions")
+    pods: float = Field(default=300, gt=0, description="pods to go or to become Ready")
+    agent: float = Field(default=300, gt=0, description="a network agent to become Ready")
+    host: float = Field(default=120, gt=0, description="a task on a host")
+    gate: float = Field(default=120, gt=0, description="a connectivity gate")
+    request: float = Field(default=10, gt=0, description="one API request")
+
+
+class HostTask(Section):
+    """The one-shot pods that work on a node's files."""
+
+    image: str = Field(default="", description="an image that is on every node already; default: Canal's own")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
+    cni_folder: str = Field(default="/etc/cni/net.d", description="the CNI configuration folder on the nodes")
+    bin_folder: str = Field(default="/opt/cni/bin", description="the CNI plugins' folder on the nodes")
+
+
+PROFILES: dict[ProfileName, dict[str, Any]] = {
+    "modern": {},
+    "seed": {
+        "cilium": {
+            "version": "1.7.2",
+            "image": "docker.io/cilium/cilium:v1.7.2",
+            "operator_image": "docker.io/cilium/operator:v1.7.2",
+            "tunnel_protocol": "geneve",
+            "tunnel_port": 6081,
+            "primary_file": "00-cilium.conflist",
+            "extra_file": "99-cilium.conflist",
+        },
+        "multus": {"image": "nfvpe/multus:v3.4.1"},
+        "knet": {"image": "docker.io/library/python:3.12-alpine"},
+    },
+}
+"""What a profile changes of the defaults. `seed` has the names and versions of the procedure this tool grew from."""
+
+
+class Config(Section):
+    """Everything that can be configured."""
+
+    profile: ProfileName = Field(default="modern", description="which defaults the rest starts from")
+    strategy: Strategy = Field(default="multus", description="how a node gets both networks")
+    namespace: str = Field(default="cni-migrate", description="namespace of the record, the lock and host tasks")
+    max_unavailable: str = Field(
+        default="1", pattern=r"^([1-9][0-9]*|[1-9][0-9]?%|100%)$",
+        description="how many nodes may be out of service at once: a number or a percentage",
+    )  # fmt: skip
+    soak_seconds: float = Field(default=0, ge=0, description="pause after each migrated node")
+    canary: str = Field(default="", description="the node that goes first; default: the first worker by name")
+    own_node: str = Field(default="", description="the node this program runs on: it goes last")
+    auto_rollback: bool = Field(default=False, description="roll a node back by itself when it is held")
+    lease_seconds: int = Field(default=30, ge=5, le=3600, description="how long the lock outlives its holder")
+    canal: Canal = Canal()
+    cilium: Cilium = Cilium()
+    multus: Multus = Multus()
+    labels: Labels = Labels()
+    knet: Knet = Knet()
+    gate: Gate = Gate()
+    drain: Drain = Drain()
+    deadlines: Deadlines = Deadlines()
+    host_task: HostTask = HostTask()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        canal, cilium = ipaddress.ip_network(self.canal.pod_cidr), ipaddress.ip_network(self.cilium.pod_cidr)
+        if canal.version == cilium.version and canal.overlaps(cilium):
+            raise ValueError(f"cilium.pod_cidr {cilium} overlaps canal.pod_cidr {canal}: choose a free network")
+        if self.canal.tunnel_port == self.cilium.tunnel_port:
+            raise ValueError(
+                f"cilium.tunnel_port and canal.tunnel_port are both {self.cilium.tunnel_port}: Cilium could not start"
+            )
+        if self.knet.degree % 2:
+            raise ValueError(f"knet.degree is {self.knet.degree}: it must be even")
+        if not self.multus.cni_file < min(self.canal.cni_file, self.cilium.extra_file):
+            raise ValueError(f"multus.cni_file {self.multus.cni_file} must sort before Canal's and Cilium's files")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change between the start of a migration and its end."""
+        return {
+            "strategy": self.strategy,
+            "canal": self.canal.model_dump(include={"namespace", "daemonset", "cni_file", "pod_cidr", "tunnel_port"}),
+            "cilium": self.cilium.model_dump(
+                include={
+                    "namespace", "image", "operator_image", "pod_cidr", "mask_size", "tunnel_protocol", "tunnel_port",
+                    "primary_file", "extra_file",
+                }
+            ),
+            "multus": self.multus.model_dump(include={"namespace", "image", "cni_file"}),
+            "labels": self.labels.model_dump(),
+            "knet": {"namespace": self.knet.namespace},
+        }  # fmt: skip
+
+    def digest(self) -> str:
+        """A digest of `identity()`, kept in the record."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
