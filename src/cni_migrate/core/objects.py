@@ -39,6 +39,24 @@ class Taint:
 
 
 @dataclass(frozen=True, slots=True)
+class Toleration:
+    """A pod's toleration (kubernetes.io: "Taints and Tolerations"): an empty key with Exists matches every taint."""
+
+    key: str
+    operator: str
+    value: str
+    effect: str
+
+    def tolerates(self, taint: Taint) -> bool:
+        """Whether this toleration covers the taint."""
+        if self.effect and self.effect != taint.effect:
+            return False
+        if self.operator == "Exists":
+            return not self.key or self.key == taint.key
+        return self.key == taint.key and self.value == taint.value
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A node as the API shows it."""
 
@@ -92,6 +110,7 @@ class Pod:
     revision: str
     trouble: str
     message: str
+    tolerations: tuple[Toleration, ...] = ()
 
     @property
     def finished(self) -> bool:
