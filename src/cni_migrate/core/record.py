@@ -68,6 +68,9 @@ class NodeRecord(_Frozen):
     gate: GateResult | None = None
     displaced: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    old_uid: str = ""
+    targets: tuple[str, ...] | None = None
+    cleaned: bool = False
     skipped: bool = False
     gone: bool = False
     rolled_back: str = ""

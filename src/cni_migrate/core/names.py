@@ -1,0 +1,35 @@
+"""Names that `migrate` gives to things in the cluster. What a user may choose is in the configuration instead."""
+
+RECORD = "cni-migrate-record"
+"""ConfigMap with the cluster's part of the record."""
+
+SHARD = "cni-migrate-nodes-"
+"""ConfigMaps with the nodes' parts, numbered from 0."""
+
+REQUESTS = "cni-migrate-requests"
+"""ConfigMap that only operators write: pause, retry, skip."""
+
+LEASE = "cni-migrate"
+"""The lock."""
+
+CORDONED_BY = "cni-migrate.io/cordoned"
+"""Node annotation, set in the same patch as the cordon: this cordon is ours and may be lifted by us."""
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+COMPONENT = "app.kubernetes.io/component"
+TOOL = "cni-migrate"
+HOST_TASK = "host-task"
+
+CILIUM = "cilium"
+"""DaemonSet: the only one (overlay), or the second, which stays (multus)."""
+
+FIRST_CILIUM = "cilium-canal"
+"""DaemonSet: the first Cilium, beside Canal (multus)."""
+
+CILIUM_OPERATOR = "cilium-operator"
+MULTUS = "kube-multus"
+KNET = {"a": "knet-stress-a", "b": "knet-stress-b"}
+NODE_CONFIG = "cilium-default"
+
+STAGE = "cni-migrate.io/stage"
+"""Pod label that the final Cilium DaemonSet's template carries, with the value `final`."""

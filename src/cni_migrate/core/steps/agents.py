@@ -1,0 +1,117 @@
+"""Steps that wait for the network agents of a node to be Ready or gone, or that restart one."""
+
+from cni_migrate.core import names
+from cni_migrate.core.answers import Answer, Do, Done, Wait
+from cni_migrate.core.effects import DeletePod
+from cni_migrate.core.steps.registry import node_step
+from cni_migrate.core.view import NodeView
+
+
+def _ready(view: NodeView, namespace: str, daemonset: str) -> Answer:
+    pod = view.agent(view.node.name, namespace, daemonset)
+    if pod is not None and pod.ready and not pod.deleting:
+        return Done()
+    saw = "no pod yet" if pod is None else f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
+    return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on node {view.node.name}", saw=saw)
+
+
+def _gone(view: NodeView, *daemonsets: tuple[str, str]) -> Answer:
+    left = [pod for namespace, name in daemonsets for pod in view.agents(view.node.name, namespace, name)]
+    if not left:
+        return Done()
+    what = ", ".join(sorted({pod.controller[1] for pod in left if pod.controller}))
+    saw = ", ".join(f"{pod.name} {'terminating' if pod.deleting else pod.phase}" for pod in left)
+    return Wait(on=f"the pods of {what} to leave node {view.node.name}", saw=saw)
+
+
+def _restarted(view: NodeView, namespace: str, daemonset: str) -> Answer:
+    """Delete the agent's pod once, by uid, and wait for another one to be Ready."""
+    pod = view.agent(view.node.name, namespace, daemonset)
+    old = view.entry.old_uid
+    if pod is None:
+        return Wait(on=f"DaemonSet {namespace}/{daemonset} on node {view.node.name}", saw="no pod")
+    if not old or (pod.uid == old and not pod.deleting):
+        effect = DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
+        return Do((effect,), on=f"pod {pod.name} to restart", remember={"old_uid": pod.uid})
+    if pod.uid != old and pod.ready and not pod.deleting:
+        return Done(remember={"old_uid": ""})
+    saw = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
+    return Wait(on=f"a new pod of {namespace}/{daemonset} to be Ready on node {view.node.name}", saw=saw)
+
+
+@node_step("agent")
+def await_canal(view: NodeView) -> Answer:
+    """Wait until Canal is Ready on the node."""
+    return _ready(view, view.config.canal.namespace, view.config.canal.daemonset)
+
+
+@node_step("agent")
+def await_first_cilium(view: NodeView) -> Answer:
+    """Wait until the first Cilium, the one beside Canal, is Ready on the node."""
+    return _ready(view, view.config.cilium.namespace, names.FIRST_CILIUM)
+
+
+@node_step("agent")
+def await_multus(view: NodeView) -> Answer:
+    """Wait until Multus is Ready on the node, and with it the first Cilium whose plugin it calls."""
+    first = _ready(view, view.config.cilium.namespace, names.FIRST_CILIUM)
+    return first if not isinstance(first, Done) else _ready(view, view.config.multus.namespace, names.MULTUS)
+
+
+@node_step("agent")
+def await_cilium(view: NodeView) -> Answer:
+    """Wait until Cilium is Ready on the node."""
+    return _ready(view, view.config.cilium.namespace, names.CILIUM)
+
+
+@node_step("agent")
+def await_cilium_cidr(view: NodeView) -> Answer:
+    """Wait until Cilium's operator has given the node a pod CIDR."""
+    found = view.seen.cilium_nodes.get(view.node.name)
+    if found is not None and found.pod_cidrs:
+        return Done()
+    return Wait(on=f"a Cilium pod CIDR for node {view.node.name}", saw="no CiliumNode" if found is None else "no CIDR yet")
+
+
+@node_step("pods")
+def await_old_agents_gone(view: NodeView) -> Answer:
+    """Wait until Canal, the first Cilium and Multus have left the node."""
+    config = view.config
+    return _gone(
+        view,
+        (config.multus.namespace, names.MULTUS),
+        (config.canal.namespace, config.canal.daemonset),
+        (config.cilium.namespace, names.FIRST_CILIUM),
+    )
+
+
+@node_step("pods")
+def await_cilium_gone(view: NodeView) -> Answer:
+    """Wait until Cilium (the second, where there are two) has left the node."""
+    return _gone(view, (view.config.cilium.namespace, names.CILIUM))
+
+
+@node_step("pods")
+def await_multus_gone(view: NodeView) -> Answer:
+    """Wait until Multus has left the node."""
+    return _gone(view, (view.config.multus.namespace, names.MULTUS))
+
+
+@node_step("agent")
+def restart_cilium(view: NodeView) -> Answer:
+    """Restart the agent, as it reads its CiliumNodeConfigs only when it starts; a new UID must be Ready."""
+    return _restarted(view, view.config.cilium.namespace, names.CILIUM)
+
+
+@node_step("agent")
+def restart_cilium_if_endpoints_left(view: NodeView) -> Answer:
+    """Restart the agent if it still holds endpoints of pods that left while its plugin was not in force."""
+    if not view.entry.old_uid and not any((pod.namespace, pod.name) in view.seen.endpoints for pod in view.pods):
+        return Done()
+    return _restarted(view, view.config.cilium.namespace, names.CILIUM)
+
+
+@node_step("agent")
+def restart_canal_pod(view: NodeView) -> Answer:
+    """Restart Canal on the node, so that it answers for the condition NetworkUnavailable again."""
+    return _restarted(view, view.config.canal.namespace, view.config.canal.daemonset)

@@ -1,0 +1,162 @@
+"""Steps that take a node out of service and put it back: cordon, evict, taint, delete what is left; untaint.
+
+The order matters: the NoExecute taint deletes pods without asking their budgets, so it comes only when evictions have
+emptied the node; it then keeps others away.
+"""
+
+from cni_migrate.core import names
+from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
+from cni_migrate.core.drain import Ruling, Verdict, refusals, rulings
+from cni_migrate.core.effects import DeletePod, Effect, EvictPod, PatchNode
+from cni_migrate.core.objects import Pod
+from cni_migrate.core.record import Before
+from cni_migrate.core.steps.registry import node_step
+from cni_migrate.core.view import NodeView
+
+
+def _rulings(view: NodeView) -> list[Ruling]:
+    return rulings(view.seen.pods_on(view.node.name), view.plan.taint, view.config.drain)
+
+
+def _refused(view: NodeView, reasons: list[str]) -> Refuse:
+    return Refuse(
+        why=f"node {view.node.name} cannot be drained: " + "; ".join(reasons),
+        next="move or delete these pods, or set drain.delete_emptydir_data / drain.force, then `migrate run`",
+    )
+
+
+@node_step("host")
+def cordon(view: NodeView) -> Answer:
+    """Keep new pods off the node. Pods that cannot be moved are reported before anything is touched.
+
+    The annotation goes into the same patch: it says that this cordon is ours to lift. A cordon that somebody else set
+    stays theirs.
+    """
+    node = view.node
+    if node.unschedulable and (view.cordon_is_ours or (view.entry.before is not None and view.entry.before.unschedulable)):
+        return Done()
+    if reasons := refusals(_rulings(view)):
+        return _refused(view, reasons)
+    if node.unschedulable:
+        return Done(remember={"before": Before(unschedulable=True)})
+    patch = PatchNode(
+        node.name, node.uid, node.resource_version, {}, {names.CORDONED_BY: "true"}, unschedulable=True
+    )
+    return Do((patch,), on=f"cordon of node {node.name}", remember={"before": Before(unschedulable=False)})
+
+
+@node_step("drain")
+def evict_pods(view: NodeView) -> Answer:
+    """Evict the node's pods within their budgets, in parallel, and wait until they are gone (by UID)."""
+    found = _rulings(view)
+    if reasons := refusals(found):
+        return _refused(view, reasons)
+    leaving = [ruling.pod for ruling in found if ruling.verdict in (Verdict.EVICT, Verdict.LEAVING)]
+    if not leaving:
+        return Done()
+    to_evict = [ruling.pod for ruling in found if ruling.verdict is Verdict.EVICT]
+    effects: list[Effect] = []
+    for pod in to_evict:
+        make = DeletePod if view.config.drain.disable_eviction else EvictPod
+        effects.append(make(pod.namespace, pod.name, pod.uid, pod.node))
+    return Do(
+        tuple(effects),
+        on=f"{len(leaving)} pod{'s' if len(leaving) > 1 else ''} to leave node {view.node.name}",
+        saw=_holdup(view, leaving),
+        remember={"displaced": _owners(view, to_evict)},
+    )
+
+
+def _holdup(view: NodeView, pods: list[Pod]) -> str:
+    """Why the pods are still there: a budget first, as it needs a human."""
+    for pod in pods:
+        attempt = view.seen.attempts.get(f"evict:{pod.uid}")
+        if attempt is not None and attempt.result in ("blocked", "failed"):
+            return f"pod {pod.key}: {attempt.message}"
+    return ", ".join(f"{pod.key} {'terminating' if pod.deleting else 'to be evicted'}" for pod in pods[:3])
+
+
+def _owners(view: NodeView, pods: list[Pod]) -> tuple[str, ...]:
+    """The owners whose pods are all Ready now: they must be Ready again before the node counts as migrated."""
+    owners = set(view.entry.displaced)
+    for pod in pods:
+        if pod.controller is None or pod.controller[0] == "Job":
+            continue
+        kind, name, uid = pod.controller
+        if all(other.ready or other.deleting for other in view.seen.pods_of(uid)):
+            owners.add(f"{kind} {pod.namespace}/{name} {uid}")
+    return tuple(sorted(owners))
+
+
+@node_step("host")
+def taint(view: NodeView) -> Answer:
+    """Taint the node, so that nothing comes back before its network is switched."""
+    if view.tainted:
+        return Done()
+    node = view.node
+    patch = PatchNode(
+        node.name, node.uid, node.resource_version, {}, {}, taints=(*node.taints, view.plan.taint)
+    )
+    return Do((patch,), on=f"taint of node {node.name}")
+
+
+@node_step("pods")
+def delete_left_pods(view: NodeView) -> Answer:
+    """Delete what is left on the node's pod network, DaemonSets' pods aside: those come straight back."""
+    left = [p for p in view.pods if not (p.of_daemonset and _stays(view, p)) and not _own_task(view, p)]
+    if not left:
+        return Done()
+    effects = tuple(
+        DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
+        for pod in left
+        if not pod.deleting and not pod.of_daemonset  # the taint makes the control plane delete those
+    )
+    saw = ", ".join(f"{p.key} {'terminating' if p.deleting else 'running'}" for p in left[:3])
+    return Do(effects, on=f"{len(left)} pods left on node {view.node.name} to go", saw=saw)
+
+
+def _stays(view: NodeView, pod: Pod) -> bool:
+    return any(toleration.tolerates(view.plan.taint) for toleration in pod.tolerations)
+
+
+def _own_task(view: NodeView, pod: Pod) -> bool:
+    return pod.namespace == view.config.namespace and pod.labels.get(names.COMPONENT) == names.HOST_TASK
+
+
+@node_step("host")
+def untaint(view: NodeView) -> Answer:
+    """Put the node back into service: our taint off, and the cordon off if it was ours."""
+    node = view.node
+    if not view.tainted and not view.cordon_is_ours:
+        return Done(remember={"before": None})
+    patch = PatchNode(
+        node.name,
+        node.uid,
+        node.resource_version,
+        {},
+        {names.CORDONED_BY: None} if view.cordon_is_ours else {},
+        unschedulable=False if view.cordon_is_ours and node.unschedulable else None,
+        taints=tuple(t for t in node.taints if t != view.plan.taint) if view.tainted else None,
+    )
+    return Do((patch,), on=f"node {node.name} to be back in service")
+
+
+@node_step("pods")
+def await_displaced(view: NodeView) -> Answer:
+    """Wait until the pods that were moved away are Ready again, wherever they are now."""
+    for owner in view.entry.displaced:
+        what, uid = owner.rsplit(" ", 1)
+        for pod in view.seen.pods_of(uid):
+            if not pod.ready and not pod.deleting and not pod.finished:
+                where = f"on node {pod.node}" if pod.node else "without a node"
+                return Wait(on=f"the pods of {what} to be Ready", saw=f"{pod.key} {where}: {pod.trouble or pod.phase}")
+    return Done(remember={"displaced": ()})
+
+
+@node_step("none")
+def soak(view: NodeView) -> Answer:
+    """Let the node work for a while before the next one is touched."""
+    left = view.config.soak_seconds - (view.now - view.since).total_seconds()
+    if left <= 0:
+        return Done()
+    return Wait(on=f"node {view.node.name} to soak", saw=f"{left:.0f} s left", retry_in=left)

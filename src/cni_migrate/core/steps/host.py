@@ -1,0 +1,162 @@
+"""Steps that look at or change a node's files and links, by one-shot pods (docs/reference/host-tasks.md)."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
+from cni_migrate.core.effects import DeletePod, RunHostTask
+from cni_migrate.core.objects import Pod
+from cni_migrate.core.steps.registry import node_step
+from cni_migrate.core.view import ClusterView, NodeView
+
+CNI_ENDINGS = (".conf", ".conflist", ".json")
+"""What a container runtime reads in the CNI folder (containerd: go-cni `ConfFiles`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """What a host task reported: CNI files, links, leases, chains, other files left behind."""
+
+    files: tuple[str, ...]
+    subnet_env: bool
+    links: tuple[str, ...]
+    leases: tuple[str, ...]
+    chains: tuple[str, ...]
+    left: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "HostStatus | None":
+        """The status from a task's termination message, or None when it is not one."""
+        try:
+            data: dict[str, Any] = json.loads(text)
+            lists = {key: tuple(map(str, data.get(key, ()))) for key in ("files", "links", "leases", "chains", "left")}
+            return cls(subnet_env=bool(data.get("subnet_env")), **lists)
+        except (ValueError, TypeError, AttributeError):
+            return None
+
+    @property
+    def first(self) -> str:
+        """The file that is in force: the first by name that a runtime reads."""
+        return next((name for name in sorted(self.files) if name.endswith(CNI_ENDINGS)), "")
+
+
+def task_name(node: str, purpose: str) -> str:
+    """The name of a task's pod: the same for the same purpose, so that a task is never started twice."""
+    digest = hashlib.sha256(f"{node}/{purpose}".encode()).hexdigest()[:10]
+    return f"host-{node[:40].strip('.-').replace('.', '-')}-{digest}"
+
+
+def current_task(view: NodeView) -> str:
+    """The name of the host task that the node's current step would run."""
+    entry = view.entry
+    return task_name(view.node.name, f"{entry.event}/{entry.step}/{entry.attempt}")
+
+
+def run_task(view: ClusterView, node: str, name: str, *ops: str) -> HostStatus | Answer:
+    """The result of a host task; until there is one, the answer that gets it."""
+    pod = view.seen.pod(view.config.namespace, name)
+    on = f"host task `{' '.join(ops)}` on node {node}"
+    if pod is None:
+        manifest = view.plan.manifests.host_task(node, name, ops)
+        return Do((RunHostTask(node, name, manifest),), on=on, saw="not started")
+    if pod.deleting:
+        return Wait(on=on, saw=f"an older pod {name} is terminating")
+    if pod.phase == "Succeeded":
+        status = HostStatus.parse(pod.message)
+        return status or Refuse(
+            why=f"{on} reported something unreadable: {pod.message[:200]!r}",
+            next=f"look at `kubectl -n {pod.namespace} describe pod {name}`, delete it, then `migrate run`",
+        )
+    if pod.phase == "Failed":
+        return Refuse(
+            why=f"{on} failed: {pod.message[:300] or pod.trouble}",
+            next=f"look at `kubectl -n {pod.namespace} logs {name}`, delete the pod, then `migrate run`",
+        )
+    return Wait(on=on, saw=pod.trouble or pod.phase)
+
+
+def _run(view: NodeView, *ops: str) -> HostStatus | Answer:
+    return run_task(view, view.node.name, current_task(view), *ops)
+
+
+def _look_again(view: NodeView, on: str, saw: str) -> Answer:
+    """The node is not as it should be yet: remove the finished task, so that the next turn looks anew."""
+    pod: Pod | None = view.seen.pod(view.config.namespace, current_task(view))
+    effects = (DeletePod(pod.namespace, pod.name, pod.uid, pod.node),) if pod is not None else ()
+    return Do(effects, on=on, saw=saw)
+
+
+def _check_first(view: NodeView, wanted: str, whose: str) -> Answer:
+    status = _run(view, "status")
+    if not isinstance(status, HostStatus):
+        return status
+    if status.first != wanted:
+        on = f"{whose} file {wanted} to be the CNI configuration in force on node {view.node.name}"
+        return _look_again(view, on, f"in force: {status.first or 'none'}; files: {', '.join(status.files) or 'none'}")
+    if whose == "Canal's" and not status.subnet_env:
+        return _look_again(view, f"/run/flannel/subnet.env on node {view.node.name}", "missing")
+    return Done(remember={"files": status.files})
+
+
+@node_step("host")
+def check_canal_first(view: NodeView) -> Answer:
+    """See on the host that Canal's CNI file is in force."""
+    return _check_first(view, view.config.canal.cni_file, "Canal's")
+
+
+@node_step("host")
+def check_multus_first(view: NodeView) -> Answer:
+    """See on the host that Multus's CNI file is in force."""
+    return _check_first(view, view.config.multus.cni_file, "Multus's")
+
+
+@node_step("host")
+def check_cilium_first(view: NodeView) -> Answer:
+    """See on the host that Cilium's CNI file is in force; the files it renamed are recorded."""
+    return _check_first(view, view.config.cilium.primary_file, "Cilium's")
+
+
+@node_step("host")
+def record_files(view: NodeView) -> Answer:
+    """Record the CNI files of the node before Cilium renames them."""
+    status = _run(view, "status")
+    return Done(remember={"files": status.files}) if isinstance(status, HostStatus) else status
+
+
+@node_step("host")
+def reclaim_leases(view: NodeView) -> Answer:
+    """Give back the Canal addresses of pods that were deleted while another plugin was in force."""
+    live = sorted(pod.ip for pod in view.pods if view.on_canal(pod))
+    status = _run(view, "keep-leases=" + ",".join(live))
+    return Done() if isinstance(status, HostStatus) else status
+
+
+@node_step("host")
+def remove_cilium_file(view: NodeView) -> Answer:
+    """Remove the CNI file of the second Cilium, now that its agent is gone, and put back what it renamed."""
+    return _changed(view, f"remove-cni={view.config.cilium.primary_file}", "restore-bak")
+
+
+@node_step("host")
+def remove_multus_file(view: NodeView) -> Answer:
+    """Remove Multus's CNI file, in case it did not leave with its pod."""
+    return _changed(view, f"remove-cni={view.config.multus.cni_file}")
+
+
+@node_step("host")
+def restore_canal_files(view: NodeView) -> Answer:
+    """Put back the CNI files that Cilium renamed, then remove its own: the agent no longer asks for it."""
+    return _changed(view, "restore-bak", f"remove-cni={view.config.cilium.primary_file}")
+
+
+@node_step("host")
+def clean_cilium_host(view: NodeView) -> Answer:
+    """Remove Cilium's links, chains and files from the host."""
+    return _changed(view, "remove-cilium")
+
+
+def _changed(view: NodeView, *ops: str) -> Answer:
+    status = _run(view, *ops)
+    return Done(remember={"files": status.files}) if isinstance(status, HostStatus) else status

@@ -1,0 +1,85 @@
+"""Steps that set a node's labels. The labels decide which DaemonSets run there (seed, steps 1 and 3)."""
+
+from collections.abc import Iterable
+
+from cni_migrate.config import Label
+from cni_migrate.core.answers import Answer, Do, Done
+from cni_migrate.core.effects import PatchNode
+from cni_migrate.core.objects import Node
+from cni_migrate.core.steps.registry import node_step
+from cni_migrate.core.view import NodeView
+
+
+def labels_patch(node: Node, add: Iterable[Label] = (), remove: Iterable[Label] = ()) -> PatchNode | None:
+    """The patch that makes the node's labels so, or None when they are."""
+    change: dict[str, str | None] = {label.key: label.value for label in add if node.labels.get(label.key) != label.value}
+    change |= {label.key: None for label in remove if label.key in node.labels}
+    return PatchNode(node.name, node.uid, node.resource_version, change, {}) if change else None
+
+
+def _set(view: NodeView, add: Iterable[Label] = (), remove: Iterable[Label] = ()) -> Answer:
+    patch = labels_patch(view.node, add, remove)
+    return Do((patch,), on=f"labels of node {view.node.name}") if patch else Done()
+
+
+@node_step("host")
+def label_dual(view: NodeView) -> Answer:
+    """Give the node the label by which Canal and the first Cilium run there."""
+    return _set(view, add=[view.config.labels.canal_cilium])
+
+
+@node_step("host")
+def unlabel_dual(view: NodeView) -> Answer:
+    """Take away the labels of Canal, the first Cilium and Multus: their pods leave the node."""
+    labels = view.config.labels
+    return _set(view, remove=[labels.canal_cilium, labels.multus])
+
+
+@node_step("host")
+def label_multus(view: NodeView) -> Answer:
+    """Let Multus run on the node."""
+    return _set(view, add=[view.config.labels.multus])
+
+
+@node_step("host")
+def unlabel_multus(view: NodeView) -> Answer:
+    """Take Multus off the node."""
+    return _set(view, remove=[view.config.labels.multus])
+
+
+@node_step("host")
+def label_cilium(view: NodeView) -> Answer:
+    """Let the second Cilium run on the node, the one that makes every pod's network."""
+    return _set(view, add=[view.config.labels.cilium])
+
+
+@node_step("host")
+def unlabel_cilium(view: NodeView) -> Answer:
+    """Take the second Cilium off the node."""
+    labels = view.config.labels
+    return _set(view, remove=[labels.cilium, labels.migrated])
+
+
+@node_step("host")
+def label_switched(view: NodeView) -> Answer:
+    """Select the node with the CiliumNodeConfig, so that its agent makes every pod's network once it restarts."""
+    return _set(view, add=[view.config.labels.switched])
+
+
+@node_step("host")
+def unlabel_switched(view: NodeView) -> Answer:
+    """Deselect the node, so that its agent writes no CNI file once it restarts."""
+    labels = view.config.labels
+    return _set(view, remove=[labels.switched, labels.migrated])
+
+
+@node_step("host")
+def label_detached(view: NodeView) -> Answer:
+    """Keep Cilium off the node."""
+    return _set(view, add=[view.config.labels.detached])
+
+
+@node_step("host")
+def label_migrated(view: NodeView) -> Answer:
+    """Mark the node as migrated."""
+    return _set(view, add=[view.config.labels.migrated])

@@ -1,0 +1,90 @@
+"""Steps that make a node's pods be recreated on the network of the moment: pods keep the one they were born with."""
+
+from collections.abc import Callable
+
+from cni_migrate.core.answers import Answer, Do, Done, Wait
+from cni_migrate.core.effects import DeletePod
+from cni_migrate.core.objects import Pod
+from cni_migrate.core.steps.registry import node_step
+from cni_migrate.core.view import NodeView
+
+
+def _recreate(view: NodeView, wrong: Callable[[Pod], bool], what: str) -> Answer:
+    """Delete, once each, the pods that are wrong when the step begins; which ones is recorded first.
+
+    Later pods are not looked at: a pod that was just created is not wrong, only unfinished.
+    """
+    pods = view.pods
+    if view.entry.targets is None:
+        targets = [pod for pod in pods if wrong(pod)]
+        remember = {"targets": tuple(sorted(pod.uid for pod in targets))}
+        if not targets:
+            return Done()
+        return Do(tuple(_delete(pod) for pod in targets if not pod.deleting), on=f"{len(targets)} {what}", remember=remember)
+    left = [pod for pod in pods if pod.uid in view.entry.targets]
+    if not left:
+        return Done(remember={"targets": None})
+    saw = ", ".join(f"{p.key} {'terminating' if p.deleting else 'running'}" for p in left[:3])
+    return Do(tuple(_delete(pod) for pod in left if not pod.deleting), on=f"{len(left)} {what} to go", saw=saw)
+
+
+def _delete(pod: Pod) -> DeletePod:
+    return DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
+
+
+def _await(view: NodeView, right: Callable[[Pod], bool], what: str) -> Answer:
+    wrong = [pod for pod in view.pods if pod.deleting or not right(pod)]
+    if not wrong:
+        return Done()
+    first = wrong[0]
+    state = "terminating" if first.deleting else first.trouble or (f"has address {first.ip}" if first.ip else first.phase)
+    more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    return Wait(on=f"every pod on node {view.node.name} to be {what}", saw=f"{first.key} {state}{more}")
+
+
+@node_step("pods")
+def delete_single_pods(view: NodeView) -> Answer:
+    """Delete the pods that have no Cilium interface, so that Multus gives the next ones both."""
+    return _recreate(view, lambda pod: not view.endpoint_of(pod), "pods with Canal alone")
+
+
+@node_step("pods")
+def await_all_dual(view: NodeView) -> Answer:
+    """Wait until every pod on the node has a Canal address and a CiliumEndpoint."""
+    return _await(view, lambda pod: view.on_canal(pod) and view.endpoint_of(pod), "on both networks")
+
+
+@node_step("pods")
+def check_all_dual(view: NodeView) -> Answer:
+    """Make sure that every pod on the node is on both networks before it is drained."""
+    return _await(view, lambda pod: not pod.ip or (view.on_canal(pod) and view.endpoint_of(pod)), "on both networks")
+
+
+@node_step("pods")
+def delete_pods_off_cilium(view: NodeView) -> Answer:
+    """Delete the pods whose address is not Cilium's, so that they come back with one that is."""
+    return _recreate(view, lambda pod: not view.on_cilium(pod), "pods that are not on Cilium")
+
+
+@node_step("pods")
+def await_pods_on_cilium(view: NodeView) -> Answer:
+    """Wait until every pod on the node has a Cilium address."""
+    return _await(view, view.on_cilium, "on Cilium")
+
+
+@node_step("pods")
+def delete_dual_pods(view: NodeView) -> Answer:
+    """Delete the pods that have a Cilium interface, so that they come back with Canal alone."""
+    return _recreate(view, lambda pod: view.endpoint_of(pod) or not view.on_canal(pod), "pods on both networks")
+
+
+@node_step("pods")
+def delete_pods_on_cilium(view: NodeView) -> Answer:
+    """Delete the pods whose address is not Canal's, so that they come back with one that is."""
+    return _recreate(view, lambda pod: not view.on_canal(pod), "pods that are not on Canal")
+
+
+@node_step("pods")
+def await_pods_on_canal(view: NodeView) -> Answer:
+    """Wait until every pod on the node has a Canal address."""
+    return _await(view, view.on_canal, "on Canal")

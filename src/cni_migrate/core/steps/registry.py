@@ -1,0 +1,58 @@
+"""Finds steps by the names that `states/strategies/*.yaml` use, with the deadline each kind of step has."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from cni_migrate.config import Deadlines
+from cni_migrate.core.view import ClusterStep, NodeStep
+
+DeadlineKind = Literal["drain", "pods", "agent", "host", "gate", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A step's function, the kind of its deadline, and what it does in words (its docstring's first line)."""
+
+    name: str
+    deadline: DeadlineKind
+    title: str
+
+
+NODE_STEPS: dict[str, NodeStep] = {}
+CLUSTER_STEPS: dict[str, ClusterStep] = {}
+ABOUT: dict[str, Registered] = {}
+
+
+def _about(name: str, deadline: DeadlineKind, doc: str | None) -> None:
+    if name in ABOUT:
+        raise ValueError(f"two steps are called {name}")
+    ABOUT[name] = Registered(name, deadline, (doc or "").strip().splitlines()[0] if doc else "")
+
+
+def node_step(deadline: DeadlineKind) -> Callable[[NodeStep], NodeStep]:
+    """Register a function as the node step of its own name."""
+
+    def register(function: NodeStep) -> NodeStep:
+        _about(function.__name__, deadline, function.__doc__)
+        NODE_STEPS[function.__name__] = function
+        return function
+
+    return register
+
+
+def cluster_step(deadline: DeadlineKind) -> Callable[[ClusterStep], ClusterStep]:
+    """Register a function as the cluster step of its own name."""
+
+    def register(function: ClusterStep) -> ClusterStep:
+        _about(function.__name__, deadline, function.__doc__)
+        CLUSTER_STEPS[function.__name__] = function
+        return function
+
+    return register
+
+
+def deadline_of(step: str, deadlines: Deadlines) -> float | None:
+    """How many seconds a step may take; None: as long as it takes."""
+    kind = ABOUT[step].deadline
+    return None if kind == "none" else float(getattr(deadlines, kind))
