@@ -1,0 +1,206 @@
+"""Cluster steps that remove what is no longer used, forwards (after the migration) and back (undo), and the audits."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cni_migrate.core import names
+from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
+from cni_migrate.core.audit import audit_problems, undone_problems
+from cni_migrate.core.effects import DeleteObject, DeletePod, Effect, PatchNode
+from cni_migrate.core.objects import ObjectRef
+from cni_migrate.core.steps.host import HostStatus, run_task, task_name
+from cni_migrate.core.steps.install import put_all, served_node_config
+from cni_migrate.core.steps.registry import cluster_step
+from cni_migrate.core.view import ClusterView
+
+
+def _delete_all(view: ClusterView, refs: Iterable[ObjectRef], what: str) -> Answer:
+    """Delete objects, then wait until the pods of the DaemonSets among them are gone."""
+    wanted = list(refs)
+    effects: list[Effect] = [DeleteObject(ref) for ref in wanted]
+    attempts = view.seen.attempts
+    missing = [e for e in effects if e.key not in attempts or attempts[e.key].result not in ("applied", "gone")]
+    if missing:
+        return Do(tuple(missing), on=f"{what} to be deleted", saw=f"{len(missing)} objects left")
+    for ref in wanted:
+        if ref.kind == "DaemonSet":
+            for node in view.seen.nodes:
+                if left := view.agents(node, ref.namespace, ref.name):
+                    return Wait(on=f"the pods of {ref} to go", saw=f"{left[0].name} on node {node}")
+    return Done()
+
+
+def _refs(manifests: Iterable[Mapping[str, Any]], keep: Iterable[str] = ()) -> list[ObjectRef]:
+    """The references of manifests in reverse order; kinds to keep are left out."""
+    return [ref for ref in (ObjectRef.of(m) for m in reversed(list(manifests))) if ref.kind not in set(keep)]
+
+
+@cluster_step("pods")
+def check_nothing_on_canal(view: ClusterView) -> Answer:
+    """Make sure that no pod has a Canal address any more."""
+    for node in view.seen.nodes:
+        for pod in view.networked(node):
+            if view.on_canal(pod):
+                return Wait(on="every pod to be off Canal", saw=f"pod {pod.key} on node {node} has address {pod.ip}")
+    return Done()
+
+
+@cluster_step("pods")
+def delete_multus(view: ClusterView) -> Answer:
+    """Delete Multus."""
+    return _delete_all(view, _refs(view.plan.manifests.multus()), "Multus")
+
+
+@cluster_step("pods")
+def delete_canal(view: ClusterView) -> Answer:
+    """Delete Canal's DaemonSet, and the objects of canal.extra_objects."""
+    config = view.config.canal
+    refs = [ObjectRef("apps/v1", "DaemonSet", config.namespace, config.daemonset)]
+    for text in config.extra_objects:
+        *version, kind, namespace, name = text.split("/")
+        refs.append(ObjectRef("/".join(version), kind, namespace, name))
+    return _delete_all(view, refs, "Canal")
+
+
+@cluster_step("pods")
+def delete_first_cilium(view: ClusterView) -> Answer:
+    """Delete the first Cilium DaemonSet, which runs nowhere any more."""
+    ref = ObjectRef("apps/v1", "DaemonSet", view.config.cilium.namespace, names.FIRST_CILIUM)
+    return _delete_all(view, [ref], "the first Cilium")
+
+
+@cluster_step("pods")
+def delete_cilium(view: ClusterView) -> Answer:
+    """Delete all of Cilium (undo)."""
+    return _delete_all(view, _refs(view.plan.manifests.cilium(), keep=["Namespace"]), "Cilium")
+
+
+@cluster_step("host")
+def delete_node_config(view: ClusterView) -> Answer:
+    """Delete the CiliumNodeConfig: every node uses Cilium now, or none does."""
+    served = served_node_config(view)
+    return Done() if served is None else _delete_all(view, _refs(view.plan.manifests.node_config(served)), "CiliumNodeConfig")
+
+
+@cluster_step("host")
+def finish_cilium(view: ClusterView) -> Answer:
+    """Apply Cilium's final form: on every node, newcomers included, and with the policy enforcement that was asked for."""
+    return put_all(view, view.plan.manifests.cilium_final(), "Cilium's final form")
+
+
+@cluster_step("agent")
+def await_cilium_finished(view: ClusterView) -> Answer:
+    """Wait until every agent runs in its final form; they restart one after another, existing pods keep talking."""
+    daemonset = view.seen.daemonsets.get((view.config.cilium.namespace, names.CILIUM))
+    if daemonset is None or daemonset.observed_generation < daemonset.generation:
+        return Wait(on="the control plane to look at DaemonSet cilium", saw="an older generation")
+    old, first = 0, ""
+    for node in view.members():
+        if not node.ready:
+            continue
+        pod = view.agent(node.name, view.config.cilium.namespace, names.CILIUM)
+        if pod is None or pod.deleting or not pod.ready or pod.labels.get(names.STAGE) != "final":
+            old += 1
+            first = first or f"node {node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}"
+    return Wait(on=f"Cilium in its final form on {old} nodes", saw=first) if old else Done()
+
+
+def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
+    """Run a host task on every node that was not cleaned yet, some at a time."""
+    effects: list[Effect] = []
+    cleaned: dict[str, dict[str, Any]] = {}
+    waiting: list[str] = []
+    at_once = 20
+    for node in view.members():
+        if view.record.nodes[node.name].cleaned:
+            continue
+        if not node.ready:
+            waiting.append(f"node {node.name} is not Ready")
+            continue
+        if len(waiting) >= at_once:
+            break
+        name = task_name(node.name, purpose)
+        answer = run_task(view, node.name, name, *ops)
+        if isinstance(answer, HostStatus):
+            cleaned[node.name] = {"cleaned": True}
+            if (pod := view.seen.pod(view.config.namespace, name)) is not None:
+                effects.append(DeletePod(pod.namespace, pod.name, pod.uid, pod.node))
+            continue
+        if isinstance(answer, Refuse):
+            return answer
+        if isinstance(answer, Do):
+            effects.extend(answer.effects)
+        if isinstance(answer, Do | Wait):
+            waiting.append(f"{answer.on}: {answer.saw}")
+    if not waiting and not cleaned:
+        return Done()
+    return Do(tuple(effects), on="the hosts to be cleaned", saw=waiting[0] if waiting else "", nodes=cleaned)
+
+
+@cluster_step("host")
+def clean_hosts(view: ClusterView) -> Answer:
+    """Remove Canal's and Multus's links, routes, chains, leases and files from every host."""
+    config = view.config
+    return _clean_hosts(
+        view, "clean", f"remove-flannel={config.canal.cni_file}", f"remove-multus={config.multus.cni_file}"
+    )
+
+
+@cluster_step("host")
+def clean_cilium_hosts(view: ClusterView) -> Answer:
+    """Remove Cilium's and Multus's links, chains and files from every host (undo)."""
+    return _clean_hosts(view, "undo", "remove-cilium", f"remove-multus={view.config.multus.cni_file}")
+
+
+@cluster_step("agent")
+def restart_canal(view: ClusterView) -> Answer:
+    """Make sure that Canal is Ready on every node again (undo)."""
+    for node in view.members():
+        pod = view.agent(node.name, view.config.canal.namespace, view.config.canal.daemonset)
+        if node.ready and (pod is None or pod.deleting or not pod.ready):
+            return Wait(on="Canal to be Ready on every node", saw=f"node {node.name}: {pod.trouble if pod else 'no pod'}")
+    return Done()
+
+
+@cluster_step("host")
+def remove_labels(view: ClusterView) -> Answer:
+    """Take every label, annotation and taint of the migration off the nodes."""
+    keys = [label.key for label in our_labels(view)]
+    effects: list[Effect] = []
+    for node in view.seen.nodes.values():
+        labels: dict[str, str | None] = {key: None for key in keys if key in node.labels}
+        if labels:
+            effects.append(PatchNode(node.name, node.uid, node.resource_version, labels, {}))
+    return Do(tuple(effects), on=f"labels of {len(effects)} nodes to go") if effects else Done()
+
+
+def our_labels(view: ClusterView) -> list[Any]:
+    """Every label that the migration puts on nodes."""
+    labels = view.config.labels
+    return [labels.canal_cilium, labels.cilium, labels.migrated, labels.multus, labels.switched, labels.detached]
+
+
+@cluster_step("pods")
+def remove_knet(view: ClusterView) -> Answer:
+    """Remove the knet-stress agents, unless they are to be kept."""
+    if view.config.knet.keep:
+        return Done()
+    return _delete_all(view, _refs(view.plan.manifests.knet()), "knet-stress")
+
+
+@cluster_step("pods")
+def audit(view: ClusterView) -> Answer:
+    """Look at the whole cluster once more: nothing of the migration or of Canal may be left."""
+    return _audited(audit_problems(view), "the migration")
+
+
+@cluster_step("pods")
+def audit_undone(view: ClusterView) -> Answer:
+    """Look at the whole cluster once more: it must be as it was found."""
+    return _audited(undone_problems(view), "the rollback")
+
+
+def _audited(problems: list[str], what: str) -> Answer:
+    if not problems:
+        return Done()
+    return Wait(on=f"the audit of {what} to be clean", saw="; ".join(problems[:5]))

@@ -1,0 +1,165 @@
+"""Cluster steps that install: namespaces, agents, Cilium, Multus; and that make Canal selective."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cni_migrate.core import names
+from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
+from cni_migrate.core.effects import Effect, PatchObject, PutObject
+from cni_migrate.core.objects import DaemonSet, ObjectRef
+from cni_migrate.core.steps.labels import labels_patch
+from cni_migrate.core.steps.registry import cluster_step
+from cni_migrate.core.view import ClusterView
+
+
+def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str) -> Answer:
+    """Make objects of ours be as they should: each is written once by every driver that comes to this step."""
+    effects: list[Effect] = [PutObject(manifest) for manifest in manifests]
+    attempts = view.seen.attempts
+    missing = [e for e in effects if e.key not in attempts or attempts[e.key].result != "applied"]
+    if not missing:
+        return Done()
+    return Do(tuple(missing), on=f"{what} to be applied", saw=f"{len(effects) - len(missing)} of {len(effects)} objects")
+
+
+def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answer:
+    """Wait until a DaemonSet's pod is Ready on every Ready node that takes part."""
+    missing: list[str] = []
+    first = ""
+    for node in view.members():
+        if not node.ready:
+            continue
+        pod = view.agent(node.name, namespace, daemonset)
+        if pod is None or not pod.ready or pod.deleting:
+            missing.append(node.name)
+            first = first or f"{node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}"
+    if not missing:
+        return Done()
+    return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes", saw=first)
+
+
+@cluster_step("host")
+def apply_namespaces(view: ClusterView) -> Answer:
+    """Create the namespaces of the record and of the agents."""
+    return put_all(view, view.plan.manifests.namespaces(), "namespaces")
+
+
+@cluster_step("host")
+def apply_knet(view: ClusterView) -> Answer:
+    """Deploy the two knet-stress DaemonSets."""
+    return put_all(view, view.plan.manifests.knet(), "knet-stress")
+
+
+@cluster_step("agent")
+def await_knet(view: ClusterView) -> Answer:
+    """Wait until two knet-stress agents are Ready on every node."""
+    for daemonset in names.KNET.values():
+        answer = await_everywhere(view, view.config.knet.namespace, daemonset)
+        if not isinstance(answer, Done):
+            return answer
+    return Done()
+
+
+@cluster_step("host")
+def label_nodes(view: ClusterView) -> Answer:
+    """Label every node as one that runs Canal and the first Cilium."""
+    patches = (labels_patch(node, [view.config.labels.canal_cilium]) for node in view.members())
+    effects = tuple(patch for patch in patches if patch is not None)
+    return Do(effects, on=f"labels of {len(effects)} nodes") if effects else Done()
+
+
+def _canal(view: ClusterView) -> DaemonSet | None:
+    return view.seen.daemonsets.get((view.config.canal.namespace, view.config.canal.daemonset))
+
+
+def _canal_ref(view: ClusterView) -> ObjectRef:
+    return ObjectRef("apps/v1", "DaemonSet", view.config.canal.namespace, view.config.canal.daemonset)
+
+
+@cluster_step("host")
+def select_canal(view: ClusterView) -> Answer:
+    """Patch Canal's DaemonSet to run on the labelled nodes only.
+
+    The update strategy becomes OnDelete in the same patch: otherwise the changed template would restart Canal on every
+    node (kubernetes.io: "Perform a Rolling Update on a DaemonSet"). What was there is recorded, for the way back.
+    """
+    label = view.config.labels.canal_cilium
+    canal = _canal(view)
+    if canal is None:
+        return Refuse(
+            why=f"there is no {_canal_ref(view)}",
+            next="set canal.namespace and canal.daemonset in the configuration, then `migrate run`",
+        )
+    if canal.node_selector.get(label.key) == label.value:
+        return Done()
+    unlabelled = [n.name for n in view.members() if n.labels.get(label.key) != label.value]
+    if unlabelled:
+        return Refuse(
+            why=f"Canal would leave nodes that lack the label {label.key}: {', '.join(unlabelled[:5])}",
+            next="`migrate run` again: it labels them first",
+        )
+    body = {"spec": {"updateStrategy": {"type": "OnDelete"}, "template": {"spec": {"nodeSelector": {label.key: label.value}}}}}
+    before = {"updateStrategy": canal.update_strategy}
+    effect = PatchObject(_canal_ref(view), body, canal.resource_version)
+    remember = {} if view.record.cluster.canal_before else {"canal_before": before}
+    return Do((effect,), on=f"node selector of {_canal_ref(view)}", remember=remember)
+
+
+@cluster_step("host")
+def unselect_canal(view: ClusterView) -> Answer:
+    """Let Canal run everywhere again, with the update strategy it had."""
+    label = view.config.labels.canal_cilium
+    canal = _canal(view)
+    if canal is None or label.key not in canal.node_selector:
+        return Done()
+    before = view.record.cluster.canal_before or {}
+    body = {
+        "spec": {
+            "updateStrategy": {"type": before.get("updateStrategy", "RollingUpdate")},
+            "template": {"spec": {"nodeSelector": {label.key: None}}},
+        }
+    }
+    return Do((PatchObject(_canal_ref(view), body, canal.resource_version),), on=f"node selector of {_canal_ref(view)}")
+
+
+@cluster_step("host")
+def apply_cilium(view: ClusterView) -> Answer:
+    """Deploy Cilium beside Canal: no pod's network changes."""
+    return put_all(view, view.plan.manifests.cilium(), "Cilium")
+
+
+@cluster_step("agent")
+def await_cilium_everywhere(view: ClusterView) -> Answer:
+    """Wait until Cilium is Ready on every node, and its operator has given each a pod CIDR."""
+    name = names.FIRST_CILIUM if view.config.strategy == "multus" else names.CILIUM
+    answer = await_everywhere(view, view.config.cilium.namespace, name)
+    if not isinstance(answer, Done):
+        return answer
+    for node in view.members():
+        found = view.seen.cilium_nodes.get(node.name)
+        if node.ready and (found is None or not found.pod_cidrs):
+            return Wait(on="a Cilium pod CIDR for every node", saw=f"none for node {node.name}")
+    return Done()
+
+
+@cluster_step("host")
+def apply_node_config(view: ClusterView) -> Answer:
+    """Apply the CiliumNodeConfig that switches labelled nodes, in the version that this Cilium serves."""
+    served = served_node_config(view)
+    if served is None:
+        return Wait(on="Cilium's operator to create the CRD ciliumnodeconfigs", saw=f"served: {', '.join(view.seen.served)}")
+    return put_all(view, view.plan.manifests.node_config(served), "CiliumNodeConfig")
+
+
+def served_node_config(view: ClusterView) -> str | None:
+    """The apiVersion of CiliumNodeConfig: v2 where it is served (1.16 on), v2alpha1 before."""
+    for version in ("v2", "v2alpha1"):
+        if f"cilium.io/{version}/ciliumnodeconfigs" in view.seen.served:
+            return f"cilium.io/{version}"
+    return None
+
+
+@cluster_step("host")
+def apply_multus(view: ClusterView) -> Answer:
+    """Deploy Multus; it runs on no node until a node is attached."""
+    return put_all(view, view.plan.manifests.multus(), "Multus")
