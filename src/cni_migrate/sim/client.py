@@ -11,6 +11,9 @@ from typing import Any, Literal, Protocol
 Object = dict[str, Any]
 """A Kubernetes object as decoded JSON. What a client returns is shared: copy it before you change it."""
 
+Objects = list[Object]
+"""Several of them; a name of its own, because `Client.list` hides the built-in inside the class."""
+
 PatchType = Literal["merge", "strategic", "json"]
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
 
@@ -78,7 +81,7 @@ class Client(Protocol):
         self,
         kind: Kind,
         name: str,
-        body: Object | list[Object],
+        body: Object | Objects,
         namespace: str | None = None,
         *,
         patch_type: PatchType = "merge",

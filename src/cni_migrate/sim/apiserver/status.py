@@ -14,7 +14,7 @@ from cni_migrate.sim.client import ApiError, Object
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 REJECTED = "the server rejected our request due to an error in our request"
 
-Fault = Literal["Required", "Invalid", "Duplicate", "NotSupported", "Forbidden", "TooLong", "TooMany"]
+Fault = Literal["Required", "Invalid", "Duplicate", "NotSupported", "Forbidden", "TooLong", "NotFound"]
 _WORDS: dict[Fault, str] = {
     "Required": "Required value",
     "Invalid": "Invalid value",
@@ -22,7 +22,7 @@ _WORDS: dict[Fault, str] = {
     "NotSupported": "Unsupported value",
     "Forbidden": "Forbidden",
     "TooLong": "Too long",
-    "TooMany": "Too many",
+    "NotFound": "Not found",
 }
 
 
@@ -39,7 +39,7 @@ class FieldError:
     def message(self) -> str:
         """The cause's message, without the field."""
         words = [_WORDS[self.fault]]
-        if self.fault in ("Invalid", "Duplicate", "NotSupported"):
+        if self.fault in ("Invalid", "Duplicate", "NotSupported", "NotFound"):
             words.append(json.dumps(self.value))
         if self.detail:
             words.append(self.detail)
