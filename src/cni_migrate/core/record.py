@@ -74,6 +74,7 @@ class NodeRecord(_Frozen):
     skipped: bool = False
     gone: bool = False
     rolled_back: str = ""
+    failure: Held | None = None
     took: dict[str, float] = Field(default_factory=dict)
 
 
@@ -100,6 +101,7 @@ class ClusterRecord(_Frozen):
     epoch: int = 0
     shards: int = 1
     list_name: str = ""
+    position: int = 0
     step: str = ""
     since: datetime | None = None
     started: datetime | None = None
@@ -107,6 +109,7 @@ class ClusterRecord(_Frozen):
     canal_before: dict[str, Any] | None = None
     baseline: tuple[str, ...] = ()
     last_sweep: int = 0
+    idle_since: datetime | None = None
     gate: GateResult | None = None
     history: tuple[Entry, ...] = ()
     tool: str = ""

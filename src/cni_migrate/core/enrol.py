@@ -1,0 +1,74 @@
+"""Keeps the record's list of nodes true: newcomers are enrolled, nodes that vanish are gone, requests are obeyed."""
+
+from datetime import datetime
+
+from cni_migrate.core.advance import Work, due
+from cni_migrate.core.lifecycle import NodeState, Phase
+from cni_migrate.core.objects import Snapshot
+from cni_migrate.core.record import NodeRecord, Record, noted
+from cni_migrate.core.steps.labels import labels_patch
+from cni_migrate.core.view import Plan
+
+
+def enrol(plan: Plan, record: Record, seen: Snapshot, now: datetime, work: Work) -> Record:
+    """The record with the nodes that are there now; a newcomer under `multus` is labelled at once, as it has no CNI."""
+    changed: dict[str, NodeRecord] = {}
+    lines: list[str] = []
+    for name, node in seen.nodes.items():
+        entry = record.nodes.get(name)
+        if entry is None:
+            changed[name] = NodeRecord(uid=node.uid)
+            if record.cluster.phase is not Phase.PREPARING:
+                lines.append(f"node {name} joined")
+        elif entry.uid != node.uid or entry.gone:
+            changed[name] = NodeRecord(uid=node.uid)
+            lines.append(f"node {name} was made anew: it starts over")
+    for name, entry in record.nodes.items():
+        if name not in seen.nodes and not entry.gone:
+            changed[name] = entry.model_copy(
+                update={"gone": True, "event": None, "step": "", "held": None, "before": None, "targets": None}
+            )
+            lines.append(f"node {name} is gone (it was {entry.state})")
+    if changed:
+        record = record.with_nodes({**record.nodes, **changed})
+        cluster = record.cluster
+        for line in lines:
+            cluster = noted(cluster, now, line)
+        record = record.with_cluster(cluster)
+    if plan.config.strategy == "multus" and record.cluster.phase in (Phase.ATTACHING, Phase.MIGRATING):
+        _label_newcomers(plan, record, seen, now, work)
+    return _obeyed(record, seen, now)
+
+
+def _label_newcomers(plan: Plan, record: Record, seen: Snapshot, now: datetime, work: Work) -> None:
+    label = plan.config.labels.canal_cilium
+    if record.cluster.direction == "back":
+        return
+    patches = [
+        patch
+        for name, entry in record.nodes.items()
+        if entry.state is NodeState.CANAL and not entry.gone and seen.nodes[name].labels.get(label.key) != label.value
+        and (patch := labels_patch(seen.nodes[name], [label])) is not None
+    ]  # fmt: skip
+    if patches:
+        wanted, _ = due(patches, seen, now, 5.0, work)
+        work.effects.extend(wanted)
+
+
+def _obeyed(record: Record, seen: Snapshot, now: datetime) -> Record:
+    """Obey `retry-node` and `skip-node`; a request counts once, by its text in the record's history."""
+    for name in seen.requests.skip:
+        entry = record.nodes.get(name)
+        if entry is not None and not entry.skipped:
+            record = record.with_node(name, entry.model_copy(update={"skipped": True}))
+            record = record.with_cluster(noted(record.cluster, now, f"node {name} is skipped on request"))
+    for name, entry in record.nodes.items():
+        if entry.skipped and name not in seen.requests.skip:
+            record = record.with_node(name, entry.model_copy(update={"skipped": False}))
+            record = record.with_cluster(noted(record.cluster, now, f"node {name} is no longer skipped"))
+    for name, stamp in seen.requests.retry.items():
+        entry = record.nodes.get(name)
+        if entry is not None and entry.held is not None and stamp > entry.held.since.isoformat():
+            record = record.with_node(name, entry.model_copy(update={"held": None, "since": now}))
+            record = record.with_cluster(noted(record.cluster, now, f"node {name} is tried again on request"))
+    return record
