@@ -4,7 +4,6 @@ Read it top-down: nodes whose event is under way are carried on first, so that a
 began; then new events begin, as far as capacity, guards and operators allow; then the cluster's phase moves.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -330,6 +329,8 @@ def _begin(turn: _Deciding, waiting: list[Node], event: NodeEvent) -> None:
     under_way = any(entry.event is not None and entry.held is None for _, entry in turn.members())
     if untouchable and not under_way and turn.final is None:
         _wait_for_nodes(turn, untouchable)
+    elif turn.record.cluster.idle_since is not None:
+        turn.record = turn.record.with_cluster(turn.record.cluster.model_copy(update={"idle_since": None}))
 
 
 def _room(turn: _Deciding, in_service: bool) -> int:
@@ -445,6 +446,3 @@ def _node_back(turn: _Deciding) -> None:
 def _names(found: list[str]) -> str:
     head = ", ".join(sorted(found)[:5])
     return head if len(found) <= 5 else f"{head} and {len(found) - 5} more"
-
-
-Decide = Callable[[Record, Snapshot, datetime], Turn]

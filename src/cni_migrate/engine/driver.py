@@ -1,0 +1,180 @@
+"""The driver: look, decide, write the record, act, look again. Nothing is decided here."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from cni_migrate.core.begin import begin, new_record
+from cni_migrate.core.decide import Turn, decide
+from cni_migrate.core.effects import PutObject
+from cni_migrate.core.goal import Final, Goal
+from cni_migrate.core.objects import (
+    Attempt,
+    Budget,
+    CiliumNode,
+    DaemonSet,
+    Endpoint,
+    GateReading,
+    Node,
+    Pod,
+    Requests,
+    Snapshot,
+)
+from cni_migrate.core.record import Record
+from cni_migrate.core.view import Plan
+from cni_migrate.engine.lease import Lock
+from cni_migrate.engine.store import RecordStore
+from cni_migrate.errors import UsageError
+from cni_migrate.ports import Clock, Cluster, Prober
+
+Observer = Callable[[Turn, Snapshot], None]
+"""Is shown every turn, for the screen and the log."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A snapshot of the cluster together with what the agents reported."""
+
+    cluster: Snapshot
+    readings: Mapping[str, GateReading]
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """See `Snapshot`."""
+        return self.cluster.nodes
+
+    def pods_on(self, node: str) -> Collection[Pod]:
+        """See `Snapshot`."""
+        return self.cluster.pods_on(node)
+
+    def pods_of(self, controller_uid: str) -> Collection[Pod]:
+        """See `Snapshot`."""
+        return self.cluster.pods_of(controller_uid)
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """See `Snapshot`."""
+        return self.cluster.pod(namespace, name)
+
+    @property
+    def pending(self) -> Collection[Pod]:
+        """See `Snapshot`."""
+        return self.cluster.pending
+
+    @property
+    def daemonsets(self) -> Mapping[tuple[str, str], DaemonSet]:
+        """See `Snapshot`."""
+        return self.cluster.daemonsets
+
+    @property
+    def budgets(self) -> Mapping[tuple[str, str], Budget]:
+        """See `Snapshot`."""
+        return self.cluster.budgets
+
+    @property
+    def cilium_nodes(self) -> Mapping[str, CiliumNode]:
+        """See `Snapshot`."""
+        return self.cluster.cilium_nodes
+
+    @property
+    def endpoints(self) -> Mapping[tuple[str, str], Endpoint]:
+        """See `Snapshot`."""
+        return self.cluster.endpoints
+
+    @property
+    def served(self) -> Collection[str]:
+        """See `Snapshot`."""
+        return self.cluster.served
+
+    @property
+    def requests(self) -> Requests:
+        """See `Snapshot`."""
+        return self.cluster.requests
+
+    @property
+    def attempts(self) -> Mapping[str, Attempt]:
+        """See `Snapshot`."""
+        return self.cluster.attempts
+
+
+@dataclass
+class Driver:
+    """Drives a cluster towards a goal."""
+
+    plan: Plan
+    goal: Goal
+    cluster: Cluster
+    prober: Prober
+    clock: Clock
+    store: RecordStore
+    lock: Lock
+    observer: Observer
+    tool: str
+    takeover: bool = False
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        """Finish the current step, record it, and end."""
+        self._stopping.set()
+
+    async def run(self) -> Final:
+        """Drive until the goal is reached, or until a human is needed.
+
+        Raises:
+            MigrateError: see `errors`; whatever is raised, the record in the cluster is safe to go on from.
+        """
+        await self.cluster.perform([PutObject(m) for m in self.plan.manifests.namespaces()[:1]])
+        await self.lock.take(takeover=self.takeover)
+        try:
+            record = await self._begin()
+            return await self._drive(record)
+        finally:
+            await self.lock.release()
+
+    async def _begin(self) -> Record:
+        """Read the record after the lock was taken, check it, and make it ours by a new epoch."""
+        nodes = self.cluster.snapshot().nodes
+        record = await self.store.load()
+        if record is None:
+            if self.goal.kind != "forward":
+                raise UsageError("no migration was begun in this cluster: there is nothing to roll back", next="migrate status")
+            record = new_record(self.plan.config, len(nodes), self.tool)
+        record = begin(self.plan, self.goal, record, nodes, self.clock.now())
+        return await self.store.seize(record)
+
+    async def _drive(self, record: Record) -> Final:
+        readings: dict[str, GateReading] = {}
+        while True:
+            seen = Seen(self.cluster.snapshot(), readings)
+            turn = decide(self.plan, self.goal, record, seen, self.clock.now(), stopping=self._stopping.is_set())
+            record = turn.record
+            self.lock.check()
+            if turn.effects or turn.durable:
+                await self.store.write(record)
+            self.observer(turn, seen)
+            if turn.final is not None:
+                return turn.final
+            self.lock.check()
+            if turn.effects:
+                await self.cluster.perform(turn.effects)
+            if turn.asks:
+                readings |= await self.prober.read(turn.asks)
+            readings = {ask.key: readings[ask.key] for ask in turn.asks}
+            await self._changed(turn)
+
+    async def _changed(self, turn: Turn) -> None:
+        """Wait for a change, the turn's deadline, or the wish to stop."""
+        if self._stopping.is_set():
+            await self.cluster.changed(turn.deadline)
+            return
+        waiting = [
+            asyncio.create_task(self.cluster.changed(turn.deadline)),
+            asyncio.create_task(self._stopping.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        for task in done:
+            task.result()
