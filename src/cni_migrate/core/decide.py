@@ -6,6 +6,7 @@ began; then new events begin, as far as capacity, guards and operators allow; th
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from cni_migrate.core import guards
 from cni_migrate.core.advance import Waiting, Work, advance_list, advance_node, begin_event, history
@@ -140,7 +141,7 @@ def _ended(turn: _Deciding, name: str, event: NodeEvent) -> Record:
     entry = turn.record.nodes[name]
     state = turn.plan.node_lifecycle.advance(entry.state, event, lambda _: True)
     seconds = round((turn.now - entry.started).total_seconds(), 1) if entry.started else 0.0
-    update = {
+    update: dict[str, Any] = {
         "state": state,
         "event": None,
         "step": "",
