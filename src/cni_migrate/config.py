@@ -233,4 +233,3 @@ class Config(Section):
         """A digest of `identity()`, kept in the record."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-

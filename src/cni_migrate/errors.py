@@ -129,13 +129,17 @@ class Interrupted(MigrateError):
     meaning = "interrupted: the record is safe, `migrate run` goes on from here"
 
 
-EXIT_CODES: dict[int, str] = {
-    0: "done",
-    **{
-        kind.exit_code: kind.meaning
-        for kind in (
-            MigrateError, UsageError, PreflightFailed, Halted, LockHeld, GateFailed, RecordError, ClusterError, Interrupted,
-        )
-    },
-}  # fmt: skip
+_ROOTS: tuple[type[MigrateError], ...] = (
+    MigrateError,
+    UsageError,
+    PreflightFailed,
+    Halted,
+    LockHeld,
+    GateFailed,
+    RecordError,
+    ClusterError,
+    Interrupted,
+)
+
+EXIT_CODES: dict[int, str] = {0: "done", **{kind.exit_code: kind.meaning for kind in _ROOTS}}
 """Exit code to meaning, for the reference page and `--help`."""

@@ -87,7 +87,9 @@ class Moved:
     ended: bool = False
 
 
-def advance_node(plan: Plan, record: Record, seen: Snapshot, now: datetime, name: str, work: Work, stopping: bool) -> Moved:
+def advance_node(
+    plan: Plan, record: Record, seen: Snapshot, now: datetime, name: str, work: Work, stopping: bool
+) -> Moved:
     """Carry a node's event on: through every step that is done, up to one that is not.
 
     When `stopping`, it stays in front of the next step instead of beginning it.
@@ -182,7 +184,9 @@ def begin_event(plan: Plan, entry: NodeRecord, event: NodeEvent, now: datetime) 
     )
 
 
-def advance_list(plan: Plan, record: Record, seen: Snapshot, now: datetime, name: str, work: Work, stopping: bool) -> tuple[Record, bool]:
+def advance_list(
+    plan: Plan, record: Record, seen: Snapshot, now: datetime, name: str, work: Work, stopping: bool
+) -> tuple[Record, bool]:
     """Carry a list of cluster steps on; answers the record and whether the list has ended."""
     steps = plan.strategy.phases[name] if name != "sweep" else ("sweep",)
     cluster = record.cluster

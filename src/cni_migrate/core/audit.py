@@ -9,7 +9,14 @@ def _marks(view: ClusterView) -> list[str]:
     labels = view.config.labels
     keys = [
         label.key
-        for label in (labels.canal_cilium, labels.cilium, labels.migrated, labels.multus, labels.switched, labels.detached)
+        for label in (
+            labels.canal_cilium,
+            labels.cilium,
+            labels.migrated,
+            labels.multus,
+            labels.switched,
+            labels.detached,
+        )
     ]
     problems = []
     for node in view.seen.nodes.values():
@@ -18,7 +25,11 @@ def _marks(view: ClusterView) -> list[str]:
         if any(taint.key == labels.cilium.key for taint in node.taints):
             problems.append(f"node {node.name} has the taint {labels.cilium.key}")
         problems += [f"node {node.name} has the label {key}" for key in keys if key in node.labels]
-        problems += [f"host task {pod.name} is left on node {node.name}" for pod in view.host_tasks(node.name) if not pod.deleting]
+        problems += [
+            f"host task {pod.name} is left on node {node.name}"
+            for pod in view.host_tasks(node.name)
+            if not pod.deleting
+        ]
     return problems
 
 

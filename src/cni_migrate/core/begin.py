@@ -85,7 +85,8 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
         return _retry_held(_begin_back(plan, record, now), now)
     if record.cluster.direction == "back" and record.cluster.phase is not Phase.PREFLIGHT:
         raise Halted(
-            "this cluster is being rolled back", next="migrate rollback  (to finish it; after that, `migrate run` starts anew)"
+            "this cluster is being rolled back",
+            next="migrate rollback  (to finish it; after that, `migrate run` starts anew)",
         )
     if record.cluster.direction == "back":
         record = record.with_cluster(record.cluster.model_copy(update={"direction": "forward"})).with_nodes({})
@@ -115,7 +116,9 @@ def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
         raise UsageError("nothing was changed in this cluster: there is nothing to roll back", next="migrate status")
     if cluster.direction == "back":
         return record
-    record = record.with_cluster(cluster.model_copy(update={"direction": "back", "list_name": "", "step": "", "position": 0}))
+    record = record.with_cluster(
+        cluster.model_copy(update={"direction": "back", "list_name": "", "step": "", "position": 0})
+    )
     nodes = dict(record.nodes)
     for name, entry in record.nodes.items():
         entry = entry.model_copy(update={"cleaned": False, "skipped": False})

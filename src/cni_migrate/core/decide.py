@@ -180,19 +180,25 @@ def _stop(turn: _Deciding) -> None:
 
 
 def _only_gates(turn: _Deciding) -> bool:
-    return not turn.work.effects and all(wait.step in ("gate", "baseline_gate", "sweep", "soak") for wait in turn.work.waits)
+    return not turn.work.effects and all(
+        wait.step in ("gate", "baseline_gate", "sweep", "soak") for wait in turn.work.waits
+    )
 
 
 def _held(turn: _Deciding) -> bool:
     """Whether a held node stops the run; those still under way are carried to the end of their event first."""
     found = {n: e.held for n, e in turn.record.nodes.items() if e.held is not None and not e.skipped and not e.gone}
-    failed = {n: e.failure for n, e in turn.record.nodes.items() if e.failure is not None and e.event is None and not e.gone}
+    failed = {
+        n: e.failure for n, e in turn.record.nodes.items() if e.failure is not None and e.event is None and not e.gone
+    }
     cluster = turn.record.cluster.held
     if not found and not failed and cluster is None:
         return False
     if any(e.event and not e.held and not e.gone and not e.skipped for e in turn.record.nodes.values()):
         return True
-    reasons = [h.why for h in found.values()] + [f"{h.why} (node {n} was rolled back by itself)" for n, h in failed.items()]
+    reasons = [h.why for h in found.values()] + [
+        f"{h.why} (node {n} was rolled back by itself)" for n, h in failed.items()
+    ]
     first = cluster or next(iter({**found, **failed}.values()))
     if cluster is not None:
         reasons.insert(0, cluster.why)
@@ -212,7 +218,12 @@ def _forward(turn: _Deciding) -> None:
     if turn.record.cluster.phase is Phase.PREPARING and _list(turn, "prepare"):
         turn.phase(PhaseEvent.BEGIN_ATTACHING)
         _until(turn, Phase.PREPARING)
-    if turn.final is None and turn.record.cluster.phase is Phase.ATTACHING and _attached(turn) and _list(turn, "attached"):
+    if (
+        turn.final is None
+        and turn.record.cluster.phase is Phase.ATTACHING
+        and _attached(turn)
+        and _list(turn, "attached")
+    ):
         turn.phase(PhaseEvent.BEGIN_MIGRATING)
         _until(turn, Phase.ATTACHING)
     if turn.final is None and turn.record.cluster.phase is Phase.MIGRATING and _migrated(turn):
@@ -257,7 +268,9 @@ def _migrated(turn: _Deciding) -> bool:
         turn.record = turn.record.with_cluster(
             turn.record.cluster.model_copy(update={"last_sweep": _count(turn, NodeState.MIGRATED)})
         )
-    waiting = [node for node, entry in turn.members() if entry.state is not NodeState.MIGRATED and turn.goal.wanted(node)]
+    waiting = [
+        node for node, entry in turn.members() if entry.state is not NodeState.MIGRATED and turn.goal.wanted(node)
+    ]
     if waiting:
         _begin(turn, waiting, NodeEvent.DRAIN)
         return False
@@ -274,7 +287,9 @@ def _migrated(turn: _Deciding) -> bool:
             f"migrate skip-node --undo {skipped[0]}, then migrate run",
         )
     else:
-        turn.final = Final("done", f"the nodes that were asked for are migrated; {len(left)} more to go: {_names(left)}", "migrate run")
+        turn.final = Final(
+            "done", f"the nodes that were asked for are migrated; {len(left)} more to go: {_names(left)}", "migrate run"
+        )
     return False
 
 
@@ -404,7 +419,9 @@ def _back(turn: _Deciding) -> None:
             _begin_back(turn, dual, NodeEvent.DETACH)
     if turn.final is None and turn.record.cluster.phase is Phase.PREPARING and _list(turn, "undo"):
         turn.phase(PhaseEvent.UNDO)
-        turn.record = turn.record.with_cluster(turn.record.cluster.model_copy(update={"canal_before": None, "baseline": ()}))
+        turn.record = turn.record.with_cluster(
+            turn.record.cluster.model_copy(update={"canal_before": None, "baseline": ()})
+        )
     if turn.final is None and turn.record.cluster.phase is Phase.PREFLIGHT:
         turn.final = Final("done", "the cluster is as it was found")
 

@@ -63,11 +63,12 @@ class ClusterView:
 
     def agents(self, node: str, namespace: str, daemonset: str) -> list[Pod]:
         """All pods of a DaemonSet of this name on a node, also of one that has been deleted meanwhile."""
+        owner = ("DaemonSet", daemonset)
         return [
             pod
             for pod in self.seen.pods_on(node)
-            if pod.namespace == namespace and pod.controller is not None and pod.controller[:2] == ("DaemonSet", daemonset)
-        ]  # fmt: skip
+            if pod.namespace == namespace and pod.controller is not None and pod.controller[:2] == owner
+        ]
 
     def networked(self, node: str) -> list[Pod]:
         """The pods on a node that have, or will have, an interface of the pod network."""

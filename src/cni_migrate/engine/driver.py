@@ -136,7 +136,9 @@ class Driver:
         record = await self.store.load()
         if record is None:
             if self.goal.kind != "forward":
-                raise UsageError("no migration was begun in this cluster: there is nothing to roll back", next="migrate status")
+                raise UsageError(
+                    "no migration was begun in this cluster: there is nothing to roll back", next="migrate status"
+                )
             record = new_record(self.plan.config, len(nodes), self.tool)
         record = begin(self.plan, self.goal, record, nodes, self.clock.now())
         return await self.store.seize(record)

@@ -66,7 +66,9 @@ def short(holder: str) -> str:
 class Lock:
     """The lock on a cluster's migration. Take it, renew it in the background, give it back."""
 
-    def __init__(self, documents: Documents, clock: Clock, namespace: str, seconds: int, holder: str, notice: Notice) -> None:
+    def __init__(
+        self, documents: Documents, clock: Clock, namespace: str, seconds: int, holder: str, notice: Notice
+    ) -> None:
         self._documents = documents
         self._clock = clock
         self._namespace = namespace
@@ -108,7 +110,9 @@ class Lock:
             now = self._clock.now()
             if first_seen is None:
                 first_seen = (version, now)
-                self._notice(f"{short(holder)} holds the lock; looking for up to {self._wait(spec):g} s whether it is alive")
+                self._notice(
+                    f"{short(holder)} holds the lock; looking for up to {self._wait(spec):g} s whether it is alive"
+                )
             if version != first_seen[0]:
                 raise self._held(found)
             if (now - first_seen[1]).total_seconds() > self._wait(spec):

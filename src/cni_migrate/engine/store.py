@@ -99,7 +99,9 @@ class RecordStore:
         Raises:
             LockLost: the record was written by somebody else.
         """
-        changed = {shard_of(n, record.cluster.shards) for n, entry in record.nodes.items() if self._text(n, entry) is None}
+        changed = {
+            shard_of(n, record.cluster.shards) for n, entry in record.nodes.items() if self._text(n, entry) is None
+        }
         for number in sorted(changed):
             await self._put(f"{names.SHARD}{number}", self._shard(record, number))
         text = dump_cluster(record.cluster)
@@ -128,10 +130,13 @@ class RecordStore:
             meta["resourceVersion"] = known["metadata"]["resourceVersion"]
             meta["uid"] = known["metadata"]["uid"]
         try:
-            written = await (self._documents.replace(manifest) if known is not None else self._documents.create(manifest))
+            written = await (
+                self._documents.replace(manifest) if known is not None else self._documents.create(manifest)
+            )
         except Conflict as error:
             raise LockLost(
-                f"ConfigMap {self._namespace}/{name} was written by somebody else: another migrate has taken over ({error.message})",
+                f"ConfigMap {self._namespace}/{name} was written by somebody else: another migrate has taken over "
+                f"({error.message})",
                 next="migrate status",
             ) from None
         self.writes += 1

@@ -11,7 +11,9 @@ def _ready(view: NodeView, namespace: str, daemonset: str) -> Answer:
     pod = view.agent(view.node.name, namespace, daemonset)
     if pod is not None and pod.ready and not pod.deleting:
         return Done()
-    saw = "no pod yet" if pod is None else f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
+    saw = (
+        "no pod yet" if pod is None else f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
+    )
     return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on node {view.node.name}", saw=saw)
 
 
@@ -70,7 +72,9 @@ def await_cilium_cidr(view: NodeView) -> Answer:
     found = view.seen.cilium_nodes.get(view.node.name)
     if found is not None and found.pod_cidrs:
         return Done()
-    return Wait(on=f"a Cilium pod CIDR for node {view.node.name}", saw="no CiliumNode" if found is None else "no CIDR yet")
+    return Wait(
+        on=f"a Cilium pod CIDR for node {view.node.name}", saw="no CiliumNode" if found is None else "no CIDR yet"
+    )
 
 
 @node_step("pods")

@@ -7,9 +7,10 @@ from cni_migrate.core import names
 from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
 from cni_migrate.core.audit import audit_problems, undone_problems
 from cni_migrate.core.effects import DeleteObject, DeletePod, Effect, PatchNode
+from cni_migrate.core.manifests import node_config_version
 from cni_migrate.core.objects import ObjectRef
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
-from cni_migrate.core.steps.install import put_all, served_node_config
+from cni_migrate.core.steps.install import put_all
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.view import ClusterView
 
@@ -78,8 +79,9 @@ def delete_cilium(view: ClusterView) -> Answer:
 @cluster_step("host")
 def delete_node_config(view: ClusterView) -> Answer:
     """Delete the CiliumNodeConfig: every node uses Cilium now, or none does."""
-    served = served_node_config(view)
-    return Done() if served is None else _delete_all(view, _refs(view.plan.manifests.node_config(served)), "CiliumNodeConfig")
+    if node_config_version(view.seen.served) is None:
+        return Done()
+    return _delete_all(view, _refs(view.plan.manifests.node_config(view.seen.served)), "CiliumNodeConfig")
 
 
 @cluster_step("host")
@@ -158,7 +160,9 @@ def restart_canal(view: ClusterView) -> Answer:
     for node in view.members():
         pod = view.agent(node.name, view.config.canal.namespace, view.config.canal.daemonset)
         if node.ready and (pod is None or pod.deleting or not pod.ready):
-            return Wait(on="Canal to be Ready on every node", saw=f"node {node.name}: {pod.trouble if pod else 'no pod'}")
+            return Wait(
+                on="Canal to be Ready on every node", saw=f"node {node.name}: {pod.trouble if pod else 'no pod'}"
+            )
     return Done()
 
 

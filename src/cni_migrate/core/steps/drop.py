@@ -33,15 +33,15 @@ def cordon(view: NodeView) -> Answer:
     stays theirs.
     """
     node = view.node
-    if node.unschedulable and (view.cordon_is_ours or (view.entry.before is not None and view.entry.before.unschedulable)):
+    if node.unschedulable and (
+        view.cordon_is_ours or (view.entry.before is not None and view.entry.before.unschedulable)
+    ):
         return Done()
     if reasons := refusals(_rulings(view)):
         return _refused(view, reasons)
     if node.unschedulable:
         return Done(remember={"before": Before(unschedulable=True)})
-    patch = PatchNode(
-        node.name, node.uid, node.resource_version, {}, {names.CORDONED_BY: "true"}, unschedulable=True
-    )
+    patch = PatchNode(node.name, node.uid, node.resource_version, {}, {names.CORDONED_BY: "true"}, unschedulable=True)
     return Do((patch,), on=f"cordon of node {node.name}", remember={"before": Before(unschedulable=False)})
 
 
@@ -94,9 +94,7 @@ def taint(view: NodeView) -> Answer:
     if view.tainted:
         return Done()
     node = view.node
-    patch = PatchNode(
-        node.name, node.uid, node.resource_version, {}, {}, taints=(*node.taints, view.plan.taint)
-    )
+    patch = PatchNode(node.name, node.uid, node.resource_version, {}, {}, taints=(*node.taints, view.plan.taint))
     return Do((patch,), on=f"taint of node {node.name}")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from cni_migrate.core import names
 from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
 from cni_migrate.core.effects import Effect, PatchObject, PutObject
+from cni_migrate.core.manifests import node_config_version
 from cni_migrate.core.objects import DaemonSet, ObjectRef
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import cluster_step
@@ -19,7 +20,9 @@ def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str
     missing = [e for e in effects if e.key not in attempts or attempts[e.key].result != "applied"]
     if not missing:
         return Done()
-    return Do(tuple(missing), on=f"{what} to be applied", saw=f"{len(effects) - len(missing)} of {len(effects)} objects")
+    return Do(
+        tuple(missing), on=f"{what} to be applied", saw=f"{len(effects) - len(missing)} of {len(effects)} objects"
+    )
 
 
 def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answer:
@@ -98,7 +101,12 @@ def select_canal(view: ClusterView) -> Answer:
             why=f"Canal would leave nodes that lack the label {label.key}: {', '.join(unlabelled[:5])}",
             next="`migrate run` again: it labels them first",
         )
-    body = {"spec": {"updateStrategy": {"type": "OnDelete"}, "template": {"spec": {"nodeSelector": {label.key: label.value}}}}}
+    body = {
+        "spec": {
+            "updateStrategy": {"type": "OnDelete"},
+            "template": {"spec": {"nodeSelector": {label.key: label.value}}},
+        }
+    }
     before = {"updateStrategy": canal.update_strategy}
     effect = PatchObject(_canal_ref(view), body, canal.resource_version)
     remember = {} if view.record.cluster.canal_before else {"canal_before": before}
@@ -145,18 +153,12 @@ def await_cilium_everywhere(view: ClusterView) -> Answer:
 @cluster_step("host")
 def apply_node_config(view: ClusterView) -> Answer:
     """Apply the CiliumNodeConfig that switches labelled nodes, in the version that this Cilium serves."""
-    served = served_node_config(view)
-    if served is None:
-        return Wait(on="Cilium's operator to create the CRD ciliumnodeconfigs", saw=f"served: {', '.join(view.seen.served)}")
-    return put_all(view, view.plan.manifests.node_config(served), "CiliumNodeConfig")
-
-
-def served_node_config(view: ClusterView) -> str | None:
-    """The apiVersion of CiliumNodeConfig: v2 where it is served (1.16 on), v2alpha1 before."""
-    for version in ("v2", "v2alpha1"):
-        if f"cilium.io/{version}/ciliumnodeconfigs" in view.seen.served:
-            return f"cilium.io/{version}"
-    return None
+    if node_config_version(view.seen.served) is None:
+        return Wait(
+            on="Cilium's operator to create the CRD ciliumnodeconfigs",
+            saw=f"served: {', '.join(sorted(view.seen.served)) or 'nothing of Cilium'}",
+        )
+    return put_all(view, view.plan.manifests.node_config(view.seen.served), "CiliumNodeConfig")
 
 
 @cluster_step("host")

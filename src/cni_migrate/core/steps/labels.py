@@ -12,7 +12,9 @@ from cni_migrate.core.view import NodeView
 
 def labels_patch(node: Node, add: Iterable[Label] = (), remove: Iterable[Label] = ()) -> PatchNode | None:
     """The patch that makes the node's labels so, or None when they are."""
-    change: dict[str, str | None] = {label.key: label.value for label in add if node.labels.get(label.key) != label.value}
+    change: dict[str, str | None] = {
+        label.key: label.value for label in add if node.labels.get(label.key) != label.value
+    }
     change |= {label.key: None for label in remove if label.key in node.labels}
     return PatchNode(node.name, node.uid, node.resource_version, change, {}) if change else None
 

@@ -20,7 +20,9 @@ def _recreate(view: NodeView, wrong: Callable[[Pod], bool], what: str) -> Answer
         remember = {"targets": tuple(sorted(pod.uid for pod in targets))}
         if not targets:
             return Done()
-        return Do(tuple(_delete(pod) for pod in targets if not pod.deleting), on=f"{len(targets)} {what}", remember=remember)
+        return Do(
+            tuple(_delete(pod) for pod in targets if not pod.deleting), on=f"{len(targets)} {what}", remember=remember
+        )
     left = [pod for pod in pods if pod.uid in view.entry.targets]
     if not left:
         return Done(remember={"targets": None})
@@ -37,7 +39,9 @@ def _await(view: NodeView, right: Callable[[Pod], bool], what: str) -> Answer:
     if not wrong:
         return Done()
     first = wrong[0]
-    state = "terminating" if first.deleting else first.trouble or (f"has address {first.ip}" if first.ip else first.phase)
+    state = (
+        "terminating" if first.deleting else first.trouble or (f"has address {first.ip}" if first.ip else first.phase)
+    )
     more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
     return Wait(on=f"every pod on node {view.node.name} to be {what}", saw=f"{first.key} {state}{more}")
 
