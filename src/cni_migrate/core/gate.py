@@ -1,0 +1,351 @@
+"""When connectivity counts as proven: who must report, and what their reports say.
+
+Pure. What is expected comes from the Nodes, never from the pods that happen to be there: an agent that does not
+report, or does not know a peer it should, is a failure. Zero agents, zero peers or zero probes prove nothing.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cni_migrate.config import Config
+from cni_migrate.core import names
+from cni_migrate.core.objects import BadProbe, GateAsk, GateReading, Pod, Round, Snapshot
+from cni_migrate.core.peers import MESHES, graph
+
+SKEW = 2.0
+"""Seconds by which the clocks of the nodes and of this program may differ before an agent counts as silent."""
+
+Expected = Mapping[str, frozenset[str]]
+"""Agent ("node/mesh") to the peers whose probes are judged. The agent must report, and must list all of them."""
+
+Known = tuple[str, str, str, str]
+"""(agent, peer, net, kind) of a probe that failed in the baseline already."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pair:
+    """A direction that does not work: an agent, what it probes, how, and the error in words."""
+
+    agent: str
+    peer: str
+    net: str
+    kind: str
+    error: str
+
+    @property
+    def known(self) -> Known:
+        """The pair without the words of its error, to be recognised by."""
+        return (self.agent, self.peer, self.net, self.kind)
+
+    def __str__(self) -> str:
+        where = "" if self.net == "primary" else f" over the {self.net} network"
+        return f"{self.agent} -> {self.peer} {self.kind}{where}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Every expected agent reported enough clean rounds: what they sent and lost in them, and the longest stall."""
+
+    sent: int
+    lost: int
+    stall_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Nothing is broken, but there is not enough to go by yet; `saw` says what is missing."""
+
+    saw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """The newest reports are not clean: the pairs, what their pattern means, and who is silent and why."""
+
+    pairs: tuple[Pair, ...]
+    diagnosis: str
+    silent: tuple[tuple[str, str], ...]
+
+
+Verdict = Passed | Pending | Failing
+
+
+def expected(
+    nodes: Iterable[str], config: Config, *, focus: Collection[str] | None = None, excluded: Collection[str] = ()
+) -> Expected:
+    """Which agents must report, and on which peers each is judged.
+
+    `nodes` are all nodes of the cluster: each of them has two agents, and the graph spans them all. `excluded` are
+    those that nothing can be asked of: waived, not Ready by other causes, in transit themselves. Without `focus` it
+    is a full sweep. With it, the agents of these nodes are judged on all their peers, and the agents that observe
+    them on them alone: what else goes on elsewhere is not this gate's business.
+    """
+    everyone = frozenset(nodes)
+    mesh = graph(everyone, config)
+    out = frozenset(excluded)
+    wanted: dict[str, frozenset[str]] = {}
+    for node in everyone - out if focus is None else (frozenset(focus) & everyone) - out:
+        for agent in _agents(node):
+            wanted[agent] = frozenset(peer for peer in mesh.peers(agent) if _node(peer) not in out)
+    if focus is None:
+        return wanted
+    centre = {agent for node in focus for agent in _agents(node)}
+    for node in frozenset(focus) & everyone - out:
+        for observer in mesh.observers(node):
+            if observer not in wanted and _node(observer) not in out:
+                seen = (peer for peer in mesh.peers(observer) if peer in centre and _node(peer) not in out)
+                wanted[observer] = frozenset(seen)
+    return wanted
+
+
+def ask(
+    key: str,
+    focus: Collection[str] | None,
+    snapshot: Snapshot,
+    config: Config,
+    since: datetime,
+    *,
+    excluded: Collection[str] = (),
+) -> tuple[GateAsk, dict[str, str]]:
+    """What to read for a gate, and the expected agents that cannot be read now, with the reason."""
+    pods: list[tuple[str, str, str]] = []
+    missing: dict[str, str] = {}
+    for agent in sorted(expected(snapshot.nodes, config, focus=focus, excluded=excluded)):
+        pod, why = _pod_of(agent, snapshot, config)
+        if pod is None:
+            missing[agent] = why
+        else:
+            pods.append((pod.namespace, pod.name, agent))
+    return GateAsk(key, tuple(pods), since), missing
+
+
+def baseline(reading: GateReading, *, newest: int = 3) -> frozenset[Known]:
+    """What was bad before anything was touched: any failure of each agent's newest rounds."""
+    return frozenset(
+        Pair(agent, bad.peer, bad.net, bad.kind, "").known
+        for agent, rounds in reading.rounds.items()
+        for one in rounds[-newest:]
+        for bad in one.bad
+    )
+
+
+def unenforced(config: Config) -> frozenset[str]:
+    """The kinds of probes that cannot be asked for during the migration.
+
+    Overlay: Canal's pods have no Cilium identity, so enforcement is off until the end, and what a policy forbids gets
+    through on Cilium nodes (Cilium's migration guide: policyEnforcementMode "never").
+    """
+    return frozenset({"policy_deny"}) if config.strategy == "overlay" else frozenset()
+
+
+def judge(
+    reading: GateReading | None,
+    expected: Expected,
+    baseline: Collection[Known],
+    since: datetime,
+    config: Config,
+    *,
+    ignore: Collection[str] | None = None,
+) -> Verdict:
+    """Whether connectivity is proven.
+
+    Passed: every expected agent's newest rounds, at least `gate.rounds` in a row over at least `gate.seconds`, are
+    clean, were begun after `since`, list all its expected peers, and the newest is fresh. A pair that was bad in the
+    `baseline` by the same net and kind does not count, nor do probes of the kinds in `ignore` (default: `unenforced`).
+    """
+    if not expected or not all(expected.values()):
+        lonely = sorted(agent for agent, peers in expected.items() if not peers)
+        what = f"{', '.join(lonely)} has no peer" if lonely else "no agent is expected"
+        return Failing((), f"{what}: nothing would be proven", ())
+    if reading is None:
+        return Pending(f"waiting for the first reports of {_count(len(expected), 'agent')}")
+    kinds = frozenset(unenforced(config) if ignore is None else ignore)
+    known = frozenset(baseline)
+    pairs: set[Pair] = set()
+    silent: list[tuple[str, str]] = []
+    short: list[str] = []
+    sent = lost = 0
+    stall = 0.0
+    for agent in sorted(expected):
+        rounds = _of_newest_pod(reading.rounds.get(agent, ()))
+        why = _silence(rounds, reading, agent, config)
+        if why:
+            silent.append((agent, why))
+            continue
+        run: list[Round] = []
+        for one in reversed(rounds):
+            if one.at < since or (run and one.round != run[-1].round - 1):
+                break
+            bad = _bad(one, agent, expected[agent], known, kinds)
+            if bad:
+                pairs.update(bad if not run else ())
+                break
+            run.append(one)
+        if any(pair.agent == agent for pair in pairs):
+            continue
+        span = (run[0].at - run[-1].at).total_seconds() if run else 0.0
+        if len(run) < config.gate.rounds or span < config.gate.seconds:
+            short.append(f"{agent} {_count(len(run), 'clean round')} over {span:.1f} s")
+            continue
+        sent += sum(one.sent for one in run)
+        lost += sum(one.lost for one in run)
+        stall = max([stall, *(one.stall_ms for one in run)])
+    if pairs or silent:
+        found = tuple(sorted(pairs))
+        return Failing(found, diagnose(found, expected, silent), tuple(silent))
+    if short:
+        more = f" and {len(short) - 3} more" if len(short) > 3 else ""
+        want = f"{config.gate.rounds} over {config.gate.seconds:g} s"
+        return Pending(f"{_count(len(short), 'agent')} not at {want} yet: {', '.join(short[:3])}{more}")
+    return Passed(sent, lost, stall)
+
+
+def diagnose(pairs: Sequence[Pair], expected: Expected, silent: Collection[tuple[str, str]] = ()) -> str:
+    """What the pattern of the failures means, in words; each cause that fits, the broadest first."""
+    said = []
+    if silent:
+        where = sorted({_node(agent) for agent, _ in silent})
+        said.append(f"no report from {_list([agent for agent, _ in silent])}")
+        if len(silent) == len(expected):
+            said[-1] = "no agent reports at all"
+        elif len(where) == 1:
+            said[-1] += f": all on node {where[0]}"
+    missing = [pair for pair in pairs if pair.kind == "peer"]
+    if missing:
+        who, whom = sorted({pair.agent for pair in missing}), sorted({pair.peer for pair in missing})
+        said.append(f"{_list(who)} does not list {_list(whom)}")
+    rest = [pair for pair in pairs if pair.kind != "peer"]
+    if rest:
+        said.append(_pattern(rest, expected))
+    return "; ".join(said) or "nothing is wrong"
+
+
+_SERVICES = {
+    "dns": "only names fail to resolve: look at the cluster's DNS pods and their node",
+    "api": "only the API server cannot be reached from pods",
+    "service": "only the ClusterIP fails: look at kube-proxy and the Service's endpoints",
+    "http_large": "small packets pass and large ones do not: the MTU of one network is too large",
+    "udp": "only UDP fails: a firewall or a conntrack rule",
+    "tcp": "only connections that live long fail: they were cut or stalled",
+    "policy_allow": "allowed callers are blocked: a NetworkPolicy does not see who they are",
+    "policy_deny": "forbidden callers get through: NetworkPolicies are not enforced there",
+}
+
+
+def _pattern(pairs: Sequence[Pair], expected: Expected) -> str:
+    kinds = {pair.kind for pair in pairs}
+    where = _place(pairs, expected)
+    if len(kinds) == 1 and (kind := kinds.pop()) in _SERVICES:
+        return f"{_SERVICES[kind]}{where}"
+    if kinds and kinds <= {"policy_allow", "policy_deny"}:
+        return f"NetworkPolicies do not hold in either direction{where}"
+    nets = {pair.net for pair in pairs}
+    if nets == {"extra"}:
+        return f"only the extra interface fails: the tunnel of Cilium between dual nodes{where}"
+    if nets == {"host"}:
+        return f"pods do not reach nodes{where}"
+    if expected and {pair.agent for pair in pairs} == set(expected) and not where:
+        return "nothing reaches anything"
+    return f"probes fail{where}"
+
+
+def _place(pairs: Sequence[Pair], expected: Expected) -> str:
+    """Where: one node as target, as source, both, or one direction between two nodes."""
+    between = [pair for pair in pairs if pair.peer in expected or "/" in pair.peer]
+    if not between:
+        origins = {_node(pair.agent) for pair in pairs}
+        return "" if origins == {_node(agent) for agent in expected} else f" (from {_list(sorted(origins))})"
+    flows = {(_node(pair.agent), _node(pair.peer)) for pair in between}
+    sources, targets = {source for source, _ in flows}, {target for _, target in flows}
+    common = Counter(node for flow in flows for node in set(flow))
+    hubs = [node for node, count in common.items() if count == len(flows)]
+    if len(flows) == 1:
+        ((source, target),) = flows
+        return f" (on node {source} itself)" if source == target else f" (in one direction, {source} to {target})"
+    if len(targets) == 1 and sources != targets:
+        (target,) = targets
+        return f" (towards node {target} only: it hears nobody)"
+    if len(sources) == 1:
+        (source,) = sources
+        return f" (from node {source} only: nobody hears it)"
+    if len(hubs) == 1:
+        return f" (to and from node {hubs[0]}: it is cut off)"
+    if len(hubs) == 2:
+        return f" (between {hubs[0]} and {hubs[1]})" if hubs[0] < hubs[1] else f" (between {hubs[1]} and {hubs[0]})"
+    return f" (from {_list(sorted(sources))} to {_list(sorted(targets))})" if len(flows) < 9 else ""
+
+
+def _bad(one: Round, agent: str, peers: frozenset[str], known: frozenset[Known], ignored: frozenset[str]) -> list[Pair]:
+    """What keeps a round from being clean."""
+    found = [Pair(agent, peer, "primary", "peer", "the agent does not list this peer") for peer in peers - one.peers]
+    found += [
+        Pair(agent, bad.peer, bad.net, bad.kind, bad.error)
+        for bad in one.bad
+        if bad.kind not in ignored
+        and (agent, bad.peer, bad.net, bad.kind) not in known
+        and _concerns(bad, agent, peers)
+    ]
+    if not found and one.sent < max(1, len(peers)):
+        found.append(Pair(agent, "everyone", "primary", "peer", f"only {_count(one.sent, 'probe')} sent in a round"))
+    return found
+
+
+def _concerns(bad: BadProbe, agent: str, peers: frozenset[str]) -> bool:
+    """Whether a failure is the gate's business: that of a judged peer, of its node, or of service, api, dns, policy."""
+    if bad.peer.startswith("node:"):
+        return bad.peer[5:] in {_node(agent), *map(_node, peers)}
+    return bad.peer in peers or "/" not in bad.peer
+
+
+def _silence(rounds: Sequence[Round], reading: GateReading, agent: str, config: Config) -> str:
+    """Why an agent's reports are of no use, or ''. A round may take its interval and the timeout of its probes."""
+    if not rounds:
+        return reading.errors.get(agent) or "no report"
+    newest = rounds[-1]
+    age = (reading.at - newest.at).total_seconds()
+    allowed = 3 * max(newest.interval, config.knet.interval) + config.knet.timeout + SKEW
+    return f"last report {age:.1f} s ago" if age > allowed else ""
+
+
+def _of_newest_pod(rounds: Sequence[Round]) -> Sequence[Round]:
+    """The rounds of the newest pod only: a restarted agent counts from its new uid."""
+    return [one for one in rounds if one.uid == rounds[-1].uid] if rounds else rounds
+
+
+def _pod_of(agent: str, snapshot: Snapshot, config: Config) -> tuple[Pod | None, str]:
+    node, _, mesh = agent.rpartition("/")
+    daemonset = names.KNET[mesh]
+    own = [
+        pod
+        for pod in snapshot.pods_on(node)
+        if pod.namespace == config.knet.namespace
+        and pod.controller is not None
+        and pod.controller[:2] == ("DaemonSet", daemonset)
+        and not pod.finished
+    ]
+    alive = [pod for pod in own if not pod.deleting]
+    if not alive:
+        return None, "its pod is being deleted" if own else "no pod"
+    pod = min(alive, key=lambda found: (not found.ready, found.name))
+    if pod.phase != "Running":
+        return None, f"its pod is {pod.phase}" + (f": {pod.trouble}" if pod.trouble else "")
+    return pod, ""
+
+
+def _agents(node: str) -> list[str]:
+    return [f"{node}/{mesh}" for mesh in MESHES]
+
+
+def _node(agent: str) -> str:
+    return agent.rpartition("/")[0]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _list(found: Sequence[str], most: int = 4) -> str:
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more

@@ -1,0 +1,215 @@
+# Works on one node's files, links and chains, then reports what is there. Operations are the arguments, done in order;
+# each may be repeated. POSIX sh with the tools of any small userland; written for the image that runs Canal.
+# docs/reference/host-tasks.md describes the operations and the report.
+set -eu
+LC_ALL=C
+export LC_ALL
+
+root=${HOST_ROOT:-/host}
+netd=$root${CNI_FOLDER:-/etc/cni/net.d}
+bin_folder=${BIN_FOLDER:-/opt/cni/bin}
+canal_file=${CANAL_FILE:-10-canal.conflist}
+canal_cidr=${CANAL_POD_CIDR:-}
+multus_file=${MULTUS_FILE:-00-multus.conflist}
+leases=/var/lib/cni/networks/k8s-pod-network
+flannel_state=/var/lib/cni/flannel
+subnet_env=/run/flannel/subnet.env
+message=${TERMINATION_LOG:-/dev/termination-log}
+
+# --- the node's own programs, when it has them; the image's otherwise -------------------------------------------------
+
+on_host() { # NAME: whether the node itself has this program
+    chroot "$root" /bin/sh -c "command -v $1" >/dev/null 2>&1
+}
+
+here() { # NAME: whether the program can be run, from the node or from the image
+    on_host "$1" || command -v "$1" >/dev/null 2>&1
+}
+
+run() { # NAME ARG...: run the node's program in the node's root, or the image's
+    if on_host "$1"; then chroot "$root" "$@"; else "$@"; fi
+}
+
+iptables_families() { # one line per variant of iptables that can be asked; old and new kernel interfaces differ
+    found=
+    for family in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy; do
+        if here "$family-save" && here "$family-restore"; then echo "$family"; found="$found $family"; fi
+    done
+    case $found in *iptables-*) ;; *) if here iptables-save; then echo iptables; fi ;; esac
+    case $found in *ip6tables-*) ;; *) if here ip6tables-save; then echo ip6tables; fi ;; esac
+}
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+links() { # names of all links
+    { run ip -o link show 2>/dev/null || true; } | sed -n 's/^[0-9]*: \([^:@]*\)[:@].*/\1/p'
+}
+
+our_links() {
+    links | grep -E '^(cni0|flannel\..*|flannel-v6\..*|cilium_.*|lxc.*)$' | sort || true
+}
+
+chains() { # PATTERN: FAMILY TABLE CHAIN of every chain whose whole name matches
+    for family in $(iptables_families); do
+        { run "$family-save" 2>/dev/null || true; } |
+            sed -n -e '/^\*/{s/^\*//;h;}' -e '/^:/{s/^:\([^ ]*\) .*/\1/;G;s/\n/ /;p;}' |
+            { grep -E "^($1) " || true; } | sed "s/^\([^ ]*\) \(.*\)/$family \2 \1/"
+    done
+}
+
+lease_names() {
+    [ -d "$root$leases" ] || return 0
+    for path in "$root$leases"/*; do
+        name=${path##*/}
+        case $name in
+        *[!0-9a-f.:]* | lock | '') ;;
+        *[.:]*) [ -f "$path" ] && echo "$name" ;;
+        esac
+    done | sort -t . -k 1,1n -k 2,2n -k 3,3n -k 4,4n
+}
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+each() { # LIST: comma-separated values, one a line
+    echo "$1" | tr ',' '\n' | sed '/^$/d'
+}
+
+remove_files() { # LIST: files in the CNI folder
+    each "$1" | while read -r name; do
+        rm -f "$netd/$name"
+    done
+}
+
+restore_bak() {
+    for path in "$netd"/*.cilium_bak; do
+        [ -e "$path" ] || continue
+        target=${path%.cilium_bak}
+        if [ -e "$target" ]; then rm -f "$path"; else mv "$path" "$target"; fi
+    done
+}
+
+keep_leases() { # LIST: addresses whose leases stay
+    lease_names | while read -r address; do
+        case ",$1," in
+        *",$address,"*) ;;
+        *) rm -f "$root$leases/$address" ;;
+        esac
+    done
+}
+
+remove_links() { # PATTERN; deleting one end of a pair takes the other along, so a link that is gone is no failure
+    links | { grep -E "$1" || true; } | while read -r link; do
+        run ip link del dev "$link" 2>/dev/null || true
+    done
+    left=$(links | grep -E "$1" || true)
+    [ -z "$left" ] || fail "links are still there: $(echo "$left" | tr '\n' ' ')"
+}
+
+remove_routes() { # routes into Canal's network that no link took along
+    [ -n "$canal_cidr" ] || return 0
+    family=-4
+    case $canal_cidr in *:*) family=-6 ;; esac
+    { run ip "$family" route show root "$canal_cidr" 2>/dev/null || true; } | while read -r route rest; do
+        [ -z "$route" ] || run ip "$family" route del "$route" 2>/dev/null || true
+    done
+}
+
+remove_chains() { # PATTERN: the rules that jump there, then the chains; one transaction per table
+    chains "$1" | sed 's/ [^ ]*$//' | sort -u | while read -r family table; do
+        names=$(chains "$1" | sed -n "s/^$family $table //p" | sort -u)
+        any=$(echo "$names" | tr '\n' '|' | sed 's/|$//')
+        {
+            echo "*$table"
+            run "$family-save" -t "$table" | { grep -E -- "^-A .*-[jg] ($any)( |\$)" || true; } | sed 's/^-A /-D /'
+            echo "$names" | sed 's/^/-F /'
+            echo "$names" | sed 's/^/-X /'
+            echo COMMIT
+        } | run "$family-restore" --noflush || true
+    done
+    left=$(chains "$1")
+    [ -z "$left" ] || fail "chains are still there: $(echo "$left" | tr '\n' ';')"
+}
+
+remove_flannel() { # LIST: Canal's files in the CNI folder
+    # The configuration goes first: no pod may start on a network that is being taken down.
+    remove_files "$1"
+    rm -f "$netd"/*.cilium_bak
+    remove_links '^(flannel\..*|flannel-v6\..*|cni0)$'
+    remove_routes
+    remove_chains 'FLANNEL-(FWD|POSTRTG)'
+    rm -f "$root$subnet_env" "$root$bin_folder/flannel" "$root$bin_folder/calico" "$root$bin_folder/calico-ipam"
+    rm -rf "$root$leases" "$root$flannel_state"
+}
+
+remove_multus() { # LIST: Multus's files in the CNI folder
+    remove_files "$1"
+    rm -f "$root$bin_folder/multus"
+}
+
+remove_cilium() { # LIST: files in the CNI folder besides those that have Cilium's name
+    remove_files "$1"
+    rm -f "$netd"/*cilium*.conflist "$root$bin_folder/cilium-cni"
+    remove_links '^(cilium_(host|net|vxlan|geneve)|lxc.*)$'
+    remove_chains '(OLD_)?CILIUM_[^ ]*'
+}
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+quoted() { # MAX: lines as the inside of a JSON list, at most MAX of them
+    sed -n "1,${1}p" | sed 's/[\\"]/\\&/g; s/.*/"&"/' | tr '\n' ',' | sed 's/,$//'
+}
+
+report() {
+    files=$(for path in "$netd"/*; do [ -f "$path" ] && echo "${path##*/}"; done | sort || true)
+    left=$(for path in "$bin_folder/calico" "$bin_folder/calico-ipam" "$bin_folder/flannel" "$bin_folder/multus" \
+        "$flannel_state" "$leases"; do [ -e "$root$path" ] && echo "$path"; done || true)
+    links=$(our_links)
+    addresses=$(lease_names)
+    names=$(chains '(FLANNEL-|(OLD_)?CILIUM_)[^ ]*' | sed 's/.* //' | sort -u)
+    cut=
+    if [ "$(echo "$files" | wc -l)" -gt 25 ]; then cut="$cut,\"files\""; fi
+    if [ "$(echo "$links" | wc -l)" -gt 30 ]; then cut="$cut,\"links\""; fi
+    if [ "$(echo "$addresses" | wc -l)" -gt 100 ]; then cut="$cut,\"leases\""; fi
+    if [ "$(echo "$names" | wc -l)" -gt 25 ]; then cut="$cut,\"chains\""; fi
+    if [ -e "$root$subnet_env" ]; then env=true; else env=false; fi
+    printf '{"files":[%s],"subnet_env":%s,"links":[%s],"leases":[%s],"chains":[%s],"left":[%s]%s}\n' \
+        "$(echo "$files" | sed '/^$/d' | quoted 25)" "$env" "$(echo "$links" | sed '/^$/d' | quoted 30)" \
+        "$(echo "$addresses" | sed '/^$/d' | quoted 100)" "$(echo "$names" | sed '/^$/d' | quoted 25)" \
+        "$(echo "$left" | sed '/^$/d' | quoted 10)" "${cut:+,\"cut\":[${cut#,}]}"
+}
+
+fail() { # TEXT [CODE]
+    printf '{"error":"%s"}\n' "$(echo "$1" | tr -d '"\\' | tr '\n' ' ')" | tee "$message" >&2
+    exit "${2:-1}"
+}
+
+value_of() { # OPERATION DEFAULT: what is behind the '=', or DEFAULT
+    case $1 in *=*) echo "${1#*=}" ;; *) echo "$2" ;; esac
+}
+
+# Nothing is touched unless every operation is known.
+for operation in "$@"; do
+    case $operation in
+    *[!A-Za-z0-9._:,=-]* | *..*) fail "not an operation: $operation" 2 ;;
+    status | restore-bak | remove-cni=?* | keep-leases=*) ;;
+    remove-flannel | remove-flannel=* | remove-multus | remove-multus=* | remove-cilium | remove-cilium=*) ;;
+    *) fail "unknown operation: $operation" 2 ;;
+    esac
+done
+
+current=start
+trap '[ "$?" -eq 0 ] || [ -s "$message" ] || printf "{\"error\":\"failed: %s\"}\n" "$current" >"$message"' EXIT
+for operation in "$@"; do
+    current=$operation
+    case $operation in
+    status) ;;
+    restore-bak) restore_bak ;;
+    remove-cni=*) remove_files "${operation#*=}" ;;
+    keep-leases=*) keep_leases "${operation#*=}" ;;
+    remove-flannel*) remove_flannel "$(value_of "$operation" "$canal_file")" ;;
+    remove-multus*) remove_multus "$(value_of "$operation" "$multus_file")" ;;
+    remove-cilium*) remove_cilium "$(value_of "$operation" "")" ;;
+    esac
+done
+current=report
+report | tee "$message"
