@@ -1,0 +1,168 @@
+"""Cilium's own kinds, which the API server serves only from some point of the migration on, and maybe not for ever.
+
+Whether they are served is learnt from discovery, which every user may read: a small GET, often for two minutes after
+something was installed that may register them and while only some are there, seldom otherwise. A watch on all
+CustomResourceDefinitions would cost megabytes of schemas and a right more. A kind whose list answers 404 is empty, and
+looked for again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from cni_migrate.errors import ClusterError
+from cni_migrate.kube import paths
+from cni_migrate.kube.reflector import Health, NotServed, Reflector
+from cni_migrate.kube.request import Client
+from cni_migrate.kube.tables import Table
+from cni_migrate.ports import Clock
+
+GROUP: Final = "cilium.io"
+VERSION: Final = "cilium.io/v2"
+"""The version in which Cilium has served its nodes and endpoints from 1.0 to this day."""
+
+EXPECTED: Final = frozenset({"ciliumnodes", "ciliumendpoints", "ciliumnodeconfigs"})
+"""The kinds that the operator registers, one after the other; what of them is missing is looked for often."""
+
+OFTEN: Final = 2.0
+SELDOM: Final = 30.0
+HURRY: Final = 120.0
+"""For so many seconds after an installation, or after the group has appeared, it is looked at often."""
+
+
+class CiliumKinds:
+    """Learns which kinds of Cilium are served, and runs a reflector for each that has a table."""
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        health: Health,
+        changed: Callable[[], None],
+        tables: Mapping[str, Table[Any, Any]],
+    ) -> None:
+        """Nothing is served until `run` has found out.
+
+        Args:
+            client: reads the cluster.
+            clock: the time.
+            health: told what fails.
+            changed: called when what is served changes.
+            tables: the tables to keep filled, by plural.
+        """
+        self._client = client
+        self._clock = clock
+        self._health = health
+        self._changed = changed
+        self._tables = tables
+        self._running: dict[str, tuple[Reflector, asyncio.Task[None]]] = {}
+        self._again = asyncio.Event()
+        self._hurry_until = 0.0
+        self.served: frozenset[str] = frozenset()
+        self.synced: Final = asyncio.Event()
+
+    async def run(self) -> None:
+        """Look, start, stop, until cancelled."""
+        pauses = self._client.backoff(first=1.0, most=10.0)
+        try:
+            while True:
+                try:
+                    found = await self._discover()
+                except ClusterError as error:
+                    self._health.failed(GROUP, error)
+                    await self._clock.sleep(pauses.pause())
+                    continue
+                pauses.reset()
+                self._health.ok(GROUP)
+                if found and not self.served:
+                    self.hurry()
+                await self._adopt(found)
+                await self._first_lists()
+                self.synced.set()
+                await self._rest()
+        finally:
+            for _, task in self._running.values():
+                task.cancel()
+            await asyncio.gather(*(task for _, task in self._running.values()), return_exceptions=True)
+
+    def hurry(self) -> None:
+        """Look often for a while: something was installed that may bring more kinds, or one is asked for."""
+        self._hurry_until = asyncio.get_running_loop().time() + HURRY
+        if not self._complete:
+            self._again.set()
+
+    @property
+    def _complete(self) -> bool:
+        return {one.rpartition("/")[2] for one in self.served} >= EXPECTED
+
+    async def _rest(self) -> None:
+        """Wait for the next look; between two looks there are `OFTEN` seconds at least."""
+        await self._clock.sleep(OFTEN)
+        hurried = asyncio.get_running_loop().time() < self._hurry_until and not self._complete
+        if not hurried and not self._again.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._again.wait(), SELDOM)
+        self._again.clear()
+
+    async def _discover(self) -> frozenset[str]:
+        """`group/version/plural` of all that the group serves."""
+        answer = await self._client.request("GET", f"/apis/{GROUP}", deadline=0)
+        if answer.status == 404:
+            return frozenset()
+        versions = [str(one["groupVersion"]) for one in _checked(answer).get("versions") or ()]
+        found: set[str] = set()
+        for version in versions:
+            answer = await self._client.request("GET", paths.root(version), deadline=0)
+            if answer.status != 404:
+                resources = _checked(answer).get("resources") or ()
+                found |= {f"{version}/{one['name']}" for one in resources if "/" not in one["name"]}
+        return frozenset(found)
+
+    async def _adopt(self, found: frozenset[str]) -> None:
+        for plural, table in self._tables.items():
+            running = self._running.get(plural)
+            if running is not None and (running[1].done() or f"{VERSION}/{plural}" not in found):
+                await self._stop(plural)
+                running = None
+            if running is None and f"{VERSION}/{plural}" in found:
+                reflector = Reflector(self._client, self._clock, table, paths.path(VERSION, plural), self._health)
+                self._running[plural] = reflector, asyncio.create_task(self._follow(reflector), name=f"watch {plural}")
+        if found != self.served:
+            self.served = found
+            self._changed()
+
+    async def _stop(self, plural: str) -> None:
+        _, task = self._running.pop(plural)
+        if task.done():
+            task.result()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        self._tables[plural].clear()
+        self._health.ok(plural)
+
+    async def _follow(self, reflector: Reflector) -> None:
+        try:
+            await reflector.run()
+        except NotServed:
+            self._tables[reflector.what].clear()
+            self._health.ok(reflector.what)
+        finally:
+            self._again.set()
+
+    async def _first_lists(self) -> None:
+        """Wait until what is served has been listed, or turned out not to be served, or fails."""
+        for reflector, task in self._running.values():
+            waiting = asyncio.create_task(reflector.synced.wait())
+            try:
+                while not waiting.done() and not task.done() and reflector.what not in self._health.failing:
+                    await asyncio.wait([waiting, task], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+
+
+def _checked(answer: Any) -> dict[str, Any]:
+    if not answer.ok:
+        raise ClusterError(f"discovery of {GROUP} failed: {answer.message}")
+    found: dict[str, Any] = answer.object
+    return found

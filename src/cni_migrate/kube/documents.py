@@ -1,0 +1,99 @@
+"""`ports.Documents`: the driver's own ConfigMaps and its Lease, read past the cache and compared by resourceVersion."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kr8s.asyncio import Api
+
+from cni_migrate.errors import ClusterError, Conflict
+from cni_migrate.kube import paths
+from cni_migrate.kube.replacing import holds
+from cni_migrate.kube.request import Client
+from cni_migrate.kube.transport import Answer
+from cni_migrate.ports import Clock
+
+_VERSIONS: Final = {"ConfigMap": "v1", "Lease": "coordination.k8s.io/v1"}
+
+
+class KubeDocuments:
+    """Documents on the API server.
+
+    A write whose answer was lost is sent again and may then meet its own success as a 409: the object is read back, and
+    if it is what was sent, that is the answer.
+    """
+
+    def __init__(self, api: Client | Api, clock: Clock, *, deadline: float | None = None) -> None:
+        """Documents behind `api`.
+
+        Args:
+            api: what `connect` gives, or `KubeCluster.client`.
+            clock: the time.
+            deadline: seconds for one call, retries included; default: the client's patience.
+        """
+        self._client = api if isinstance(api, Client) else Client(api, clock)
+        self._deadline = deadline
+
+    async def get(self, kind: str, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """A `ConfigMap` or `Lease` straight from the API server, or None."""
+        answer = await self._request("GET", _path(kind, namespace, name))
+        if answer.status == 404:
+            return None
+        return self._object(answer, f"reading {kind} {namespace}/{name}")
+
+    async def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Create it.
+
+        Raises:
+            Conflict: it exists.
+        """
+        kind, namespace, name = _named(manifest)
+        answer = await self._request("POST", _path(kind, namespace), manifest)
+        if answer.status == 409:
+            return await self._own_or_conflict(answer, manifest)
+        return self._object(answer, f"creating {kind} {namespace}/{name}")
+
+    async def replace(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Replace the version that `manifest` carries.
+
+        Raises:
+            Conflict: the object has another version now, or is gone.
+        """
+        kind, namespace, name = _named(manifest)
+        answer = await self._request("PUT", _path(kind, namespace, name), manifest)
+        if answer.status in (404, 409):
+            return await self._own_or_conflict(answer, manifest)
+        return self._object(answer, f"writing {kind} {namespace}/{name}")
+
+    async def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Delete it; one that is not there counts as deleted."""
+        answer = await self._request("DELETE", _path(kind, namespace, name))
+        if answer.status != 404:
+            self._object(answer, f"deleting {kind} {namespace}/{name}")
+
+    async def _own_or_conflict(self, answer: Answer, sent: Mapping[str, Any]) -> Mapping[str, Any]:
+        kind, namespace, name = _named(sent)
+        if answer.unsure and answer.status == 409:
+            live = await self.get(kind, namespace, name)
+            if live is not None and holds(live, sent):
+                return live
+        raise Conflict(
+            f"{kind} {namespace}/{name} is not what was read: {answer.message}",
+            next="another `migrate` may be at work: `migrate status` shows who holds the lock",
+        )
+
+    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+        return await self._client.request(method, path, body=body, deadline=self._deadline)
+
+    def _object(self, answer: Answer, doing: str) -> Mapping[str, Any]:
+        if not answer.ok:
+            raise ClusterError(f"{doing}: the API server refuses: {answer.message}")
+        return answer.object
+
+
+def _named(manifest: Mapping[str, Any]) -> tuple[str, str, str]:
+    meta = manifest["metadata"]
+    return str(manifest["kind"]), str(meta["namespace"]), str(meta["name"])
+
+
+def _path(kind: str, namespace: str, name: str = "") -> str:
+    return paths.path(_VERSIONS[kind], paths.PLACES[kind].plural, namespace=namespace, name=name)

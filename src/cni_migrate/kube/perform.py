@@ -1,0 +1,261 @@
+"""Carries out effects: one request or two each, and what the answer means.
+
+The meanings are those of `core.objects.Attempt`. What the eviction API answers is in kubernetes' eviction.go; the
+answers to a stale resourceVersion, a wrong uid, and so on were seen on a real API server (v1.34).
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+from cni_migrate.core.effects import (
+    DeleteObject,
+    DeletePod,
+    Effect,
+    EvictPod,
+    PatchNode,
+    PatchObject,
+    PutObject,
+    RunHostTask,
+)
+from cni_migrate.core.objects import Attempt, ObjectRef, Result
+from cni_migrate.kube import paths
+from cni_migrate.kube.cache import Cache
+from cni_migrate.kube.discovery import Places
+from cni_migrate.kube.replacing import replacement, same
+from cni_migrate.kube.request import BUDGET, Client
+from cni_migrate.kube.transport import Answer
+from cni_migrate.ports import Clock
+
+MERGE: Final = "application/merge-patch+json"
+
+PARALLEL: Final = 10
+"""How many effects are under way at once."""
+
+_FIRST: Final = ("Namespace", "CustomResourceDefinition")
+"""Kinds that others of the same batch may need."""
+
+_BRINGERS: Final = ("CustomResourceDefinition", "DaemonSet", "Deployment")
+"""Kinds whose programs may register Cilium's kinds."""
+
+Outcome = tuple[Result, str]
+
+
+class Performer:
+    """Performs effects and notes their outcomes in the cache."""
+
+    def __init__(self, client: Client, cache: Cache, clock: Clock) -> None:
+        self._client = client
+        self._cache = cache
+        self._clock = clock
+        self._places = Places(client)
+        self._slots = asyncio.Semaphore(PARALLEL)
+
+    async def perform(self, effects: Iterable[Effect]) -> None:
+        """Do each effect once; those on one target one after the other, in the order given.
+
+        Raises:
+            ClusterError: the API server does not answer or forbids it; what else could be done has been done by then.
+        """
+        first: dict[ObjectRef, list[Effect]] = {}
+        rest: dict[ObjectRef, list[Effect]] = {}
+        for effect in effects:
+            ref = target(effect)
+            early = isinstance(effect, PutObject) and ref.kind in _FIRST
+            (first if early else rest).setdefault(ref, []).append(effect)
+        for stage in (first, rest):
+            ends = await asyncio.gather(*(self._in_turn(one) for one in stage.values()), return_exceptions=True)
+            for end in ends:
+                if isinstance(end, BaseException):
+                    raise end
+
+    async def _in_turn(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            async with self._slots:
+                result, message = await self._do(effect)
+            self._cache.note(effect.key, Attempt(result, message, self._clock.now()))
+
+    async def _do(self, effect: Effect) -> Outcome:
+        match effect:
+            case PatchNode():
+                return await self._patch_node(effect)
+            case EvictPod():
+                return await self._evict(effect)
+            case DeletePod():
+                return await self._delete_pod(effect)
+            case PutObject():
+                return await self._put(effect)
+            case PatchObject():
+                return await self._patch(effect.ref, dict(effect.body), effect.resource_version)
+            case DeleteObject():
+                return await self._delete(effect)
+            case RunHostTask():
+                return await self._run_host_task(effect)
+
+    async def _patch_node(self, effect: PatchNode) -> Outcome:
+        meta: dict[str, Any] = {}
+        if effect.uid:
+            meta["uid"] = effect.uid
+        if effect.labels:
+            meta["labels"] = dict(effect.labels)
+        if effect.annotations:
+            meta["annotations"] = dict(effect.annotations)
+        spec: dict[str, Any] = {}
+        if effect.unschedulable is not None:
+            spec["unschedulable"] = effect.unschedulable or None
+        if effect.taints is not None:
+            spec["taints"] = [_taint(one.key, one.value, one.effect) for one in effect.taints] or None
+        body = {"metadata": meta, **({"spec": spec} if spec else {})}
+        return await self._patch(ObjectRef("v1", "Node", "", effect.node), body, effect.resource_version)
+
+    async def _patch(self, ref: ObjectRef, body: dict[str, Any], resource_version: str) -> Outcome:
+        collection = await self._places.collection(ref)
+        if collection is None:
+            return "failed", f"{ref.api_version} {ref.kind} is not served"
+        if resource_version:
+            body = {**body, "metadata": {**(body.get("metadata") or {}), "resourceVersion": resource_version}}
+        answer = await self._client.request("PATCH", f"{collection}/{ref.name}", body=body, content_type=MERGE)
+        if answer.status == 404:
+            return "gone", answer.message
+        return self._written(answer)
+
+    async def _evict(self, effect: EvictPod) -> Outcome:
+        answer = await self._client.request(
+            "POST",
+            paths.path("v1", "pods", namespace=effect.namespace, name=effect.name, sub="eviction"),
+            body={
+                "apiVersion": "policy/v1",
+                "kind": "Eviction",
+                "metadata": {"name": effect.name, "namespace": effect.namespace},
+                "deleteOptions": {"preconditions": {"uid": effect.uid}},
+            },
+        )
+        if answer.status == 429:
+            return "blocked", f"pod {effect.namespace}/{effect.name}: {answer.cause(BUDGET) or answer.message}"
+        return self._left(effect, answer)
+
+    async def _delete_pod(self, effect: DeletePod) -> Outcome:
+        answer = await self._client.request(
+            "DELETE",
+            paths.path("v1", "pods", namespace=effect.namespace, name=effect.name),
+            body=_delete_options(effect.uid),
+        )
+        return self._left(effect, answer)
+
+    def _left(self, effect: EvictPod | DeletePod, answer: Answer) -> Outcome:
+        """The outcome of an eviction or a deletion, and what the cache shows from now on."""
+        key = (effect.namespace, effect.name)
+        if answer.status in (404, 409):
+            self._cache.pods.forget(key, effect.uid)
+            return "gone", answer.message
+        if answer.ok:
+            self._cache.pods.leaving(key, effect.uid)
+            return "applied", ""
+        return _refused(answer)
+
+    async def _put(self, effect: PutObject) -> Outcome:
+        ref, manifest = effect.ref, effect.manifest
+        collection = await self._places.collection(ref)
+        if collection is None:
+            return "blocked", f"{ref.api_version} {ref.kind} is not served yet"
+        answer = await self._client.request("POST", collection, body=manifest)
+        if ref.kind in _BRINGERS:
+            self._cache.cilium.hurry()
+        if answer.status == 404 and answer.object.get("details", {}).get("kind") != "namespaces":
+            return "blocked", f"{ref.api_version} {ref.kind} is not served yet"
+        if answer.status != 409 or answer.reason != "AlreadyExists":
+            return self._written(answer)
+        found = await self._client.request("GET", f"{collection}/{ref.name}")
+        if found.status == 404:
+            return "conflict", f"{ref} was deleted meanwhile"
+        if not found.ok:
+            return _refused(found)
+        live = found.object
+        if live["metadata"].get("deletionTimestamp"):
+            return "blocked", f"{ref} is being deleted: it can be made again once it is gone"
+        body = replacement(manifest, live)
+        if same(body, live):
+            self._cache.fold(live)
+            return "applied", "as it was"
+        return self._written(await self._client.request("PUT", f"{collection}/{ref.name}", body=body))
+
+    async def _delete(self, effect: DeleteObject) -> Outcome:
+        ref = effect.ref
+        collection = await self._places.collection(ref)
+        if collection is None:
+            return "gone", f"{ref.api_version} {ref.kind} is not served"
+        answer = await self._client.request(
+            "DELETE", f"{collection}/{ref.name}", body=_delete_options(effect.uid, "Background")
+        )
+        if answer.status in (404, 409) or answer.ok:
+            self._forget(ref, effect.uid or _uid(answer))
+            return ("applied", "") if answer.ok else ("gone", answer.message)
+        return _refused(answer)
+
+    def _forget(self, ref: ObjectRef, uid: str) -> None:
+        """A deleted object is not shown any more; a pod is shown as leaving, a node until it has left."""
+        key = (ref.namespace, ref.name)
+        if ref.kind == "Pod":
+            self._cache.pods.leaving(key, uid)
+        elif ref.kind != "Node" and (table := self._cache.table(ref.api_version, ref.kind)) is not None:
+            table.forget(key, uid)
+
+    async def _run_host_task(self, effect: RunHostTask) -> Outcome:
+        ref = ObjectRef.of(effect.pod)
+        answer = await self._client.request("POST", paths.path("v1", "pods", namespace=ref.namespace), body=effect.pod)
+        if answer.status == 409 and answer.reason == "AlreadyExists":
+            return "applied", "it was there already"
+        return self._written(answer)
+
+    def _written(self, answer: Answer) -> Outcome:
+        if answer.ok:
+            self._cache.fold(answer.object)
+            return "applied", ""
+        if answer.status == 409:
+            return "conflict", answer.message
+        return _refused(answer)
+
+
+def target(effect: Effect) -> ObjectRef:
+    """What an effect changes: effects on one target keep their order."""
+    match effect:
+        case PatchNode():
+            return ObjectRef("v1", "Node", "", effect.node)
+        case EvictPod() | DeletePod():
+            return ObjectRef("v1", "Pod", effect.namespace, effect.name)
+        case PutObject() | PatchObject() | DeleteObject():
+            return effect.ref
+        case RunHostTask():
+            return ObjectRef.of(effect.pod)
+
+
+def _refused(answer: Answer) -> Outcome:
+    """A refusal that has no meaning of its own for the effect.
+
+    kubectl's drain repeats what a terminating namespace forbids (drain.go), and nothing else.
+    """
+    if answer.status == 403 and answer.cause("NamespaceTerminating") is not None:
+        return "blocked", answer.message
+    return "failed", answer.message
+
+
+def _delete_options(uid: str, propagation: str = "") -> dict[str, Any]:
+    options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+    if uid:
+        options["preconditions"] = {"uid": uid}
+    if propagation:
+        options["propagationPolicy"] = propagation
+    return options
+
+
+def _uid(answer: Answer) -> str:
+    """The uid of what a DELETE was about: the object's, or that in the Status's details."""
+    body = answer.object
+    if not answer.ok:
+        return ""
+    place = body.get("details") if body.get("kind") == "Status" else body.get("metadata")
+    return str((place or {}).get("uid", ""))
+
+
+def _taint(key: str, value: str, effect: str) -> dict[str, str]:
+    return {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}

@@ -1,0 +1,241 @@
+"""From the API's JSON to the slim views of `core.objects`: pure functions, one per kind.
+
+Only what the views hold is kept. Strings that recur are interned and equal label maps are shared, so that ten thousand
+pods cost some ten megabytes (an unpacked pod's JSON is twenty times its view).
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from cni_migrate.core.objects import (
+    Budget,
+    CiliumNode,
+    DaemonSet,
+    Endpoint,
+    Node,
+    Pod,
+    Requests,
+    Taint,
+    Toleration,
+)
+
+Json = Mapping[str, Any]
+
+MIRROR: Final = "kubernetes.io/config.mirror"
+"""Annotation of a static pod's mirror; the kubelet owns it (kubernetes.io: "Create static Pods")."""
+
+REVISION: Final = "controller-revision-hash"
+"""Label by which a DaemonSet's controller tells template versions apart (apps/v1, DefaultDaemonSetUniqueLabelKey)."""
+
+_UNWANTED: Final = ("kubectl.kubernetes.io/last-applied-configuration",)
+
+_SHARED_MAX: Final = 20_000
+_shared: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+_tolerations: dict[str, tuple[Toleration, ...]] = {}
+
+
+def node(raw: Json) -> Node:
+    """A Node. `ready` is its Ready condition; an address of the node is its first InternalIP."""
+    meta, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    addresses = status.get("addresses") or ()
+    return Node(
+        name=_text(meta["name"]),
+        uid=str(meta.get("uid", "")),
+        resource_version=str(meta.get("resourceVersion", "")),
+        labels=_map(meta.get("labels")),
+        annotations=_annotations(meta),
+        taints=tuple(_taint(one) for one in spec.get("taints") or ()),
+        unschedulable=bool(spec.get("unschedulable", False)),
+        ready=_condition(status, "Ready").get("status") == "True",
+        boot_id=str((status.get("nodeInfo") or {}).get("bootID", "")),
+        internal_ip=next((str(one["address"]) for one in addresses if one.get("type") == "InternalIP"), ""),
+        pod_cidr=str(spec.get("podCIDR", "")),
+    )
+
+
+def pod(raw: Json) -> Pod:
+    """A Pod. `ready` is its Ready condition, and False from the moment it is being deleted."""
+    meta, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    deleting = bool(meta.get("deletionTimestamp"))
+    labels = _map(meta.get("labels"))
+    annotations = _annotations(meta)
+    return Pod(
+        namespace=_text(meta.get("namespace", "")),
+        name=str(meta["name"]),
+        uid=str(meta.get("uid", "")),
+        node=_text(spec.get("nodeName") or ""),
+        ip=str(status.get("podIP", "")),
+        host_network=bool(spec.get("hostNetwork", False)),
+        phase=_text(status.get("phase", "")),
+        ready=not deleting and _condition(status, "Ready").get("status") == "True",
+        deleting=deleting,
+        labels=labels,
+        annotations=annotations,
+        controller=_controller(meta),
+        containers=tuple(_text(one["name"]) for one in spec.get("containers") or ()),
+        mirror=MIRROR in annotations,
+        local_storage=any("emptyDir" in one for one in spec.get("volumes") or ()),
+        revision=_text(labels.get(REVISION, "")),
+        trouble=_trouble(spec, status),
+        message=_message(spec, status),
+        tolerations=_tolerated(spec.get("tolerations") or ()),
+    )
+
+
+def daemonset(raw: Json) -> DaemonSet:
+    """A DaemonSet."""
+    meta, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    template = (spec.get("template") or {}).get("spec") or {}
+    containers = template.get("containers") or ()
+    return DaemonSet(
+        namespace=_text(meta.get("namespace", "")),
+        name=str(meta["name"]),
+        uid=str(meta.get("uid", "")),
+        resource_version=str(meta.get("resourceVersion", "")),
+        node_selector=_map(template.get("nodeSelector")),
+        labels=_map(meta.get("labels")),
+        annotations=_annotations(meta),
+        containers=tuple(str(one["name"]) for one in containers),
+        images=tuple(str(one.get("image", "")) for one in (*(template.get("initContainers") or ()), *containers)),
+        generation=int(meta.get("generation", 0)),
+        observed_generation=int(status.get("observedGeneration", 0)),
+        update_strategy=str((spec.get("updateStrategy") or {}).get("type", "RollingUpdate")),
+        desired=int(status.get("desiredNumberScheduled", 0)),
+    )
+
+
+def budget(raw: Json) -> Budget:
+    """A PodDisruptionBudget. A selector that is absent selects nothing, an empty one every pod (policy/v1)."""
+    meta, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    return Budget(
+        namespace=_text(meta.get("namespace", "")),
+        name=str(meta["name"]),
+        selector=spec.get("selector"),
+        disruptions_allowed=int(status.get("disruptionsAllowed", 0)),
+        unhealthy_always_allowed=spec.get("unhealthyPodEvictionPolicy") == "AlwaysAllow",
+        current_healthy=int(status.get("currentHealthy", 0)),
+        desired_healthy=int(status.get("desiredHealthy", 0)),
+    )
+
+
+def cilium_node(raw: Json) -> CiliumNode:
+    """A CiliumNode (cilium.io/v2): its pod CIDRs, once the operator has given it some."""
+    ipam = (raw.get("spec") or {}).get("ipam") or {}
+    return CiliumNode(_text(raw["metadata"]["name"]), tuple(str(one) for one in ipam.get("podCIDRs") or ()))
+
+
+def endpoint(raw: Json) -> Endpoint:
+    """A CiliumEndpoint (cilium.io/v2): it has its pod's name, and the pod as owner."""
+    meta = raw["metadata"]
+    owners = meta.get("ownerReferences") or ()
+    addresses = ((raw.get("status") or {}).get("networking") or {}).get("addressing") or ()
+    first = addresses[0] if addresses else {}
+    return Endpoint(
+        namespace=_text(meta.get("namespace", "")),
+        name=str(meta["name"]),
+        pod_uid=next((str(one["uid"]) for one in owners if one.get("kind") == "Pod"), ""),
+        ip=str(first.get("ipv4") or first.get("ipv6") or ""),
+    )
+
+
+def requests(raw: Json) -> Requests:
+    """The operators' ConfigMap: one data key per wish, so that two operators never overwrite each other.
+
+    `paused`: since when. `retry.NODE`: since when. `skip.NODE`: why (or since when). Other keys are ignored.
+    """
+    data = raw.get("data") or {}
+    return Requests(
+        paused_since=str(data.get("paused", "")),
+        retry={key.removeprefix("retry."): value for key, value in data.items() if key.startswith("retry.")},
+        skip={key.removeprefix("skip."): value for key, value in data.items() if key.startswith("skip.")},
+    )
+
+
+def _text(value: Any) -> str:
+    return sys.intern(value) if type(value) is str else str(value)
+
+
+def _map(raw: Json | None) -> dict[str, str]:
+    """A label map, the same object for equal content. Read-only by agreement."""
+    items = tuple(sorted((raw or {}).items()))
+    found = _shared.get(items)
+    if found is None:
+        if len(_shared) >= _SHARED_MAX:
+            _shared.clear()
+        found = _shared[items] = {_text(key): _text(value) for key, value in items}
+    return found
+
+
+def _annotations(meta: Json) -> dict[str, str]:
+    """Annotations, which are rarely equal: only the empty map is shared."""
+    raw = meta.get("annotations")
+    kept = {_text(key): str(value) for key, value in raw.items() if key not in _UNWANTED} if raw else None
+    return kept or _map(None)
+
+
+def _tolerated(raw: Any) -> tuple[Toleration, ...]:
+    """A pod's tolerations, shared: nearly all pods have the same two."""
+    if not raw:
+        return ()
+    name = json.dumps(raw, sort_keys=True)
+    found = _tolerations.get(name)
+    if found is None:
+        if len(_tolerations) >= _SHARED_MAX:
+            _tolerations.clear()
+        found = _tolerations[name] = tuple(
+            Toleration(
+                _text(one.get("key", "")), _text(one.get("operator") or "Equal"), _text(one.get("value", "")),
+                _text(one.get("effect", "")),
+            )
+            for one in raw
+        )  # fmt: skip
+    return found
+
+
+def _taint(raw: Json) -> Taint:
+    return Taint(_text(raw["key"]), _text(raw.get("value", "")), _text(raw["effect"]))
+
+
+def _condition(status: Json, kind: str) -> Json:
+    return next((one for one in status.get("conditions") or () if one.get("type") == kind), {})
+
+
+def _controller(meta: Json) -> tuple[str, str, str] | None:
+    for owner in meta.get("ownerReferences") or ():
+        if owner.get("controller"):
+            return _text(owner["kind"]), _text(owner["name"]), _text(owner["uid"])
+    return None
+
+
+def _trouble(spec: Json, status: Json) -> str:
+    """The first thing that keeps a pod from running, in the words of whoever reported it; '' when nothing does."""
+    return next(_troubles(spec, status), "")
+
+
+def _troubles(spec: Json, status: Json) -> Iterator[str]:
+    scheduled = _condition(status, "PodScheduled")
+    if not spec.get("nodeName") and scheduled.get("status") == "False":
+        yield _said(scheduled.get("reason") or "Unschedulable", scheduled.get("message"))
+    if status.get("phase") == "Failed" and status.get("reason"):
+        yield _said(status["reason"], status.get("message"))
+    for one in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        state = one.get("state") or {}
+        if waiting := state.get("waiting"):
+            yield _said(waiting.get("reason") or "Waiting", waiting.get("message"))
+        elif (ended := state.get("terminated")) and ended.get("exitCode"):
+            yield _said(f"{ended.get('reason') or 'Error'} (exit code {ended['exitCode']})", ended.get("message"))
+
+
+def _said(reason: str, message: Any) -> str:
+    return f"{reason}: {str(message).strip()}" if message else _text(reason)
+
+
+def _message(spec: Json, status: Json) -> str:
+    """What the first container wrote to its termination log; the statuses are ordered by name, not as in the spec."""
+    first = next((one.get("name") for one in spec.get("containers") or ()), None)
+    for one in status.get("containerStatuses") or ():
+        if one.get("name") == first:
+            return str(((one.get("state") or {}).get("terminated") or {}).get("message") or "")
+    return ""
