@@ -17,11 +17,12 @@ def enrol(plan: Plan, record: Record, seen: Snapshot, now: datetime, work: Work)
     for name, node in seen.nodes.items():
         entry = record.nodes.get(name)
         if entry is None:
-            changed[name] = NodeRecord(uid=node.uid)
-            if record.cluster.phase is not Phase.PREPARING:
+            joined = record.cluster.phase is not Phase.PREPARING
+            changed[name] = NodeRecord(uid=node.uid, joined=joined)
+            if joined:
                 lines.append(f"node {name} joined")
         elif entry.uid != node.uid or entry.gone:
-            changed[name] = NodeRecord(uid=node.uid)
+            changed[name] = NodeRecord(uid=node.uid, joined=True)
             lines.append(f"node {name} was made anew: it starts over")
     for name, entry in record.nodes.items():
         if name not in seen.nodes and not entry.gone:

@@ -71,6 +71,7 @@ class NodeRecord(_Frozen):
     old_uid: str = ""
     targets: tuple[str, ...] | None = None
     cleaned: bool = False
+    joined: bool = False
     skipped: bool = False
     gone: bool = False
     rolled_back: str = ""

@@ -1,0 +1,129 @@
+"""Steps that ask the knet-stress agents whether everybody still reaches everybody who should."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from cni_migrate.core.answers import Answer, Done, Refuse, Wait
+from cni_migrate.core.gate import Expected, Failing, Known, Passed, Pending, Verdict, ask, baseline, expected, judge
+from cni_migrate.core.lifecycle import NodeState
+from cni_migrate.core.objects import GateAsk
+from cni_migrate.core.record import GateResult
+from cni_migrate.core.steps.registry import cluster_step, node_step
+from cni_migrate.core.view import ClusterView, NodeView
+
+BASELINE_MOST = 400
+"""So many failures may be known beforehand; with more, connectivity proves nothing."""
+
+
+def dumped(known: Collection[Known]) -> tuple[str, ...]:
+    """Known failures as the record holds them."""
+    return tuple(sorted("|".join(one) for one in known))
+
+
+def loaded(texts: Collection[str]) -> frozenset[Known]:
+    """Known failures from the record."""
+    found = set()
+    for text in texts:
+        agent, peer, net, kind = text.split("|")
+        found.add((agent, peer, net, kind))
+    return frozenset(found)
+
+
+def excluded(view: ClusterView, focus: Collection[str] = ()) -> frozenset[str]:
+    """The nodes of which nothing can be asked: waived, NotReady by other causes, in transit, or not attached yet."""
+    out = set()
+    for name, node in view.seen.nodes.items():
+        entry = view.record.nodes.get(name)
+        if name in focus:
+            continue
+        if entry is None or entry.skipped or not node.ready or (entry.joined and entry.state is NodeState.CANAL):
+            out.add(name)
+        elif entry.event is not None and entry.event not in view.plan.strategy.in_service:
+            out.add(name)
+    return frozenset(out)
+
+
+def _verdict(
+    view: ClusterView, key: str, focus: Collection[str] | None, since: datetime
+) -> tuple[Verdict, GateAsk, Expected]:
+    out = excluded(view, focus or ())
+    question, missing = ask(key, focus, view.seen, view.config, since, excluded=out)
+    wanted = expected(view.seen.nodes, view.config, focus=focus, excluded=out)
+    verdict = judge(view.seen.readings.get(key), wanted, loaded(view.record.cluster.baseline), since, view.config)
+    if missing and not isinstance(verdict, Failing):
+        agent, why = next(iter(missing.items()))
+        verdict = Pending(f"agent {agent}: {why}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""))
+    return verdict, question, wanted
+
+
+def _gate(view: ClusterView, key: str, focus: Collection[str] | None, on: str) -> Answer:
+    """Wait until connectivity is proven since the step began; the deadline turns a failure into a held node."""
+    verdict, question, _ = _verdict(view, key, focus, view.since)
+    if isinstance(verdict, Passed):
+        return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
+    saw = verdict.saw if isinstance(verdict, Pending) else _described(verdict)
+    return Wait(on=on, saw=saw, ask=question, retry_in=_pause(view, verdict), gate=isinstance(verdict, Failing))
+
+
+def _described(failing: Failing) -> str:
+    pairs = [str(pair) for pair in failing.pairs] + [f"{agent}: {why}" for agent, why in failing.silent]
+    more = f" and {len(pairs) - 6} more" if len(pairs) > 6 else ""
+    return f"{failing.diagnosis}: {', '.join(pairs[:6])}{more}" if pairs else failing.diagnosis
+
+
+def _pause(view: ClusterView, verdict: Verdict) -> float:
+    """When to read again: not before the agents can have reported as many rounds as are needed."""
+    gate, interval = view.config.gate, view.config.knet.interval
+    need = max(gate.seconds, (gate.rounds - 1) * interval) + 2 * interval
+    passed = (view.now - view.since).total_seconds()
+    return max(need - passed, interval) if isinstance(verdict, Pending) else max(1.0, 2 * interval)
+
+
+@node_step("gate")
+def gate(view: NodeView) -> Answer:
+    """Prove that the node's agents and those who observe them reach each other, on every network they have."""
+    name = view.node.name
+    key = f"{name}/{view.entry.event}/{view.entry.step}/{view.entry.attempt}"
+    return _gate(view, key, [name], f"connectivity of node {name} to be proven")
+
+
+@node_step("gate")
+def baseline_gate(view: NodeView) -> Answer:
+    """Prove that connectivity is as good as at the beginning, before anything is taken away."""
+    return gate(view)
+
+
+@cluster_step("gate")
+def sweep(view: ClusterView) -> Answer:
+    """Prove connectivity between all nodes."""
+    since = view.since.isoformat()
+    return _gate(view, f"sweep/{since}", None, "connectivity of the whole cluster to be proven")
+
+
+@cluster_step("gate")
+def take_baseline(view: ClusterView) -> Answer:
+    """Take the baseline: what is broken already does not count against the migration, and is shown."""
+    key = f"baseline/{view.since.isoformat()}"
+    verdict, question, wanted = _verdict(view, key, None, view.since)
+    on = "the agents to report how connectivity is now"
+    if isinstance(verdict, Passed):
+        result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
+        return Done(remember={"baseline": (), "gate": result})
+    reading = view.seen.readings.get(key)
+    if isinstance(verdict, Pending) or reading is None:
+        saw = verdict.saw if isinstance(verdict, Pending) else "nothing yet"
+        return Wait(on=on, saw=saw, ask=question, retry_in=_pause(view, verdict))
+    seen = {agent: [r for r in reading.rounds.get(agent, ()) if r.at >= view.since] for agent in wanted}
+    unknown = any(pair.kind == "peer" for pair in verdict.pairs)
+    if verdict.silent or unknown or any(len(rounds) < view.config.gate.rounds for rounds in seen.values()):
+        return Wait(on=on, saw=_described(verdict), ask=question, retry_in=_pause(view, verdict), gate=True)
+    known = baseline(reading, newest=view.config.gate.rounds)
+    sent = sum(one.sent for rounds in seen.values() for one in rounds)
+    lost = sum(one.lost for rounds in seen.values() for one in rounds)
+    if len(known) > BASELINE_MOST or lost * 2 > sent:
+        return Refuse(
+            why=f"connectivity is broken already, {lost} of {sent} probes are lost: {verdict.diagnosis}",
+            next="mend the cluster's network first, then `migrate run`",
+            gate=True,
+        )
+    return Done(remember={"baseline": dumped(known), "gate": GateResult(sent=sent, lost=lost)})
