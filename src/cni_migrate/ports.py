@@ -40,6 +40,10 @@ class Cluster(Protocol):
         """Return when the snapshot has changed since the last `snapshot()`, or at `until`."""
         ...
 
+    def note_readings(self, readings: Mapping[str, GateReading]) -> None:
+        """Put what the prober read into the snapshot."""
+        ...
+
 
 class Prober(Protocol):
     """The knet-stress agents' reports."""

@@ -1,25 +1,14 @@
 """The driver: look, decide, write the record, act, look again. Nothing is decided here."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cni_migrate.core.begin import begin, new_record
 from cni_migrate.core.decide import Turn, decide
 from cni_migrate.core.effects import PutObject
 from cni_migrate.core.goal import Final, Goal
-from cni_migrate.core.objects import (
-    Attempt,
-    Budget,
-    CiliumNode,
-    DaemonSet,
-    Endpoint,
-    GateReading,
-    Node,
-    Pod,
-    Requests,
-    Snapshot,
-)
+from cni_migrate.core.objects import GateReading, Snapshot
 from cni_migrate.core.record import Record
 from cni_migrate.core.view import Plan
 from cni_migrate.engine.lease import Lock
@@ -29,71 +18,6 @@ from cni_migrate.ports import Clock, Cluster, Prober
 
 Observer = Callable[[Turn, Snapshot], None]
 """Is shown every turn, for the screen and the log."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A snapshot of the cluster together with what the agents reported."""
-
-    cluster: Snapshot
-    readings: Mapping[str, GateReading]
-
-    @property
-    def nodes(self) -> Mapping[str, Node]:
-        """See `Snapshot`."""
-        return self.cluster.nodes
-
-    def pods_on(self, node: str) -> Collection[Pod]:
-        """See `Snapshot`."""
-        return self.cluster.pods_on(node)
-
-    def pods_of(self, controller_uid: str) -> Collection[Pod]:
-        """See `Snapshot`."""
-        return self.cluster.pods_of(controller_uid)
-
-    def pod(self, namespace: str, name: str) -> Pod | None:
-        """See `Snapshot`."""
-        return self.cluster.pod(namespace, name)
-
-    @property
-    def pending(self) -> Collection[Pod]:
-        """See `Snapshot`."""
-        return self.cluster.pending
-
-    @property
-    def daemonsets(self) -> Mapping[tuple[str, str], DaemonSet]:
-        """See `Snapshot`."""
-        return self.cluster.daemonsets
-
-    @property
-    def budgets(self) -> Mapping[tuple[str, str], Budget]:
-        """See `Snapshot`."""
-        return self.cluster.budgets
-
-    @property
-    def cilium_nodes(self) -> Mapping[str, CiliumNode]:
-        """See `Snapshot`."""
-        return self.cluster.cilium_nodes
-
-    @property
-    def endpoints(self) -> Mapping[tuple[str, str], Endpoint]:
-        """See `Snapshot`."""
-        return self.cluster.endpoints
-
-    @property
-    def served(self) -> Collection[str]:
-        """See `Snapshot`."""
-        return self.cluster.served
-
-    @property
-    def requests(self) -> Requests:
-        """See `Snapshot`."""
-        return self.cluster.requests
-
-    @property
-    def attempts(self) -> Mapping[str, Attempt]:
-        """See `Snapshot`."""
-        return self.cluster.attempts
 
 
 @dataclass
@@ -146,7 +70,8 @@ class Driver:
     async def _drive(self, record: Record) -> Final:
         readings: dict[str, GateReading] = {}
         while True:
-            seen = Seen(self.cluster.snapshot(), readings)
+            self.cluster.note_readings(readings)
+            seen = self.cluster.snapshot()
             turn = decide(self.plan, self.goal, record, seen, self.clock.now(), stopping=self._stopping.is_set())
             record = turn.record
             self.lock.check()
