@@ -20,8 +20,8 @@ SKEW = 2.0
 Expected = Mapping[str, frozenset[str]]
 """Agent ("node/mesh") to the peers whose probes are judged. The agent must report, and must list all of them."""
 
-Known = tuple[str, str, str, str]
-"""(agent, peer, net, kind) of a probe that failed in the baseline already."""
+Known = str
+"""`agent peer net kind` of a probe that failed in the baseline already: a word that the record can keep."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,7 +37,7 @@ class Pair:
     @property
     def known(self) -> Known:
         """The pair without the words of its error, to be recognised by."""
-        return (self.agent, self.peer, self.net, self.kind)
+        return f"{self.agent} {self.peer} {self.net} {self.kind}"
 
     def __str__(self) -> str:
         where = "" if self.net == "primary" else f" over the {self.net} network"
@@ -280,13 +280,8 @@ def _place(pairs: Sequence[Pair], expected: Expected) -> str:
 def _bad(one: Round, agent: str, peers: frozenset[str], known: frozenset[Known], ignored: frozenset[str]) -> list[Pair]:
     """What keeps a round from being clean."""
     found = [Pair(agent, peer, "primary", "peer", "the agent does not list this peer") for peer in peers - one.peers]
-    found += [
-        Pair(agent, bad.peer, bad.net, bad.kind, bad.error)
-        for bad in one.bad
-        if bad.kind not in ignored
-        and (agent, bad.peer, bad.net, bad.kind) not in known
-        and _concerns(bad, agent, peers)
-    ]
+    pairs = (Pair(agent, bad.peer, bad.net, bad.kind, bad.error) for bad in one.bad if _concerns(bad, agent, peers))
+    found += [pair for pair in pairs if pair.kind not in ignored and pair.known not in known]
     if not found and one.sent < max(1, len(peers)):
         found.append(Pair(agent, "everyone", "primary", "peer", f"only {_count(one.sent, 'probe')} sent in a round"))
     return found
