@@ -12,6 +12,8 @@ from cni_migrate.core.view import Plan
 
 def enrol(plan: Plan, record: Record, seen: Snapshot, now: datetime, work: Work) -> Record:
     """The record with the nodes that are there now; a newcomer under `multus` is labelled at once, as it has no CNI."""
+    if record.cluster.phase is Phase.DONE:
+        return record
     changed: dict[str, NodeRecord] = {}
     lines: list[str] = []
     for name, node in seen.nodes.items():

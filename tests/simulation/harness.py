@@ -1,0 +1,188 @@
+"""Runs whole migrations on a simulated cluster in this process, on virtual time, with the invariants watching.
+
+The driver under test is the real one: kr8s, the adapter, the engine. Only the transport is in process.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cni_migrate import resources
+from cni_migrate.config import Config
+from cni_migrate.core.decide import Turn
+from cni_migrate.core.goal import Final, Goal
+from cni_migrate.core.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.core.objects import Snapshot
+from cni_migrate.core.plan import TABLES, make_plan
+from cni_migrate.core.order import capacity
+from cni_migrate.core.view import Plan
+from cni_migrate.engine.driver import Driver
+from cni_migrate.engine.lease import Lock
+from cni_migrate.engine.store import RecordStore
+from cni_migrate.knet.reader import LogProber
+from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.kube.documents import KubeDocuments
+from cni_migrate.kube.inprocess import close_api, in_process_api
+from cni_migrate.kube.logs import KubeLogs
+from cni_migrate.sim.simulation import Simulation
+from tests.simulation.invariants import Invariants
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Killed(BaseException):
+    """The driver was killed: raised out of whatever request it was in, and out of every later one."""
+
+
+class SimulatedClock:
+    """The driver's clock on the simulation's time."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self._sim = sim
+
+    def now(self) -> datetime:
+        """The present instant."""
+        return self._sim.clock.now().astimezone(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+@dataclass
+class Mortal:
+    """The API server as one process sees it: once dead, nothing it sends arrives any more."""
+
+    sim: Simulation
+    dead: bool = False
+    frozen: asyncio.Event | None = None
+    task: asyncio.Task[Any] | None = None
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Pass a request on while alive."""
+        if self.dead:
+            raise Killed
+        if self.frozen is not None:
+            await self.frozen.wait()
+        await self.sim.app(scope, receive, send)
+
+    def die(self) -> None:
+        """End the process as SIGKILL does: from inside a request, at once, with nothing tidied up."""
+        self.dead = True
+        if self.task is not None:
+            self.task.cancel()
+        raise Killed
+
+
+@dataclass
+class Process:
+    """One `migrate` process."""
+
+    sim: Simulation
+    config: Config
+    goal: Goal = field(default_factory=Goal)
+    holder: str = "first@test/1/1/elsewhere"
+    takeover: bool = False
+    kill_before: int = 0
+    kill_after: int = 0
+    turns: list[Turn] = field(default_factory=list)
+    driver: Driver | None = None
+    on_turn: Callable[[Turn, Snapshot], None] | None = None
+    mortal: Mortal | None = None
+
+    async def run(self) -> Final | None:
+        """Run to the end; None when it was killed on the way.
+
+        Raises:
+            MigrateError: as the driver does.
+        """
+        self.mortal = Mortal(self.sim)
+        hooks = self.sim.app.hooks
+        base = hooks.writes
+
+        def before(k: int) -> None:
+            if self.kill_before and k - base == self.kill_before:
+                assert self.mortal is not None
+                self.mortal.die()
+
+        def after(k: int) -> None:
+            if self.kill_after and k - base == self.kill_after:
+                assert self.mortal is not None
+                self.mortal.die()
+
+        if self.kill_before or self.kill_after:
+            hooks.before_write, hooks.after_write = before, after
+        try:
+            self.mortal.task = asyncio.create_task(self._drive(self.mortal))
+            with contextlib.suppress(Killed, asyncio.CancelledError):
+                return await self.mortal.task
+            return None
+        finally:
+            if self.kill_before or self.kill_after:
+                hooks.before_write = hooks.after_write = None
+
+    async def _drive(self, mortal: Mortal) -> Final:
+        clock = SimulatedClock(self.sim)
+        rng = random.Random(1)
+        api = await in_process_api(mortal, timeout=self.config.deadlines.request)
+        try:
+            async with KubeCluster(api, self.config, clock, rng) as cluster:
+                plan = plan_for(self.config, cluster.snapshot())
+                documents = KubeDocuments(cluster.client, clock)
+                self.driver = Driver(
+                    plan=plan,
+                    goal=self.goal,
+                    cluster=cluster,
+                    prober=LogProber(KubeLogs(cluster.client, clock).tail, clock),
+                    clock=clock,
+                    store=RecordStore(documents, self.config.namespace),
+                    lock=Lock(
+                        documents, clock, self.config.namespace, self.config.lease_seconds, self.holder, lambda _: None
+                    ),
+                    observer=self._observe,
+                    tool="migrate/test",
+                    takeover=self.takeover,
+                )
+                return await self.driver.run()
+        finally:
+            await close_api(api)
+
+    def _observe(self, turn: Turn, seen: Snapshot) -> None:
+        self.turns.append(turn)
+        if self.on_turn is not None:
+            self.on_turn(turn, seen)
+
+
+def plan_for(config: Config, seen: Snapshot) -> Plan:
+    """The plan a driver would make."""
+    canal = seen.daemonsets.get((config.canal.namespace, config.canal.daemonset))
+    image = canal.images[0] if canal is not None else ""
+    templates = {name: resources.read("templates", name) for name in TEMPLATES}
+    manifests = Manifests(templates, config, Facts(image, "print('agent')"))
+    return make_plan(config, manifests, {name: resources.read("states", name) for name in TABLES})
+
+
+def config_for(strategy: str, **changes: Any) -> Config:
+    """A configuration for tests."""
+    return Config.model_validate({"strategy": strategy, **changes})
+
+
+@contextlib.asynccontextmanager
+async def simulated(scenario: Any, config: Config, *, nodes: int | None = None, seed: int | None = None) -> Any:
+    """A running simulation with the invariants watching; on leaving, what did not hold raises."""
+    async with Simulation(scenario, nodes=nodes, seed=seed) as sim:
+        watch = Invariants(sim, config, capacity(config, nodes or 3))
+        sim.invariants = watch
+        yield sim
+        watch.check()
+
+
+def later(instant: datetime, seconds: float) -> datetime:
+    """So many seconds later."""
+    return instant + timedelta(seconds=seconds)
