@@ -144,7 +144,8 @@ class Cache:
         self._dirty.set()
 
     def read(self, readings: Mapping[str, GateReading]) -> None:
-        """Remember what was read of the agents."""
+        """Show these readings of the agents, and no others."""
+        self.readings.clear()
         self.readings.update(readings)
         self._dirty.set()
 

@@ -75,5 +75,5 @@ class KubeCluster:
         await self._cache.changed(until)
 
     def note_readings(self, readings: Mapping[str, GateReading]) -> None:
-        """Put the prober's readings into the snapshot."""
+        """Put what the prober read into the snapshot, in place of what was there."""
         self._cache.read(readings)

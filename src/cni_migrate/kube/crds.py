@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
+from cni_migrate.kube.discovery import served_by
 from cni_migrate.kube.reflector import Health, NotServed, Reflector
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.tables import Table
@@ -68,7 +69,7 @@ class CiliumKinds:
         try:
             while True:
                 try:
-                    found = await self._discover()
+                    found = await served_by(self._client, GROUP, deadline=0)
                 except ClusterError as error:
                     self._health.failed(GROUP, error)
                     await self._clock.sleep(pauses.pause())
@@ -104,20 +105,6 @@ class CiliumKinds:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._again.wait(), SELDOM)
         self._again.clear()
-
-    async def _discover(self) -> frozenset[str]:
-        """`group/version/plural` of all that the group serves."""
-        answer = await self._client.request("GET", f"/apis/{GROUP}", deadline=0)
-        if answer.status == 404:
-            return frozenset()
-        versions = [str(one["groupVersion"]) for one in _checked(answer).get("versions") or ()]
-        found: set[str] = set()
-        for version in versions:
-            answer = await self._client.request("GET", paths.root(version), deadline=0)
-            if answer.status != 404:
-                resources = _checked(answer).get("resources") or ()
-                found |= {f"{version}/{one['name']}" for one in resources if "/" not in one["name"]}
-        return frozenset(found)
 
     async def _adopt(self, found: frozenset[str]) -> None:
         for plural, table in self._tables.items():
@@ -159,10 +146,3 @@ class CiliumKinds:
                     await asyncio.wait([waiting, task], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 waiting.cancel()
-
-
-def _checked(answer: Any) -> dict[str, Any]:
-    if not answer.ok:
-        raise ClusterError(f"discovery of {GROUP} failed: {answer.message}")
-    found: dict[str, Any] = answer.object
-    return found

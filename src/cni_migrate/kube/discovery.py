@@ -1,9 +1,37 @@
-"""Where a kind is served, when the table in `paths` does not say."""
+"""What the API server serves: a group's kinds, and where a kind is when the table in `paths` does not say."""
+
+from typing import Any
 
 from cni_migrate.core.objects import ObjectRef
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.request import Client
+from cni_migrate.kube.transport import Answer
+
+
+async def served_by(client: Client, group: str, *, deadline: float | None = None) -> frozenset[str]:
+    """`group/version/plural` of all that an API group serves; empty when there is no such group.
+
+    Raises:
+        ClusterError: the API server would not say.
+    """
+    answer = await client.request("GET", f"/apis/{group}", deadline=deadline)
+    if answer.status == 404:
+        return frozenset()
+    found: set[str] = set()
+    for one in _told(answer, group).get("versions") or ():
+        version = str(one["groupVersion"])
+        answer = await client.request("GET", paths.root(version), deadline=deadline)
+        if answer.status != 404:
+            names = (str(each["name"]) for each in _told(answer, version).get("resources") or ())
+            found |= {f"{version}/{name}" for name in names if "/" not in name}
+    return frozenset(found)
+
+
+def _told(answer: Answer, what: str) -> dict[str, Any]:
+    if not answer.ok:
+        raise ClusterError(f"discovery of {what} failed: {answer.message}")
+    return answer.object
 
 
 class Places:
@@ -25,9 +53,7 @@ class Places:
         answer = await self._client.request("GET", paths.root(api_version))
         if answer.status == 404:
             return None
-        if not answer.ok:
-            raise ClusterError(f"discovery of {api_version} failed: {answer.message}")
-        for one in answer.object.get("resources") or ():
+        for one in _told(answer, api_version).get("resources") or ():
             if one.get("kind") == kind and "/" not in one["name"]:
                 found = paths.Place(one["name"], bool(one.get("namespaced", True)))
                 return self._found.setdefault((api_version, kind), found)

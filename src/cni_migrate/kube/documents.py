@@ -59,7 +59,7 @@ class KubeDocuments:
             Conflict: the object has another version now, or is gone.
         """
         kind, namespace, name = _named(manifest)
-        answer = await self._request("PUT", _path(kind, namespace, name), manifest)
+        answer = await self._request("PUT", _path(kind, namespace, name), manifest, self._patience(manifest))
         if answer.status in (404, 409):
             return await self._own_or_conflict(answer, manifest)
         return self._object(answer, f"writing {kind} {namespace}/{name}")
@@ -81,8 +81,15 @@ class KubeDocuments:
             next="another `migrate` may be at work: `migrate status` shows who holds the lock",
         )
 
-    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
-        return await self._client.request(method, path, body=body, deadline=self._deadline)
+    def _patience(self, manifest: Mapping[str, Any]) -> float | None:
+        """A lock's renewal must fail while there is time left to notice: it gets a third of the lock's duration."""
+        duration = manifest["spec"].get("leaseDurationSeconds") if manifest["kind"] == "Lease" else None
+        return self._deadline if not duration else min(duration / 3, self._deadline or duration)
+
+    async def _request(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, deadline: float | None = None
+    ) -> Answer:
+        return await self._client.request(method, path, body=body, deadline=deadline or self._deadline)
 
     def _object(self, answer: Answer, doing: str) -> Mapping[str, Any]:
         if not answer.ok:

@@ -1,0 +1,193 @@
+"""Making the one client of a run, and saying in words why that fails.
+
+kr8s is given a session of ours (`_create_session` is private to it: `tests/unit/kube/test_connect.py` fails when that
+changes): TLS from memory instead of temporary files that stay behind with the private key in them, the system's CAs
+when none is configured, and an old session is left to finish its requests when the credentials are renewed. kr8s's own
+version check, which warns, is not run: the version is logged.
+"""
+
+import contextlib
+import logging
+import os
+import random
+import ssl
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import structlog
+from kr8s.asyncio import Api
+
+from cni_migrate.errors import ClusterError, ClusterUnreachable, ConfigError, Unauthorized
+from cni_migrate.kube.kubeconfig import Access, load
+from cni_migrate.kube.request import Client
+from cni_migrate.kube.transport import Hook
+from cni_migrate.ports import Clock
+
+TESTED: Final = ((1, 28), (1, 35))
+"""The Kubernetes versions that kr8s supports; others are logged."""
+
+log = structlog.get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    *,
+    clock: Clock,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    rng: random.Random | None = None,
+    timeout: float = 10.0,  # noqa: ASYNC109 - of each request
+    on_request: Hook | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> AsyncGenerator[Client]:
+    """A client of the configured cluster, which has answered once.
+
+    Args:
+        clock: the time.
+        kubeconfig: a file; default: KUBECONFIG, ~/.kube/config, or the pod's own credentials.
+        context: default: the current one.
+        rng: for the jitter of retries.
+        timeout: seconds for one request.
+        on_request: told of every request.
+        environ: the environment.
+
+    Raises:
+        UsageError: the file or the context that was named is not there.
+        ConfigError: a kubeconfig is damaged.
+        ClusterUnreachable: no cluster is configured, or it does not answer.
+        Unauthorized: it does not accept the credentials.
+        RightsMissing: it answers nothing to this user.
+    """
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log a line per request
+    session = Session(lambda: load(kubeconfig, context, environ=environ), timeout)
+    try:
+        await session.open()
+        client = Client(session, clock, rng, timeout=timeout, on_request=on_request)
+        await _greet(client, session)
+        yield client
+    finally:
+        await session.close()
+
+
+async def _greet(client: Client, session: "Session") -> None:
+    try:
+        answer = await client.request("GET", "/version", deadline=0)
+    except ClusterUnreachable as error:
+        raise ClusterUnreachable(
+            f"the API server {client.server} ({session.access.origin}) cannot be reached: {error.__cause__ or error}",
+            next="check that the cluster is up and the context is the right one (`kubectl config get-contexts`)",
+        ) from error
+    version = answer.object.get("gitVersion")
+    if not answer.ok or not isinstance(version, str):
+        raise ClusterError(
+            f"{client.server} ({session.access.origin}) does not answer like a Kubernetes API server: {answer.message}",
+            next="check the server in the kubeconfig (`kubectl config view --minify`)",
+        )
+    log.debug("connected", server=client.server, origin=session.access.origin, kubernetes=version)
+    numbers = _minor(answer.object)
+    if numbers is not None and not TESTED[0] <= numbers <= TESTED[1]:
+        log.warning("this version of Kubernetes was not tested with", kubernetes=version)
+
+
+def _minor(version: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The version as numbers; some vendors write the minor one as `34+`."""
+    try:
+        return int(version["major"]), int(str(version["minor"]).rstrip("+"))
+    except (KeyError, ValueError):
+        return None
+
+
+class Session(Api):
+    """kr8s's client with our credentials and our session."""
+
+    def __init__(self, find: Callable[[], Access], timeout: float) -> None:
+        """A client that is not open yet; `find` reads the credentials, and again whenever they are refused."""
+        self._find = find
+        self.access: Access = find()
+        self._config = dict(self.access.config)
+        super().__init__(bypass_factory=True, kubeconfig=self._config, namespace="default")
+        self.timeout = timeout
+        self._old: list[httpx.AsyncClient] = []
+
+    async def open(self) -> None:
+        """Get the credentials ready and make the session.
+
+        Raises:
+            ConfigError: the certificates are no good.
+            Unauthorized: the exec plugin gives no credentials.
+        """
+        try:
+            await self.auth.reauthenticate()
+        except Exception as error:  # an exec plugin may fail in any way
+            raise Unauthorized(
+                f"{self.access.origin}: no credentials: {_said(error)}", next="log in to the cluster, then try again"
+            ) from error
+        await self._create_session()
+
+    async def renew(self) -> None:
+        """Read the credentials again and use them for all further requests; those under way go on."""
+        self.access = self._find()
+        self._config.clear()  # kr8s holds the same dict and reads it anew
+        self._config.update(self.access.config)
+        await self.open()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        sessions = [*self._old, *([self._session] if self._session is not None else [])]
+        self._old, self._session = [], None
+        for one in sessions:
+            with contextlib.suppress(RuntimeError, OSError):
+                await one.aclose()
+
+    async def _create_session(self) -> None:
+        if self._session is not None:
+            self._old.append(self._session)
+        try:
+            verify = _tls(self.access, *_plugin_files(self.auth.client_cert_file, self.auth.client_key_file))
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigError(
+                f"{self.access.origin}: its certificates cannot be used: {_said(error)}", next="correct the kubeconfig"
+            ) from error
+        self.auth.client_cert_file = self.auth.client_key_file = None
+        self._session = httpx.AsyncClient(
+            base_url=self.auth.server,
+            verify=verify,
+            timeout=self._timeout,
+            proxy=self.auth.proxy,
+            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=60),
+        )
+        while len(self._old) > 2:
+            await self._old.pop(0).aclose()
+
+
+def _tls(access: Access, certificate: bytes | None, key: bytes | None) -> ssl.SSLContext:
+    """The TLS settings; Python can load a client's certificate from a file only, so there is one for a moment."""
+    context = ssl.create_default_context(cadata=access.ca)
+    if access.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    certificate, key = certificate or access.certificate, key or access.key
+    if certificate is not None and key is not None:
+        with tempfile.TemporaryDirectory(prefix="migrate-") as folder:
+            pair = Path(folder) / "pair.pem"
+            pair.write_bytes(certificate.rstrip() + b"\n" + key)
+            context.load_cert_chain(pair)
+    return context
+
+
+def _plugin_files(*files: Any) -> tuple[bytes | None, ...]:
+    """The certificate and key that an exec plugin gave: kr8s wrote them to temporary files, which are removed."""
+    found: list[bytes | None] = []
+    for file in files:
+        found.append(Path(file).read_bytes() if file else None)
+        if file:
+            Path(file).unlink()
+    return tuple(found)
+
+
+def _said(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
