@@ -18,6 +18,9 @@ SCHEMA = 1
 """The version of the record's format. A higher one in the cluster is refused, never guessed at."""
 
 
+MOST_SHARDS = 1000
+"""More parts than any cluster needs: a larger number in the record is not ours."""
+
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -99,10 +102,10 @@ class ClusterRecord(_Frozen):
     strategy: str
     identity: str
     identity_values: dict[str, Any] = Field(default_factory=dict)
-    epoch: int = 0
-    shards: int = 1
+    epoch: int = Field(default=0, ge=0)
+    shards: int = Field(default=1, ge=1, le=MOST_SHARDS)
     list_name: str = ""
-    position: int = 0
+    position: int = Field(default=0, ge=0)
     step: str = ""
     since: datetime | None = None
     started: datetime | None = None
@@ -170,7 +173,9 @@ def load_cluster(text: str, where: str) -> ClusterRecord:
     """
     data = _decode(text, where)
     schema = data.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
+    if type(schema) is not int or schema < 1:  # neither True nor "1" is a format
+        raise _corrupt(where, f"schema: a whole number is expected, found {schema!r}")
+    if schema > SCHEMA:
         raise RecordNewer(
             f"{where}: the record has format {schema}, this migrate knows {SCHEMA}",
             next=f"use the migrate that wrote it ({data.get('tool') or 'a newer version'}) to go on",
