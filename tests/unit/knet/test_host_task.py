@@ -98,7 +98,9 @@ class Node:
         rules: dict[str, list[str]] = {"filter": [], "nat": []}
         for chain in tree.get("chains", ()):
             table = "nat" if chain == "FLANNEL-POSTRTG" else "filter"
-            (self.state / table / chain).write_text('-s 10.244.0.0/16 -m comment --comment "a $(rule) of it" -j ACCEPT\n')
+            (self.state / table / chain).write_text(
+                '-s 10.244.0.0/16 -m comment --comment "a $(rule) of it" -j ACCEPT\n'
+            )
             rules[table].append(f'-m comment --comment "jump to {chain}" -j {chain}')
         for table, head in (("filter", "FORWARD"), ("nat", "POSTROUTING")):
             lines = [*rules[table], "-m mark --mark 0x1 -j DROP"]
