@@ -140,9 +140,8 @@ def test_a_strategy_names_only_steps_that_exist(strategy: StrategyTable) -> None
 
 def test_no_step_is_unused() -> None:
     """Every registered step belongs to an event or a phase of some strategy."""
-    used = {
-        step for table in STRATEGIES for steps in (*table.events.values(), *table.phases.values()) for step in steps
-    }
+    lists = [steps for table in STRATEGIES for steps in (*table.events.values(), *table.phases.values())]
+    used = {step for steps in lists for step in steps}
     assert set(ABOUT) == used
 
 
