@@ -13,7 +13,7 @@ from cni_migrate.core.objects import Node
 from cni_migrate.core.order import capacity
 from cni_migrate.core.record import ClusterRecord, NodeRecord, Record
 from cni_migrate.core.view import Plan
-from cni_migrate.errors import Halted, RecordMismatch, UsageError
+from cni_migrate.errors import Halted, RecordCorrupt, RecordMismatch, UsageError
 
 NODES_PER_SHARD = 150
 """So many nodes' entries stay well under 256 KiB in one ConfigMap."""
@@ -66,6 +66,34 @@ def _differences(old: Mapping[str, object], new: Mapping[str, object], path: str
     return found
 
 
+def check_steps(plan: Plan, record: Record) -> None:
+    """Refuse a record whose events and steps are not those of the tables: they were edited, or are another version's.
+
+    Raises:
+        RecordCorrupt: naming the node, or the list of the cluster's steps.
+    """
+    for name, entry in record.nodes.items():
+        steps = plan.strategy.events[entry.event] if entry.event is not None else ("",)
+        if entry.step not in steps:
+            raise _unknown(f"node {name}: event {entry.event or 'none'} has no step {entry.step!r}", record)
+        if entry.event is not None and not plan.node_lifecycle.allows(entry.state, entry.event):
+            raise _unknown(f"node {name}: event {entry.event} is not possible in state {entry.state}", record)
+    cluster = record.cluster
+    if not cluster.list_name:
+        return
+    listed = ("sweep",) if cluster.list_name == "sweep" else plan.strategy.phases.get(cluster.list_name, ())
+    if cluster.position >= len(listed) or listed[cluster.position] != cluster.step:
+        raise _unknown(f"list {cluster.list_name!r} has no step {cluster.step!r} at {cluster.position}", record)
+
+
+def _unknown(what: str, record: Record) -> RecordCorrupt:
+    return RecordCorrupt(
+        f"the record says what this migrate does not know: {what}",
+        next=f"use the migrate that wrote it ({record.cluster.tool or 'unknown'}), or see "
+        "docs/how-to/recover-the-record.md",
+    )
+
+
 def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
     """The record with the goal taken in.
 
@@ -74,10 +102,12 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
 
     Raises:
         RecordMismatch: see `check_identity`.
+        RecordCorrupt: see `check_steps`.
         UsageError: the goal names a node that is not there, or does not fit the phase.
         Halted: the goal cannot be reached from here.
     """
     check_identity(plan.config, record)
+    check_steps(plan, record)
     record = record.with_cluster(record.cluster.model_copy(update={"held": None, "idle_since": None, "since": now}))
     if goal.kind == "node_back":
         return _begin_node_back(plan, goal, record, nodes, now)
