@@ -1,5 +1,6 @@
 """Keeps the record's list of nodes true: newcomers are enrolled, nodes that vanish are gone, requests are obeyed."""
 
+import contextlib
 from datetime import datetime
 
 from cni_migrate.core.advance import Work, due
@@ -71,7 +72,14 @@ def _obeyed(record: Record, seen: Snapshot, now: datetime) -> Record:
             record = record.with_cluster(noted(record.cluster, now, f"node {name} is no longer skipped"))
     for name, stamp in seen.requests.retry.items():
         entry = record.nodes.get(name)
-        if entry is not None and entry.held is not None and stamp > entry.held.since.isoformat():
+        if entry is not None and entry.held is not None and _later(stamp, entry.held.since):
             record = record.with_node(name, entry.model_copy(update={"held": None, "since": now}))
             record = record.with_cluster(noted(record.cluster, now, f"node {name} is tried again on request"))
     return record
+
+
+def _later(stamp: str, instant: datetime) -> bool:
+    """Whether a request was made after an instant; what is no time with its zone was never made."""
+    with contextlib.suppress(ValueError, TypeError):
+        return datetime.fromisoformat(stamp) > instant
+    return False
