@@ -47,13 +47,21 @@ class Work:
 
 
 def due(
-    effects: Iterable[Effect], seen: Snapshot, now: datetime, retry_seconds: float, work: Work
+    effects: Iterable[Effect],
+    seen: Snapshot,
+    now: datetime,
+    retry_seconds: float,
+    work: Work,
+    since: datetime | None = None,
 ) -> tuple[list[Effect], str]:
-    """The effects that are to be performed now, and why one cannot work ('' when all can)."""
+    """The effects that are to be performed now, and why one cannot work ('' when all can).
+
+    What failed before `since`, when the step was begun or an operator had it tried again, gets another try.
+    """
     wanted: list[Effect] = []
     for effect in effects:
         attempt: Attempt | None = seen.attempts.get(effect.key)
-        if attempt is None:
+        if attempt is None or (attempt.result == "failed" and since is not None and attempt.at < since):
             wanted.append(effect)
             continue
         if attempt.result == "failed":
@@ -148,7 +156,7 @@ def _answered(
         if answer.retry_in is not None:
             work.look_at(now + timedelta(seconds=max(answer.retry_in, 0.01)))
         return {}, None
-    wanted, trouble = due(answer.effects, view.seen, now, plan.config.drain.retry_seconds, work)
+    wanted, trouble = due(answer.effects, view.seen, now, plan.config.drain.retry_seconds, work, since)
     if trouble:
         what = f"node {name}, step {step}" if name else f"step {step}"
         return {}, Held(why=f"{what}: {trouble}", next=_next(name), since=now)
