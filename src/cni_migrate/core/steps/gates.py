@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from cni_migrate.core.answers import Answer, Done, Refuse, Wait
-from cni_migrate.core.gate import Expected, Failing, Known, Passed, Pending, Verdict, ask, baseline, expected, judge
+from cni_migrate.core.gate import Expected, Failing, Passed, Pending, Verdict, ask, baseline, expected, judge
 from cni_migrate.core.lifecycle import NodeState
 from cni_migrate.core.objects import GateAsk
 from cni_migrate.core.record import GateResult
@@ -13,20 +13,6 @@ from cni_migrate.core.view import ClusterView, NodeView
 
 BASELINE_MOST = 400
 """So many failures may be known beforehand; with more, connectivity proves nothing."""
-
-
-def dumped(known: Collection[Known]) -> tuple[str, ...]:
-    """Known failures as the record holds them."""
-    return tuple(sorted("|".join(one) for one in known))
-
-
-def loaded(texts: Collection[str]) -> frozenset[Known]:
-    """Known failures from the record."""
-    found = set()
-    for text in texts:
-        agent, peer, net, kind = text.split("|")
-        found.add((agent, peer, net, kind))
-    return frozenset(found)
 
 
 def excluded(view: ClusterView, focus: Collection[str] = ()) -> frozenset[str]:
@@ -49,7 +35,7 @@ def _verdict(
     out = excluded(view, focus or ())
     question, missing = ask(key, focus, view.seen, view.config, since, excluded=out)
     wanted = expected(view.seen.nodes, view.config, focus=focus, excluded=out)
-    verdict = judge(view.seen.readings.get(key), wanted, loaded(view.record.cluster.baseline), since, view.config)
+    verdict = judge(view.seen.readings.get(key), wanted, view.record.cluster.baseline, since, view.config)
     if missing and not isinstance(verdict, Failing):
         agent, why = next(iter(missing.items()))
         verdict = Pending(f"agent {agent}: {why}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""))
@@ -126,4 +112,4 @@ def take_baseline(view: ClusterView) -> Answer:
             next="mend the cluster's network first, then `migrate run`",
             gate=True,
         )
-    return Done(remember={"baseline": dumped(known), "gate": GateResult(sent=sent, lost=lost)})
+    return Done(remember={"baseline": tuple(sorted(known)), "gate": GateResult(sent=sent, lost=lost)})
