@@ -5,7 +5,7 @@ answers to a stale resourceVersion, a wrong uid, and so on were seen on a real A
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
 from cni_migrate.core.effects import (
@@ -64,10 +64,7 @@ class Performer:
             early = isinstance(effect, PutObject) and ref.kind in _FIRST
             (first if early else rest).setdefault(ref, []).append(effect)
         for stage in (first, rest):
-            ends = await asyncio.gather(*(self._in_turn(one) for one in stage.values()), return_exceptions=True)
-            for end in ends:
-                if isinstance(end, BaseException):
-                    raise end
+            await _all_of([self._in_turn(one) for one in stage.values()])
 
     async def _in_turn(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -214,6 +211,25 @@ class Performer:
         if answer.status == 409:
             return "conflict", answer.message
         return _refused(answer)
+
+
+async def _all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all to their ends, then raise the first error; what is no `Exception` ends the run, and all at once."""
+    tasks = [asyncio.create_task(work) for work in works]
+    pending = set(tasks)
+    try:
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                error = task.exception()
+                if error is not None and not isinstance(error, Exception):
+                    raise error
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        task.result()
 
 
 def target(effect: Effect) -> ObjectRef:
