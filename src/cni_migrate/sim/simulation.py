@@ -1,0 +1,131 @@
+"""One simulated cluster: clock, store, API server and world, from a scenario."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import cast
+
+from cni_migrate.sim.apiserver.app import ApiServer
+from cni_migrate.sim.apiserver.local import LocalClient
+from cni_migrate.sim.apiserver.machinery import Write
+from cni_migrate.sim.apiserver.podlogs import LogLine
+from cni_migrate.sim.apiserver.store import Store
+from cni_migrate.sim.client import Kind, Object
+from cni_migrate.sim.clock import SimClock
+from cni_migrate.sim.scenario import Scenario, load
+from cni_migrate.sim.world.faults import Faults
+from cni_migrate.sim.world.settled import Builder, machines_of, node_mask
+from cni_migrate.sim.world.world import World
+
+_MANAGER = "kube-controller-manager"
+
+
+class StoreSink:
+    """Puts the objects of a settled cluster into a store, with the API server's defaults and without its answers."""
+
+    def __init__(self, app: ApiServer) -> None:
+        self._app = app
+        self._write = Write(_MANAGER)
+
+    def create(self, kind: Kind, obj: Object) -> Object:
+        """Store an object."""
+        resource = self._app.catalog.of(kind)
+        namespace = obj["metadata"].get("namespace", "")
+        return self._app.machinery.create(resource, namespace, obj, self._write).object
+
+    def set_status(self, kind: Kind, obj: Object, status: Object) -> None:
+        """Set a status as its owner would have."""
+        known = {**(obj.get("status") or {}), **status}
+        changed = {**obj, "metadata": dict(obj["metadata"]), "status": known}
+        self._app.store.put(self._app.catalog.of(kind), changed)
+
+
+class Simulation:
+    """A cluster that lives as long as its `async with` block.
+
+    `nodes` and `seed` override the scenario's. At the start the cluster is settled: nodes Ready, Canal and workloads
+    running. An exception in any task of the world cancels the block and is raised at its end (in an ExceptionGroup).
+
+    `app` is the API server (ASGI), `client` a client in process, `world`, `store` and `clock` are what they say.
+    """
+
+    app: ApiServer
+    client: LocalClient
+    world: World
+    store: Store
+    clock: SimClock
+
+    def __init__(
+        self, scenario: Scenario | str = "calm", *, nodes: int | None = None, seed: int | None = None
+    ) -> None:
+        self.scenario = load(scenario) if isinstance(scenario, str) else scenario
+        self._nodes = nodes
+        self.seed = self.scenario.seed if seed is None else seed
+        self._group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Simulation":
+        scenario = self.scenario
+        self.clock = SimClock()
+        self.store = Store(self.clock, seed=self.seed)
+        self.app = ApiServer(self.store)
+        self.client = self.app.client(_MANAGER)
+        machines = machines_of(scenario, self._nodes)
+        builder = Builder(scenario, machines, self.store.timestamp(), StoreSink(self.app))
+        builder.build()
+        for manifest in scenario.objects:
+            self._apply(manifest)
+        self.world = World(
+            self.client,
+            self.clock,
+            seed=self.seed,
+            timings=scenario.timings,
+            pod_cidr=scenario.pod_cidr,
+            node_mask=node_mask(scenario, len(machines)),
+        )
+        self.app.logs = self._logs
+        await self._group.__aenter__()
+        for work in await self.world.start(builder.planes):
+            self._tasks.append(self._group.create_task(work))
+        self.faults = Faults(self.world, self.app.hooks, scenario)
+        self.faults.arm()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await self._group.__aexit__(kind, error, trace)
+
+    def _apply(self, manifest: Object) -> None:
+        """One of the scenario's further manifests."""
+        for resource in self.app.catalog:
+            if resource.kind.kind == manifest["kind"] and resource.kind.api_version == manifest["apiVersion"]:
+                StoreSink(self.app).create(resource.kind, manifest)
+                return
+        raise ValueError(f"the simulator serves no {manifest['apiVersion']} {manifest['kind']}")
+
+    async def _logs(self, pod: Object, container: str, previous: bool) -> Sequence[LogLine]:
+        return cast("Sequence[LogLine]", self.world.log(pod, container))
+
+
+async def serve(
+    scenario: Scenario | str = "calm",
+    *,
+    nodes: int | None = None,
+    port: int = 0,
+    kubeconfig: Path | None = None,
+    seed: int | None = None,
+) -> None:
+    """Serve a simulated cluster on loopback until cancelled, in real time, and write a kubeconfig that leads there."""
+    from cni_migrate.sim.apiserver import serving
+
+    async with (
+        Simulation(scenario, nodes=nodes, seed=seed) as simulation,
+        serving.serving(simulation.app, port) as url,
+    ):
+        if kubeconfig is not None:
+            serving.write_kubeconfig(kubeconfig, url)
+        await asyncio.Event().wait()

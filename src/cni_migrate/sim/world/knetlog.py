@@ -1,0 +1,252 @@
+"""What a knet-stress agent has logged, computed from the world's history when it is read.
+
+Between two changes that concern an agent all its rounds are alike, so one evaluation serves them all.
+"""
+
+import json
+import math
+import zlib
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import timedelta
+
+from cni_migrate.sim.world import meta
+from cni_migrate.sim.world.context import Context
+from cni_migrate.sim.world.kinds import POD, SERVICE
+from cni_migrate.sim.world.knet import Agent, KnetAgent
+from cni_migrate.sim.world.network import TIMEOUT, Network, Path
+
+KEPT = 600
+"""How many rounds a log goes back: older lines have been rotated away."""
+
+GUARD_PORT = 8089
+_KINDS = ("http", "http_large", "udp", "tcp")
+_LOOK_BACK = 40
+
+Item = tuple[str, str, str]
+"""Peer, network and kind of a probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """One round's probes of peers: who is known, how many probes, which failed and with what error."""
+
+    peers: tuple[str, ...]
+    uids: dict[str, str]
+    sent: int
+    bad: dict[Item, str]
+
+
+class KnetLog:
+    """The logs of all agents."""
+
+    def __init__(self, ctx: Context, program: KnetAgent, network: Network) -> None:
+        self._ctx = ctx
+        self._program = program
+        self._network = network
+        self._memory: dict[str, list[tuple[object, Mesh]]] = {}
+
+    def rounds(self, agent: Agent) -> range:
+        """The rounds whose lines can be read now."""
+        until = min(self._ctx.now(), agent.ended)
+        last = int((until - agent.started) / agent.config.interval + 1e-6) + 1
+        return range(max(1, last - KEPT + 1), last + 1)
+
+    def time_of(self, agent: Agent, number: int) -> float:
+        """When a round is held."""
+        return agent.started + (number - 1) * agent.config.interval
+
+    def text_time(self, when: float) -> str:
+        """An instant as agents write it."""
+        moment = self._ctx.clock.now() + timedelta(seconds=when - self._ctx.now())
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def line(self, agent: Agent, number: int) -> str:
+        """One round's line."""
+        when = self.time_of(agent, number)
+        mesh = self._mesh(agent, when)
+        common = self._common(agent, number, when)
+        bad = [
+            {"peer": p, "net": n, "kind": k, "error": e, "since": self.text_time(self._since((p, n, k), agent, when))}
+            for (p, n, k), e in sorted(mesh.bad.items())
+        ]
+        for kind, error in common.items():
+            if error:
+                net = "host" if kind.startswith("node:") else "primary"
+                since = self._since_common(agent, number, kind)
+                name = "node" if net == "host" else kind
+                bad.append({"peer": kind, "net": net, "kind": name, "error": error, "since": self.text_time(since)})
+        content = {
+            "v": 1,
+            "round": number,
+            "at": self.text_time(when),
+            "node": agent.node,
+            "mesh": agent.mesh,
+            "pod": agent.pod,
+            "uid": agent.uid,
+            "interval_s": agent.config.interval,
+            "peers": list(mesh.peers),
+            "sent": mesh.sent + len(common),
+            "lost": len(bad),
+            "bad": bad,
+            "stalls": self._stalls(agent, number, when, mesh),
+            "ms": _latencies(agent.uid, number),
+        }
+        return json.dumps(content, separators=(",", ":"))
+
+    # -- probes of peers
+
+    def _mesh(self, agent: Agent, when: float) -> Mesh:
+        nodes = self._program.roster.neighbours(agent, when)
+        hosts = self._ctx.net.hosts
+        key = (
+            tuple(nodes),
+            tuple(hosts[node].changes.until(when) for node in nodes),
+            self._ctx.net.everywhere.until(when),
+        )
+        remembered = self._memory.get(agent.uid, [])
+        for known, mesh in remembered:
+            if known == key:
+                return mesh
+        made = self._evaluate(agent, nodes, when)
+        self._memory[agent.uid] = [(key, made), *remembered[:3]]
+        return made
+
+    def _evaluate(self, agent: Agent, nodes: list[str], when: float) -> Mesh:
+        peers = [
+            peer for node in nodes for peer in self._program.roster.on(node, when) if peer.sandbox is not agent.sandbox
+        ]
+        bad: dict[Item, str] = {}
+        sent = 0
+        for peer in peers:
+            path = self._network.path(agent.sandbox, peer.sandbox.ip, when)
+            sent += self._probe(path, peer.label, "primary", when, bad)
+            if agent.sandbox.extra and peer.sandbox.cilium:
+                extra = self._network.path(agent.sandbox, peer.sandbox.cilium, when)
+                sent += self._probe(extra, peer.label, "extra", when, bad)
+            if peer.mesh == "b":
+                sent += 1
+                self._guarded(agent, peer, path, when, bad)
+        labels = tuple(sorted(peer.label for peer in peers))
+        return Mesh(labels, {peer.label: peer.uid for peer in peers}, sent, bad)
+
+    def _probe(self, path: Path, peer: str, network: str, when: float, bad: dict[Item, str]) -> int:
+        for kind in _KINDS:
+            error = self._network.outcome(path, kind, when)
+            if error:
+                bad[peer, network, kind] = error
+        return len(_KINDS)
+
+    def _guarded(self, agent: Agent, peer: Agent, path: Path, when: float, bad: dict[Item, str]) -> None:
+        """Port 8089 of mesh b: open to mesh a, closed to mesh b, as the guard policy says."""
+        error = self._network.outcome(path, "http", when)
+        if not error and self._network.blocked(path, peer.sandbox.ip, GUARD_PORT, when):
+            error = TIMEOUT
+        if agent.mesh == "b":
+            if not error:
+                bad[peer.label, "primary", "policy_deny"] = "not blocked"
+        elif error:
+            bad[peer.label, "primary", "policy_allow"] = error
+
+    def _start_of_stretch(self, agent: Agent, when: float) -> float:
+        """Since when nothing has changed that concerns the agent."""
+        latest = agent.started
+        net = self._ctx.net
+        lists = [net.hosts[node].changes.times for node in self._program.roster.neighbours(agent, when)]
+        for times in (*lists, net.everywhere.times):
+            place = bisect_right(times, when)
+            if place:
+                latest = max(latest, times[place - 1])
+        return latest
+
+    def _since(self, item: Item, agent: Agent, when: float) -> float:
+        """The first round of the failures in a row that this one belongs to."""
+        first = self._round_at_or_after(agent, self._start_of_stretch(agent, when))
+        for _ in range(_LOOK_BACK):
+            if first <= 1:
+                break
+            before = self.time_of(agent, first - 1)
+            if item not in self._mesh(agent, before).bad:
+                break
+            first = self._round_at_or_after(agent, self._start_of_stretch(agent, before))
+        return self.time_of(agent, max(1, first))
+
+    def _round_at_or_after(self, agent: Agent, when: float) -> int:
+        return max(1, math.ceil((when - agent.started) / agent.config.interval - 1e-6) + 1)
+
+    def _stalls(self, agent: Agent, number: int, when: float, mesh: Mesh) -> list[dict[str, object]]:
+        """Long-lived connections that make no progress now, or did not until just before."""
+        found: list[dict[str, object]] = []
+        down = {item for item in mesh.bad if item[2] == "tcp"}
+        until = when + agent.config.interval
+        found += [_stall(item, until - self._since(item, agent, when)) for item in sorted(down)]
+        if number > 1:
+            before = self.time_of(agent, number - 1)
+            earlier = self._mesh(agent, before)
+            for item in sorted(earlier.bad):
+                same = mesh.uids.get(item[0]) == earlier.uids.get(item[0])
+                if item[2] == "tcp" and item not in down and same:
+                    found.append(_stall(item, when - self._since(item, agent, before)))
+        return found
+
+    # -- probes of what is common to all
+
+    def _common(self, agent: Agent, number: int, when: float) -> dict[str, str]:
+        """The service, the API server, DNS and the own node: their errors, empty where all is well."""
+        net, pick = self._network, zlib.crc32(f"{agent.uid}/{number}".encode())
+        host = self._ctx.net.hosts[agent.node]
+        outside = net.to_host(agent.sandbox, host, when)
+        found = {"api": outside, f"node:{agent.node}": outside}
+        if self._has_service(agent.namespace):
+            found["service"] = self._service(agent, pick, when)
+        found["dns"] = self._dns(agent, pick, when)
+        return dict(sorted(found.items()))
+
+    def _has_service(self, namespace: str) -> bool:
+        return any(place[0] == namespace for place in self._ctx.cluster[SERVICE].items)
+
+    def _service(self, agent: Agent, pick: int, when: float) -> str:
+        """One backend of the agents' service, as kube-proxy would choose one."""
+        nodes = self._program.roster.nodes
+        for step in range(len(nodes)):
+            backends = self._program.roster.on(nodes[(pick + step) % len(nodes)], when)
+            if backends:
+                backend = backends[pick % len(backends)]
+                return self._network.reach(agent.sandbox, backend.sandbox.ip, "http", when)
+        return TIMEOUT
+
+    def _dns(self, agent: Agent, pick: int, when: float) -> str:
+        """One of the cluster's DNS pods."""
+        if self._ctx.faults.no_dns(when):
+            return TIMEOUT
+        backends = [
+            self._ctx.net.by_uid[meta.uid(pod)]
+            for pod in self._ctx.cluster[POD].by("namespace", "kube-system")
+            if meta.labels(pod).get("k8s-app") == "kube-dns"
+            and meta.ready(pod)
+            and meta.uid(pod) in self._ctx.net.by_uid
+        ]
+        backends = [one for one in backends if one.since <= when]
+        if not backends:
+            return TIMEOUT
+        return self._network.reach(agent.sandbox, backends[pick % len(backends)].ip, "udp", when, 53)
+
+    def _since_common(self, agent: Agent, number: int, kind: str) -> float:
+        first = number
+        while first > max(1, number - _LOOK_BACK):
+            if not self._common(agent, first - 1, self.time_of(agent, first - 1)).get(kind):
+                break
+            first -= 1
+        return self.time_of(agent, first)
+
+
+def _stall(item: Item, seconds: float) -> dict[str, object]:
+    return {"peer": item[0], "net": item[1], "ms": round(seconds * 1000), "reset": False}
+
+
+def _latencies(uid: str, number: int) -> dict[str, float]:
+    """Round trip times: small, plausible, always the same for the same round."""
+    chance = zlib.crc32(f"{uid}:{number}".encode())
+    middle = 0.4 + (chance & 255) / 256
+    high = middle + 0.5 + (chance >> 8 & 255) / 128
+    return {"p50": round(middle, 2), "p99": round(high, 2), "max": round(high + (chance >> 16 & 255) / 128, 2)}

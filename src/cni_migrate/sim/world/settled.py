@@ -1,0 +1,273 @@
+"""The cluster at the start of a simulation, already settled: nodes Ready, Canal and workloads running.
+
+What controllers would have made has their marks (owners, hashes, labels), so that they find nothing to do.
+"""
+
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Protocol
+
+from cni_migrate.sim.client import Kind, Object
+from cni_migrate.sim.world import addresses, kinds, meta, podstatus
+from cni_migrate.sim.world.controllers.daemonset import daemon_pod, placement
+from cni_migrate.sim.world.controllers.deployment import HASH_LABEL, replica_set_for
+from cni_migrate.sim.world.controllers.scheduler import fits
+from cni_migrate.sim.world.controllers.statefulset import stateful_pod
+from cni_migrate.sim.world.controllers.template import fingerprint, pod_from
+from cni_migrate.sim.world.flannel import CNI_FILE, annotations
+from cni_migrate.sim.world.host import (
+    ALWAYS,
+    BRIDGE,
+    FLANNEL_BINARY,
+    FLANNEL_CHAINS,
+    FLANNEL_FOLDER,
+    FLANNEL_LINK,
+    LEASE_FOLDER,
+    Host,
+    Plane,
+)
+from cni_migrate.sim.world.machines import CONTROL_PLANE, Machine, conditions, node_object, zone_labels
+from cni_migrate.sim.world.manifests import canal_objects, cni_network_config, dns_objects, workload_objects
+
+if TYPE_CHECKING:
+    from cni_migrate.sim.scenario import NodeSpec, Scenario
+
+def machine_of(spec: "NodeSpec", address: str, version: str) -> Machine:
+    """The machine a scenario describes."""
+    labels = dict(spec.labels)
+    taints: list[Object] = [dict(taint) for taint in spec.taints]
+    if spec.zone:
+        labels |= zone_labels(spec.zone)
+    if spec.role == "control-plane":
+        labels[CONTROL_PLANE] = ""
+        taints.append({"key": CONTROL_PLANE, "effect": "NoSchedule"})
+    return Machine(spec.name, address, labels, tuple(taints), version)
+
+
+def machines_of(scenario: "Scenario", count: int | None = None) -> list[Machine]:
+    """The scenario's machines; `count` overrides a number of nodes, and cuts or extends a list."""
+    from cni_migrate.sim.scenario import NodeSpec
+
+    specs = list(scenario.nodes) if isinstance(scenario.nodes, list) else []
+    total = count if count is not None else len(specs) or (scenario.nodes if isinstance(scenario.nodes, int) else 0)
+    specs = specs[:total]
+    taken = {spec.name for spec in specs}
+    cps, workers = sum(spec.role == "control-plane" for spec in specs), 0
+    while len(specs) < total:
+        leads = not isinstance(scenario.nodes, list) and cps < scenario.control_planes
+        if leads:
+            cps += 1
+            name = f"cp{cps}"
+        else:
+            workers += 1
+            name = f"w{workers}"
+        if name in taken:
+            continue
+        zone = scenario.zones[len(specs) % len(scenario.zones)] if scenario.zones else ""
+        specs.append(NodeSpec(name=name, zone=zone, role="control-plane" if leads else "worker"))
+    base = IPv4Network(scenario.node_cidr).network_address
+    return [
+        machine_of(spec, str(base + 10 + number), scenario.versions.kubernetes) for number, spec in enumerate(specs)
+    ]
+
+
+def node_mask(scenario: "Scenario", nodes: int) -> int:
+    """The size of a node's share: the scenario's, or smaller when the pod network has not enough of them."""
+    whole, mask = IPv4Network(scenario.pod_cidr).prefixlen, scenario.node_mask
+    while 2 ** (mask - whole) < nodes + nodes // 50 + 1:
+        mask += 1
+    return mask
+
+
+class Sink(Protocol):
+    """Where the objects go: the API server's store, with its defaults."""
+
+    def create(self, kind: Kind, obj: Object) -> Object:
+        """Store an object; answers it with its uid and defaults."""
+        ...
+
+    def set_status(self, kind: Kind, obj: Object, status: Object) -> None:
+        """Give a stored object its status."""
+        ...
+
+
+class Builder:
+    """Places pods and writes the objects of a settled cluster; `planes` is the nodes' state that goes with them."""
+
+    def __init__(self, scenario: "Scenario", machines: list[Machine], now: str, sink: Sink) -> None:
+        self._scenario = scenario
+        self._machines = machines
+        self._now = now
+        self._sink = sink
+        self.planes: dict[str, Plane] = {}
+        self._nodes: dict[str, Object] = {}
+        self._addresses: dict[str, str] = {}
+        self._next_ip: dict[str, int] = {}
+        self._load: dict[str, int] = {}
+
+    def build(self) -> None:
+        """Everything."""
+        self._make_nodes()
+        scenario = self._scenario
+        manifests = [*canal_objects(scenario), *dns_objects(scenario), *workload_objects(scenario, len(self._nodes))]
+        for name in sorted({meta.namespace(m) for m in manifests} - _PRESENT):
+            self._sink.create(kinds.NAMESPACE, _namespace(name))
+        for manifest in manifests:
+            self._furnish(manifest)
+
+    def _make_nodes(self) -> None:
+        scenario = self._scenario
+        shares = IPv4Network(scenario.pod_cidr).subnets(new_prefix=node_mask(scenario, len(self._machines)))
+        text = cni_network_config(scenario)
+        for machine in self._machines:
+            share = str(next(shares))
+            node = node_object(machine, f"{machine.name}-boot-0")
+            node["spec"] |= {"podCIDR": share, "podCIDRs": [share]}
+            runs_canal = meta.node_selected({"nodeSelector": scenario.canal.node_selector}, node)
+            plane = self._plane(share, text) if runs_canal else Plane()
+            self.planes[machine.name] = plane
+            node["status"]["conditions"] = conditions(plane, self._now)
+            if runs_canal:
+                node["metadata"]["annotations"] = annotations(Host(machine.name, machine.address))
+                node["status"]["conditions"].insert(0, _network_available(self._now))
+            self._addresses[machine.name] = machine.address
+            self._next_ip[machine.name] = 2
+            self._nodes[machine.name] = self._sink.create(kinds.NODE, node)
+
+    def _plane(self, share: str, text: str) -> Plane:
+        scenario = self._scenario
+        left = {FLANNEL_BINARY, LEASE_FOLDER}
+        links = {FLANNEL_LINK}
+        if not scenario.calico:
+            left.add(FLANNEL_FOLDER)
+            links.add(BRIDGE)
+        return Plane(
+            files={CNI_FILE: text},
+            links=frozenset(links),
+            chains=frozenset(FLANNEL_CHAINS),
+            subnet=share,
+            left=frozenset(left),
+            flannel_seen=ALWAYS,
+            calico=scenario.calico,
+        )
+
+    def _furnish(self, manifest: Object) -> None:
+        """One manifest, with what its controller would have made of it."""
+        if manifest["kind"] == "Pod":
+            self._pod(manifest, meta.node_of(manifest) or self._choose(manifest["spec"], set()))
+            return
+        obj = self._sink.create(_BY_NAME[manifest["kind"]], manifest)
+        makers = {
+            "DaemonSet": self._daemon_set,
+            "Deployment": self._deployment,
+            "StatefulSet": self._stateful_set,
+        }
+        make = makers.get(manifest["kind"])
+        if make is not None:
+            make(obj)
+
+    def _daemon_set(self, obj: Object) -> None:
+        revision, count = fingerprint(obj["spec"]["template"]), 0
+        for name, node in self._nodes.items():
+            if placement(obj, node)[0]:
+                self._pod(daemon_pod(obj, name, revision), name)
+                count += 1
+        status: Object = {
+            "currentNumberScheduled": count,
+            "desiredNumberScheduled": count,
+            "numberMisscheduled": 0,
+            "numberReady": count,
+            "observedGeneration": 1,
+        }
+        if count:
+            status |= {"updatedNumberScheduled": count, "numberAvailable": count}
+        self._sink.set_status(kinds.DAEMON_SET, obj, status)
+
+    def _deployment(self, obj: Object) -> None:
+        wanted = obj["spec"]["replicas"]
+        revision = fingerprint(obj["spec"]["template"])
+        replica_set = self._sink.create(kinds.REPLICA_SET, replica_set_for(obj, revision, wanted))
+        self._spread(replica_set, wanted, {HASH_LABEL: revision})
+        counts: Object = {"replicas": wanted, "observedGeneration": 1}
+        if wanted:
+            counts |= {"readyReplicas": wanted, "availableReplicas": wanted}
+        full = {"fullyLabeledReplicas": wanted} if wanted else {}
+        self._sink.set_status(kinds.REPLICA_SET, replica_set, counts | full)
+        if wanted:
+            counts |= {"updatedReplicas": wanted}
+        self._sink.set_status(kinds.DEPLOYMENT, obj, counts)
+
+    def _spread(self, owner: Object, wanted: int, labels: dict[str, str]) -> None:
+        used: set[str] = set()
+        for _ in range(wanted):
+            pod = pod_from(owner["spec"]["template"], owner, labels=labels)
+            used.add(self._pod(pod, self._choose(pod["spec"], used)))
+
+    def _stateful_set(self, obj: Object) -> None:
+        wanted: int = obj["spec"]["replicas"]
+        used: set[str] = set()
+        for ordinal in range(wanted):
+            pod = stateful_pod(obj, ordinal)
+            used.add(self._pod(pod, self._choose(pod["spec"], used)))
+        name = f"{meta.name(obj)}-{fingerprint(obj['spec']['template'])}"
+        status: Object = {"replicas": wanted, "availableReplicas": wanted, "observedGeneration": 1}
+        status |= {"currentRevision": name, "updateRevision": name}
+        if wanted:
+            status |= {"readyReplicas": wanted, "currentReplicas": wanted, "updatedReplicas": wanted}
+        self._sink.set_status(kinds.STATEFUL_SET, obj, status)
+
+    def _choose(self, spec: Object, used: set[str]) -> str:
+        """The node for a pod: one that fits, not used yet, with the fewest pods."""
+        fitting = [name for name, node in self._nodes.items() if fits(spec, node)]
+        if not fitting:
+            return ""
+        return min(fitting, key=lambda name: (name in used, self._load.get(name, 0), name))
+
+    def _pod(self, pod: Object, node: str) -> str:
+        """A pod that runs on a node (or waits, when there is none)."""
+        if not node:
+            self._sink.create(kinds.POD, pod)
+            return node
+        pod["spec"]["nodeName"] = node
+        self._load[node] = self._load.get(node, 0) + 1
+        stored = self._sink.create(kinds.POD, pod)
+        host_ip = self._addresses[node]
+        pod_ip = host_ip if meta.host_network(pod) else self._address(node)
+        status = podstatus.running(
+            stored, host_ip=host_ip, pod_ip=pod_ip, ready=True, restarts=0, now=self._now
+        )
+        self._sink.set_status(kinds.POD, stored, status)
+        return node
+
+    def _address(self, node: str) -> str:
+        number = self._next_ip[node]
+        self._next_ip[node] = number + 1
+        return addresses.nth(self.planes[node].subnet, number)
+
+
+_PRESENT = {"", "default", "kube-system", "kube-public", "kube-node-lease"}
+_BY_NAME = {
+    kind.kind: kind
+    for kind in (*kinds.WATCHED, kinds.CONFIG_MAP, kinds.SERVICE_ACCOUNT)
+}
+
+
+def _namespace(name: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active"},
+    }
+
+
+def _network_available(now: str) -> Object:
+    return {
+        "type": "NetworkUnavailable",
+        "status": "False",
+        "reason": "FlannelIsUp",
+        "message": "Flannel is running on this node",
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now,
+    }
+
