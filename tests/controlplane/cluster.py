@@ -134,9 +134,7 @@ class RealCluster:
                 self._spawn("kube-controller-manager", self._controller_manager_flags())
                 self._spawn("kube-scheduler", self._scheduler_flags())
                 account = "/api/v1/namespaces/default/serviceaccounts/default"
-                self._until(
-                    "kube-controller-manager", lambda: client.get(account).status_code == httpx.codes.OK
-                )
+                self._until("kube-controller-manager", lambda: client.get(account).status_code == httpx.codes.OK)
 
     def stop(self) -> None:
         """Kill everything and remove the folder."""
@@ -157,7 +155,7 @@ class RealCluster:
                 stderr=log,
                 cwd=self.folder,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the only way to outlive nobody
+                preexec_fn=_die_with_parent,
             )
 
     def _until(self, name: str, ready: Callable[[], bool], seconds: float = 60) -> None:

@@ -172,7 +172,12 @@ class _InProcessApi(kr8s.asyncio.Api):
         )
 
 
-async def in_process_api(app: AsgiApp, *, token: str = "", timeout: float | None = None) -> kr8s.asyncio.Api:
+async def in_process_api(
+    app: AsgiApp,
+    *,
+    token: str = "",
+    timeout: float | None = None,  # noqa: ASYNC109 - becomes the client's own
+) -> kr8s.asyncio.Api:
     """A kr8s client of an ASGI application in this process. Close it with `close_api`."""
     user = {"token": token} if token else {}
     kubeconfig = {

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from cni_migrate.sim.apiserver import bootstrap, controllers
 from cni_migrate.sim.apiserver.auth import Auth, Rule
-from cni_migrate.sim.apiserver.handlers import Exchange, Handlers
+from cni_migrate.sim.apiserver.exchanges import Exchange
+from cni_migrate.sim.apiserver.handlers import Handlers
 from cni_migrate.sim.apiserver.hooks import Answer, Call, Fault, Hooks
 from cni_migrate.sim.apiserver.local import LocalClient
 from cni_migrate.sim.apiserver.machinery import Machinery

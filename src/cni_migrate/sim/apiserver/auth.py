@@ -79,7 +79,7 @@ class Auth:
         return self.rules is None or any(rule.allows(wanted) for rule in self.rules.get(user, ()))
 
     def check(self, user: str, request: Request) -> None:
-        """403 in the authorizer's words. Discovery, health and reviews of oneself are open to all, as in a real cluster."""
+        """403 in the authorizer's words. Discovery, health and reviews of oneself are open to all."""
         if self.rules is None or not request.resource or request.resource.startswith("selfsubject"):
             return
         wanted = Attributes(
@@ -93,7 +93,7 @@ class Auth:
         spec = body.get("spec") or {}
         attributes = spec.get("resourceAttributes")
         if attributes is None and spec.get("nonResourceAttributes") is None:
-            raise status.bad_request("exactly one of resourceAttributes or nonResourceAttributes must be specified")
+            raise _incomplete_review()
         allowed = True
         if attributes is not None:
             keys = ("verb", "group", "resource", "subresource", "namespace", "name")
@@ -130,6 +130,14 @@ class Auth:
             "spec": body.get("spec") or {},
             "status": known if user else {"user": {}},
         }
+
+
+def _incomplete_review() -> ApiError:
+    detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+    wrong = status.FieldError("Invalid", "spec.resourceAttributes", None, detail)
+    cause = {"reason": "FieldValueInvalid", "message": wrong.message, "field": wrong.field}
+    message = f'.authorization.k8s.io "" is invalid: {wrong.field}: {wrong.message}'
+    return ApiError(422, "Invalid", message, {"group": "authorization.k8s.io", "causes": [cause]})
 
 
 def _denied(user: str, request: Request) -> ApiError:

@@ -42,8 +42,6 @@ def _wanted_taints(node: Object) -> set[str]:
         for condition in node.get("status", {}).get("conditions") or ()
         if (key := (condition.get("type"), condition.get("status"))) in _BY_CONDITION
     }
-    if not any(item.get("type") == "Ready" for item in node.get("status", {}).get("conditions") or ()):
-        found.add("node.kubernetes.io/not-ready")
     if node.get("spec", {}).get("unschedulable"):
         found.add("node.kubernetes.io/unschedulable")
     return found
@@ -75,7 +73,10 @@ def _serve_custom(machinery: "Machinery", resource: Resource, event: Event) -> N
     spec = event.after.object["spec"]
     group, plural = spec["group"], spec["names"]["plural"]
     if event.change == "DELETED":
+        return
+    if "deletionTimestamp" in event.after.object["metadata"]:
         _forget(machinery, machinery.catalog, group, plural)
+        machinery.take_out(resource, event.after)
         return
     machinery.catalog.remove(group, plural)
     for served in custom_resources(event.after.object):

@@ -41,7 +41,7 @@ def options_of(body: Any) -> Options:
     if body.get("orphanDependents") is not None:
         propagation = "Orphan" if body["orphanDependents"] else "Background"
     if propagation not in ("", "Background", *_FINALIZERS):
-        said = '"Background", "Foreground", "Orphan"'
+        said = '"Foreground", "Background", "Orphan", "nil"'
         wrong = FieldError("NotSupported", "propagationPolicy", propagation, f"supported values: {said}")
         cause = {"reason": "FieldValueNotSupported", "message": wrong.message, "field": wrong.field}
         details = {"group": "meta.k8s.io", "kind": "DeleteOptions", "causes": [cause]}
@@ -102,6 +102,8 @@ def delete(
     else:
         left = 0
     _set_finalizers(meta, options.propagation)
+    if resource.key == ("apiextensions.k8s.io", "customresourcedefinitions"):
+        meta["finalizers"] = [*meta.get("finalizers", ()), "customresourcecleanup.apiextensions.k8s.io"]
     if meta.get("finalizers") and "deletionTimestamp" not in meta:
         meta["deletionTimestamp"] = machinery.store.timestamp()
         meta["deletionGracePeriodSeconds"] = 0
@@ -126,7 +128,7 @@ def _grace_of_pod(now: datetime, pod: Object, meta: Object, asked: int | None) -
             return 0
         if asked is None or asked >= current:
             return None
-        moment = datetime.strptime(meta["deletionTimestamp"] + "+0000", _FORMAT + "%z")
+        moment = datetime.fromisoformat(meta["deletionTimestamp"])
         moment += timedelta(seconds=asked - current)
         if moment < now:
             moment, asked = now, min(asked, 1)

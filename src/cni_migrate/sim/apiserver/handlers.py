@@ -1,6 +1,5 @@
 """From a parsed request to its answer: one method per verb, and the paths that are no resources."""
 
-import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,9 +7,9 @@ from typing import Any
 
 from cni_migrate.sim.apiserver import (
     binding,
-    deletion,
     discovery,
     eviction,
+    exchanges,
     jsonvalue,
     podlogs,
     selectors,
@@ -19,13 +18,13 @@ from cni_migrate.sim.apiserver import (
     watching,
 )
 from cni_migrate.sim.apiserver.auth import Auth
-from cni_migrate.sim.apiserver.hooks import Fault
-from cni_migrate.sim.apiserver.machinery import Machinery, Query, Write
+from cni_migrate.sim.apiserver.exchanges import Exchange
+from cni_migrate.sim.apiserver.machinery import Machinery
 from cni_migrate.sim.apiserver.paging import Page
 from cni_migrate.sim.apiserver.requests import Request, is_true
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.apiserver.store import Stored, json_head
-from cni_migrate.sim.apiserver.wire import JSON, Wire
+from cni_migrate.sim.apiserver.wire import JSON
 from cni_migrate.sim.client import ApiError, Object, PatchType
 
 _PATCHES: dict[str, PatchType] = {
@@ -33,12 +32,7 @@ _PATCHES: dict[str, PatchType] = {
     "application/strategic-merge-patch+json": "strategic",
     "application/json-patch+json": "json",
 }
-_READABLE = (
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-)
+_WITH_NAME = ("get", "update", "patch", "delete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +45,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request with its wire and the faults that are to hit its watch."""
-
-    wire: Wire
-    request: Request
-    query: dict[str, str]
-    body: bytes
-    faults: list[Fault]
-
-    @property
-    def accept(self) -> str:
-        """The Accept header."""
-        return self.wire.headers.get("accept", "")
+_PAGE_NOT_FOUND = Answer(404, b"404 page not found\n", "text/plain; charset=utf-8")
 
 
 def answer_error(error: ApiError) -> Answer:
@@ -99,14 +80,14 @@ class Handlers:
         user = self._auth.user_of(exchange.wire.headers.get("authorization", ""))
         if not request.resource:
             return self._path(request)
+        if not self._machinery.catalog.serves(request.group, request.version):
+            return _PAGE_NOT_FOUND
         self._auth.check(user, request)
         resource = self._machinery.catalog.find(request.group, request.version, request.resource)
         if resource.kind.plural in ("selfsubjectaccessreviews", "selfsubjectreviews", "tokenreviews"):
             return self._review(resource, user, exchange)
         if resource.namespaced and not request.namespace and request.verb not in ("list", "watch"):
-            if request.name or request.verb != "create":
-                raise status.no_such_path()
-            raise status.bad_request("an empty namespace may not be set during creation")
+            raise status.no_such_path() if request.name else status.method_not_allowed()
         if not resource.namespaced and request.namespace and resource.key != ("", "namespaces"):
             raise status.no_such_path()
         if request.subresource not in ("", "status"):
@@ -114,7 +95,8 @@ class Handlers:
         if request.subresource and request.subresource not in resource.subresources:
             raise status.no_such_path()
         if request.verb == "watch":
-            return await self._watch(resource, exchange)
+            await self._watch(resource, exchange)
+            return None
         verbs: dict[str, Callable[[Resource, Exchange], Answer]] = {
             "get": self._get,
             "list": self._list,
@@ -124,7 +106,7 @@ class Handlers:
             "delete": self._delete,
             "deletecollection": self._delete_collection,
         }
-        if request.verb not in verbs or (request.verb == "create" and request.name):
+        if request.verb not in resource.verbs or (request.verb in _WITH_NAME) != bool(request.name):
             raise status.method_not_allowed()
         return verbs[request.verb](resource, exchange)
 
@@ -155,14 +137,12 @@ class Handlers:
             found = discovery.openapi_document(catalog, group, version)
         if path == "/openapi/v2":
             raise status.not_emulated("OpenAPI v2")
-        if found is None:
-            raise status.no_such_path()
-        return _json(found)
+        return _PAGE_NOT_FOUND if found is None else _json(found)
 
     def _review(self, resource: Resource, user: str, exchange: Exchange) -> Answer:
         if exchange.request.verb != "create":
             raise status.method_not_allowed()
-        body = _decoded(exchange.body)
+        body = exchanges.decoded(exchange.body)
         if resource.kind.plural == "selfsubjectaccessreviews":
             return _json(self._auth.review_access(user, body), 201)
         if resource.kind.plural == "tokenreviews":
@@ -179,7 +159,7 @@ class Handlers:
         return _object(resource, stored)
 
     def _list(self, resource: Resource, exchange: Exchange) -> Answer:
-        query = _query(exchange.query)
+        query = exchanges.list_query(exchange.query)
         page = self._machinery.list(resource, self._namespace(resource, exchange.request), query)
         if tables.wanted(exchange.accept):
             objects = [item.object for item in page.items]
@@ -190,15 +170,17 @@ class Handlers:
         return Answer(200, _list_json(resource, page))
 
     def _create(self, resource: Resource, exchange: Exchange) -> Answer:
-        body = _body(resource, exchange)
+        body = exchanges.object_of(resource, exchange)
         namespace = self._namespace(resource, exchange.request) or ""
-        return _object(resource, self._machinery.create(resource, namespace, body, _write(exchange)), 201)
+        return _object(
+            resource, self._machinery.create(resource, namespace, body, exchanges.write_options(exchange)), 201
+        )
 
     def _update(self, resource: Resource, exchange: Exchange) -> Answer:
-        request, body = exchange.request, _body(resource, exchange)
+        request, body = exchange.request, exchanges.object_of(resource, exchange)
         namespace = self._namespace(resource, request) or ""
         stored, created = self._machinery.update(
-            resource, namespace, request.name, body, request.subresource, _write(exchange)
+            resource, namespace, request.name, body, request.subresource, exchanges.write_options(exchange)
         )
         return _object(resource, stored, 201 if created else 200)
 
@@ -208,8 +190,8 @@ class Handlers:
         if content_type.startswith("application/apply-patch"):
             raise status.not_emulated("server-side apply")
         if content_type not in _PATCHES:
-            raise status.unsupported_media_type(_READABLE)
-        patch = _decoded(exchange.body)
+            raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+        patch = exchanges.decoded(exchange.body, "error decoding patch: ")
         stored = self._machinery.patch(
             resource,
             self._namespace(resource, request) or "",
@@ -217,7 +199,7 @@ class Handlers:
             patch,
             _PATCHES[content_type],
             request.subresource,
-            _write(exchange),
+            exchanges.write_options(exchange),
         )
         return _object(resource, stored)
 
@@ -229,8 +211,8 @@ class Handlers:
             resource,
             self._namespace(resource, request) or "",
             request.name,
-            _delete_options(exchange),
-            _write(exchange),
+            exchanges.delete_options(exchange),
+            exchanges.write_options(exchange),
         )
         if gone and not resource.echoes_deleted:
             details = {"name": stored.name, "kind": resource.kind.plural, "uid": stored.uid}
@@ -242,7 +224,11 @@ class Handlers:
     def _delete_collection(self, resource: Resource, exchange: Exchange) -> Answer:
         namespace = self._namespace(resource, exchange.request)
         found = self._machinery.delete_collection(
-            resource, namespace, _query(exchange.query), _delete_options(exchange), _write(exchange)
+            resource,
+            namespace,
+            exchanges.list_query(exchange.query),
+            exchanges.delete_options(exchange),
+            exchanges.write_options(exchange),
         )
         return Answer(200, _list_json(resource, Page(found, self._machinery.store.version)))
 
@@ -292,9 +278,9 @@ class Handlers:
             if request.method != "POST":
                 raise status.method_not_allowed()
             act = eviction.evict if name == "eviction" else binding.bind
-            body = _decoded(exchange.body)
+            body = exchanges.decoded(exchange.body)
             return _json(
-                act(self._machinery, request.namespace, request.name, body, _dry_run(exchange.query)), 201
+                act(self._machinery, request.namespace, request.name, body, exchanges.dry_run(exchange.query)), 201
             )
         if resource.key == ("", "pods") and name == "log" and request.method == "GET":
             return await self._log(resource, exchange)
@@ -303,10 +289,13 @@ class Handlers:
     async def _log(self, resource: Resource, exchange: Exchange) -> Answer | None:
         request, wire = exchange.request, exchange.wire
         pod = self._machinery.get(resource, request.namespace, request.name).object
-        options = podlogs.options_of(exchange.query, self._machinery.store.now())
+        options = podlogs.options_of(exchange.query, self._machinery.store.now(), request.name)
         container = podlogs.container_of(pod, options)
-        if not pod["spec"].get("nodeName"):
-            return Answer(200, b"", "text/plain")
+        node = pod["spec"].get("nodeName")
+        if not node:
+            return Answer(204, b"", "text/plain")
+        if self._machinery.store.get(self._machinery.catalog.find("", "v1", "nodes"), "", node) is None:
+            raise status.not_found(resource, node)  # the real server, too, calls the node a pod here
         if self.logs is None:
             raise podlogs.unreachable(pod, container)
         if not options.follow:
@@ -343,77 +332,3 @@ def _list_json(resource: Resource, page: Page) -> bytes:
     start = json_head(kind) if resource.custom else b"{"
     items = b",".join(start + item.tail() for item in page.items)
     return head + jsonvalue.encoded(meta) + b',"items":[' + items + b"]}"
-
-
-def _decoded(body: bytes) -> Any:
-    if not body:
-        return {}
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise status.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
-
-
-def _body(resource: Resource, exchange: Exchange) -> Object:
-    """The object in the body, of the kind and version the path names."""
-    content_type = exchange.wire.headers.get("content-type", JSON).partition(";")[0].strip()
-    if content_type == "application/yaml":
-        raise status.not_emulated("YAML bodies")
-    if content_type not in (JSON, ""):
-        accepted = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]
-        raise status.unsupported_media_type(accepted)
-    body = _decoded(exchange.body)
-    if not isinstance(body, dict):
-        raise status.bad_request("couldn't get version/kind; json parse error: cannot unmarshal into Go value")
-    kind = resource.kind
-    api_version, named = body.get("apiVersion") or kind.api_version, body.get("kind") or kind.kind
-    if api_version != kind.api_version:
-        message = (
-            f"the API version in the data ({api_version}) does not match the expected API version ({kind.api_version})"
-        )
-        raise status.bad_request(message)
-    if named != kind.kind:
-        message = f'{named} in version "{kind.version}" cannot be handled as a {kind.kind}: converting to {kind.kind}'
-        raise status.bad_request(message)
-    return body
-
-
-def _dry_run(query: Mapping[str, str]) -> bool:
-    value = query.get("dryRun")
-    if value not in (None, "All"):
-        wrong = status.FieldError("NotSupported", "dryRun", [value], 'supported values: "All"')
-        message = f'Options.meta.k8s.io "" is invalid: {wrong.field}: {wrong.message}'
-        raise ApiError(422, "Invalid", message, {"group": "meta.k8s.io", "kind": "Options"})
-    return value is not None
-
-
-def _write(exchange: Exchange) -> Write:
-    agent = exchange.wire.headers.get("user-agent", "unknown")
-    manager = exchange.query.get("fieldManager") or agent.partition("/")[0]
-    return Write(manager, _dry_run(exchange.query))
-
-
-def _query(query: Mapping[str, str]) -> Query:
-    limit = query.get("limit") or "0"
-    if not limit.isdecimal():
-        raise status.bad_request(f'strconv.ParseInt: parsing "{limit}": invalid syntax')
-    return Query(
-        labels=query.get("labelSelector", ""),
-        fields=query.get("fieldSelector", ""),
-        limit=int(limit),
-        token=query.get("continue", ""),
-        version=query.get("resourceVersion", ""),
-        match=query.get("resourceVersionMatch", ""),
-    )
-
-
-def _delete_options(exchange: Exchange) -> deletion.Options:
-    """From the body, or from the query when there is none."""
-    if exchange.body.strip():
-        return deletion.options_of(_decoded(exchange.body))
-    query, found = exchange.query, dict[str, Any]()
-    if text := query.get("gracePeriodSeconds"):
-        found["gracePeriodSeconds"] = int(text)
-    if text := query.get("propagationPolicy"):
-        found["propagationPolicy"] = text
-    return deletion.options_of(found)

@@ -67,9 +67,7 @@ class LocalClient:
         await asyncio.sleep(0)
         meta = body["metadata"]
         where = namespace or meta.get("namespace") or ""
-        stored, _ = self._machinery.update(
-            self._resource(kind), where, meta["name"], body, subresource, self._write
-        )
+        stored, _ = self._machinery.update(self._resource(kind), where, meta["name"], body, subresource, self._write)
         return _read(stored, kind)
 
     async def patch(

@@ -9,13 +9,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cni_migrate.sim.apiserver import deletion, jsonvalue, kinds, metadata, namespaces, patches, pods, selectors, status
+from cni_migrate.sim.apiserver import (
+    deletion,
+    jsonvalue,
+    kinds,
+    metadata,
+    namespaces,
+    patches,
+    pods,
+    selectors,
+    status,
+    validation,
+)
 from cni_migrate.sim.apiserver.paging import Page, Pager
 from cni_migrate.sim.apiserver.resources import Catalog, Resource
 from cni_migrate.sim.apiserver.status import FieldError
 from cni_migrate.sim.apiserver.store import Event, Store, Stored
-from cni_migrate.sim.client import Object, PatchType
-
+from cni_migrate.sim.client import ApiError, Object, PatchType
 
 Items = list[Stored]
 
@@ -71,13 +81,17 @@ class Machinery:
     def create(self, resource: Resource, namespace: str, body: Object, write: Write) -> Stored:
         """Store a new object; 409 when the name is taken."""
         obj = jsonvalue.copied(body)
-        obj = {"kind": resource.kind.kind, "apiVersion": resource.kind.api_version, **_without(obj, "kind", "apiVersion")}
+        obj = {
+            "kind": resource.kind.kind,
+            "apiVersion": resource.kind.api_version,
+            **_without(obj, "kind", "apiVersion"),
+        }
         meta = self._new_metadata(resource, namespace, obj)
         if resource.namespaced:
             namespaces.check_accepts(self, resource, namespace, meta.get("name", ""))
         self._prepare_create(resource, obj)
         found = metadata.validate_name(resource, meta) + metadata.validate(meta)
-        found += kinds.VALIDATES.get(resource.key, _no_errors)(obj)
+        found += validation.VALIDATES.get(resource.key, _no_errors)(obj)
         if found:
             raise status.invalid(resource, meta.get("name", ""), found)
         if self.store.get(resource, namespace, meta["name"]) is not None:
@@ -92,7 +106,7 @@ class Machinery:
         if not isinstance(meta, dict):
             raise status.bad_request("metadata is no object")
         if meta.get("resourceVersion") not in (None, ""):
-            raise status.bad_request("resourceVersion should not be set on objects to be created")
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         for field in (*metadata.SERVER_OWNED, "resourceVersion", "managedFields"):
             meta.pop(field, None)
         _check_namespace(resource, namespace, meta)
@@ -141,17 +155,16 @@ class Machinery:
         obj = jsonvalue.copied(body)
         meta = obj.setdefault("metadata", {})
         _check_namespace(resource, namespace, meta)
-        if meta.setdefault("name", name) != name:
-            why = f"the name of the object ({meta['name']}) does not match the name on the URL ({name})"
-            raise status.bad_request(why)
+        _check_name(meta, name)
         old = self.store.get(resource, namespace, name)
         if old is None:
             if not resource.upsert or subresource:
                 raise status.not_found(resource, name)
             return self.create(resource, namespace, obj, write), True
         if not meta.get("resourceVersion") and not resource.unconditional:
-            wrong = FieldError("Invalid", "metadata.resourceVersion", 0, "must be specified for an update")
-            raise status.invalid(resource, name, [wrong])
+            raise status.version_required(resource, name)
+        if (uid := meta.get("uid")) and uid != old.uid:
+            raise status.uid_conflict(resource, namespace, name, uid, old.uid)
         return self._replace(resource, old, obj, subresource, write), False
 
     def patch(
@@ -170,7 +183,8 @@ class Machinery:
         if patch_type == "json":
             obj = patches.json_patch(base, patch)
         elif not isinstance(patch, dict):
-            raise status.bad_request("error decoding patch: json: cannot unmarshal into Go value of type map")
+            why = "json: cannot unmarshal array into Go value of type map[string]interface {}"
+            raise status.bad_request(f"error decoding patch: {why}")
         elif patch_type == "strategic":
             if resource.custom:
                 raise status.unsupported_media_type(
@@ -179,17 +193,26 @@ class Machinery:
             obj = patches.strategic(base, patch)
         else:
             obj = patches.merge(base, patch)
-        if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
+        if not isinstance(obj, dict):
             raise status.rejected_patch()
-        return self._replace(resource, old, jsonvalue.copied(obj), subresource, write)
+        obj = jsonvalue.copied(obj)
+        meta = obj.setdefault("metadata", {})
+        _check_name(meta, name)
+        _check_namespace(resource, namespace, meta)
+        return self._replace(resource, old, obj, subresource, write)
 
     def _replace(self, resource: Resource, old: Stored, new: Object, subresource: str, write: Write) -> Stored:
         """The common end of update and patch; `new` belongs to us."""
         meta, before = new["metadata"], old.object["metadata"]
         if (version := meta.get("resourceVersion")) and version != before["resourceVersion"]:
+            if not str(version).isdecimal():
+                raise ApiError(500, "", f'strconv.ParseUint: parsing "{version}": invalid syntax')
             raise status.conflict(resource, old.name)
-        _check_identity(resource, meta, before, old.name)
-        new = {"kind": resource.kind.kind, "apiVersion": resource.kind.api_version, **_without(new, "kind", "apiVersion")}
+        new = {
+            "kind": resource.kind.kind,
+            "apiVersion": resource.kind.api_version,
+            **_without(new, "kind", "apiVersion"),
+        }
         found = metadata.keep_owned(meta, before)
         meta["managedFields"] = before.get("managedFields")
         metadata.tidy(meta)
@@ -201,17 +224,15 @@ class Machinery:
             kinds.prepare_update(resource, new, old.object)
         found += metadata.validate(meta)
         if subresource != "status":
-            found += kinds.VALIDATES.get(resource.key, _no_errors)(new)
-            found += kinds.UPDATES.get(resource.key, _no_changes)(new, old.object)
+            found += validation.VALIDATES.get(resource.key, _no_errors)(new)
+            found += validation.UPDATES.get(resource.key, _no_changes)(new, old.object)
         if found:
             raise status.invalid(resource, old.name, found)
         if resource.generation and _spec_changed(resource, new, old.object):
             meta["generation"] = before.get("generation", 0) + 1
         return self._store_if_changed(resource, old, new, subresource, write)
 
-    def _store_if_changed(
-        self, resource: Resource, old: Stored, new: Object, subresource: str, write: Write
-    ) -> Stored:
+    def _store_if_changed(self, resource: Resource, old: Stored, new: Object, subresource: str, write: Write) -> Stored:
         meta = new["metadata"]
         meta["resourceVersion"] = old.object["metadata"]["resourceVersion"]
         if new == {**old.object, "apiVersion": new["apiVersion"]}:
@@ -222,7 +243,9 @@ class Machinery:
         if write.dry_run:
             return Stored(new, old.version)
         if deletion.is_over(new):
-            return self.take_out(resource, old)
+            removed = self.take_out(resource, old)
+            meta["resourceVersion"] = str(removed.version)
+            return Stored(new, removed.version)
         return self._put(resource, new)
 
     def delete(
@@ -246,7 +269,7 @@ class Machinery:
         new["metadata"] = dict(new["metadata"])
         now = self.store.timestamp()
         metadata.note_manager(new["metadata"], manager, "Update", resource.kind.api_version, subresource, now)
-        if resource.generation and _spec_changed(resource, new, stored.object):
+        if resource.generation and not subresource and _spec_changed(resource, new, stored.object):
             new["metadata"]["generation"] = stored.object["metadata"].get("generation", 0) + 1
         return self._put(resource, new)
 
@@ -301,23 +324,21 @@ def _check_parts(obj: Object) -> None:
 
 def _check_namespace(resource: Resource, namespace: str, meta: Object) -> None:
     """The namespace in the body may be absent, but may not be another one than the request's."""
-    if not resource.namespaced:
-        if meta.pop("namespace", None):
-            raise status.bad_request("the namespace of the provided object does not match the namespace sent on the request")
-        return
     if meta.get("namespace") not in (None, "", namespace):
-        raise status.bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    meta["namespace"] = namespace
+        why = "the namespace of the provided object does not match the namespace sent on the request"
+        raise status.bad_request(why)
+    if resource.namespaced:
+        meta["namespace"] = namespace
+    else:
+        meta.pop("namespace", None)
 
 
-def _check_identity(resource: Resource, meta: Object, before: Object, name: str) -> None:
-    if (uid := meta.get("uid")) and uid != before["uid"]:
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['uid']}"
-        raise status.conflict(resource, name, why)
-    for field in ("name", "namespace"):
-        if meta.get(field) != before.get(field):
-            wrong = FieldError("Invalid", f"metadata.{field}", meta.get(field), "field is immutable")
-            raise status.invalid(resource, name, [wrong])
+def _check_name(meta: Object, name: str) -> None:
+    if not meta.get("name"):
+        why = f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        raise status.bad_request(why)
+    if meta["name"] != name:
+        raise status.bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
 
 
 def _separated(resource: Resource, new: Object, old: Object, subresource: str) -> Object:

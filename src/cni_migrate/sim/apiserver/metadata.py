@@ -13,6 +13,8 @@ from cni_migrate.sim.client import Object
 
 ANNOTATIONS_LIMIT = 256 * 1024
 _DNS_LABELS = {("", "namespaces"), ("", "services")}
+_STANDARD_FINALIZERS = ("foregroundDeletion", "orphan", "kubernetes")
+_NOT_A_FINALIZER = "name is neither a standard finalizer name nor is it fully qualified"
 _GENERATED = "bcdfghjklmnpqrstvwxz2456789"
 
 SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
@@ -55,8 +57,13 @@ def validate(metadata: Object) -> list[FieldError]:
     if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > ANNOTATIONS_LIMIT:
         detail = f"may not be more than {ANNOTATIONS_LIMIT} bytes"
         found.append(FieldError("TooLong", "metadata.annotations", detail=detail))
-    for finalizer in metadata.get("finalizers") or ():
+    finalizers = metadata.get("finalizers") or ()
+    for finalizer in finalizers:
         found += [FieldError("Invalid", "metadata.finalizers", finalizer, why) for why in names.qualified(finalizer)]
+    for index, finalizer in enumerate(finalizers):
+        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            where = f"metadata.finalizers[{index}]"
+            found.append(FieldError("Invalid", where, finalizer, _NOT_A_FINALIZER))
     return found + _owners(metadata.get("ownerReferences") or ())
 
 
@@ -67,10 +74,11 @@ def _owners(owners: Any) -> list[FieldError]:
         for field in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(field):
                 where = f"metadata.ownerReferences.{field}"
-                found.append(FieldError("Invalid", where, owner.get(field, ""), "must not be empty"))
+                detail = "version must not be empty" if field == "apiVersion" else "must not be empty"
+                found.append(FieldError("Invalid", where, owner.get(field, ""), detail))
     if len(controllers) > 1:
-        said = ", ".join(f"{owner['kind']}/{owner['name']}" for owner in controllers[:2])
-        detail = f"Only one reference can have Controller set to true. Found {said}"
+        said = " and ".join(f"{owner['kind']}/{owner['name']}" for owner in controllers[:2])
+        detail = f'Only one reference can have Controller set to true. Found "true" in references for {said}'
         found.append(FieldError("Invalid", "metadata.ownerReferences", owners, detail))
     return found
 
@@ -120,6 +128,7 @@ def note_manager(metadata: Object, manager: str, operation: str, api_version: st
     others = [
         item
         for item in metadata.get("managedFields") or ()
-        if (item.get("manager"), item.get("operation"), item.get("subresource", "")) != (manager, operation, subresource)
+        if (item.get("manager"), item.get("operation"), item.get("subresource", ""))
+        != (manager, operation, subresource)
     ]
     metadata["managedFields"] = [*others, entry]

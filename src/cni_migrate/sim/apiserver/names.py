@@ -25,6 +25,7 @@ _NOT_QUALIFIED = (
     "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
     f"character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{_QUALIFIED}')"
 )
+_WITH_PREFIX = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
 _NOT_VALUE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
     "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
@@ -34,13 +35,13 @@ _NOT_VALUE = (
 
 def subdomain(name: str) -> list[str]:
     """What is wrong with a DNS subdomain: the rule for most objects' names."""
-    found = [f"must be no more than {253} bytes"] if len(name) > 253 else []
+    found = ["must be no more than 253 characters"] if len(name) > 253 else []
     return found if _IS_SUBDOMAIN.fullmatch(name) else [*found, _NOT_SUBDOMAIN]
 
 
 def label(name: str) -> list[str]:
     """What is wrong with a DNS label: the rule for namespaces and services."""
-    found = [f"must be no more than {63} bytes"] if len(name) > 63 else []
+    found = ["must be no more than 63 characters"] if len(name) > 63 else []
     return found if _IS_LABEL.fullmatch(name) else [*found, _NOT_LABEL]
 
 
@@ -55,7 +56,7 @@ def qualified(key: str) -> list[str]:
     """What is wrong with a label key, annotation key or taint key: `[prefix/]name`."""
     prefix, slash, name = key.rpartition("/")
     if "/" in prefix:
-        return [f"a qualified name {_NOT_QUALIFIED[10:]} with an optional DNS subdomain prefix and '/'"]
+        return [f"a qualified name {_NOT_QUALIFIED[10:]} {_WITH_PREFIX}"]
     found = []
     if slash:
         if not prefix:
@@ -64,7 +65,7 @@ def qualified(key: str) -> list[str]:
     if not name:
         found.append("name part must be non-empty")
     elif len(name) > 63:
-        found.append("name part must be no more than 63 bytes")
+        found.append("name part must be no more than 63 characters")
     if not _IS_QUALIFIED.fullmatch(name):
         found.append(_NOT_QUALIFIED)
     return found
@@ -72,7 +73,7 @@ def qualified(key: str) -> list[str]:
 
 def label_value(value: str) -> list[str]:
     """What is wrong with a label's value."""
-    found = ["must be no more than 63 bytes"] if len(value) > 63 else []
+    found = ["must be no more than 63 characters"] if len(value) > 63 else []
     return found if _IS_VALUE.fullmatch(value) else [*found, _NOT_VALUE]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 INITIAL = ("default", "kube-node-lease", "kube-public", "kube-system")
 _MANAGER = "kube-controller-manager"
+_CA_NOTE = {"kubernetes.io/description": "Contains a CA bundle that can be used to verify the kube-apiserver."}
 
 
 def check_accepts(machinery: "Machinery", resource: Resource, namespace: str, name: str) -> None:
@@ -41,7 +42,7 @@ def furnish(machinery: "Machinery", namespace: str) -> None:
     write = Write(_MANAGER)
     accounts = machinery.catalog.find("", "v1", "serviceaccounts")
     machinery.create(accounts, namespace, {"metadata": {"name": "default"}}, write)
-    body: Object = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": ""}}
+    body: Object = {"metadata": {"name": "kube-root-ca.crt", "annotations": _CA_NOTE}, "data": {"ca.crt": ""}}
     machinery.create(machinery.catalog.find("", "v1", "configmaps"), namespace, body, write)
 
 

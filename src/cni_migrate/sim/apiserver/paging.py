@@ -70,7 +70,7 @@ class Pager:
         if not text or text == "0":
             return
         if not text.isdecimal():
-            raise status.bad_request(f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
+            raise status.bad_request(f"invalid resource version: {status.bad_version(text)}")
         if int(text) > self._store.version:
             raise status.too_large_version(int(text), self._store.version)
 
@@ -101,4 +101,4 @@ def _decoded(token: str) -> tuple[str, int]:
         value = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         return str(value["start"]), int(value["rv"])
     except (ValueError, KeyError, TypeError, binascii.Error):
-        raise status.bad_request("continue key is not valid: illegal base64 data") from None
+        raise status.bad_request("invalid continue token: continue key is not valid: illegal base64 data") from None

@@ -25,7 +25,9 @@ def merge(target: Any, patch: Any) -> Any:
 def json_patch(target: Any, operations: Any) -> Any:
     """RFC 6902. 422 without details when an operation cannot be applied or a `test` fails."""
     if not isinstance(operations, list) or not all(isinstance(operation, dict) for operation in operations):
-        raise status.bad_request("error decoding patch: json: cannot unmarshal into Go value of type jsonpatch.Patch")
+        raise status.bad_request(
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+        )
     for operation in operations:
         try:
             target = _apply(target, operation)
@@ -40,7 +42,7 @@ def _apply(target: Any, operation: dict[str, Any]) -> Any:
         case "add":
             return _changed(target, path, operation["value"], insert=True)
         case "replace":
-            _found(target, path)
+            _found(target, path[:-1])  # a missing last step is added: the API server's library does not insist on it
             return _changed(target, path, operation["value"])
         case "remove":
             _found(target, path)
@@ -189,7 +191,7 @@ def _directive(result: dict[str, Any], key: str, value: Any) -> None:
 def _lists(old: Any, new: list[Any], path: tuple[str, ...], order: list[Any] | None) -> list[Any]:
     current = list(old) if isinstance(old, list) else []
     if path[-2:] in _MERGED_SETS:
-        return current + [item for item in new if item not in current]
+        return new + [item for item in current if item not in new]
     key = _merge_key(path)
     if key is None or not all(isinstance(item, dict) for item in new):
         return new
@@ -205,7 +207,18 @@ def _lists(old: Any, new: list[Any], path: tuple[str, ...], order: list[Any] | N
             current.append(strategic({}, item, path))
         else:
             current[at] = strategic(current[at], item, path)
-    if order:
-        rank = {wanted[key]: index for index, wanted in enumerate(order)}
-        current.sort(key=lambda item: rank.get(item.get(key), len(rank)))
-    return current
+    wanted = [item[key] for item in order or new if key in item]
+    return _ordered(current, key, wanted, [item.get(key) for item in old or ()])
+
+
+def _ordered(items: list[Any], key: str, wanted: list[Any], before: list[Any]) -> list[Any]:
+    """The patch's items in the patch's order; the others stay before those they were before."""
+    first = [item for name in wanted for item in items if item.get(key) == name]
+    others = [item for item in items if item.get(key) not in wanted]
+    place = {name: index for index, name in enumerate(before)}
+    result: list[Any] = []
+    for item in first:
+        while others and item.get(key) in place and place[others[0][key]] < place[item[key]]:
+            result.append(others.pop(0))
+        result.append(item)
+    return result + others

@@ -53,15 +53,26 @@ class LogOptions:
     since: datetime | None = None
 
 
-def options_of(query: Mapping[str, str], now: datetime) -> LogOptions:
-    """Read the query; 400 for a number or time that is none."""
+def _check(options: LogOptions, name: str) -> None:
+    low = status.FieldError("Invalid", "tailLines", options.tail, "must be greater than or equal to 0")
+    few = status.FieldError("Invalid", "limitBytes", options.limit, "must be greater than 0")
+    wrong = [low] if options.tail is not None and options.tail < 0 else []
+    wrong += [few] if options.limit is not None and options.limit < 1 else []
+    if wrong:
+        causes = [{"reason": "FieldValueInvalid", "message": item.message, "field": item.field} for item in wrong]
+        message = f'PodLogOptions "{name}" is invalid: {wrong[0].field}: {wrong[0].message}'
+        raise ApiError(422, "Invalid", message, {"name": name, "kind": "PodLogOptions", "causes": causes})
+
+
+def options_of(query: Mapping[str, str], now: datetime, name: str) -> LogOptions:
+    """Read the query for a pod's log; 400 for a number or time that is none, 422 for one out of range."""
     try:
         since = None
         if text := query.get("sinceTime"):
-            since = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            since = datetime.fromisoformat(text)
         elif text := query.get("sinceSeconds"):
             since = now - timedelta(seconds=int(text))
-        return LogOptions(
+        options = LogOptions(
             container=query.get("container", ""),
             previous=query.get("previous") in ("true", "1"),
             follow=query.get("follow") in ("true", "1"),
@@ -70,18 +81,19 @@ def options_of(query: Mapping[str, str], now: datetime) -> LogOptions:
             limit=int(query["limitBytes"]) if query.get("limitBytes") else None,
             since=since,
         )
-    except ValueError as error:
-        raise status.bad_request(str(error)) from None
+    except ValueError:
+        raise status.bad_request("strconv.ParseInt: parsing the log's options: invalid syntax") from None
+    _check(options, name)
+    return options
 
 
 def container_of(pod: Object, options: LogOptions) -> str:
     """The container that is meant; 400 when it is unclear or unknown, or when the pod has no node yet."""
     spec, name = pod["spec"], pod["metadata"]["name"]
-    names = [item["name"] for field in ("containers", "initContainers") for item in spec.get(field) or ()]
+    names = [item["name"] for field in ("initContainers", "containers") for item in spec.get(field) or ()]
     main = [item["name"] for item in spec["containers"]]
     if not options.container and len(main) > 1:
-        inits = f" or one of the init containers: [{' '.join(names[len(main):])}]" if len(names) > len(main) else ""
-        message = f"a container name must be specified for pod {name}, choose one of: [{' '.join(main)}]{inits}"
+        message = f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]"
         raise status.bad_request(message)
     container = options.container or main[0]
     if container not in names:

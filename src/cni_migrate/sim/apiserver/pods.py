@@ -19,6 +19,8 @@ _PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical":
 
 def default_spec(spec: Object) -> None:
     """The defaults of a pod's spec, also inside a template."""
+    if spec.get("nodeName") == "":
+        del spec["nodeName"]
     spec.setdefault("restartPolicy", "Always")
     spec.setdefault("terminationGracePeriodSeconds", 30)
     spec.setdefault("dnsPolicy", "ClusterFirst")
@@ -50,7 +52,12 @@ def _default_container(container: Object, *, host_network: bool) -> None:
 
 
 def _default_probe(probe: Object) -> None:
-    for field, value in (("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)):
+    for field, value in (
+        ("timeoutSeconds", 1),
+        ("periodSeconds", 10),
+        ("successThreshold", 1),
+        ("failureThreshold", 3),
+    ):
         probe.setdefault(field, value)
     if http := probe.get("httpGet"):
         http.setdefault("path", "/")
@@ -90,6 +97,11 @@ def admit(spec: Object, priority: int | None) -> None:
     spec.setdefault("enableServiceLinks", True)
     spec["priority"] = priority or 0
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+    admit_tolerations(spec)
+
+
+def admit_tolerations(spec: Object) -> None:
+    """DefaultTolerationSeconds, on create and on update: five minutes on a node that is not ready or unreachable."""
     tolerations = list(spec.get("tolerations") or ())
     for condition in ("not-ready", "unreachable"):
         key = f"node.kubernetes.io/{condition}"
@@ -117,22 +129,20 @@ def validate_spec(spec: Any, field: str) -> list[FieldError]:
     """The part of a pod's spec that clients get wrong most easily."""
     containers = spec.get("containers") or []
     found = [] if containers else [FieldError("Required", f"{field}.containers")]
-    seen: set[str] = set()
+    seen = {""}
+    volumes = [volume.get("name") for volume in spec.get("volumes") or ()]
     for index, container in enumerate(containers):
         where = f"{field}.containers[{index}]"
         if not container.get("name"):
             found.append(FieldError("Required", f"{where}.name"))
-        elif container["name"] in seen:
-            found.append(FieldError("Duplicate", f"{where}.name", container["name"]))
-        seen.add(container.get("name", ""))
         if not container.get("image"):
             found.append(FieldError("Required", f"{where}.image"))
-    volumes = [volume.get("name") for volume in spec.get("volumes") or ()]
-    for index, container in enumerate(containers):
         for at, mount in enumerate(container.get("volumeMounts") or ()):
             if mount.get("name") not in volumes:
-                where = f"{field}.containers[{index}].volumeMounts[{at}].name"
-                found.append(FieldError("NotFound", where, mount.get("name")))
+                found.append(FieldError("NotFound", f"{where}.volumeMounts[{at}].name", mount.get("name")))
+        if container.get("name") in seen:
+            found.append(FieldError("Duplicate", f"{where}.name", container["name"]))
+        seen.add(container.get("name") or "")
     return found
 
 

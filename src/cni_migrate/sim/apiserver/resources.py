@@ -48,8 +48,8 @@ class Resource:
         return self.kind.namespaced
 
 
-def _core(plural: str, kind: str, short: str = "", *, namespaced: bool = True, **more: bool) -> Resource:
-    return _builtin("", "v1", plural, kind, short, namespaced=namespaced, **more)
+def _core(plural: str, kind: str, short: str = "", *, upsert: bool = False, echoes_deleted: bool = False) -> Resource:
+    return _builtin("", "v1", plural, kind, short, upsert=upsert, echoes_deleted=echoes_deleted)
 
 
 def _builtin(
@@ -85,7 +85,7 @@ BUILTIN: tuple[Resource, ...] = (
     _core("endpoints", "Endpoints", "ep", upsert=True),
     _core("events", "Event", "ev", upsert=True),
     _builtin("", "v1", "namespaces", "Namespace", "ns", namespaced=False, subresources=("finalize", "status"),
-             echoes_deleted=True),
+             verbs=tuple(verb for verb in ALL_VERBS if verb != "deletecollection"), echoes_deleted=True),
     _builtin("", "v1", "nodes", "Node", "no", namespaced=False, subresources=("status",)),
     _builtin("", "v1", "pods", "Pod", "po", subresources=_POD, generation=True, echoes_deleted=True),
     _core("secrets", "Secret"),
@@ -146,6 +146,10 @@ class Catalog:
             return self._served[group, version, plural]
         except KeyError:
             raise ApiError(404, "NotFound", "the server could not find the requested resource") from None
+
+    def serves(self, group: str, version: str) -> bool:
+        """Whether there is anything in this group and version."""
+        return any(key[:2] == (group, version) for key in self._served)
 
     def of(self, kind: Kind) -> Resource:
         """The resource that serves a client's kind; 404 without it."""

@@ -3,11 +3,11 @@
 Reasons, codes and message forms follow `k8s.io/apimachinery/pkg/api/errors` and `.../util/validation/field`.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cni_migrate.sim.apiserver import jsonvalue
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.client import ApiError, Object
 
@@ -26,6 +26,9 @@ _WORDS: dict[Fault, str] = {
 }
 
 
+_WITHOUT_DETAILS = ("BadRequest", "Expired", "Unauthorized", "NotImplemented", "")
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One thing wrong with an object, as a 422's `details.causes` tells it."""
@@ -40,7 +43,7 @@ class FieldError:
         """The cause's message, without the field."""
         words = [_WORDS[self.fault]]
         if self.fault in ("Invalid", "Duplicate", "NotSupported", "NotFound"):
-            words.append(json.dumps(self.value))
+            words.append(jsonvalue.encoded(self.value).decode())
         if self.detail:
             words.append(self.detail)
         return ": ".join(words)
@@ -62,7 +65,7 @@ def body(error: ApiError) -> Object:
         answer["message"] = error.message
     if error.reason:
         answer["reason"] = error.reason
-    if error.details or error.reason in ("NotFound", "TooManyRequests", "AlreadyExists", "Conflict", "Forbidden"):
+    if error.details or error.reason not in _WITHOUT_DETAILS:
         answer["details"] = error.details
     answer["code"] = error.code
     return answer
@@ -102,6 +105,17 @@ def already_exists(resource: Resource, name: str) -> ApiError:
     return ApiError(409, "AlreadyExists", f'{resource.qualified} "{name}" already exists', _about(resource, name))
 
 
+def uid_conflict(resource: Resource, namespace: str, name: str, wanted: str, found: str) -> ApiError:
+    """409: a PUT with another object's uid."""
+    key = "/".join(filter(None, ("/registry", resource.kind.plural, namespace, name)))
+    return conflict(
+        resource,
+        name,
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+        f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}",
+    )
+
+
 def conflict(resource: Resource, name: str, why: str = MODIFIED) -> ApiError:
     """409 Conflict: the write was made against something else than what is stored."""
     message = f'Operation cannot be fulfilled on {resource.qualified} "{name}": {why}'
@@ -127,6 +141,14 @@ def invalid(resource: Resource, name: str, errors: Sequence[FieldError]) -> ApiE
     ]
     details = _details(group, kind, name) | {"causes": causes}
     return ApiError(422, "Invalid", f'{title} "{name}" is invalid: {said}', details)
+
+
+def version_required(resource: Resource, name: str) -> ApiError:
+    """422: this kind is never replaced without a resourceVersion. The message names the resource, not the kind."""
+    wrong = FieldError("Invalid", "metadata.resourceVersion", 0, "must be specified for an update")
+    cause = {"reason": "FieldValueInvalid", "message": wrong.message, "field": wrong.field}
+    message = f'{resource.qualified} "{name}" is invalid: {wrong.field}: {wrong.message}'
+    return ApiError(422, "Invalid", message, _about(resource, name) | {"causes": [cause]})
 
 
 def forbidden(resource: Resource, name: str, why: str, causes: Sequence[Object] = ()) -> ApiError:
@@ -166,8 +188,13 @@ def expired(wanted: int, oldest: int) -> ApiError:
 def too_large_version(wanted: int, current: int) -> ApiError:
     """504: the caller has seen a version that is yet to come."""
     cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-    message = f"Too large resource version: {wanted}, current: {current}"
+    message = f"Timeout: Too large resource version: {wanted}, current: {current}"
     return ApiError(504, "Timeout", message, {"causes": [cause], "retryAfterSeconds": 1})
+
+
+def bad_version(text: str) -> str:
+    """What is said about a resourceVersion that is no number."""
+    return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
 
 
 def unauthorized() -> ApiError:

@@ -34,7 +34,7 @@ class Options:
     seconds: float | None = None
 
 
-class Cut(Exception):  # noqa: N818 - an event, not an error
+class Cut(Exception):
     """A fault says that the connection breaks here."""
 
 
@@ -69,7 +69,13 @@ class Watch:
     """One running watch."""
 
     def __init__(
-        self, store: Store, resource: Resource, options: Options, render: Render, faults: list[Fault], dice: random.Random
+        self,
+        store: Store,
+        resource: Resource,
+        options: Options,
+        render: Render,
+        faults: list[Fault],
+        dice: random.Random,
     ) -> None:
         self._store = store
         self._resource = resource
@@ -97,7 +103,7 @@ class Watch:
         try:
             start = self._store.version if fresh else int(version)
         except ValueError:
-            raise status.bad_request(f'resourceVersion: Invalid value: "{version}"') from None
+            raise ApiError(500, "", status.bad_version(version)) from None
         try:
             self._subscription = self._store.subscribe(self._resource, start, self._options.namespace)
         except ApiError as error:

@@ -14,7 +14,7 @@ JSON = "application/json"
 _CUT_LENGTH = 1 << 20
 
 
-class Gone(Exception):  # noqa: N818 - an event, not an error
+class Gone(Exception):
     """The connection is cut on purpose; nothing more can be sent."""
 
 
