@@ -237,15 +237,15 @@ _SERVICES = {
 def _pattern(pairs: Sequence[Pair], expected: Expected) -> str:
     kinds = {pair.kind for pair in pairs}
     where = _place(pairs, expected)
+    nets = {pair.net for pair in pairs}
+    if nets == {"host"}:
+        return f"pods do not reach their nodes{where}"
     if len(kinds) == 1 and (kind := kinds.pop()) in _SERVICES:
         return f"{_SERVICES[kind]}{where}"
     if kinds and kinds <= {"policy_allow", "policy_deny"}:
         return f"NetworkPolicies do not hold in either direction{where}"
-    nets = {pair.net for pair in pairs}
     if nets == {"extra"}:
         return f"only the extra interface fails: the tunnel of Cilium between dual nodes{where}"
-    if nets == {"host"}:
-        return f"pods do not reach nodes{where}"
     if expected and {pair.agent for pair in pairs} == set(expected) and not where:
         return "nothing reaches anything"
     return f"probes fail{where}"

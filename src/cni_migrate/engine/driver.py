@@ -83,10 +83,10 @@ class Driver:
             self.lock.check()
             if turn.effects:
                 await self.cluster.perform(turn.effects)
-            if turn.asks:
-                readings |= await self.prober.read(turn.asks)
-            readings = {ask.key: readings[ask.key] for ask in turn.asks}
-            await self._changed(turn)
+            fresh = any(ask.key not in readings for ask in turn.asks)
+            readings = dict(await self.prober.read(turn.asks)) if turn.asks else {}
+            if not fresh:
+                await self._changed(turn)
 
     async def _changed(self, turn: Turn) -> None:
         """Wait for a change, the turn's deadline, or the wish to stop."""

@@ -168,7 +168,7 @@ class Lock:
             except Conflict:
                 await self._look_again()
             except ClusterError as error:
-                if (self._clock.now() - self._renewed).total_seconds() > self._seconds * 2 / 3:
+                if (self._clock.now() - self._renewed).total_seconds() >= self._seconds * 2 / 3:
                     self.lost = f"the lock could not be renewed for {self._seconds * 2 / 3:g} s: {error.message}"
 
     async def _look_again(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cni_migrate.core import names
+from cni_migrate.core.lifecycle import Phase
 from cni_migrate.core.record import ClusterRecord, NodeRecord, Record, dump_cluster, dump_node, load_cluster, load_node
 from cni_migrate.errors import Conflict, LockLost, RecordCorrupt
 from cni_migrate.ports import Documents
@@ -58,8 +59,9 @@ class RecordStore:
         where = f"ConfigMap {self._namespace}/{name}"
         found = await self._read(name)
         if found is None:
-            # The cluster's part is written first: a driver that died in between left this shard unmade and empty.
-            if cluster.epoch <= 1:
+            # The cluster's part is written first: drivers that died in between left this shard unmade and empty. Once
+            # a node has been enrolled the phase has moved on, and a shard that is not there was removed.
+            if cluster.phase is Phase.PREFLIGHT:
                 return {}
             raise RecordCorrupt(f"{where} is missing", next="see docs/how-to/recover-the-record.md")
         nodes: dict[str, NodeRecord] = {}

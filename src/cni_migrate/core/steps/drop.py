@@ -72,7 +72,7 @@ def _holdup(view: NodeView, pods: list[Pod]) -> str:
     for pod in pods:
         attempt = view.seen.attempts.get(f"evict:{pod.uid}")
         if attempt is not None and attempt.result in ("blocked", "failed"):
-            return f"pod {pod.key}: {attempt.message}"
+            return attempt.message if pod.key in attempt.message else f"pod {pod.key}: {attempt.message}"
     return ", ".join(f"{pod.key} {'terminating' if pod.deleting else 'to be evicted'}" for pod in pods[:3])
 
 

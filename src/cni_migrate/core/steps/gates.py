@@ -44,6 +44,8 @@ def _verdict(
 
 def _gate(view: ClusterView, key: str, focus: Collection[str] | None, on: str) -> Answer:
     """Wait until connectivity is proven since the step began; the deadline turns a failure into a held node."""
+    if (early := _too_early(view)) > 0:
+        return Wait(on=on, saw="the agents' next rounds", retry_in=early)
     verdict, question, _ = _verdict(view, key, focus, view.since)
     if isinstance(verdict, Passed):
         return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
@@ -57,12 +59,17 @@ def _described(failing: Failing) -> str:
     return f"{failing.diagnosis}: {', '.join(pairs[:6])}{more}" if pairs else failing.diagnosis
 
 
-def _pause(view: ClusterView, verdict: Verdict) -> float:
-    """When to read again: not before the agents can have reported as many rounds as are needed."""
+def _too_early(view: ClusterView) -> float:
+    """Seconds until the agents can have reported as many rounds as are needed: reading sooner would be wasted."""
     gate, interval = view.config.gate, view.config.knet.interval
     need = max(gate.seconds, (gate.rounds - 1) * interval) + 2 * interval
-    passed = (view.now - view.since).total_seconds()
-    return max(need - passed, interval) if isinstance(verdict, Pending) else max(1.0, 2 * interval)
+    return need - (view.now - view.since).total_seconds()
+
+
+def _pause(view: ClusterView, verdict: Verdict) -> float:
+    """Seconds until it is worth reading again."""
+    interval = view.config.knet.interval
+    return interval if isinstance(verdict, Pending) else max(1.0, 2 * interval)
 
 
 @node_step("gate")
@@ -90,8 +97,10 @@ def sweep(view: ClusterView) -> Answer:
 def take_baseline(view: ClusterView) -> Answer:
     """Take the baseline: what is broken already does not count against the migration, and is shown."""
     key = f"baseline/{view.since.isoformat()}"
-    verdict, question, wanted = _verdict(view, key, None, view.since)
     on = "the agents to report how connectivity is now"
+    if (early := _too_early(view)) > 0:
+        return Wait(on=on, saw="the agents' first rounds", retry_in=early)
+    verdict, question, wanted = _verdict(view, key, None, view.since)
     if isinstance(verdict, Passed):
         result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
         return Done(remember={"baseline": (), "gate": result})
