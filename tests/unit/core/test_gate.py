@@ -243,7 +243,7 @@ PATTERNS: dict[str, tuple[list[Pair], str]] = {
     "api": (pairs("w1/a>api", kind="api"), "only the API server cannot be reached from pods"),
     "service": (pairs("w1/a>service", kind="service"), "only the ClusterIP fails"),
     "extra": (pairs("w1/a>w2/a", net="extra"), "only the extra interface fails"),
-    "host": (pairs("w1/a>node:w1", kind="tcp2", net="host"), "pods do not reach nodes"),
+    "host": (pairs("w1/a>node:w1", kind="tcp", net="host"), "pods do not reach their nodes"),
     "allowed": (pairs("w1/a>w2/b", kind="policy_allow"), "allowed callers are blocked"),
     "forbidden": (pairs("w1/b>w2/b", kind="policy_deny"), "forbidden callers get through"),
     "both policies": (

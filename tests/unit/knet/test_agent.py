@@ -1,0 +1,295 @@
+"""The agent: its parts, and real ones that probe each other over loopback addresses."""
+
+import ast
+import asyncio
+import json
+import os
+import random
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cni_migrate.config import Config
+from cni_migrate.core import gate
+from cni_migrate.core.gate import Failing, Passed, Verdict
+from cni_migrate.core.objects import GateAsk
+from cni_migrate.core.peers import Graph
+from cni_migrate.knet import agent
+from cni_migrate.knet.reader import LogProber, rounds_of
+
+SOURCE = Path(agent.__file__)
+
+
+def settings(**env: str) -> agent.Settings:
+    return agent.Settings({"NODE_NAME": "w1", "KNET_MESH": "a", "POD_IP": "10.244.1.2", **env})
+
+
+@given(st.sets(st.text("abcdef-0123", min_size=1, max_size=6), min_size=1, max_size=30), st.sampled_from([2, 4, 6]))
+def test_the_agent_and_the_gate_know_the_same_graph(nodes: set[str], degree: int) -> None:
+    mine = settings()
+    mine.full_mesh_max, mine.degree, mine.seed = 5, degree, "s"
+    graph = Graph(nodes, full_mesh_max=5, degree=degree, seed="s")
+    for node in nodes:
+        assert agent.neighbours(node, nodes, mine) == graph.neighbours(node)
+
+
+def test_it_is_one_file_of_python_3_9_with_the_standard_library_alone() -> None:
+    tree = ast.parse(SOURCE.read_text(), feature_version=(3, 9))
+    plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    parts = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in plain | parts} <= sys.stdlib_module_names
+
+
+def pod(name: str, node: str = "w2", mesh: str = "b", address: str = "10.244.2.3", **values: Any) -> dict[str, Any]:
+    meta = {"name": name, "uid": f"uid-{name}", "resourceVersion": "7", "labels": {"cni-migrate.io/mesh": mesh}}
+    return {
+        "metadata": {**meta, **values.pop("meta", {})},
+        "spec": {"nodeName": node},
+        "status": {"phase": "Running", "podIP": address, **values},
+    }
+
+
+def known(directory: agent.Directory) -> dict[str, str]:
+    return {name: peer.address for name, peer in sorted(directory.peers.items())}
+
+
+def test_peers_are_the_agents_that_stay() -> None:
+    directory = agent.Directory(settings())
+    found = [
+        pod("self", "w1", "a"),
+        pod("other", "w1", "b", "10.244.1.3"),
+        pod("old", meta={"deletionTimestamp": "2030-01-01T00:00:00Z"}),
+        pod("new", address="10.245.2.9"),
+        pod("evicted", "w3", "a", phase="Failed"),
+        pod("starting", "w4", "a", ""),
+        pod("unscheduled", "", "a", ""),
+    ]
+    directory._take(map(agent.entry, found))
+    assert known(directory) == {"w1/b": "10.244.1.3", "w2/b": "10.245.2.9", "w4/a": ""}
+
+
+def test_a_peer_that_stays_keeps_what_it_told_and_a_new_pod_starts_anew() -> None:
+    directory = agent.Directory(settings())
+    directory._take([agent.entry(pod("one"))])
+    directory.peers["w2/b"].extra = "10.245.2.3"
+    directory._take([agent.entry(pod("one"))])
+    assert directory.peers["w2/b"].extra == "10.245.2.3"
+    directory._take([agent.entry(pod("two"))])
+    assert directory.peers["w2/b"].extra == ""
+
+
+def test_cilium_s_address_is_known_by_its_network() -> None:
+    mine = settings()
+    assert mine.of_cilium(["10.245.0.1"]) == ""
+    mine.cilium_cidr = "10.245.0.0/16"
+    assert mine.of_cilium(["10.244.0.1", "", "10.245.0.1"]) == "10.245.0.1"
+
+
+def test_the_resolver_s_file() -> None:
+    text = "search knet.svc.example.org svc.example.org example.org\nnameserver 10.96.0.10\noptions ndots:5\n"
+    assert agent.resolver(text) == ("10.96.0.10", "kubernetes.default.svc.example.org")
+    with pytest.raises(ValueError, match="no name server"):
+        agent.resolver("search example.org\n")
+
+
+def test_shares_of_times() -> None:
+    assert agent.at_share([], 0.99) == 0.0
+    assert [agent.at_share([1.0, 2.0, 3.0, 40.04], share) for share in (0.5, 0.99, 1.0)] == [3.0, 40.0, 40.0]
+
+
+def test_errors_in_words() -> None:
+    known = [
+        ConnectionRefusedError(),
+        asyncio.IncompleteReadError(b"", 1),
+        TimeoutError(),
+        OSError(113, "No route to host"),
+    ]
+    assert [agent.words(problem) for problem in known] == ["refused", "reset", "timeout", "no route to host"]
+
+
+def test_it_follows_the_pods_by_list_and_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    monkeypatch.setattr(agent, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(ssl, "create_default_context", lambda cafile: None)
+    listed = {"metadata": {"resourceVersion": "5"}, "items": [pod("one")]}
+    events = [
+        {"type": "ADDED", "object": pod("two", "w3")},
+        {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "8"}}},
+        {"type": "MODIFIED", "object": pod("two", "w3", address="10.244.3.9")},
+        {"type": "DELETED", "object": pod("one")},
+    ]
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        asked.append(head)
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        if "watch=true" not in head:
+            writer.write(json.dumps(listed).encode() + b"\n")
+        elif len(asked) == 2:
+            writer.write("".join(json.dumps(event) + "\n" for event in events).encode())
+        else:
+            writer.write(json.dumps({"type": "ERROR", "object": {"code": 410}}).encode() + b"\n")
+        await writer.drain()
+        writer.close()
+
+    async def follow() -> dict[str, str]:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        directory = agent.Directory(settings(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(port)))
+        await asyncio.wait_for(directory._follow(), 10)
+        server.close()
+        await server.wait_closed()
+        return known(directory)
+
+    assert asyncio.run(follow()) == {"w3/b": "10.244.3.9"}
+    assert all("Authorization: Bearer secret" in head for head in asked)
+    assert "resourceVersion=5" in asked[1]
+    assert "resourceVersion=7" in asked[2]
+
+
+def test_a_refused_list_is_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("secret")
+    monkeypatch.setattr(agent, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(ssl, "create_default_context", lambda cafile: None)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 403 Forbidden\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def follow() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        directory = agent.Directory(settings(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(port)))
+        try:
+            await directory._follow()
+        finally:
+            server.close()
+            await server.wait_closed()
+
+    with pytest.raises(ValueError, match="the API server says 403"):
+        asyncio.run(follow())
+
+
+CONFIG = Config.model_validate(
+    {"knet": {"interval": 0.2, "timeout": 0.5}, "gate": {"rounds": 3, "seconds": 0.4}, "strategy": "overlay"}
+)
+NODES = ("w1", "w2")
+AGENTS = ("w1/a", "w1/b", "w2/a", "w2/b")
+
+
+class Wall:
+    """The clock on the wall."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Agents:
+    """Four real agents on loopback addresses of their own, told by a file of each other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        block = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}"
+        self.addresses = {name: f"{block}.{n + 1}" for n, name in enumerate(AGENTS)}
+        peers = [{"node": n[:2], "mesh": n[-1], "address": address} for n, address in self.addresses.items()]
+        (folder / "peers.json").write_text(json.dumps(peers))
+        (folder / "config.json").write_text(json.dumps({"interval_s": 0.2, "timeout_s": 0.5}))
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def env(self, name: str) -> dict[str, str]:
+        return os.environ | {
+            "NODE_NAME": name[:2], "KNET_MESH": name[-1], "POD_UID": f"uid-{name}", "NODE_IP": "127.0.0.1",
+            "KNET_LISTEN": self.addresses[name], "KNET_PEERS_FILE": str(self.folder / "peers.json"),
+            "KNET_CONFIG": str(self.folder / "config.json"), "KNET_SKIP": "dns", "PYTHONDONTWRITEBYTECODE": "1",
+        }  # fmt: skip
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name.replace('/', '-')}.log"
+
+    def start(self, name: str) -> None:
+        with self.log(name).open("ab") as log:
+            command = [sys.executable, str(SOURCE), "serve"]
+            self.running[name] = subprocess.Popen(command, env=self.env(name), stdout=log, stderr=log)
+
+    def status(self, name: str) -> int:
+        command = [sys.executable, str(SOURCE), "status"]
+        return subprocess.run(command, env=self.env(name), capture_output=True, check=False, timeout=30).returncode
+
+    async def tail(self, namespace: str, pod: str, lines: int) -> str:
+        assert namespace == "knet-stress"
+        return "".join(self.log(pod).read_text().splitlines(keepends=True)[-lines:])
+
+    def judged(self, since: datetime) -> Verdict:
+        ask = GateAsk("k", tuple(("knet-stress", name, name) for name in AGENTS), since)
+        reading = asyncio.run(LogProber(self.tail, Wall()).read([ask]))["k"]
+        return gate.judge(reading, gate.expected(NODES, CONFIG), (), since, CONFIG)
+
+    def until(self, kind: type[Verdict], since: datetime) -> Verdict:
+        deadline = time.monotonic() + 30
+        verdict = self.judged(since)
+        while not isinstance(verdict, kind):
+            assert time.monotonic() < deadline, verdict
+            time.sleep(0.1)
+            verdict = self.judged(since)
+        return verdict
+
+
+@pytest.fixture
+def agents(tmp_path: Path) -> Iterator[Agents]:
+    running = Agents(tmp_path)
+    for name in AGENTS:
+        running.start(name)
+    yield running
+    for process in running.running.values():
+        process.terminate()
+    for process in running.running.values():
+        process.wait(10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs loopback addresses besides 127.0.0.1")
+def test_real_agents_prove_connectivity_and_name_what_is_broken(agents: Agents) -> None:
+    passed = agents.until(Passed, datetime.now(UTC))
+    assert isinstance(passed, Passed)
+    assert passed.sent >= 4 * 3 * 3
+    assert agents.status("w1/a") == 0
+    rounds, _ = rounds_of(agents.log("w1/a").read_text(), "w1/a")
+    assert rounds[-1].peers == {"w1/b", "w2/a", "w2/b"}
+    # Nothing enforces policies here, and the forbidden caller sees it.
+    rounds, _ = rounds_of(agents.log("w1/b").read_text(), "w1/b")
+    assert {(bad.peer, bad.kind, bad.error) for bad in rounds[-1].bad} == {("w2/b", "policy_deny", "not blocked")}
+
+    stopped = datetime.now(UTC)
+    agents.running["w2/a"].kill()
+    agents.running["w2/a"].wait(10)
+    verdict = agents.until(Failing, stopped)
+    assert isinstance(verdict, Failing)
+    assert {pair.peer for pair in verdict.pairs} == {"w2/a"}
+    time.sleep(1.5)
+    verdict = agents.judged(stopped)
+    assert isinstance(verdict, Failing)
+    assert {(pair.agent, pair.peer) for pair in verdict.pairs} == {(name, "w2/a") for name in AGENTS if name != "w2/a"}
+    assert {pair.kind for pair in verdict.pairs} >= {"http", "udp", "tcp"}
+    assert "hears nobody" in verdict.diagnosis
+    rounds, _ = rounds_of(agents.log("w1/a").read_text(), "w1/a")
+    first_bad = next(one for one in rounds if one.at > stopped and one.bad)
+    assert len([one for one in rounds if stopped < one.at <= first_bad.at]) <= 3
+    assert agents.status("w1/a") == 1
+    assert agents.status("w2/a") == 2
+
+    agents.start("w2/a")
+    assert isinstance(agents.until(Passed, datetime.now(UTC)), Passed)
