@@ -329,7 +329,7 @@ def test_refused_credentials_are_told_at_once() -> None:
 def test_a_server_that_is_not_there_is_told_after_a_minute() -> None:
     async def body(stage: Stage) -> None:
         stage.server.on("GET", PODS, httpx.ConnectError("refused"))
-        with pytest.raises(ClusterUnreachable, match="pods.*refused"):
+        with pytest.raises(ClusterUnreachable, match=r"pods.*refused"):
             async with stage.cluster():
                 pass
 
