@@ -9,8 +9,10 @@ from ipaddress import IPv4Network
 
 from cni_migrate.sim.client import Object
 from cni_migrate.sim.world import meta
+from cni_migrate.sim.world.cniconf import parse
 from cni_migrate.sim.world.host import (
     ALWAYS,
+    CALICO_BINARIES,
     FLANNEL_BINARY,
     FLANNEL_CHAINS,
     FLANNEL_LINK,
@@ -41,6 +43,13 @@ def annotations(host: Host) -> dict[str, str]:
     }
 
 
+def binaries(text: str) -> frozenset[str]:
+    """The plugins that `install-cni` of a Canal with this CNI file brings: Calico's image has flannel's too."""
+    network = parse(text)
+    calico = CALICO_BINARIES if network is None or not network.bridged else ()
+    return frozenset((FLANNEL_BINARY, *calico))
+
+
 class Flannel(Program):
     """The pod of the Canal DaemonSet: `install-cni`, `kube-flannel` and, with Calico, `calico-node`."""
 
@@ -54,7 +63,7 @@ class Flannel(Program):
             return Health(crashed="cni_network_config is missing in the Canal ConfigMap")
         run.memory["net"] = (config or {}).get("data", {}).get("net-conf.json", "{}")
         host = run.host
-        host.change(left=host.plane.left | {FLANNEL_BINARY})
+        host.change(left=host.plane.left | binaries(text))
         host.write_file(CNI_FILE, text)
         self.after(run, "flanneld", self.ctx.about(self.ctx.timings.flannel_start, "flanneld", run.uid))
         return None

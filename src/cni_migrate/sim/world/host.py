@@ -19,6 +19,7 @@ FLANNEL_CHAINS = ("FLANNEL-FWD", "FLANNEL-POSTRTG")
 CILIUM_CHAINS = ("CILIUM_FORWARD", "CILIUM_INPUT", "CILIUM_OUTPUT", "CILIUM_POST_nat", "CILIUM_PRE_mangle")
 
 FLANNEL_BINARY = "/opt/cni/bin/flannel"
+CALICO_BINARIES = ("/opt/cni/bin/calico", "/opt/cni/bin/calico-ipam")
 CILIUM_BINARY = "/opt/cni/bin/cilium-cni"
 MULTUS_BINARY = "/opt/cni/bin/multus"
 LEASE_FOLDER = "/var/lib/cni/networks/k8s-pod-network"

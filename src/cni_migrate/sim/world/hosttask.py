@@ -4,6 +4,8 @@ The operations are those of the program's contract; each is idempotent and none 
 """
 
 import json
+import re
+import zlib
 from collections.abc import Callable
 
 from cni_migrate.sim.world.cilium import BACKUP
@@ -11,11 +13,11 @@ from cni_migrate.sim.world.flannel import CNI_FILE
 from cni_migrate.sim.world.host import (
     ALWAYS,
     BRIDGE,
+    CALICO_BINARIES,
     CILIUM_BINARY,
     FLANNEL_BINARY,
     FLANNEL_CHAINS,
     FLANNEL_FOLDER,
-    FLANNEL_LINK,
     LEASE_FOLDER,
     MULTUS_BINARY,
     NEVER,
@@ -24,6 +26,17 @@ from cni_migrate.sim.world.host import (
 )
 from cni_migrate.sim.world.programs import Health, Program, Run
 
+_LINKS = re.compile(r"cni0|flannel(-v6)?\..*|cilium_.*|lxc.*")
+_CHAINS = re.compile(r"(FLANNEL-|(OLD_)?CILIUM_).*")
+_REPORTED = (*CALICO_BINARIES, FLANNEL_BINARY, MULTUS_BINARY, FLANNEL_FOLDER, LEASE_FOLDER)
+_WORD = re.compile(r"[A-Za-z0-9._:,=-]+")
+
+
+def links(host: Host) -> set[str]:
+    """The node's links, with one for each Cilium endpoint."""
+    pods = {f"lxc{zlib.crc32(address.encode()):08x}" for address in host.endpoints}
+    return set(host.plane.links) | pods
+
 
 def status(host: Host) -> dict[str, object]:
     """What a host task reports when it ends."""
@@ -31,10 +44,10 @@ def status(host: Host) -> dict[str, object]:
     return {
         "files": sorted(plane.files),
         "subnet_env": bool(plane.subnet),
-        "links": sorted(plane.links),
+        "links": sorted(link for link in links(host) if _LINKS.fullmatch(link)),
         "leases": lease_list(host),
-        "chains": sorted(plane.chains),
-        "left": sorted(plane.left - {CILIUM_BINARY}),
+        "chains": sorted(chain for chain in plane.chains if _CHAINS.fullmatch(chain)),
+        "left": sorted(path for path in _REPORTED if path in plane.left),
     }
 
 
@@ -49,10 +62,9 @@ def remove_cni(host: Host, argument: str) -> None:
 
 def restore_backups(host: Host, argument: str) -> None:
     """Every X.cilium_bak becomes X again; where X is there already, the copy is dropped."""
-    wanted = _names(argument)
     files = dict(host.plane.files)
     for name in sorted(files):
-        if name.endswith(BACKUP) and (not wanted or name.removesuffix(BACKUP) in wanted):
+        if name.endswith(BACKUP):
             text = files.pop(name)
             files.setdefault(name.removesuffix(BACKUP), text)
     host.change(files=files)
@@ -71,11 +83,11 @@ def remove_flannel(host: Host, argument: str) -> None:
     gone = set(_names(argument, CNI_FILE))
     host.leases.clear()
     host.change(
-        links=plane.links - {FLANNEL_LINK, BRIDGE},
+        links=frozenset(link for link in plane.links if link != BRIDGE and not link.startswith("flannel")),
         chains=plane.chains - set(FLANNEL_CHAINS),
         subnet="",
         flannel_seen=NEVER,
-        left=plane.left - {FLANNEL_BINARY, LEASE_FOLDER, FLANNEL_FOLDER},
+        left=plane.left - {FLANNEL_BINARY, *CALICO_BINARIES, LEASE_FOLDER, FLANNEL_FOLDER},
         files={n: text for n, text in plane.files.items() if n not in gone and not n.endswith(BACKUP)},
     )
 
@@ -87,13 +99,13 @@ def remove_multus(host: Host, argument: str) -> None:
 
 
 def remove_cilium(host: Host, argument: str) -> None:
-    """Remove what Cilium leaves on a node: its datapath, its files, its plugin."""
+    """Remove what Cilium leaves on a node: its datapath, its plugin, all files with its name and those given."""
     plane = host.plane
-    gone = set(_names(argument)) or {n for n in plane.files if "cilium" in n and n.endswith(".conflist")}
+    gone = {*_names(argument), *(n for n in plane.files if "cilium" in n and n.endswith(".conflist"))}
     host.endpoints.clear()
     host.change(
         links=frozenset(link for link in plane.links if not link.startswith(("cilium_", "lxc"))),
-        chains=frozenset(chain for chain in plane.chains if not chain.startswith("CILIUM_")),
+        chains=frozenset(chain for chain in plane.chains if not chain.startswith(("CILIUM_", "OLD_CILIUM_"))),
         left=plane.left - {CILIUM_BINARY},
         files={n: text for n, text in plane.files.items() if n not in gone},
         cilium_seen=NEVER,
@@ -114,6 +126,22 @@ OPERATIONS: dict[str, Callable[[Host, str], None]] = {
 }
 
 
+def perform(host: Host, args: list[str]) -> tuple[int, dict[str, object]]:
+    """Do the operations in order; the exit code and the report. Nothing is touched unless all are known."""
+    for argument in args:
+        operation, given, value = argument.partition("=")
+        if not _WORD.fullmatch(argument) or ".." in argument:
+            return 2, {"error": f"not an operation: {argument}"}
+        lonely = given and operation in ("status", "restore-bak")
+        lacking = (operation == "remove-cni" and not value) or (operation == "keep-leases" and not given)
+        if operation not in OPERATIONS or lonely or lacking:
+            return 2, {"error": f"unknown operation: {argument}"}
+    for argument in args:
+        operation, _, value = argument.partition("=")
+        OPERATIONS[operation](host, value)
+    return 0, status(host)
+
+
 class HostTask(Program):
     """A pod with a container named `host-task`: its arguments are done in order, then it reports and ends."""
 
@@ -126,10 +154,7 @@ class HostTask(Program):
 
     async def step(self, run: Run, name: str) -> Health | None:
         """Do the operations; an unknown one fails the pod."""
-        args = next(c.get("args") or [] for c in run.pod["spec"]["containers"] if c["name"] == self.container)
-        for argument in args:
-            operation, _, value = argument.partition("=")
-            if operation not in OPERATIONS:
-                return Health(exit_code=2, message=f"unknown operation {operation!r}")
-            OPERATIONS[operation](run.host, value)
-        return Health(exit_code=0, message=json.dumps(status(run.host), separators=(",", ":")))
+        containers = run.pod["spec"]["containers"]
+        args: list[str] = next(c.get("args") or [] for c in containers if c["name"] == self.container)
+        code, message = perform(run.host, args)
+        return Health(exit_code=code, message=json.dumps(message, separators=(",", ":")))

@@ -35,16 +35,16 @@ class AgentConfig:
 
 @dataclass(slots=True, eq=False)
 class Agent:
-    """One running agent container."""
+    """One agent's pod as its peers know it: without a sandbox it has no address yet."""
 
     node: str
     mesh: str
     namespace: str
     pod: str
     uid: str
-    sandbox: Sandbox
-    config: AgentConfig
-    started: float
+    config: AgentConfig = field(default_factory=AgentConfig)
+    sandbox: Sandbox | None = None
+    started: float = math.inf
     ended: float = field(default=math.inf)
 
     @property
@@ -131,7 +131,10 @@ def _place(seed: str, node: str) -> str:
 
 
 class KnetAgent(Program):
-    """A pod with a container named `knet-stress`."""
+    """A pod with a container named `knet-stress`.
+
+    Peers know an agent from the moment its pod is bound to a node until the pod object is gone.
+    """
 
     container = "knet-stress"
 
@@ -139,21 +142,44 @@ class KnetAgent(Program):
         super().__init__(ctx)
         self.roster = Roster()
         self.agents: dict[str, Agent] = {}
-        """The agents that run, by pod uid."""
+        """The agents whose pods exist, by pod uid."""
         ctx.cluster[POD].on_change(self._pod_changed)
 
-    async def begin(self, run: Run) -> Health | None:
-        """The agent starts and is known to its peers as soon as it has an address."""
-        if run.sandbox is None:
-            return None
-        mesh = environment(run.pod, self.container).get("KNET_MESH", "a")
-        config = await self._config(run.pod)
-        namespace, name = meta.key(run.pod)
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            self._forget(meta.uid(old or {"metadata": {}}))
+        elif meta.finished(new):
+            self._forget(meta.uid(new))
+        elif meta.node_of(new) and (old is None or not meta.node_of(old)) and self.container in meta.containers(new):
+            self._know(self._agent(new))
+
+    def _agent(self, pod: Object) -> Agent:
+        namespace, name = meta.key(pod)
+        mesh = environment(pod, self.container).get("KNET_MESH", "a")
+        return Agent(meta.node_of(pod), mesh, namespace, name, meta.uid(pod))
+
+    def _know(self, agent: Agent) -> None:
+        if agent.node in self.ctx.net.hosts:
+            self.agents[agent.uid] = agent
+            self.roster.put(agent.node, agent.mesh, agent, self.ctx.now())
+            self.ctx.net.hosts[agent.node].changes.note(self.ctx.now())
+
+    def _forget(self, uid: str) -> None:
+        agent = self.agents.pop(uid, None)
+        if agent is None:
+            return
         now = self.ctx.now()
-        agent = Agent(run.host.name, mesh, namespace, name, run.uid, run.sandbox, config, now)
-        self.agents[run.uid] = agent
-        self.roster.put(agent.node, mesh, agent, now)
-        run.host.changes.note(now)
+        history = self.roster.slots[agent.node][agent.mesh]
+        if history.now is not None and history.now.uid == uid:
+            self.roster.put(agent.node, agent.mesh, None, now)
+            self.ctx.net.hosts[agent.node].changes.note(now)
+
+    async def begin(self, run: Run) -> Health | None:
+        """The agent starts; from now on it has an address."""
+        agent = self._agent(run.pod)
+        agent.config = await self._config(run.pod)
+        agent.sandbox, agent.started = run.sandbox, self.ctx.now()
+        self._know(agent)
         return Health(ready=True)
 
     async def _config(self, pod: Object) -> AgentConfig:
@@ -165,26 +191,8 @@ class KnetAgent(Program):
         return AgentConfig()
 
     async def end(self, run: Run, *, graceful: bool) -> None:
-        """It probes no more. After a power cut its peers still believe in it."""
-        agent = self.agents.pop(run.uid, None)
+        """It probes no more and answers nobody; its peers believe in it as long as its pod is there."""
+        agent = self.agents.get(run.uid)
         if agent is not None:
             agent.ended = self.ctx.now()
             run.host.changes.note(agent.ended)
-            if graceful:
-                self._forget(agent)
-
-    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        """Peers drop an agent when its pod is being deleted."""
-        pod = new or old
-        if pod is None or not (new is None or meta.terminating(new)):
-            return
-        agent = self.agents.get(meta.uid(pod))
-        if agent is not None:
-            self._forget(agent)
-
-    def _forget(self, agent: Agent) -> None:
-        history = self.roster.slots.get(agent.node, {}).get(agent.mesh)
-        if history is not None and history.now is not None and history.now.uid == agent.uid:
-            now = self.ctx.now()
-            self.roster.put(agent.node, agent.mesh, None, now)
-            self.ctx.net.hosts[agent.node].changes.note(now)

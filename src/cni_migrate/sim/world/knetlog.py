@@ -15,12 +15,13 @@ from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.kinds import POD, SERVICE
 from cni_migrate.sim.world.knet import Agent, KnetAgent
 from cni_migrate.sim.world.network import TIMEOUT, Network, Path
+from cni_migrate.sim.world.sandbox import Sandbox
 
 KEPT = 600
 """How many rounds a log goes back: older lines have been rotated away."""
 
 GUARD_PORT = 8089
-_KINDS = ("http", "http_large", "udp", "tcp")
+NO_ADDRESS = "it has no address yet"
 _LOOK_BACK = 40
 
 Item = tuple[str, str, str]
@@ -49,6 +50,8 @@ class KnetLog:
     def rounds(self, agent: Agent) -> range:
         """The rounds whose lines can be read now."""
         until = min(self._ctx.now(), agent.ended)
+        if until < agent.started:
+            return range(0)
         last = int((until - agent.started) / agent.config.interval + 1e-6) + 1
         return range(max(1, last - KEPT + 1), last + 1)
 
@@ -74,7 +77,7 @@ class KnetLog:
             if error:
                 net = "host" if kind.startswith("node:") else "primary"
                 since = self._since_common(agent, number, kind)
-                name = "node" if net == "host" else kind
+                name = "tcp" if net == "host" else kind
                 bad.append({"peer": kind, "net": net, "kind": name, "error": error, "since": self.text_time(since)})
         content = {
             "v": 1,
@@ -113,40 +116,54 @@ class KnetLog:
         return made
 
     def _evaluate(self, agent: Agent, nodes: list[str], when: float) -> Mesh:
-        peers = [
-            peer for node in nodes for peer in self._program.roster.on(node, when) if peer.sandbox is not agent.sandbox
-        ]
+        peers = [peer for node in nodes for peer in self._program.roster.on(node, when) if peer.label != agent.label]
         bad: dict[Item, str] = {}
-        sent = 0
-        for peer in peers:
-            path = self._network.path(agent.sandbox, peer.sandbox.ip, when)
-            sent += self._probe(path, peer.label, "primary", when, bad)
-            if agent.sandbox.extra and peer.sandbox.cilium:
-                extra = self._network.path(agent.sandbox, peer.sandbox.cilium, when)
-                sent += self._probe(extra, peer.label, "extra", when, bad)
-            if peer.mesh == "b":
-                sent += 1
-                self._guarded(agent, peer, path, when, bad)
+        sent = sum(self._peer(agent, peer, when, bad) for peer in peers)
         labels = tuple(sorted(peer.label for peer in peers))
         return Mesh(labels, {peer.label: peer.uid for peer in peers}, sent, bad)
 
-    def _probe(self, path: Path, peer: str, network: str, when: float, bad: dict[Item, str]) -> int:
-        for kind in _KINDS:
+    def _peer(self, agent: Agent, peer: Agent, when: float, bad: dict[Item, str]) -> int:
+        """All probes of one peer; answers how many there were."""
+        mine, its = agent.sandbox, peer.sandbox
+        if mine is None or its is None:
+            bad[peer.label, "primary", "http"] = NO_ADDRESS
+            return 1
+        path = self._network.path(mine, its.ip, when)
+        sent = self._probe(path, (peer.label, "primary"), ("http", "http_large", "udp", "tcp"), when, bad)
+        if mine.extra and its.cilium:
+            extra = self._network.path(mine, its.cilium, when)
+            sent += self._probe(extra, (peer.label, "extra"), ("http", "http_large", "udp"), when, bad)
+        if peer.mesh == "b":
+            sent += 1
+            self._guarded(agent, peer.label, path, its.ip, when, bad)
+        return sent
+
+    def _probe(
+        self, path: Path, where: tuple[str, str], kinds: tuple[str, ...], when: float, bad: dict[Item, str]
+    ) -> int:
+        """The large request is not tried without the small one."""
+        sent = 0
+        for kind in kinds:
+            if kind == "http_large" and (*where, "http") in bad:
+                continue
+            sent += 1
             error = self._network.outcome(path, kind, when)
             if error:
-                bad[peer, network, kind] = error
-        return len(_KINDS)
+                bad[*where, kind] = error
+        return sent
 
-    def _guarded(self, agent: Agent, peer: Agent, path: Path, when: float, bad: dict[Item, str]) -> None:
+    def _guarded(
+        self, agent: Agent, peer: str, path: Path, address: str, when: float, bad: dict[Item, str]
+    ) -> None:
         """Port 8089 of mesh b: open to mesh a, closed to mesh b, as the guard policy says."""
         error = self._network.outcome(path, "http", when)
-        if not error and self._network.blocked(path, peer.sandbox.ip, GUARD_PORT, when):
+        if not error and self._network.blocked(path, address, GUARD_PORT, when):
             error = TIMEOUT
         if agent.mesh == "b":
             if not error:
-                bad[peer.label, "primary", "policy_deny"] = "not blocked"
+                bad[peer, "primary", "policy_deny"] = "not blocked"
         elif error:
-            bad[peer.label, "primary", "policy_allow"] = error
+            bad[peer, "primary", "policy_allow"] = error
 
     def _start_of_stretch(self, agent: Agent, when: float) -> float:
         """Since when nothing has changed that concerns the agent."""
@@ -195,27 +212,29 @@ class KnetLog:
         """The service, the API server, DNS and the own node: their errors, empty where all is well."""
         net, pick = self._network, zlib.crc32(f"{agent.uid}/{number}".encode())
         host = self._ctx.net.hosts[agent.node]
+        if agent.sandbox is None:
+            return {}
         outside = net.to_host(agent.sandbox, host, when)
         found = {"api": outside, f"node:{agent.node}": outside}
         if self._has_service(agent.namespace):
-            found["service"] = self._service(agent, pick, when)
-        found["dns"] = self._dns(agent, pick, when)
+            found["service"] = self._service(agent.sandbox, pick, when)
+        found["dns"] = self._dns(agent.sandbox, pick, when)
         return dict(sorted(found.items()))
 
     def _has_service(self, namespace: str) -> bool:
         return any(place[0] == namespace for place in self._ctx.cluster[SERVICE].items)
 
-    def _service(self, agent: Agent, pick: int, when: float) -> str:
-        """One backend of the agents' service, as kube-proxy would choose one."""
+    def _service(self, source: Sandbox, pick: int, when: float) -> str:
+        """One backend of the agents' service, as kube-proxy would choose one: a pod that is Ready and stays."""
         nodes = self._program.roster.nodes
         for step in range(len(nodes)):
-            backends = self._program.roster.on(nodes[(pick + step) % len(nodes)], when)
+            known = self._program.roster.on(nodes[(pick + step) % len(nodes)], when)
+            backends = [one.sandbox for one in known if one.sandbox is not None and one.ended > when]
             if backends:
-                backend = backends[pick % len(backends)]
-                return self._network.reach(agent.sandbox, backend.sandbox.ip, "http", when)
+                return self._network.reach(source, backends[pick % len(backends)].ip, "http", when)
         return TIMEOUT
 
-    def _dns(self, agent: Agent, pick: int, when: float) -> str:
+    def _dns(self, source: Sandbox, pick: int, when: float) -> str:
         """One of the cluster's DNS pods."""
         if self._ctx.faults.no_dns(when):
             return TIMEOUT
@@ -229,7 +248,7 @@ class KnetLog:
         backends = [one for one in backends if one.since <= when]
         if not backends:
             return TIMEOUT
-        return self._network.reach(agent.sandbox, backends[pick % len(backends)].ip, "udp", when, 53)
+        return self._network.reach(source, backends[pick % len(backends)].ip, "udp", when, 53)
 
     def _since_common(self, agent: Agent, number: int, kind: str) -> float:
         first = number

@@ -17,13 +17,14 @@ def environment(pod: Object, container: str) -> dict[str, str]:
     return {}
 
 
-def build(canal: str, pod_network: str, *, route_via_cilium: bool) -> str:
-    """The Multus file: Canal first, as it stands on the node, Cilium as extra network.
+def build(canal: str, cilium: str, pod_network: str, *, route_via_cilium: bool) -> str:
+    """The Multus file: Canal first and Cilium as extra network, each as it stands on the node.
 
     `route_via_cilium` leaves the default route to Cilium: with flannel the bridge is a gateway but not the default
     one, with calico its IPAM section names the Canal network as the only route.
     """
     first: dict[str, Any] = json.loads(canal)
+    second = json.loads(cilium) if cilium else {"name": "cilium", "plugins": [{"type": "cilium-cni"}]}
     if route_via_cilium:
         plugin = first["plugins"][0]
         if plugin.get("type") == "calico":
@@ -32,20 +33,23 @@ def build(canal: str, pod_network: str, *, route_via_cilium: bool) -> str:
             delegate = plugin.setdefault("delegate", {})
             delegate.pop("isDefaultGateway", None)
             delegate["isGateway"] = True
-    second = {"cniVersion": "0.3.1", "name": "cilium", "plugins": [{"type": "cilium-cni"}]}
     plugin = {"type": "multus", "logLevel": "error", "delegates": [first, second]}
     content = {"cniVersion": "0.3.1", "name": "multus-cni-network", "plugins": [plugin]}
     return json.dumps(content, indent=2) + "\n"
 
 
 class Multus(Program):
-    """The pod of the Multus DaemonSet. Not Ready while the Canal file or the Cilium plugin is missing."""
+    """The pod of the Multus DaemonSet.
+
+    It looks at the node again and again: its file is written once Canal's file, Cilium's file (when it is told its
+    name) and Cilium's plugin are there, and again when Canal's changes. Without one of them it is not Ready.
+    """
 
     container = "kube-multus"
 
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
-        self._waiting: dict[str, Run] = {}
+        self._running: dict[str, Run] = {}
         ctx.net.on_host(lambda host: host.on_change(self._changed))
 
     async def begin(self, run: Run) -> Health | None:
@@ -53,32 +57,34 @@ class Multus(Program):
         env = environment(run.pod, self.container)
         run.memory["file"] = env.get("MULTUS_CONF_FILE", "00-multus.conflist")
         run.memory["canal"] = env.get("CANAL_CONF_FILE", "10-canal.conflist")
+        run.memory["cilium"] = env.get("CILIUM_CONF_FILE", "")
+        run.memory["network"] = env.get("CANAL_POD_CIDR", "") or self.ctx.pod_network
         run.memory["route"] = env.get("ROUTE_VIA_CILIUM", "true").lower() == "true"
         run.host.change(left=run.host.plane.left | {MULTUS_BINARY})
+        self._running[run.host.name] = run
         self.after(run, "build", self.ctx.about(self.ctx.timings.multus_start, "multus", run.uid, run.attempt))
         return None
 
     async def step(self, run: Run, name: str) -> Health | None:
         """Build the file, or wait for the node to change."""
-        plane = run.host.plane
-        canal = plane.files.get(run.memory["canal"])
-        if canal is None or CILIUM_BINARY not in plane.left:
-            self._waiting[run.host.name] = run
-            return Health(ready=False)
-        self._waiting.pop(run.host.name, None)
-        network = self.ctx.pod_network
-        run.host.write_file(run.memory["file"], build(canal, network, route_via_cilium=run.memory["route"]))
-        run.memory["written"] = True
-        return Health(ready=True)
+        files, memory = run.host.plane.files, run.memory
+        sources = [memory["canal"], *([memory["cilium"]] if memory["cilium"] else [])]
+        whole = all(one in files for one in sources) and CILIUM_BINARY in run.host.plane.left
+        if all(one in files for one in sources) and (whole or memory["file"] in files):
+            cilium = files[memory["cilium"]] if memory["cilium"] else ""
+            text = build(files[memory["canal"]], cilium, memory["network"], route_via_cilium=memory["route"])
+            run.host.write_file(memory["file"], text)
+            memory["written"] = True
+        return Health(ready=whole)
 
     async def end(self, run: Run, *, graceful: bool) -> None:
         """Told to end, Multus removes its file; a power cut leaves it."""
-        if self._waiting.get(run.host.name) is run:
-            del self._waiting[run.host.name]
+        if self._running.get(run.host.name) is run:
+            del self._running[run.host.name]
         if graceful and run.memory.get("written"):
             run.host.remove_files(run.memory["file"])
 
     def _changed(self, host: Host, before: Plane, after: Plane) -> None:
-        run = self._waiting.get(host.name)
+        run = self._running.get(host.name)
         if run is not None and (before.files is not after.files or before.left != after.left):
             self.after(run, "build", 1.0)

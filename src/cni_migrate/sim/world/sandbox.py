@@ -8,6 +8,7 @@ from cni_migrate.sim.world import addresses, meta
 from cni_migrate.sim.world.cniconf import Network, in_force
 from cni_migrate.sim.world.host import (
     BRIDGE,
+    CALICO_BINARIES,
     CILIUM_BINARY,
     FLANNEL_BINARY,
     FLANNEL_FOLDER,
@@ -124,8 +125,9 @@ def _add_multus(pod: Object, host: Host, now: float, network: Network) -> Sandbo
 
 def _add_canal(pod: Object, host: Host, now: float, network: Network, *, maker: str) -> Sandbox:
     plane = host.plane
-    if network.bridged and FLANNEL_BINARY not in plane.left:
-        raise CniError("failed to find plugin flannel in path [/opt/cni/bin]")
+    plugin = FLANNEL_BINARY if network.bridged else CALICO_BINARIES[0]
+    if plugin not in plane.left:
+        raise CniError(f"failed to find plugin {plugin.rpartition('/')[2]} in path [/opt/cni/bin]")
     if not plane.subnet:
         raise CniError("loadFlannelSubnetEnv failed: open /run/flannel/subnet.env: no such file or directory")
     address, number = _free(plane.subnet, host.leases, host.last_lease)

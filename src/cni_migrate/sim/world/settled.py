@@ -13,11 +13,10 @@ from cni_migrate.sim.world.controllers.deployment import HASH_LABEL, replica_set
 from cni_migrate.sim.world.controllers.scheduler import fits
 from cni_migrate.sim.world.controllers.statefulset import stateful_pod
 from cni_migrate.sim.world.controllers.template import fingerprint, pod_from
-from cni_migrate.sim.world.flannel import CNI_FILE, annotations
+from cni_migrate.sim.world.flannel import CNI_FILE, annotations, binaries
 from cni_migrate.sim.world.host import (
     ALWAYS,
     BRIDGE,
-    FLANNEL_BINARY,
     FLANNEL_CHAINS,
     FLANNEL_FOLDER,
     FLANNEL_LINK,
@@ -135,7 +134,7 @@ class Builder:
 
     def _plane(self, share: str, text: str) -> Plane:
         scenario = self._scenario
-        left = {FLANNEL_BINARY, LEASE_FOLDER}
+        left = {*binaries(text), LEASE_FOLDER}
         links = {FLANNEL_LINK}
         if not scenario.calico:
             left.add(FLANNEL_FOLDER)

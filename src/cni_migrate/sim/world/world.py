@@ -178,7 +178,7 @@ class World:
                 500, "InternalError", f"Internal error occurred: dial tcp {where}:10250: connect: connection refused"
             )
         agent = self.agents.agents.get(meta.uid(pod))
-        if agent is not None and container == self.agents.container:
+        if agent is not None and agent.sandbox is not None and container == self.agents.container:
             return [LazyLine(self, agent, number) for number in self.knet.rounds(agent)]
         if meta.uid(pod) not in self.ctx.net.by_uid:
             message = f'container "{container}" in pod "{meta.name(pod)}" is waiting to start: ContainerCreating'

@@ -1,0 +1,72 @@
+"""The simulator's host tasks, held to the same table as the script that runs on real nodes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.world.host import FLANNEL_FOLDER, LEASE_FOLDER, Host, Plane
+from cni_migrate.sim.world.hosttask import perform
+
+TABLE: dict[str, Any] = YAML(typ="safe", pure=True).load(
+    (Path(__file__).parents[2] / "conformance" / "host_task_cases.yaml").read_text(encoding="utf-8")
+)
+_BIN = "/opt/cni/bin/"
+
+
+def host_of(tree: dict[str, Any]) -> Host:
+    host = Host("n", "172.18.0.10")
+    left = {_BIN + name for name in tree.get("bin", ())}
+    if tree.get("flannel_state"):
+        left.add(FLANNEL_FOLDER)
+    if tree.get("leases") is not None:
+        left.add(LEASE_FOLDER)
+        host.leases = dict.fromkeys(tree["leases"], "uid")
+    host.seed(
+        Plane(
+            files=dict.fromkeys(tree.get("netd", ()), "{}"),
+            subnet="10.244.1.0/24" if tree.get("subnet_env") else "",
+            links=frozenset(tree.get("links", ())),
+            chains=frozenset(tree.get("chains", ())),
+            left=frozenset(left),
+        )
+    )
+    return host
+
+
+def tree_of(host: Host) -> dict[str, Any]:
+    plane = host.plane
+    return {
+        "netd": sorted(plane.files),
+        "subnet_env": bool(plane.subnet),
+        "links": sorted(plane.links),
+        "chains": sorted(plane.chains),
+        "leases": sorted(host.leases) if LEASE_FOLDER in plane.left else None,
+        "bin": sorted(path.removeprefix(_BIN) for path in plane.left if path.startswith(_BIN)),
+        "flannel_state": FLANNEL_FOLDER in plane.left,
+    }
+
+
+def full(tree: dict[str, Any]) -> dict[str, Any]:
+    empty: dict[str, Any] = {"netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": []}
+    return {
+        key: sorted(value) if isinstance(value, list) else value
+        for key, value in {**empty, "flannel_state": False, **tree}.items()
+    }
+
+
+@pytest.mark.parametrize("case", TABLE["cases"], ids=lambda case: str(case["name"]))
+def test_table(case: dict[str, Any]) -> None:
+    async def run() -> None:
+        host = host_of(case["before"])
+        code, message = perform(host, list(case["ops"]))
+        assert code == case.get("exit", 0)
+        if "error" in case:
+            assert case["error"] in str(message["error"])
+        else:
+            assert message == case["message"]
+        assert tree_of(host) == full(case.get("after", case["before"]))
+
+    run_virtual(run())
