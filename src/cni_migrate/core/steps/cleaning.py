@@ -173,9 +173,21 @@ def remove_labels(view: ClusterView) -> Answer:
     effects: list[Effect] = []
     for node in view.seen.nodes.values():
         labels: dict[str, str | None] = {key: None for key in keys if key in node.labels}
-        if labels:
-            effects.append(PatchNode(node.name, node.uid, node.resource_version, labels, {}))
-    return Do(tuple(effects), on=f"labels of {len(effects)} nodes to go") if effects else Done()
+        ours = names.CORDONED_BY in node.annotations
+        taints = tuple(taint for taint in node.taints if taint != view.plan.taint)
+        if labels or ours or taints != node.taints:
+            effects.append(
+                PatchNode(
+                    node.name,
+                    node.uid,
+                    node.resource_version,
+                    labels,
+                    {names.CORDONED_BY: None} if ours else {},
+                    unschedulable=False if ours and node.unschedulable else None,
+                    taints=taints if taints != node.taints else None,
+                )
+            )
+    return Do(tuple(effects), on=f"marks of {len(effects)} nodes to go") if effects else Done()
 
 
 def our_labels(view: ClusterView) -> list[Any]:
