@@ -1,0 +1,144 @@
+"""`config init|show|schema`, `manifests`, `images`: the configuration, and what follows from it without a cluster."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel
+from rich.text import Text
+
+from cni_migrate.cli import output
+from cni_migrate.cli.options import Common
+from cni_migrate.cli.session import configured, manifests_for
+from cni_migrate.config import PROFILES, Config, ProfileName
+from cni_migrate.configfile import section_of, variable
+from cni_migrate.core.manifests import node_config_version
+from cni_migrate.errors import UsageError
+
+HEAD = """\
+# Configuration of `migrate`. Every key is here with its meaning and its default, switched off by the `#` right before
+# it: take that away from the keys that you change. Flags outrank environment variables (MIGRATE_CILIUM_POD_CIDR is
+# cilium.pod_cidr), these outrank this file, and this file outranks the profile.
+"""
+
+
+def init(file: Path | None, profile: str) -> None:
+    """Write a configuration with every key, its meaning and its default."""
+    text = commented(cast("ProfileName", profile))
+    if file is None:
+        sys.stdout.write(text)
+        return
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        raise UsageError(f"{file} exists already: it is left as it is", next="choose another --output") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}", next="choose another --output") from None
+    sys.stderr.write(f"written: {file}\nnext: migrate preflight --config {file}\n")
+
+
+def commented(profile: ProfileName) -> str:
+    """The text of a configuration file of comments, but for the profile and the sections' names."""
+    config = Config.model_validate({"profile": profile, **PROFILES[profile]})
+    lines = [HEAD, *_lines(config, 0)]
+    return "\n".join(lines).replace("#profile: ", "profile: ", 1) + "\n"
+
+
+def _lines(model: BaseModel, depth: int) -> Iterator[str]:
+    indent = "  " * depth
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if section := section_of(field):
+            yield ""
+            about = field.description or (section.__doc__ or "").splitlines()[0]
+            yield f"{indent}# {about}"
+            yield f"{indent}{name}:"
+            yield from _lines(value, depth + 1)
+            continue
+        if field.description:
+            yield f"{indent}# {field.description}"
+        yield f"{indent}#{name}: {_value(value)}"
+
+
+def _value(value: Any) -> str:
+    import json
+
+    plain = isinstance(value, str) and value and value[0].isalnum() and not {":", "#"} & set(value.replace(":v", ""))
+    return str(value) if plain and not _ambiguous(value) else json.dumps(value)
+
+
+def _ambiguous(text: str) -> bool:
+    """Whether YAML would take the text for something else."""
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() in ("true", "false", "null", "yes", "no", "on", "off")
+    return True
+
+
+def show(common: Common, form: str) -> None:
+    """Show the effective configuration and where each value came from."""
+    loaded = configured(common, {})
+    data = loaded.config.model_dump(mode="json")
+    if form == "json":
+        output.as_json({"config": data, "origin": dict(loaded.origin)})
+        return
+    if form == "yaml":
+        output.as_yaml(data)
+        return
+    made = output.table("KEY", "VALUE", "FROM", "VARIABLE")
+    for key, source in loaded.origin.items():
+        value: Any = data
+        for part in key.split("."):
+            value = value[part]
+        style = "" if source == "default" else "bold"
+        made.add_row(Text(key, style=style), Text(_value(value), style=style), source, variable(tuple(key.split("."))))
+    output.show_table(output.out(), made)
+
+
+def schema() -> None:
+    """Print the JSON Schema of the configuration."""
+    output.as_json(Config.model_json_schema())
+
+
+def manifests(common: Common, flags: Mapping[str, Any], part: str) -> None:
+    """Print what is applied, as a stream of YAML documents."""
+    config = configured(common, flags).config
+    made = manifests_for(config, None)
+    version = "v2" if made.cilium_version >= (1, 16) else "v2alpha1"
+    served = [f"cilium.io/{version}/ciliumnodeconfigs"]
+    wanted: list[dict[str, Any]] = []
+    if part == "all":
+        wanted += made.namespaces()
+    if part in ("all", "knet"):
+        wanted += made.knet()
+    if part in ("all", "cilium"):
+        wanted += made.cilium()
+        if config.strategy == "overlay" and node_config_version(served):
+            wanted += made.node_config(served)
+    if part == "multus" and config.strategy != "multus":
+        raise UsageError("strategy overlay has no Multus", next="migrate manifests multus --strategy multus")
+    if part in ("all", "multus") and config.strategy == "multus":
+        wanted += made.multus()
+    if part == "rbac":
+        wanted += made.rbac()
+    seen: set[str] = set()
+    for manifest in wanted:
+        text = output.yaml_text(manifest)
+        if text not in seen:
+            seen.add(text)
+            sys.stdout.write(f"---\n{text}")
+
+
+def images(common: Common, flags: Mapping[str, Any]) -> None:
+    """List the images, one a line."""
+    config = configured(common, flags).config
+    made = output.table("FOR", "IMAGE")
+    for purpose, image in manifests_for(config, None).images().items():
+        if purpose == "host-task" and not config.host_task.image:
+            made.add_row(purpose, "Canal's own image, which is on every node already")
+        else:
+            made.add_row(purpose, image)
+    output.show_table(output.out(), made)

@@ -1,0 +1,136 @@
+"""One run of the driver: signals, progress on stderr, and its end."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+import structlog
+
+from cni_migrate.cli.events import Event, Narrator
+from cni_migrate.cli.live import Screen
+from cni_migrate.cli.session import Session, plan_for
+from cni_migrate.cli.version import version
+from cni_migrate.core.decide import Turn
+from cni_migrate.core.goal import Final, Goal
+from cni_migrate.core.objects import Snapshot
+from cni_migrate.core.record import Record
+from cni_migrate.engine.driver import Driver
+from cni_migrate.engine.lease import Lock, identity
+from cni_migrate.errors import Interrupted
+from cni_migrate.knet.reader import LogProber
+from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.kube.documents import KubeDocuments
+from cni_migrate.kube.logs import KubeLogs
+
+GOING_ON = "migrate run  (goes on from here)"
+
+
+class Drive:
+    """Runs the driver once, shows what it does, and stops it on Ctrl-C or SIGTERM."""
+
+    def __init__(
+        self,
+        here: Session,
+        cluster: KubeCluster,
+        goal: Goal,
+        record: Record | None,
+        *,
+        takeover: bool,
+    ) -> None:
+        self.began = False
+        self._clock = here.clock
+        self._log = structlog.get_logger()
+        self._narrator = Narrator()
+        if record is not None:
+            self._narrator.begin(record.cluster.history)
+        self._screen = None if here.as_json or not sys.stderr.isatty() else Screen(here.clock)
+        config = here.config
+        # The lock gives up on one renewal before it is time for the next.
+        patient = KubeDocuments(here.client, here.clock, deadline=config.lease_seconds / 3)
+        self._driver = Driver(
+            plan=plan_for(config, cluster.snapshot()),
+            goal=goal,
+            cluster=cluster,
+            prober=LogProber(KubeLogs(here.client, here.clock).tail, here.clock),
+            clock=here.clock,
+            store=here.store(),
+            lock=Lock(patient, here.clock, config.namespace, config.lease_seconds, identity(), self._notice),
+            observer=self._observe,
+            tool=f"migrate/{version()}",
+            takeover=takeover,
+        )
+        self._task: asyncio.Task[Final] | None = None
+        self._signals = 0
+
+    async def run(self) -> Final:
+        """Drive to the end.
+
+        Raises:
+            MigrateError: as the driver does.
+            Interrupted: it was stopped at once.
+        """
+        async with self._shown(), self._stoppable():
+            self._task = asyncio.create_task(self._driver.run(), name="driver")
+            while not self._task.done():
+                await asyncio.wait({self._task})
+            if self._task.cancelled():
+                raise Interrupted("stopped at once: the record is safe", next=GOING_ON)
+            return self._task.result()
+
+    @contextlib.asynccontextmanager
+    async def _shown(self) -> AsyncIterator[None]:
+        if self._screen is None:
+            yield
+            return
+        async with self._screen.shown():
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _stoppable(self) -> AsyncIterator[None]:
+        """Take Ctrl-C and SIGTERM as wishes to stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        self._signals += 1
+        if self._signals == 1 and self.began:
+            self._driver.stop()
+            text = "finishing the current step; press again to stop at once"
+            if self._screen is not None:
+                self._screen.note(text)
+            else:
+                self._log.warning("stopping", what=text)
+        elif self._task is not None:
+            self._task.cancel()
+
+    def _notice(self, text: str) -> None:
+        if self._screen is not None:
+            self._screen.note(text)
+        else:
+            self._log.info("lock", what=text)
+
+    def _observe(self, turn: Turn, _: Snapshot) -> None:
+        self.began = True
+        if self._screen is not None:
+            self._screen.turn(turn)
+        for event in self._narrator.take(turn, self._clock.now()):
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        """On a terminal the table shows steps and waits, and history stays above it; the log file gets everything."""
+        kind = str(event.pop("event"))
+        if self._screen is None:
+            self._log.info(kind, **event)
+            return
+        self._log.info(kind, quiet=True, **event)
+        if kind == "history":
+            what = str(event["what"])
+            self._screen.say(what, style="red" if "held" in what else "")

@@ -1,0 +1,52 @@
+"""How a failure looks: what happened and what to type next, on stderr; a bug leaves its traceback in a file."""
+
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from cni_migrate.cli.version import version
+from cni_migrate.errors import MigrateError
+
+
+def coloured(text: str, code: str) -> str:
+    """The text in a colour, on a terminal that wants one (no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty()
+    return text if plain else f"\x1b[{code}m{text}\x1b[0m"
+
+
+def say_next(what: str) -> None:
+    """The line that tells what to type now."""
+    sys.stderr.write(f"{coloured('next:', '36')} {what}\n")
+
+
+def failed(error: Exception, *, debug: bool) -> int:
+    """Say what went wrong; answers the exit code."""
+    sys.stdout.flush()
+    if not isinstance(error, MigrateError):
+        return _bug(error, debug=debug)
+    sys.stderr.write(f"{coloured('error:', '1;31')} {error.message}\n")
+    if error.next:
+        say_next(error.next)
+    if debug:
+        traceback.print_exception(error)
+    return error.exit_code
+
+
+def _bug(error: Exception, *, debug: bool) -> int:
+    sys.stderr.write(f"{coloured('error:', '1;31')} this is a bug in migrate: {type(error).__name__}: {error}\n")
+    if debug:
+        traceback.print_exception(error)
+        return MigrateError.exit_code
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="migrate-", suffix=".traceback")
+        os.close(descriptor)
+        with Path(name).open("w", encoding="utf-8") as file:
+            file.write(f"migrate {version()}, python {sys.version}\n")
+            traceback.print_exception(error, file=file)
+    except OSError:
+        say_next("the same command with --debug shows where")
+        return MigrateError.exit_code
+    say_next(f"report it with {name}; a migration under way goes on with `migrate run`")
+    return MigrateError.exit_code

@@ -1,0 +1,111 @@
+"""The live table of a run on a terminal: on stderr, redrawn at most four times a second, gone at the end."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from cni_migrate.cli import output
+from cni_migrate.core.advance import Waiting
+from cni_migrate.core.decide import Turn
+from cni_migrate.core.record import NodeRecord
+from cni_migrate.ports import Clock
+
+REDRAW_SECONDS = 0.25
+
+
+class Screen:
+    """Shows the latest turn, and above it what has happened, line by line."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._console = output.console(sys.stderr)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
+        self._turn: Turn | None = None
+        self._note = "taking the lock"
+
+    @contextlib.asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """Show it while inside."""
+        with self._live:
+            task = asyncio.create_task(self._redraw(), name="screen")
+            try:
+                yield
+            finally:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+                self._live.update(Text(""), refresh=False)
+
+    def turn(self, turn: Turn) -> None:
+        """Take the latest turn in."""
+        if self._turn is None:
+            self._note = ""
+        self._turn = turn
+
+    def say(self, text: str, *, style: str = "") -> None:
+        """A line that stays above the table."""
+        line = Text.assemble((f"{output.clock(self._clock.now())}  ", "dim"), (text, style))
+        self._console.print(line, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A line under the table, until another comes."""
+        self._note = text
+
+    async def _redraw(self) -> None:
+        while True:
+            self._live.update(self._drawn(), refresh=True)
+            await asyncio.sleep(REDRAW_SECONDS)
+
+    def _drawn(self) -> RenderableType:
+        now = self._clock.now()
+        parts: list[RenderableType] = []
+        if self._turn is not None:
+            parts += drawn(self._turn, now, rows=max(3, self._console.height - 6))
+        if self._note:
+            parts.append(Text(self._note, style="yellow"))
+        return Group(*parts)
+
+
+def drawn(turn: Turn, now: datetime, *, rows: int) -> list[RenderableType]:
+    """A turn as a table: nodes that are held, then those under way, then the others, as many as there is room for."""
+    record = turn.record
+    waits = {wait.node: wait for wait in turn.waits}
+    made = output.table("NODE", "STATE", "EVENT/STEP", "AGE", "WAITS FOR")
+    entries = sorted(record.nodes.items(), key=lambda item: (item[1].held is None, item[1].event is None, item[0]))
+    for name, entry in entries[:rows]:
+        made.add_row(*_row(name, entry, waits.get(name), now))
+    parts: list[RenderableType] = [Text(""), made]
+    if len(entries) > rows:
+        parts.append(Text(f"and {len(entries) - rows} more nodes", style="dim"))
+    done = sum(1 for entry in record.nodes.values() if entry.state.value == "migrated")
+    there = sum(1 for entry in record.nodes.values() if not entry.gone)
+    cluster = record.cluster
+    line = Text.assemble((f"phase {cluster.phase}", "bold"), f", {done} of {there} nodes migrated")
+    if cluster.step:
+        line.append(f", step {cluster.step} ({output.age(cluster.since, now)})")
+    if (wait := waits.get("")) is not None:
+        line.append(f": waits for {_words(wait)}")
+    return [*parts, line]
+
+
+def _row(name: str, entry: NodeRecord, wait: Waiting | None, now: datetime) -> list[Any]:
+    held = entry.held
+    what = f"HELD: {held.why}" if held else _words(wait) if wait is not None else "gone" if entry.gone else ""
+    return [
+        name,
+        output.state(entry.state, held=held is not None),
+        f"{entry.event}/{entry.step}" if entry.event else "-",
+        output.age(entry.since, now) if entry.event or held else "",
+        Text(what, style="red" if held else "", overflow="ellipsis", no_wrap=True),
+    ]
+
+
+def _words(wait: Waiting) -> str:
+    return f"{wait.on}: {wait.saw}" if wait.saw else wait.on

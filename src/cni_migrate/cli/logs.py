@@ -1,0 +1,73 @@
+"""The log: structlog on stderr (for people on a terminal, JSON elsewhere) and, if wanted, JSON in a file as well."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+from cni_migrate.cli.options import Common, LogFormat
+from cni_migrate.errors import UsageError
+
+_STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
+
+
+class _Tee:
+    """Writes each event to stderr in its form and to a file as JSON."""
+
+    def __init__(self, as_json: bool, file: TextIO | None) -> None:
+        self._json = structlog.processors.JSONRenderer(default=str)
+        self._console = structlog.dev.ConsoleRenderer(colors=False, sort_keys=False)
+        self._as_json = as_json
+        self._file = file
+
+    def __call__(self, logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+        if self._file is not None:
+            self._file.write(f"{self._text(self._json(logger, name, _ordered(event)))}\n")
+            self._file.flush()
+        if event.pop("quiet", False):
+            raise structlog.DropEvent
+        if self._as_json:
+            return self._text(self._json(logger, name, _ordered(event)))
+        event["timestamp"] = str(event.pop("at", ""))[11:19]
+        return self._text(self._console(logger, name, event))
+
+    @staticmethod
+    def _text(rendered: str | bytes) -> str:
+        return rendered if isinstance(rendered, str) else rendered.decode()
+
+
+def _ordered(event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """When, how serious and what first."""
+    head = {key: event[key] for key in ("at", "level", "event") if key in event}
+    return head | {key: value for key, value in event.items() if key not in head and key != "quiet"}
+
+
+@contextlib.contextmanager
+def logging_to(common: Common) -> Iterator[bool]:
+    """Configure the log for one command; yields whether its lines are JSON.
+
+    Raises:
+        UsageError: the log file cannot be written.
+    """
+    as_json = common.log_format is LogFormat.JSON or (common.log_format is LogFormat.AUTO and not sys.stderr.isatty())
+    with contextlib.ExitStack() as stack:
+        file = None
+        if common.log_file is not None:
+            try:
+                file = stack.enter_context(common.log_file.open("a", encoding="utf-8"))
+            except OSError as error:
+                raise UsageError(f"--log-file {common.log_file}: {error.strerror}") from None
+        level = logging.DEBUG if common.debug else logging.INFO
+        structlog.configure(
+            processors=[structlog.processors.add_log_level, _STAMP, _Tee(as_json, file)],
+            wrapper_class=structlog.make_filtering_bound_logger(level),
+            logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+            cache_logger_on_first_use=False,
+        )
+        try:
+            yield as_json
+        finally:
+            structlog.reset_defaults()

@@ -1,0 +1,33 @@
+"""The entry point: runs the command that was typed and turns whatever goes wrong into words and an exit code."""
+
+import os
+import sys
+from typing import NoReturn
+
+from cni_migrate.cli.version import version
+
+
+def main() -> NoReturn:
+    """`migrate`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; answers the exit code (`errors.EXIT_CODES`)."""
+    if arguments in (["--version"], ["version"]):
+        sys.stdout.write(f"migrate {version()}\n")
+        return 0
+    from cni_migrate.cli.app import app
+
+    try:
+        app(arguments, prog_name="migrate")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        return 130
+    except Exception as error:  # noqa: BLE001 - the last resort: nothing ends in a bare traceback
+        from cni_migrate.cli.failing import failed
+
+        return failed(error, debug="--debug" in arguments or bool(os.environ.get("MIGRATE_DEBUG")))
+    return 0

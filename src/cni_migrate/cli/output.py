@@ -1,0 +1,128 @@
+"""Results on stdout and progress on stderr: consoles, tables, JSON and YAML."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDE: Final = 250
+"""The width of what no terminal shows: nothing is cut for a pipe."""
+
+STATE_STYLES: Final = {
+    "canal": "", "dual": "yellow", "draining": "magenta", "cilium": "cyan", "migrated": "green",
+}  # fmt: skip
+
+
+def console(stream: TextIO) -> Console:
+    """A console on stdout or stderr; colours on terminals only, and NO_COLOR is honoured (no-color.org)."""
+    plain = bool(os.environ.get("NO_COLOR"))
+    width = None if stream.isatty() else WIDE
+    return Console(file=stream, highlight=False, soft_wrap=False, no_color=plain or None, width=width)
+
+
+def out() -> Console:
+    """The console of results."""
+    return console(sys.stdout)
+
+
+def table(*headers: str) -> Table:
+    """A table as kubectl's: no lines, headers in capitals, wrapping in the last column."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
+    for number, header in enumerate(headers):
+        last = number == len(headers) - 1
+        made.add_column(header, overflow="fold", no_wrap=not last, ratio=None)
+    return made
+
+
+def show_table(to: Console, made: Table) -> None:
+    """Print a table without the blanks at the ends of lines."""
+    if to.is_terminal:
+        to.print(made)
+        return
+    with to.capture() as captured:
+        to.print(made)
+    to.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def state(name: str, *, held: bool = False) -> Text:
+    """A state in its colour."""
+    return Text(name, style="bold red" if held else STATE_STYLES.get(name, ""))
+
+
+def as_json(data: Any) -> None:
+    """Print JSON."""
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")
+
+
+def as_yaml(data: Any) -> None:
+    """Print YAML."""
+    sys.stdout.write(yaml_text(data))
+
+
+def yaml_text(data: Any) -> str:
+    """A document as YAML text."""
+    from ruamel.yaml import YAML
+
+    stream = io.StringIO()
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.width = 120
+    writer.dump(data, stream)
+    return stream.getvalue()
+
+
+def age(since: datetime | None, now: datetime) -> str:
+    """How long ago, as kubectl writes it: 42s, 7m, 7m12s, 3h5m, 2d4h."""
+    return "" if since is None else duration((now - since).total_seconds())
+
+
+def duration(seconds: float) -> str:
+    """Seconds as kubectl writes them."""
+    whole = max(0, int(seconds))
+    minutes, rest = divmod(whole, 60)
+    if minutes < 2:
+        return f"{whole}s"
+    if minutes < 10:
+        return f"{minutes}m{rest}s" if rest else f"{minutes}m"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 1:
+        return f"{minutes}m"
+    if hours < 24:
+        return f"{hours}h{minutes}m" if minutes else f"{hours}h"
+    days, hours = divmod(hours, 24)
+    return f"{days}d{hours}h" if hours else f"{days}d"
+
+
+def clock(at: datetime) -> str:
+    """The time of day, in this machine's zone."""
+    return at.astimezone().strftime("%H:%M:%S")
+
+
+def listed(items: Iterable[str], most: int = 5) -> str:
+    """Some names and how many more there are."""
+    every = list(items)
+    head = ", ".join(every[:most])
+    return head if len(every) <= most else f"{head} and {len(every) - most} more"
+
+
+def plural(number: int, what: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def ending(seconds: int, now: datetime) -> str:
+    """An ETA in words."""
+    return f"about {duration(seconds)} ({clock(now + timedelta(seconds=seconds))})"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Parts that are not empty, in one line."""
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,110 @@
+"""`pause`, `resume`, `retry-node`, `skip-node`: wishes left in the ConfigMap that only operators write.
+
+One data key per wish (`paused`, `retry.NODE`, `skip.NODE`), so that two operators never overwrite each other; written
+by compare-and-set. The driver reads it and never writes it.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from cni_migrate.cli.options import Common
+from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.core import names
+from cni_migrate.core.lifecycle import Phase
+from cni_migrate.core.record import Record
+from cni_migrate.errors import Conflict, UsageError
+
+Data = dict[str, str]
+
+LABELS = {names.MANAGED_BY: names.TOOL, names.COMPONENT: "requests"}
+
+
+def pause(common: Common) -> None:
+    """Ask to begin no further node."""
+
+    def change(data: Data, now: str) -> str:
+        since = data.setdefault("paused", now)
+        return f"paused since {since}: nodes under way are finished, no further one begins"
+
+    _ask(common, change, next="migrate resume")
+
+
+def resume(common: Common) -> None:
+    """Take the pause back."""
+
+    def change(data: Data, _: str) -> str:
+        return "not paused any more" if data.pop("paused", None) else "it was not paused"
+
+    _ask(common, change)
+
+
+def retry(common: Common, node: str) -> None:
+    """Ask to try a held node again."""
+
+    def change(data: Data, now: str) -> str:
+        data[f"retry.{node}"] = now
+        return f"node {node} will be tried again"
+
+    _ask(common, change, node=node)
+
+
+def skip(common: Common, node: str, *, undo: bool) -> None:
+    """Ask to leave a node out, or to let it take part again."""
+
+    def change(data: Data, now: str) -> str:
+        if undo:
+            return f"node {node} takes part again" if data.pop(f"skip.{node}", None) else f"node {node} was not skipped"
+        data.setdefault(f"skip.{node}", now)
+        return f"node {node} is skipped; clean-up waits until it is migrated or gone"
+
+    _ask(common, change, node=node)
+
+
+def _ask(common: Common, change: Callable[[Data, str], str], *, node: str = "", next: str = "") -> None:  # noqa: A002
+    said, driven = run_async(_write(common, change, node))
+    sys.stdout.write(f"{said}\n")
+    if next or not driven:
+        sys.stdout.write(f"next: {next or 'migrate run'}\n")
+
+
+async def _write(common: Common, change: Callable[[Data, str], str], node: str) -> tuple[str, bool]:
+    config = configured(common, {}).config
+    async with session(common, config) as here:
+        record = await here.record()
+        _fits(record, node)
+        lease = await here.lease()
+        said = await _changed(here, change)
+        return said, lease is not None and lease.driver(here.clock.now()).alive
+
+
+def _fits(record: Record | None, node: str) -> None:
+    if record is None or record.cluster.phase is Phase.PREFLIGHT:
+        raise UsageError("no migration is under way in this cluster: nobody would read this", next="migrate status")
+    if node and node not in record.nodes:
+        known = sorted(name for name, entry in record.nodes.items() if not entry.gone)
+        more = "" if len(known) <= 10 else f" and {len(known) - 10} more"
+        raise UsageError(f"there is no node {node}; there are: {', '.join(known[:10])}{more}", next="migrate status")
+
+
+async def _changed(here: Session, change: Callable[[Data, str], str]) -> str:
+    """Change the ConfigMap; when somebody else changed it meanwhile, look again."""
+    namespace = here.config.namespace
+    while True:
+        found = await here.documents.get("ConfigMap", namespace, names.REQUESTS)
+        data: Data = dict((found or {}).get("data") or {})
+        before = dict(data)
+        said = change(data, here.clock.now().isoformat())
+        if data == before:
+            return said
+        meta: dict[str, Any] = {"name": names.REQUESTS, "namespace": namespace, "labels": LABELS}
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+        try:
+            if found is None:
+                await here.documents.create(manifest)
+            else:
+                meta["resourceVersion"] = found["metadata"]["resourceVersion"]
+                await here.documents.replace(manifest)
+        except Conflict:
+            continue
+        return said

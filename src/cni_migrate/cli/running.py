@@ -1,0 +1,107 @@
+"""Commands that drive: `run`, `cleanup`, `rollback-node`, `rollback`. Brief, ask, drive, show how it ended."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from cni_migrate.cli import output, showing
+from cni_migrate.cli.briefing import brief
+from cni_migrate.cli.driving import Drive
+from cni_migrate.cli.failing import say_next
+from cni_migrate.cli.options import Common
+from cni_migrate.cli.selectors import parse
+from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.wishes import Forward, Wish, adopted, goal_of
+from cni_migrate.config import Config
+from cni_migrate.configfile import Loaded
+from cni_migrate.core.begin import check_identity
+from cni_migrate.core.goal import Final
+from cni_migrate.core.objects import Snapshot
+from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError, UsageError
+
+
+def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, takeover: bool) -> None:
+    """Do one driving command.
+
+    Raises:
+        MigrateError: it could not be done, or not to the end; nothing is lost.
+    """
+    loaded = configured(common, flags)
+    if isinstance(wish, Forward) and wish.selector:
+        parse(wish.selector)
+    if isinstance(wish, Forward) and wish.dry_run:
+        from cni_migrate.cli import planning
+
+        planning.dry_run(common, loaded, wish)
+        return
+    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "there is no terminal to ask on: nothing was changed", next="the same command with --yes, if you mean it"
+        )
+    config = run_async(_brief(common, loaded, wish))
+    if not yes and not _confirmed():
+        raise Interrupted("nothing was changed")
+    run_async(_drive(common, config, wish, takeover=takeover))
+
+
+def _confirmed() -> bool:
+    sys.stderr.write("Go on? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+async def _brief(common: Common, loaded: Loaded, wish: Wish) -> Config:
+    """Check all that can be checked without the lock and say what is about to happen; the configuration to use."""
+    async with session(common, loaded.config) as here:
+        record = await here.record()
+        config = adopted(loaded, record)
+        if record is not None:
+            check_identity(config, record)
+        async with here.cluster() as cluster:
+            goal_of(wish, record, cluster.snapshot())
+            await brief(here, config, cluster, record, wish)
+    return config
+
+
+async def _drive(common: Common, config: Config, wish: Wish, *, takeover: bool) -> None:
+    async with session(common, config) as here, here.cluster() as cluster:
+        seen = cluster.snapshot()
+        record = await here.record()
+        drive = Drive(here, cluster, goal_of(wish, record, seen), record, takeover=takeover)
+        try:
+            final = await drive.run()
+        except MigrateError:
+            if drive.began:
+                await _show(here, cluster.snapshot(), quietly=True)
+            raise
+        await _show(here, cluster.snapshot())
+        _ended(final)
+
+
+async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> None:
+    """The status table, the last thing on the screen but for what to do next."""
+    try:
+        view = await showing.look(here, seen)
+    except MigrateError:
+        if quietly:
+            return  # what is on its way up says more
+        raise
+    sys.stderr.flush()
+    showing.show(output.out(), view.model_copy(update={"next": None, "driver": None}), "table", here.clock.now())
+    sys.stdout.flush()
+
+
+def _ended(final: Final) -> None:
+    """Say how it ended.
+
+    Raises:
+        Halted, GateFailed, Interrupted: it did not reach the goal.
+    """
+    if final.outcome == "done":
+        sys.stdout.write(f"done: {final.message}\n")
+        sys.stdout.flush()
+        if final.next:
+            say_next(final.next)
+        return
+    kind = {"halted": Halted, "gate": GateFailed, "interrupted": Interrupted}[final.outcome]
+    raise kind(final.message, next=final.next)

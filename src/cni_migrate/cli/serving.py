@@ -1,0 +1,68 @@
+"""`migrate sim`: serves a simulated cluster on loopback until stopped."""
+
+import asyncio
+import contextlib
+import inspect
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from cni_migrate.cli import output
+from cni_migrate.errors import UsageError
+
+
+def sim(
+    *, nodes: int | None, port: int, kubeconfig: Path | None, scenario: str, seed: int | None, speed: float
+) -> None:
+    """Serve until stopped.
+
+    Raises:
+        UsageError: there is no such scenario, or the port is taken.
+    """
+    from cni_migrate.sim.scenario import load
+
+    try:
+        loaded = load(scenario)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--scenario {scenario}: {error}", next="migrate sim scenarios") from None
+    port = port or free_port()
+    target = kubeconfig or Path("sim.kubeconfig")
+    sys.stderr.write(
+        f"a simulated cluster on http://127.0.0.1:{port}, scenario {scenario}; stop it with Ctrl-C\n"
+        f"next: migrate preflight --kubeconfig {target}\n"
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(loaded, nodes=nodes, port=port, kubeconfig=target, seed=seed, speed=speed))
+
+
+async def _serve(scenario: Any, *, speed: float, **options: Any) -> None:
+    from cni_migrate.sim.simulation import serve
+
+    if "speed" in inspect.signature(serve).parameters:
+        options["speed"] = speed
+    task = asyncio.ensure_future(serve(scenario, **options))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def free_port() -> int:
+    """A port on loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def scenarios() -> None:
+    """List the shipped scenarios with the first line of their comments."""
+    folder = Path(__file__).parents[1] / "sim" / "scenarios"
+    made = output.table("NAME", "ABOUT")
+    for file in sorted(folder.glob("*.yaml")):
+        first = file.read_text(encoding="utf-8").splitlines()[0]
+        made.add_row(file.stem, first.removeprefix("#").strip() if first.startswith("#") else "")
+    output.show_table(output.out(), made)

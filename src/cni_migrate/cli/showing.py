@@ -1,0 +1,180 @@
+"""`migrate status`: the table, its summary, and the machine-readable forms."""
+
+import asyncio
+import sys
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from cni_migrate.cli import output
+from cni_migrate.cli.options import Common
+from cni_migrate.cli.session import Session, configured, plan_for, run_async, session
+from cni_migrate.core.lifecycle import NodeState, Phase
+from cni_migrate.core.objects import Snapshot
+from cni_migrate.core.record import Record
+from cni_migrate.core.status import Network, Node, StatusView, status_view
+from cni_migrate.kube.cluster import KubeCluster
+
+WATCH_SECONDS = 1.0
+"""The pause between two looks at the record under `--watch`."""
+
+
+def print_schema() -> None:
+    """Print the JSON Schema of `-o json`."""
+    output.as_json(StatusView.model_json_schema(by_alias=True))
+
+
+def status(common: Common, *, watch: bool, form: str) -> None:
+    """Show the status once, or until stopped."""
+    run_async(_status(common, watch=watch, form=form))
+
+
+async def _status(common: Common, *, watch: bool, form: str) -> None:
+    config = configured(common, {}).config
+    async with session(common, config) as here, here.cluster() as cluster:
+        if watch:
+            await _watch(here, cluster, form)
+        else:
+            view = await look(here, cluster.snapshot())
+            show(output.out(), view, form, here.clock.now())
+
+
+async def look(here: Session, seen: Snapshot, record: Record | None = None) -> StatusView:
+    """The status now, with the record read anew unless it is given."""
+    record = record or await here.record()
+    config = here.config
+    if record is not None and record.cluster.strategy != config.strategy:
+        config = config.model_copy(update={"strategy": record.cluster.strategy})
+    return status_view(plan_for(config, seen), record, seen, await here.lease(), here.clock.now())
+
+
+async def _watch(here: Session, cluster: KubeCluster, form: str) -> None:
+    """Show it anew whenever it has changed: in place on a terminal, one document after another elsewhere."""
+    to = output.out()
+    if form in ("table", "wide") and to.is_terminal:
+        with Live(console=to, auto_refresh=False, screen=False, vertical_overflow="visible") as live:
+            while True:
+                view = await look(here, cluster.snapshot())
+                live.update(rendered(view, here.clock.now(), wide=form == "wide"), refresh=True)
+                await asyncio.sleep(WATCH_SECONDS)
+    last: Any = None
+    while True:
+        view = await look(here, cluster.snapshot())
+        if (what := view.model_dump(exclude={"eta_seconds"})) != last:
+            last = what
+            show(to, view, form, here.clock.now())
+            sys.stdout.flush()
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+def show(to: Console, view: StatusView, form: str, now: datetime) -> None:
+    """Print a status in a form: table, wide, json or yaml."""
+    if form == "json":
+        output.as_json(view.model_dump(mode="json", by_alias=True))
+    elif form == "yaml":
+        output.as_yaml(view.model_dump(mode="json", by_alias=True))
+    else:
+        parts = parts_of(view, now, wide=form == "wide")
+        for part in parts:
+            if isinstance(part, Text):
+                to.print(part, soft_wrap=True)
+            else:
+                output.show_table(to, part)
+
+
+def rendered(view: StatusView, now: datetime, *, wide: bool = False) -> RenderableType:
+    """A status as one thing to draw."""
+    return Group(*parts_of(view, now, wide=wide))
+
+
+def parts_of(view: StatusView, now: datetime, *, wide: bool = False) -> list[Any]:
+    """A status as texts and a table: nodes, history, summary; what matters most is nearest the prompt."""
+    if not view.begun:
+        return [Text("No migration was begun in this cluster."), *_next(view)]
+    parts: list[Any] = [_table(view, now, wide=wide), Text("")]
+    parts += [Text(f"{output.clock(line.at)}  {line.what}", style="dim") for line in view.history[-5:]]
+    parts += [Text(""), *_summary(view, now)]
+    parts += _next(view)
+    return parts
+
+
+def _table(view: StatusView, now: datetime, *, wide: bool) -> Any:
+    headers = ["NODE", "STATE", "STEP", "SINCE", "TRIES", "PODS", "NOTE"]
+    if wide:
+        headers[6:6] = ["SENT", "LOST", "STALL"]
+    made = output.table(*headers)
+    for node in view.nodes:
+        cells: list[Any] = [
+            node.name,
+            output.state(node.state, held=node.held is not None),
+            f"{node.event}/{node.step}" if node.event else "-",
+            output.age(node.since, now) or "-",
+            str(node.attempt) if node.attempt else "-",
+            pods(node.network),
+        ]
+        if wide:
+            gate = node.gate
+            cells += [str(gate.sent), str(gate.lost), f"{gate.stall_ms:.0f}ms"] if gate else ["-", "-", "-"]
+        made.add_row(*cells, Text(_note(node), style="red" if node.held else ""))
+    return made
+
+
+def pods(network: Network) -> str:
+    """A node's pods by network, in one cell."""
+    counts = (("canal", network.canal), ("dual", network.dual), ("cilium", network.cilium), ("none", network.none))
+    return ", ".join(f"{number} {name}" for name, number in counts if number) or "-"
+
+
+def _note(node: Node) -> str:
+    if node.gone:
+        return "gone"
+    parts = [
+        f"HELD: {node.held}" if node.held else "",
+        "skipped" if node.skipped else "",
+        "" if node.ready else "NotReady",
+        "cordoned" if node.cordoned and not node.event else "",
+        "rolled back" if node.rolled_back and node.state in (NodeState.CANAL, NodeState.DUAL) else "",
+    ]
+    return output.joined(parts) or node.about
+
+
+def _summary(view: StatusView, now: datetime) -> list[Text]:
+    total = sum(view.summary.values())
+    counts = ", ".join(f"{number} {state}" for state, number in view.summary.items())
+    back = " (rolling back)" if view.direction == "back" else ""
+    style = "bold green" if view.phase is Phase.DONE else "bold"
+    head = (f"phase {view.phase}{back}", style)
+    lines = [Text.assemble(head, f" with {view.strategy}, {output.plural(total, 'node')}: {counts}")]
+    if view.step:
+        lines.append(Text(f"step {view.step} since {output.age(view.since, now)}: {view.about}"))
+    if view.held is not None:
+        lines.append(Text(f"HELD: {view.held.why}", style="red"))
+    if view.paused:
+        lines.append(Text(f"paused since {view.paused}: no further node begins", style="yellow"))
+    if view.driver is not None:
+        alive = "" if view.driver.alive else ", but it is not alive any more"
+        lines.append(Text(f"driven by {view.driver.holder} since {view.driver.since}{alive}"))
+    elif view.phase not in (Phase.DONE, Phase.PREFLIGHT):
+        lines.append(Text("nobody drives it now"))
+    if view.eta_seconds is not None and view.phase in (Phase.ATTACHING, Phase.MIGRATING):
+        lines.append(Text(f"all nodes migrated in {output.ending(view.eta_seconds, now)}"))
+    lines += audit_lines(view)
+    return lines
+
+
+def audit_lines(view: StatusView) -> list[Text]:
+    """The audit's outcome, after the end."""
+    if view.audit is None:
+        return []
+    if not view.audit:
+        return [Text("audit: clean: no cordon, taint or label is left, no pod is on the old network", style="green")]
+    return [Text(f"audit: {problem}", style="red") for problem in view.audit]
+
+
+def _next(view: StatusView) -> list[Text]:
+    return [Text.assemble(("next: ", "cyan"), view.next)] if view.next else []
+
+

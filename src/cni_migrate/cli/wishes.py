@@ -1,0 +1,116 @@
+"""What was typed, and which goal of the driver it is."""
+
+from dataclasses import dataclass
+
+from cni_migrate.cli import output
+from cni_migrate.cli.selectors import parse
+from cni_migrate.config import Config
+from cni_migrate.configfile import Loaded
+from cni_migrate.core import guards
+from cni_migrate.core.goal import Goal
+from cni_migrate.core.lifecycle import NodeState, Phase
+from cni_migrate.core.objects import Node, Snapshot
+from cni_migrate.core.record import Record
+from cni_migrate.errors import Halted, UsageError
+
+
+@dataclass(frozen=True)
+class Forward:
+    """`migrate run`."""
+
+    nodes: str = ""
+    selector: str = ""
+    until: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """`migrate cleanup`."""
+
+
+@dataclass(frozen=True)
+class NodeBack:
+    """`migrate rollback-node`."""
+
+    node: str
+    to: str
+
+
+@dataclass(frozen=True)
+class Back:
+    """`migrate rollback`."""
+
+
+Wish = Forward | Cleanup | NodeBack | Back
+
+
+def adopted(loaded: Loaded, record: Record | None) -> Config:
+    """The configuration, with the record's strategy where none was chosen."""
+    chosen = not loaded.origin["strategy"].startswith(("default", "profile"))
+    if record is None or chosen or record.cluster.strategy == loaded.config.strategy:
+        return loaded.config
+    if record.cluster.phase is Phase.PREFLIGHT:
+        return loaded.config
+    return loaded.config.model_copy(update={"strategy": record.cluster.strategy})
+
+
+def goal_of(wish: Wish, record: Record | None, seen: Snapshot) -> Goal:
+    """The driver's goal.
+
+    Raises:
+        UsageError: a node that is named is not there.
+        Halted: clean-up cannot begin yet.
+    """
+    match wish:
+        case NodeBack(node, to):
+            return Goal(kind="node_back", node=node, to="canal" if to == "canal" else "dual")
+        case Back():
+            return Goal(kind="back")
+        case Cleanup():
+            _cleanable(record)
+            return Goal()
+        case Forward():
+            return _forward(wish, seen)
+
+
+def _forward(wish: Forward, seen: Snapshot) -> Goal:
+    until = Phase(wish.until) if wish.until else None
+    if not wish.nodes and not wish.selector:
+        return Goal(until=until)
+    named = {name.strip() for name in wish.nodes.split(",") if name.strip()}
+    if unknown := sorted(named - set(seen.nodes)):
+        raise UsageError(
+            f"--nodes: there is no node {output.listed(unknown)}; there are: {output.listed(sorted(seen.nodes), 10)}",
+            next="kubectl get nodes",
+        )
+    matches = parse(wish.selector) if wish.selector else None
+    if matches is not None and not any(matches(node.labels) for node in seen.nodes.values()):
+        raise UsageError(f"--selector {wish.selector!r}: no node matches", next="kubectl get nodes --show-labels")
+
+    def wanted(node: Node) -> bool:
+        return (not named or node.name in named) and (matches is None or matches(node.labels))
+
+    return Goal(wanted=wanted, partial=True, until=until)
+
+
+def _cleanable(record: Record | None) -> None:
+    if record is None:
+        raise Halted("no migration was begun in this cluster: there is nothing to clean up", next="migrate status")
+    if record.cluster.phase in (Phase.CLEANING, Phase.DONE):
+        return
+    left = guards.not_migrated(record)
+    if left or record.cluster.phase is not Phase.MIGRATING:
+        what = f"{output.listed(sorted(left))} not migrated" if left else "no node is migrated"
+        raise Halted(f"clean-up has to wait: phase {record.cluster.phase}, {what}", next="migrate run")
+
+
+def resumed(record: Record) -> str:
+    """What a resumed run goes on with, in one line."""
+    there = {name: entry for name, entry in record.nodes.items() if not entry.gone}
+    done = sum(1 for entry in there.values() if entry.state is NodeState.MIGRATED)
+    parts = [f"phase {record.cluster.phase}", f"{done} of {output.plural(len(there), 'node')} migrated"]
+    under_way = [f"node {n} in {e.event}/{e.step}" for n, e in there.items() if e.event is not None]
+    if record.cluster.step:
+        parts.append(f"step {record.cluster.step}")
+    return ", ".join([*parts, output.listed(under_way, 3)] if under_way else parts)

@@ -1,0 +1,316 @@
+"""Where the configuration comes from: flags outrank the environment, which outranks the file, then the profile.
+
+What is wrong is told by where it was written: the file with its line, the environment variable, or the flag.
+"""
+
+import difflib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, Union, cast, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from cni_migrate.config import PROFILES, Config, ProfileName
+from cni_migrate.errors import ConfigError
+
+PREFIX: Final = "MIGRATE_"
+
+NOT_KEYS: Final = frozenset({"MIGRATE_CONFIG", "MIGRATE_DEBUG", "MIGRATE_LOG_FORMAT", "MIGRATE_LOG_FILE"})
+"""Variables of the command line that are no keys of the configuration."""
+
+_SERVICE_LINKS: Final = ("MIGRATE_SERVICE_", "MIGRATE_PORT")
+"""What Kubernetes sets in pods beside a Service named `migrate` (kubernetes.io: "Discovering services")."""
+
+Path_ = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The effective configuration and, for each leaf's dotted key, where its value came from."""
+
+    config: Config
+    origin: Mapping[str, str]
+
+
+def leaves(model: type[BaseModel] = Config, path: Path_ = ()) -> Iterator[tuple[Path_, FieldInfo]]:
+    """Every key that holds a value, in the order of the model."""
+    for name, field in model.model_fields.items():
+        if section := section_of(field):
+            yield from leaves(section, (*path, name))
+        else:
+            yield (*path, name), field
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a field that is a section of its own."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def variable(path: Path_) -> str:
+    """The environment variable of a key: `cilium.pod_cidr` is `MIGRATE_CILIUM_POD_CIDR`."""
+    return PREFIX + "_".join(path).upper()
+
+
+def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Loaded:
+    """The configuration from all its sources.
+
+    Args:
+        file: the file, if one was named.
+        environ: the environment.
+        flags: dotted key to value, of the flags that were given.
+
+    Raises:
+        ConfigError: a source is wrong; the message says which, where, what was expected and the nearest known key.
+    """
+    written = _Written.read(file) if file is not None else _Written("", {}, {})
+    variables = _variables(environ)
+    chosen = flags.get("profile") or variables.get(("profile",)) or written.tree.get("profile") or "modern"
+    if chosen not in PROFILES:
+        chosen = "modern"  # refused below, by the model
+    base = _merged(PROFILES[cast("ProfileName", chosen)], {})
+    origin = {".".join(path): f"profile {chosen}" for path, _ in _flat(base)}
+    written.check(base)
+    merged = _merged(base, written.tree)
+    origin |= {".".join(path): f"{written.name}, line {written.line(path)}" for path, _ in _flat(written.tree)}
+    for path, value in variables.items():
+        _put(merged, path, value)
+        origin[".".join(path)] = variable(path)
+    for key, value in flags.items():
+        path = tuple(key.split("."))
+        _put(merged, path, value)
+        origin[key] = f"--{path[-1].replace('_', '-')}"
+    try:
+        config = Config.model_validate(merged)
+    except ValidationError as error:
+        raise _refused(error, origin, written) from None
+    return Loaded(config, {".".join(path): origin.get(".".join(path), "default") for path, _ in leaves()})
+
+
+# --- the file ----------------------------------------------------------------------------------------------------
+
+
+class _Written:
+    """A file as it was read: plain data, and the line of each key."""
+
+    def __init__(self, name: str, tree: dict[str, Any], lines: Mapping[Path_, int]) -> None:
+        self.name = name
+        self.tree = tree
+        self._lines = lines
+
+    @classmethod
+    def read(cls, file: Path) -> "_Written":
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ConfigError(
+                f"{file}: the configuration cannot be read: {why}",
+                next="migrate config init --output FILE  (for a new one)",
+            ) from None
+        try:
+            found = YAML(typ="rt").load(io.StringIO(text))
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = f"{file}:{mark.line + 1}" if mark is not None else str(file)
+            problem = " ".join(str(error.problem or error.context or "it cannot be read").split())
+            raise ConfigError(f"{where}: not valid YAML: {problem}", next=f"mend {file}") from None
+        except YAMLError as error:
+            raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+        if found is None:
+            found = {}
+        if not isinstance(found, dict):
+            raise ConfigError(f"{file}:1: expected keys with values, found {_shown(found)}", next="migrate config init")
+        lines: dict[Path_, int] = {}
+        return cls(str(file), _plain(found, (), lines), lines)
+
+    def line(self, path: Path_) -> int:
+        """The line of a key, or of the nearest section around it."""
+        while path:
+            if path in self._lines:
+                return self._lines[path]
+            path = path[:-1]
+        return 1
+
+    def check(self, base: Mapping[str, Any]) -> None:
+        """Refuse wrong keys and types in the file itself, strictly: what is quoted is text and nothing else."""
+        try:
+            Config.model_validate(_merged(base, self.tree), strict=True)
+        except ValidationError as error:
+            own = [one for one in error.errors() if one["loc"]]
+            if own:
+                raise _refused(error, {}, self) from None
+
+
+def _plain(value: Any, path: Path_, lines: dict[Path_, int]) -> Any:
+    """Round-trip data as plain data; a section without content is an empty one. Lines of keys go into `lines`."""
+    if isinstance(value, dict):
+        plain: dict[str, Any] = {}
+        for key, inner in value.items():
+            here = (*path, str(key))
+            lines[here] = value.lc.key(key)[0] + 1  # type: ignore[attr-defined]
+            content = {} if inner is None and _is_section(here) else inner
+            plain[str(key)] = _plain(content, here, lines)
+        if path == () and type(plain.get("max_unavailable")) is int:
+            plain["max_unavailable"] = str(plain["max_unavailable"])
+        return plain
+    if isinstance(value, list):
+        return [_plain(inner, (*path, str(number)), lines) for number, inner in enumerate(value)]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _is_section(path: Path_) -> bool:
+    model: type[BaseModel] | None = Config
+    for name in path:
+        field = model.model_fields.get(name) if model is not None else None
+        model = section_of(field) if field is not None else None
+    return model is not None
+
+
+# --- the environment ---------------------------------------------------------------------------------------------
+
+
+def _variables(environ: Mapping[str, str]) -> dict[Path_, Any]:
+    """The keys that the environment sets. Lists and maps are written as JSON."""
+    known = {variable(path): (path, field) for path, field in leaves()}
+    found: dict[Path_, Any] = {}
+    for name, text in sorted(environ.items()):
+        if not name.startswith(PREFIX) or name in NOT_KEYS or name.startswith(_SERVICE_LINKS):
+            continue
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(
+                f"the environment variable {name} names no key of the configuration{hint}", next="migrate config show"
+            )
+        path, field = known[name]
+        value: Any = text
+        if _structured(field.annotation):
+            try:
+                value = json.loads(text)
+            except ValueError:
+                raise ConfigError(f"the environment variable {name}: JSON is expected, found {text!r}") from None
+        found[path] = value
+    return found
+
+
+def _structured(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return any(_structured(one) for one in get_args(annotation))
+    return origin in (list, dict)
+
+
+# --- what is wrong, in words ---------------------------------------------------------------------------------------
+
+
+def _refused(error: ValidationError, origin: Mapping[str, str], written: _Written) -> ConfigError:
+    """The first error, told by where it was written; the number of the others."""
+    found = error.errors(include_url=False)
+    first = found[0]
+    path = tuple(str(part) for part in first["loc"])
+    key = ".".join(path)
+    source = origin.get(key, "")
+    in_file = written.name and (not source or source.startswith(written.name)) and _has(written.tree, path)
+    where = f"{written.name}:{written.line(path)}: " if in_file else f"{source}: " if source else ""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    if not path:
+        message = str(first["msg"]).removeprefix("Value error, ")
+        return ConfigError(f"{f'{written.name}: ' if written.name else ''}{message}{more}", next="migrate config show")
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"{where}unknown key `{key}`{_nearest(path)}{more}", next=_EVERY_KEY)
+    if first["type"] == "value_error":
+        what = str(first["msg"]).removeprefix("Value error, ")
+    else:
+        expected = _EXPECTED.get(first["type"]) or str(first["msg"]).removeprefix("Input should be ")
+        what = f"expected {expected}, found {_shown(first['input'])}"
+    return ConfigError(f"{where}key `{key}`: {what}{more}", next=_EVERY_KEY)
+
+
+_EVERY_KEY: Final = "migrate config init  (shows every key with its default)"
+
+_EXPECTED: Final = {
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text (put it in quotes)",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "list_type": "a list",
+    "dict_type": "keys with values",
+    "model_type": "a section with keys of its own",
+    "model_attributes_type": "a section with keys of its own",
+    "string_pattern_mismatch": "a number or a percentage, for example 2 or 10%",
+}
+"""pydantic's kinds of errors in words for operators."""
+
+
+def _nearest(path: Path_) -> str:
+    """The known key that is nearest to an unknown one: in its own section first, else anywhere by its last part."""
+    every = [".".join(known) for known, _ in leaves()]
+    sections = {".".join(known[:depth]) for known, _ in leaves() for depth in range(1, len(known))}
+    parent = ".".join(path[:-1])
+    siblings = [key for key in (*every, *sections) if key.rpartition(".")[0] == parent]
+    near = difflib.get_close_matches(path[-1], [key.rpartition(".")[2] for key in siblings], n=1)
+    if near:
+        return f"; did you mean `{'.'.join((*path[:-1], near[0]))}`?"
+    elsewhere = [key for key in every if key.rpartition(".")[2] == path[-1]]
+    elsewhere = elsewhere or difflib.get_close_matches(".".join(path), every, n=1)
+    return f"; did you mean `{elsewhere[0]}`?" if elsewhere else ""
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# --- trees -------------------------------------------------------------------------------------------------------
+
+
+def _flat(tree: Mapping[str, Any], path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and _is_section((*path, key)):
+            yield from _flat(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`, section by section."""
+    merged = {key: _merged(value, {}) if isinstance(value, Mapping) else value for key, value in base.items()}
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _put(tree: dict[str, Any], path: Path_, value: Any) -> None:
+    for part in path[:-1]:
+        inner = tree.get(part)
+        if not isinstance(inner, dict):
+            inner = tree[part] = {}
+        tree = inner
+    tree[path[-1]] = value
+
+
+def _has(tree: Mapping[str, Any], path: Path_) -> bool:
+    """Whether a file's tree holds the key, or a section around it that is not one."""
+    here: Any = tree
+    for part in path:
+        if not isinstance(here, Mapping):
+            return True
+        if part not in here:
+            return False
+        here = here[part]
+    return True
