@@ -1,0 +1,87 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox>=2025.5.1"]
+# ///
+"""The project's checks. `nox --list` says what there is; arguments after `--` go to the tool.
+
+nox                     lint, tests on this Python, docs
+nox -s tests -- -k drain
+nox -s tests-3.13       one Python of those the package declares
+nox -s minimums         with the oldest versions that pyproject.toml allows
+nox -s bench            what things cost; figures, no verdict
+"""
+
+import os
+import shutil
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.sessions = ["lint", "tests", "docs"]
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
+nox.options.reuse_venv = "yes"
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+
+
+def _groups(*names: str) -> list[str]:
+    """The requirements of dependency groups of pyproject.toml."""
+    return list(nox.project.dependency_groups(PYPROJECT, *names))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format, types and layers."""
+    session.install("--editable", ".", *_groups("dev"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("lint-imports")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """All tests."""
+    session.install("--editable", ".", *_groups("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Which lines and branches of the package the unit and simulation tests reach."""
+    session.install("--editable", ".", *_groups("test"))
+    where = session.posargs or ["tests/unit", "tests/simulation"]
+    session.run("coverage", "run", "--branch", "--source", "cni_migrate", "-m", "pytest", "-q", *where)
+    session.run("coverage", "report", "--skip-covered", "--sort", "cover")
+
+
+@nox.session(default=False)
+def minimums(session: nox.Session) -> None:
+    """The unit tests with the oldest direct dependencies that pyproject.toml allows."""
+    if shutil.which("uv") is None:
+        session.skip("needs `uv` on PATH: it alone resolves to the lowest versions")
+    install = ["uv", "pip", "install", "--python", str(session.virtualenv.location), "--resolution", "lowest-direct"]
+    session.run_install(*install, "--editable", ".", *_groups("test"), external=True)
+    session.run("pytest", *(session.posargs or ["tests/unit"]))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Check that the generated pages are current, then build everything with warnings as errors."""
+    session.install("--editable", ".", *_groups("docs"))
+    session.run("python", "docs/generate.py", "--check")
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "build/docs", *session.posargs)
+    session.log("build/docs/index.html")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Start-up time, requests and bytes per node, large clusters on virtual time. Printed, never asserted."""
+    session.install("--editable", ".", *_groups("test"))
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()
