@@ -29,10 +29,11 @@ class StoreSink:
         self._write = Write(_MANAGER)
 
     def create(self, kind: Kind, obj: Object) -> Object:
-        """Store an object."""
+        """Store an object; answers it as the server's own controllers have left it."""
         resource = self._app.catalog.of(kind)
         namespace = obj["metadata"].get("namespace", "")
-        return self._app.machinery.create(resource, namespace, obj, self._write).object
+        made = self._app.machinery.create(resource, namespace, obj, self._write)
+        return (self._app.store.get(resource, made.namespace, made.name) or made).object
 
     def set_status(self, kind: Kind, obj: Object, status: Object) -> None:
         """Set a status as its owner would have."""
@@ -45,7 +46,8 @@ class Simulation:
     """A cluster that lives as long as its `async with` block.
 
     `nodes` and `seed` override the scenario's. At the start the cluster is settled: nodes Ready, Canal and workloads
-    running. An exception in any task of the world cancels the block and is raised at its end (in an ExceptionGroup).
+    running. An exception in any task of the world cancels the block and is raised at its end (in an ExceptionGroup);
+    the block's own exceptions come out as they are.
 
     `app` is the API server (ASGI), `client` a client in process, `world`, `store` and `clock` are what they say.
     """
@@ -97,6 +99,8 @@ class Simulation:
     ) -> None:
         for task in self._tasks:
             task.cancel()
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            kind, error, trace = None, None, None
         await self._group.__aexit__(kind, error, trace)
 
     def _apply(self, manifest: Object) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from cni_migrate.sim.world import addresses
 from cni_migrate.sim.world.context import Context
-from cni_migrate.sim.world.host import BRIDGE, FLANNEL_LINK, Host, Plane
+from cni_migrate.sim.world.host import BRIDGE, FLANNEL_LINK, NEVER, Host, Plane
 from cni_migrate.sim.world.policy import Policies
 from cni_migrate.sim.world.sandbox import Sandbox
 
@@ -44,6 +44,7 @@ def has_flannel_route(here: Plane, there: Host) -> bool:
     """Whether a node has flannel's route to another's subnet."""
     return (
         FLANNEL_LINK in here.links
+        and here.flannel_seen > NEVER
         and there.flannel_since <= here.flannel_seen
         and there.name not in here.lost_routes
     )
