@@ -50,6 +50,7 @@ class Performer:
         self._clock = clock
         self._places = Places(client)
         self._slots = asyncio.Semaphore(PARALLEL)
+        self._ended = False
 
     async def perform(self, effects: Iterable[Effect]) -> None:
         """Do each effect once; those on one target one after the other, in the order given.
@@ -57,6 +58,7 @@ class Performer:
         Raises:
             ClusterError: the API server does not answer or forbids it; what else could be done has been done by then.
         """
+        self._ended = False
         first: dict[ObjectRef, list[Effect]] = {}
         rest: dict[ObjectRef, list[Effect]] = {}
         for effect in effects:
@@ -69,7 +71,13 @@ class Performer:
     async def _in_turn(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             async with self._slots:
-                result, message = await self._do(effect)
+                if self._ended:
+                    return
+                try:
+                    result, message = await self._do(effect)
+                except BaseException as error:
+                    self._ended = not isinstance(error, Exception)
+                    raise
             self._cache.note(effect.key, Attempt(result, message, self._clock.now()))
 
     async def _do(self, effect: Effect) -> Outcome:
@@ -112,7 +120,7 @@ class Performer:
         if resource_version:
             body = {**body, "metadata": {**(body.get("metadata") or {}), "resourceVersion": resource_version}}
         answer = await self._client.request("PATCH", f"{collection}/{ref.name}", body=body, content_type=MERGE)
-        if answer.status == 404:
+        if answer.status == 404 or _of_another_uid(answer):
             return "gone", answer.message
         return self._written(answer)
 
@@ -253,6 +261,13 @@ def _refused(answer: Answer) -> Outcome:
     if answer.status == 403 and answer.cause("NamespaceTerminating") is not None:
         return "blocked", answer.message
     return "failed", answer.message
+
+
+def _of_another_uid(answer: Answer) -> bool:
+    """Whether a patch met an object of the same name: a real API server calls its uid immutable, with a 422."""
+    details = answer.object.get("details") or {}
+    fields = {cause.get("field") for cause in details.get("causes") or ()}
+    return answer.status == 422 and "metadata.uid" in fields
 
 
 def _delete_options(uid: str, propagation: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import httpx
 from kr8s import APITimeoutError, ServerError
@@ -22,6 +22,10 @@ USER_AGENT = f"migrate/{importlib.metadata.version('cni-migrate')}"
 
 Hook = Callable[[str, str, int, int], None]
 """Told of every request: method, path, status (0: no answer) and the bytes of the answer."""
+
+PHASE: Final = 0.9
+"""The part of the deadline that one phase of a request may take. So httpx notices first when a connection hangs, and
+closes it; cancelled by the deadline itself in the middle of a TLS handshake, it would leave the socket open."""
 
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, APITimeoutError, ServerError, OSError, ssl.SSLError)
 """All that a request through kr8s may end with, besides an answer. `TimeoutError` is an `OSError`."""
@@ -132,7 +136,7 @@ class Wire:
             arguments["headers"]["Content-Type"] = content_type
         try:
             async with asyncio.timeout(timeout):
-                async with self._api.call_api(method, timeout=timeout, **arguments) as response:
+                async with self._api.call_api(method, timeout=PHASE * timeout, **arguments) as response:
                     status, size = response.status_code, len(response.content)
                     return Answer(status, _lowered(response.headers), _decoded(response, response.content))
         except _FAILURES as error:
@@ -182,7 +186,7 @@ class Wire:
             if rest:
                 yield b"".join(rest)
 
-        limits = httpx.Timeout(timeout, read=silence)
+        limits = httpx.Timeout(PHASE * timeout, read=silence)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 call = self._api.call_api(
@@ -255,6 +259,8 @@ def explain(error: BaseException) -> str:
         match one:
             case ssl.SSLCertVerificationError():
                 return f"its TLS certificate is not trusted ({one.verify_message or one})"
+            case ssl.SSLWantReadError() | ssl.SSLWantWriteError():
+                continue  # no failure: the handshake was waiting when its time was up
             case ssl.SSLError():
                 return f"TLS failed ({one.reason or one})"
             case socket.gaierror():

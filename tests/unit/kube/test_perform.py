@@ -131,6 +131,7 @@ def node(**parts: Any) -> dict[str, Any]:
         ((200, node()), "applied"),
         ((409, status(409, "Conflict", "the object has been modified")), "conflict"),
         ((404, status(404, "NotFound")), "gone"),
+        ((422, {**status(422, "Invalid"), "details": {"causes": [{"field": "metadata.uid"}]}}), "gone"),
         ((422, status(422, "Invalid")), "failed"),
     ],
 )
