@@ -55,7 +55,7 @@ class Pager:
         else:
             self._check_version(query.version)
             start, version = "", self._store.version
-            found = self._store.select(resource, namespace, selector.fields.exact("spec.nodeName"))
+            found = self._store.select(resource, namespace, selector.fields.exact("spec.nodeName") or None)
         chosen = found if selector.selects_all else [item for item in found if selector.matches(item.object)]
         if start:
             chosen = [item for item in chosen if item.key > start]

@@ -17,6 +17,7 @@ from cni_migrate.sim.apiserver.store import Event, Store, Stored, Subscription, 
 from cni_migrate.sim.client import ApiError
 
 BOOKMARK_EVERY = 60.0
+BOOKMARK_BEFORE_END = 2.0
 SHORTEST = 1800.0
 """A watch without `timeoutSeconds` ends after this many seconds at least, twice as many at most."""
 
@@ -85,7 +86,7 @@ class Watch:
         self._stopped = False
         seconds = options.seconds if options.seconds is not None else SHORTEST * (1 + dice.random())
         self._end = store.clock.seconds() + seconds
-        self._bookmark = store.clock.seconds() + BOOKMARK_EVERY
+        self._bookmark = self._next_bookmark()
         self._subscription: Subscription | None = None
         self._sent = 0
         self._started = store.clock.seconds()
@@ -135,7 +136,7 @@ class Watch:
                 if subscription.ended or now >= self._end:
                     return
                 if self._options.bookmarks and now >= self._bookmark:
-                    self._bookmark = now + BOOKMARK_EVERY
+                    self._bookmark = self._next_bookmark()
                     yield self._bookmark_line()
                 await subscription.wait(self._next_alarm() - now)
         finally:
@@ -167,8 +168,14 @@ class Watch:
                 return error_line(status.expired(max(0, oldest - 1), oldest)) if fault.watch == "expire" else b""
         return None
 
+    def _next_bookmark(self) -> float:
+        """In a minute, or two seconds before the end when that is earlier."""
+        now = self._store.clock.seconds()
+        last = self._end - BOOKMARK_BEFORE_END
+        return now + BOOKMARK_EVERY if now >= last else min(now + BOOKMARK_EVERY, last)
+
     def _bookmark_line(self) -> bytes:
         kind = self._resource.kind
-        meta = {"resourceVersion": str(self._store.version), "creationTimestamp": None}
+        meta = {"resourceVersion": str(self._store.version)}
         body = json_head(kind) + jsonvalue.encoded({"metadata": meta})[1:]
         return line("BOOKMARK", body)
