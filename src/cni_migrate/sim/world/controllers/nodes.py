@@ -99,6 +99,7 @@ class TaintEviction:
         self._ctx = ctx
         ctx.work.handle("evict.node", self._node)
         ctx.work.handle("evict.pod", self._pod)
+        ctx.work.handle("evict.late", self._late)
         ctx.cluster[NODE].on_change(self._node_changed)
         ctx.cluster[POD].on_change(self._pod_changed)
 
@@ -124,7 +125,7 @@ class TaintEviction:
             return
         node = self._ctx.cluster[NODE].get(meta.node_of(pod))
         seconds = self._patience(pod, node) if node is not None else None
-        job = ("evict.pod", uid, namespace, name)
+        job = ("evict.late", uid, namespace, name)
         if seconds is None:
             self._ctx.work.cancel(*job)
         elif seconds <= 0:
@@ -132,8 +133,14 @@ class TaintEviction:
         else:
             self._ctx.work.add_after(seconds, *job, background=True)
 
+    async def _late(self, uid: str, namespace: str, name: str) -> None:
+        """The pod's patience is over."""
+        pod = self._ctx.cluster[POD].get(name, namespace)
+        if pod is not None and meta.uid(pod) == uid and not self._ctx.cluster.leaving(pod):
+            await self._ctx.cluster.delete(POD, pod)
+
     def _patience(self, pod: Object, node: Object) -> float | None:
-        """How long the pod may stay: None for ever. The clock runs from the taint's `timeAdded`."""
+        """How long the pod may stay: None for ever. The clock runs from the taint's `timeAdded`, or from now."""
         tolerations = pod["spec"].get("tolerations") or ()
         now = self._ctx.clock.now()
         limits: list[float] = []
