@@ -1,0 +1,453 @@
+"""Writes the pages that follow from the code: `python docs/generate.py`; with `--check` it exits 1 when one is stale.
+
+Each page is a function that answers its Markdown; `PAGES` says where it goes.
+"""
+
+import argparse
+import enum
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from cni_migrate import errors, resources
+from cni_migrate.cli.app import app
+from cni_migrate.config import PROFILES, Config
+from cni_migrate.configfile import leaves, variable
+from cni_migrate.core import guards
+from cni_migrate.core.lifecycle import Lifecycle, NodeEvent, NodeState, Phase, PhaseEvent, StrategyTable
+from cni_migrate.core.plan import make_plan  # noqa: F401 - registers the steps
+from cni_migrate.core.status import StatusView
+from cni_migrate.core.steps.registry import ABOUT
+from cni_migrate.sim import scenario
+
+DOCS = Path(__file__).parent
+MARK = "% Made by `python docs/generate.py`: change the code, not this page.\n\n"
+STRATEGIES = [
+    StrategyTable.load(name, resources.read("states", f"strategies/{name}.yaml")) for name in ("multus", "overlay")
+]
+NODE = Lifecycle(resources.read("states", "node.yaml"), NodeState, NodeEvent)
+CLUSTER = Lifecycle(resources.read("states", "cluster.yaml"), Phase, PhaseEvent)
+DEADLINES = {"none": "no deadline"} | {
+    kind: f"`deadlines.{kind}`" for kind in typing.cast(type[BaseModel], type(Config().deadlines)).model_fields
+}
+
+
+# --- Markdown --------------------------------------------------------------------------------------------------------
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; text in cells may hold anything but line breaks."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines) + "\n"
+
+
+def code(text: object) -> str:
+    """Text as code, or nothing."""
+    return f"`{text}`" if str(text) else ""
+
+
+def paragraphs(text: str | None) -> str:
+    """A docstring or help text as Markdown: one line per paragraph's sentence, as it was written."""
+    return inspect.cleandoc(text or "").strip() + "\n\n" if text else ""
+
+
+def shown(value: object) -> str:
+    """A default value as one would write it in YAML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    if value is None or value in ("", (), [], {}):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+Command = tuple[str, Callable[..., Any], str, str, str]
+"""Its words, its function, its help, its examples, its panel."""
+
+
+def commands(group: typer.Typer, words: str) -> Iterator[Command]:
+    """Every command below a group that is not hidden."""
+    for info in group.registered_commands:
+        if info.callback is not None and not info.hidden:
+            name = info.name or info.callback.__name__.replace("_", "-").strip("-")
+            yield _command(f"{words} {name}", info.callback, info)
+    for sub in group.registered_groups:
+        inner = sub.typer_instance
+        assert inner is not None
+        name = f"{words} {sub.name or inner.info.name}"
+        callback = inner.registered_callback
+        if callback is not None and callback.callback is not None and callback.invoke_without_command is True:
+            yield _command(name, callback.callback, callback)
+        yield from commands(inner, name)
+
+
+def _command(words: str, function: Callable[..., Any], info: Any) -> Command:
+    text = info.help if isinstance(info.help, str) else function.__doc__
+    epilog = info.epilog if isinstance(info.epilog, str) else ""
+    panel = info.rich_help_panel if isinstance(info.rich_help_panel, str) else ""
+    return words, function, text or "", epilog, panel
+
+
+def options(function: Callable[..., Any]) -> Iterator[tuple[str, str, str, bool]]:
+    """A command's parameters: how it is typed, its default, its help, whether it is an argument."""
+    signature = inspect.signature(function)
+    for name, hint in typing.get_type_hints(function, include_extras=True).items():
+        kind, *notes = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint,)
+        info = next((n for n in notes if hasattr(n, "param_decls")), None)
+        if info is None or info.hidden:
+            continue
+        default = signature.parameters[name].default
+        default = "" if default in (inspect.Parameter.empty, ...) else shown(default)
+        if isinstance(info.show_default, str):
+            default = info.show_default
+        elif info.show_default is False or default == "false":
+            default = ""
+        if type(info).__name__ == "ArgumentInfo":
+            yield name.upper(), default, info.help or "", True
+            continue
+        long = "--" + name.strip("_").replace("_", "-")
+        first = info.default  # typer's first positional parameter, also when it is a declaration
+        written = (first, *(info.param_decls or ())) if isinstance(first, str) else info.param_decls or ()
+        decls = [d for d in written if d.startswith("-")] or ([f"{long}/--no-{long[2:]}"] if kind is bool else [long])
+        envvar = f" Also `{info.envvar}` in the environment." if info.envvar else ""
+        yield ", ".join(decls) + _value(kind, name), default, (info.help or "") + envvar, False
+
+
+def _value(kind: Any, name: str) -> str:
+    """What follows an option: its choices, or a word for it."""
+    kinds = [k for k in typing.get_args(kind) if k is not type(None)] or [kind]
+    if isinstance(kinds[0], type) and issubclass(kinds[0], enum.Enum):
+        return " " + "|".join(str(choice.value) for choice in kinds[0])
+    if kinds[0] is bool:
+        return ""
+    return " " + {"Path": "FILE", "int": "N", "float": "N"}.get(
+        getattr(kinds[0], "__name__", ""), name.strip("_").upper().replace("_", "-")
+    )
+
+
+def cli() -> str:
+    """Every command with its options and examples."""
+    found = sorted(commands(app, "migrate"), key=lambda command: command[0])
+    text = "# Command line\n\n"
+    text += paragraphs(app.info.help if isinstance(app.info.help, str) else "")
+    text += table(
+        ["command", "what it does"],
+        [[f"[`{words}`](#{words.replace(' ', '-')})", _first(about)] for words, _, about, _, _ in found],
+    )
+    text += "Exit codes are the same for all commands: [](exit-codes.md).\n"
+    text += "What is not given on the command line comes from the [configuration](configuration.md).\n\n"
+    for words, function, about, epilog, _ in found:
+        parameters = list(options(function))
+        arguments = " ".join(typed for typed, _, _, argument in parameters if argument)
+        text += f"({words.replace(' ', '-')})=\n## `{words}`\n\n{paragraphs(about)}"
+        text += f"    {words} {arguments + ' ' if arguments else ''}[OPTIONS]\n\n"
+        if parameters:
+            text += table(["option", "default", "meaning"], [[code(t), code(d), h] for t, d, h, _ in parameters])
+        examples = [line.strip() for line in epilog.splitlines() if line.strip().startswith(("migrate", "kubectl"))]
+        if examples:
+            text += "```sh\n" + "\n".join(examples) + "\n```\n\n"
+    return text
+
+
+def _first(text: str) -> str:
+    return inspect.cleandoc(text).split("\n\n")[0].replace("\n", " ")
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def _type(schema: Mapping[str, Any], page: str = "") -> str:
+    """A JSON Schema's type in words, bounds included; `page` prefixes the targets of the models on a page."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{page}-{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_type(one, page) for one in schema["anyOf"]))
+    if "enum" in schema:
+        return ", ".join(f"`{one}`" for one in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    kind = str(schema.get("type", "anything"))
+    if kind == "array":
+        return f"list of {_type(schema.get('items', {}), page)}"
+    if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return f"map to {_type(schema['additionalProperties'], page)}"
+    bounds = [
+        f"{sign} {schema[key]:g}"
+        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
+        if key in schema
+    ]
+    return " ".join([kind, ", ".join(bounds)]).strip()
+
+
+def _fields(schema: Mapping[str, Any], page: str) -> str:
+    """The fields of one model."""
+    rows = []
+    for name, field in schema.get("properties", {}).items():
+        default = field.get("default", "")
+        rows.append(
+            [code(name), _type(field, page), code(shown(default)), field.get("description", "").replace("\n", " ")]
+        )
+    return table(["field", "type", "default", "meaning"], rows)
+
+
+def _models(schema: Mapping[str, Any], level: str, page: str) -> str:
+    """A model and, below it, each one that it refers to."""
+    text = _fields(schema, page)
+    for name, part in sorted(schema.get("$defs", {}).items()):
+        text += f"({page}-{name.lower()})=\n{level} {name}\n\n"
+        text += paragraphs(part.get("description"))
+        if "properties" in part:
+            text += _fields(part, page)
+        elif "enum" in part:
+            text += ", ".join(f"`{one}`" for one in part["enum"]) + "\n\n"
+    return text
+
+
+def _schema_at(schema: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
+    for name in path:
+        if "$ref" in schema:
+            schema = _resolve(schema)
+        schema = schema["properties"][name]
+    return schema
+
+
+_CONFIG = Config.model_json_schema()
+
+
+def _resolve(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = _CONFIG["$defs"][schema["$ref"].rpartition("/")[2]]
+    return found
+
+
+def configuration() -> str:
+    """Every key of the configuration."""
+    default = Config()
+    fixed = set(_flat(default.identity()))
+    text = (
+        "# Configuration\n\n"
+        "One YAML file, given by `--config` or `MIGRATE_CONFIG`; `migrate config init` writes one with every key.\n"
+        "A flag outranks the environment, which outranks the file, which outranks the profile's defaults.\n"
+        "Unknown keys and wrong types are refused with file, line and key.\n"
+        "Keys marked with 🔒 must not change between the start of a migration and its end.\n\n"
+    )
+    sections: dict[tuple[str, ...], list[list[str]]] = {}
+    for path, field in leaves():
+        value: Any = default
+        for name in path:
+            value = getattr(value, name)
+        key = ".".join(path)
+        lock = " 🔒" if key in fixed else ""
+        about = (field.description or "").replace("\n", " ")
+        row = [code(key) + lock, _type(_schema_at(_CONFIG, path)), code(shown(value)), about]
+        sections.setdefault(path[:-1], []).append(row)
+    for section, rows in sections.items():
+        title = f"`{'.'.join(section)}`" if section else "At the top"
+        text += f"## {title}\n\n"
+        if section and (parent := _about_section(section)):
+            text += parent + "\n\n"
+        text += table(["key", "type", "default", "meaning"], rows)
+    text += "## Environment\n\nEach key has a variable: "
+    text += f"`cilium.pod_cidr` is `{variable(('cilium', 'pod_cidr'))}`.\nLists and maps are given as JSON.\n\n"
+    text += "## Profiles\n\n`profile: modern` changes nothing; the other profiles change these defaults:\n\n"
+    for profile, changes in PROFILES.items():
+        if changes:
+            rows = [[code(key), code(value)] for key, value in _flat(changes).items()]
+            text += f"### `{profile}`\n\n" + table(["key", "default"], rows)
+    return text
+
+
+def _about_section(path: Sequence[str]) -> str:
+    schema = _schema_at(_CONFIG, path)
+    own = str(schema.get("description", ""))
+    return own or str(_resolve(schema).get("description", "")) if "$ref" in schema else own
+
+
+def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{path}{key}.")
+        else:
+            found[path + key] = value
+    return found
+
+
+def status_json() -> str:
+    """The schema of `migrate status -o json`."""
+    return (
+        "# `migrate status -o json`\n\n"
+        "What the status command prints for programs, also as `-o yaml`.\n"
+        "Under the same `schema` number fields are added, never renamed or removed.\n\n"
+        + _models(StatusView.model_json_schema(by_alias=True), "##", "status")
+    )
+
+
+def scenarios() -> str:
+    """The scenarios that are shipped, and what one can write."""
+    rows = []
+    for name in scenario.names():
+        found = scenario.load(name)
+        rows.append([code(name), found.description.strip().replace("\n", " ")])
+    return (
+        "# Scenarios\n\n"
+        "A scenario is a YAML file: the cluster a simulation starts with, and what happens to it.\n"
+        "`migrate sim --scenario NAME` or `--scenario FILE` serves it.\n"
+        "Every field has a default; durations are seconds, or texts such as `500ms` and `2m`.\n\n"
+        "## Shipped\n\n"
+        + table(["name", "what happens"], rows)
+        + "## The file\n\n"
+        + _models(scenario.schema(), "###", "scenario")
+    )
+
+
+# --- the machine -----------------------------------------------------------------------------------------------------
+
+
+def states() -> str:
+    """The tables of `states/`, drawn and in words."""
+    text = (
+        "# States, events and steps\n\n"
+        "The edges are data in `states/`; the steps of each event are named in `states/strategies/`.\n"
+        "Each step looks at the cluster and answers: done, wait, do, or refuse.\n\n"
+        "## A node\n\n```mermaid\n" + NODE.mermaid() + "```\n\n"
+    )
+    text += table(["state", "meaning"], [[code(state), about] for state, about in NODE.meanings.items()])
+    text += "## The cluster\n\n```mermaid\n" + CLUSTER.mermaid() + "```\n\n"
+    text += table(["phase", "meaning"], [[code(phase), about] for phase, about in CLUSTER.meanings.items()])
+    text += "## Guards\n\nAn event begins only when no node stands against its guard.\n\n"
+    edges = [*NODE.edges.items(), *CLUSTER.edges.items()]
+    named: dict[str, list[str]] = {}
+    for event, (_, _, guard) in edges:
+        if guard:
+            named.setdefault(guard, []).append(code(event))
+    rows = [[code(guard), ", ".join(events), _against(guard)] for guard, events in named.items()]
+    text += table(["guard", "asked by", "who stands against it"], rows)
+    for strategy in STRATEGIES:
+        text += f"## Strategy `{strategy.name}`\n\n"
+        for event, steps in strategy.events.items():
+            where = "in service" if event in strategy.in_service else "out of service between `cordon` and `untaint`"
+            if event in (NodeEvent.SWITCH, NodeEvent.RELEASE):
+                where = "out of service" + (" until `untaint`" if event is NodeEvent.RELEASE else "")
+            text += f"### `{event}` ({strategy.name})\n\nThe node is {where}.\n\n" + _steps(steps)
+        for name, steps in strategy.phases.items():
+            text += f"### The cluster's list `{name}` ({strategy.name})\n\n" + _steps(steps)
+    return text
+
+
+def _against(guard: str) -> str:
+    functions = {name: function.__doc__ or "" for name, function in guards._FACTS.items()}  # noqa: SLF001
+    return functions[guard]
+
+
+def _steps(steps: Sequence[str]) -> str:
+    rows = [
+        [str(number), code(step), ABOUT[step].title, DEADLINES[ABOUT[step].deadline]]
+        for number, step in enumerate(steps, 1)
+    ]
+    return table(["", "step", "what it does", "deadline"], rows)
+
+
+def exit_codes() -> str:
+    """The exit codes and the tree of errors."""
+    tree = inspect.cleandoc(errors.__doc__ or "").split("\n\n")[1]
+    return (
+        "# Exit codes\n\n"
+        "Whatever the code, the record in the cluster can be gone on from; the message says what to type next.\n\n"
+        + table(["code", "meaning"], [[str(number), about] for number, about in sorted(errors.EXIT_CODES.items())])
+        + "## The errors\n\n```text\n"
+        + re.sub(r"(?m)^    ", "", tree)
+        + "\n```\n"
+    )
+
+
+def death() -> str:
+    """What happens if the program dies in front of, within or behind each step."""
+    words: Any = YAML(typ="safe").load((DOCS / "what-if.yaml").read_text(encoding="utf-8"))
+    text = paragraphs(words["page"]["intro"])
+    for strategy in STRATEGIES:
+        text += f"## Strategy `{strategy.name}`\n\n"
+        for event, steps in strategy.events.items():
+            rows = [
+                [code(step), words["steps"][step]["half"], words["steps"][step]["resume"], _notice(strategy, event, at)]
+                for at, step in enumerate(steps)
+            ]
+            text += f'### In `{event}` ({strategy.name})\n\nThe record says `"event": "{event}", "step": STEP`.\n\n'
+            text += table(["step", "may be half done", "a resumed run", "workloads meanwhile"], rows)
+        for name, steps in strategy.phases.items():
+            rows = [[code(step), words["steps"][step]["half"], words["steps"][step]["resume"]] for step in steps]
+            text += f"### In the cluster's list `{name}` ({strategy.name})\n\n"
+            text += f'The record says `"list_name": "{name}", "step": STEP`. No node is out of service.\n\n'
+            text += table(["step", "may be half done", "a resumed run"], rows)
+    return text
+
+
+def _notice(strategy: StrategyTable, event: NodeEvent, at: int) -> str:
+    """What workloads notice while nobody drives, from the step's place in its event."""
+    steps = strategy.events[event]
+    if event in strategy.in_service:
+        return "nothing"
+    away = "the node is out of service; its pods run elsewhere"
+    if event is NodeEvent.SWITCH:
+        return away
+    if "untaint" in steps and at > steps.index("untaint"):
+        return "nothing; the node is in service"
+    if event is NodeEvent.RELEASE:
+        return away
+    if at < steps.index("cordon"):
+        return "nothing"
+    if at == steps.index("cordon"):
+        return "nothing; new pods may go elsewhere"
+    if at <= steps.index("evict_pods"):
+        return "some pods have moved, the others run on here; no new ones come"
+    return away
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "reference/cli.md": cli,
+    "reference/configuration.md": configuration,
+    "reference/states.md": states,
+    "reference/exit-codes.md": exit_codes,
+    "reference/status-json.md": status_json,
+    "reference/scenarios.md": scenarios,
+    "explanation/what-if-it-dies-here.md": death,
+}
+
+
+def stale() -> dict[str, str]:
+    """The pages whose file differs from what the code says, with what it should hold."""
+    found = {}
+    for name, page in PAGES.items():
+        text = MARK + page().rstrip() + "\n"
+        path = DOCS / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            found[name] = text
+    return found
+
+
+def main() -> int:
+    """Write, or check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is stale")
+    check = parser.parse_args().check
+    found = stale()
+    for name, text in found.items():
+        if not check:
+            (DOCS / name).write_text(text, encoding="utf-8")
+        sys.stderr.write(f"docs/{name}: {'stale: run `python docs/generate.py`' if check else 'written'}\n")
+    return 1 if check and found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
