@@ -31,3 +31,7 @@ def run(arguments: list[str]) -> int:
 
         return failed(error, debug="--debug" in arguments or bool(os.environ.get("MIGRATE_DEBUG")))
     return 0
+
+
+if __name__ == "__main__":
+    main()
