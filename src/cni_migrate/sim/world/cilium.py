@@ -45,6 +45,8 @@ class CiliumAgent(Program):
         if node is None:
             return Health(crashed="node not found")
         values = await self._values(run.pod, node)
+        if values is None:
+            return Health(crashed='configmaps "cilium-config" not found')
         config = agent_config(values)
         run.memory["values"], run.memory["config"] = values, config
         run.host.change(left=run.host.plane.left | {CILIUM_BINARY})
@@ -55,9 +57,11 @@ class CiliumAgent(Program):
         self.after(run, "register", self.ctx.about(self.ctx.timings.cilium_start, "cilium", run.uid, run.attempt))
         return None
 
-    async def _values(self, pod: Object, node: Object) -> dict[str, str]:
+    async def _values(self, pod: Object, node: Object) -> dict[str, str] | None:
         namespace = meta.namespace(pod)
         config_map = await self.ctx.cluster.find(CONFIG_MAP, "cilium-config", namespace)
+        if config_map is None:
+            return None
         node_configs: list[Object] = []
         for kind in (CILIUM_NODE_CONFIG_V2, CILIUM_NODE_CONFIG_V2ALPHA1):
             try:
@@ -85,13 +89,11 @@ class CiliumAgent(Program):
         return ""
 
     async def step(self, run: Run, name: str) -> Health | None:
-        """Registered in the API, the agent waits for its pod CIDR; with it, it is up."""
+        """Registered in the API, the agent waits for its pod CIDR (or for the CRDs); with it, it is up."""
         host = run.host
         if not host.plane.cidr:
             if await make_node(self.ctx, host):
                 self.ctx.work.add("cilium.allocate", host.name)
-            else:
-                self.after(run, "register", self.ctx.timings.sandbox_retry, background=True)
             return None
         config: AgentConfig = run.memory["config"]
         self.up(run, config)
@@ -141,7 +143,7 @@ class CiliumAgent(Program):
             run.host.remove_files(config.file)
 
     async def _resume(self, node: str) -> None:
-        """The node has got its pod CIDR."""
+        """The node has got its pod CIDR, or the CRDs are there at last."""
         run = self._owner.get(node)
         if run is not None and not run.memory.get("up"):
             self.after(run, "register", 0)

@@ -36,6 +36,8 @@ class CiliumOperator(Program):
         for definition in definitions(node_config_v2=served_v2(image)):
             if await self.ctx.cluster.find(CRD, meta.name(definition)) is None:
                 await self.ctx.cluster.create(CRD, definition)
+        for node in self.ctx.net.hosts:
+            self.ctx.work.add("cilium.resume", node)
         self.after(run, "lead", self.ctx.about(self.ctx.timings.operator_start, "operator", run.uid))
         return None
 

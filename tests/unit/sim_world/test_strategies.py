@@ -1,0 +1,213 @@
+"""Both ways of having two networks, as far as agents, files and policies show them."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.scenario import Scenario
+from cni_migrate.sim.simulation import Simulation
+from cni_migrate.sim.world import kinds, meta
+from cni_migrate.sim.world.ciliumoperator import served_v2
+from cni_migrate.sim.world.knet import Agent, AgentConfig, Roster
+from tests.unit.sim_world.install import (
+    FIRST,
+    SECOND,
+    apply,
+    cilium_config,
+    daemon_set,
+    first_cilium,
+    install_cilium,
+    knet_objects,
+    label,
+    lines,
+    multus,
+    operator,
+    pods_on,
+    restart,
+    second_cilium,
+)
+
+Object = dict[str, Any]
+NODES = ("w1", "w2", "w3")
+SMALL = Scenario.model_validate({"nodes": 3, "workloads": [{"kind": "daemonset", "name": "app"}]})
+
+
+async def attach(sim: Simulation, *, route: bool = True) -> None:
+    """Every node dual, as with strategy multus."""
+    await apply(sim, *knet_objects())
+    await install_cilium(sim, custom_cni_conf="false", enable_policy="default")
+    await apply(sim, (kinds.DAEMON_SET, first_cilium()), (kinds.DAEMON_SET, multus(route=route)))
+    await apply(sim, (kinds.DAEMON_SET, second_cilium()))
+    for node in NODES:
+        await label(sim, node, dict(FIRST))
+    await sim.world.idle()
+    for node in NODES:
+        for prefix in ("knet", "app", "coredns"):
+            await restart(sim, node, prefix)
+
+
+async def switch(sim: Simulation, node: str) -> None:
+    """One node to Cilium alone."""
+    await label(sim, node, dict.fromkeys(FIRST))
+    await sim.world.idle()
+    await label(sim, node, dict(SECOND))
+    await sim.world.idle()
+    for prefix in ("knet", "app", "coredns"):
+        await restart(sim, node, prefix)
+    await asyncio.sleep(5)
+
+
+async def bad(sim: Simulation) -> dict[tuple[str, str], list[Object]]:
+    return {
+        (node, mesh): found[-1]["bad"]
+        for node in NODES
+        for mesh in "ab"
+        if (found := await lines(sim, node, mesh, 2))
+    }
+
+
+@pytest.mark.parametrize("route", [True, False])
+def test_multus_node_by_node(route: bool) -> None:
+    async def run() -> None:
+        async with Simulation(SMALL) as sim:
+            await sim.world.idle()
+            await attach(sim, route=route)
+            await asyncio.sleep(5)
+            assert set(map(str, (await bad(sim)).values())) == {"[]"}
+            (line,) = await lines(sim, "w1", "a", 1)
+            # 5 peers with 4 primary and 3 extra probes each, 3 guarded ones, and service, API, DNS, node
+            assert line["sent"] == 5 * 7 + 3 + 4
+            await switch(sim, "w1")
+            assert sorted(sim.world.host("w1").plane.files) == [
+                "00-cilium.conflist",
+                "10-canal.conflist.cilium_bak",
+                "99-cilium.conflist.cilium_bak",
+            ]
+            found = await bad(sim)
+            if route:
+                assert set(map(str, found.values())) == {"[]"}
+            else:
+                refused = {(*who, one["peer"], one["kind"]) for who, all_bad in found.items() for one in all_bad}
+                assert refused == {(n, "a", "w1/b", "policy_allow") for n in ("w2", "w3")}
+            await switch(sim, "w2")
+            await switch(sim, "w3")
+            assert set(map(str, (await bad(sim)).values())) == {"[]"}
+
+    run_virtual(run())
+
+
+async def ready(sim: Simulation) -> set[str]:
+    """The nodes whose agent is Ready."""
+    return {node for node in NODES if [meta.ready(pod) for pod in await pods_on(sim, node, "cilium-")] == [True]}
+
+
+def test_two_vxlans_on_one_port_crash() -> None:
+    async def run() -> None:
+        async with Simulation("same-port") as sim:
+            await install_cilium(sim)
+            await apply(sim, (kinds.DAEMON_SET, daemon_set("cilium", "cilium-agent")))
+            await asyncio.sleep(120)
+            (pod,) = await pods_on(sim, "w1", "cilium-")
+            (state,) = pod["status"]["containerStatuses"]
+            assert state["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+            assert "address already in use" in state["state"]["waiting"]["message"]
+            assert not sim.world.host("w1").plane.agent
+
+    run_virtual(run())
+
+
+def test_without_an_operator_agents_wait() -> None:
+    async def run() -> None:
+        async with Simulation(SMALL) as sim:
+            await apply(sim, (kinds.CONFIG_MAP, cilium_config()))
+            await apply(sim, (kinds.DAEMON_SET, daemon_set("cilium", "cilium-agent")))
+            await asyncio.sleep(60)
+            assert await ready(sim) == set()
+            await apply(sim, (kinds.DEPLOYMENT, operator()))
+            await sim.world.idle()
+            assert await ready(sim) == set(NODES)
+            nodes, _ = await sim.client.list(kinds.CILIUM_NODE)
+            assert sorted(node["spec"]["ipam"]["podCIDRs"][0] for node in nodes) == [
+                "10.245.0.0/24",
+                "10.245.1.0/24",
+                "10.245.2.0/24",
+            ]
+
+    run_virtual(run())
+
+
+@pytest.mark.parametrize(
+    ("image", "newer"), [("x:v1.15.19", False), ("x:v1.16.0@sha256:00", True), ("x:v1.7.2", False), ("x:latest", False)]
+)
+def test_which_operator_serves_v2(image: str, newer: bool) -> None:
+    async def run() -> None:
+        assert served_v2(image) is newer
+        async with Simulation(SMALL) as sim:
+            await apply(sim, (kinds.DEPLOYMENT, operator(image)))
+            await sim.world.idle()
+            crd = await sim.client.get(kinds.CRD, "ciliumnodeconfigs.cilium.io")
+            names = {version["name"] for version in crd["spec"]["versions"]}
+            assert names == ({"v2", "v2alpha1"} if newer else {"v2alpha1"})
+
+    run_virtual(run())
+
+
+def test_endpoints_come_and_go_with_pods() -> None:
+    async def run() -> None:
+        async with Simulation(SMALL) as sim:
+            await sim.world.idle()
+            await attach(sim)
+            endpoints, _ = await sim.client.list(kinds.CILIUM_ENDPOINT)
+            pods, _ = await sim.client.list(kinds.POD)
+            expected = {meta.key(pod) for pod in pods if not meta.host_network(pod)}
+            assert {meta.key(endpoint) for endpoint in endpoints} == expected
+            await sim.client.delete(kinds.DAEMON_SET, "app", "default")
+            await sim.world.idle()
+            endpoints, _ = await sim.client.list(kinds.CILIUM_ENDPOINT, namespace="default")
+            assert endpoints == []
+
+    run_virtual(run())
+
+
+def test_a_host_task_reports_in_its_termination_message() -> None:
+    async def run() -> None:
+        async with Simulation(SMALL) as sim:
+            spec = {
+                "nodeName": "w1",
+                "hostNetwork": True,
+                "restartPolicy": "Never",
+                "tolerations": [{"operator": "Exists"}],
+                "containers": [{"name": "host-task", "image": "x:1", "args": ["remove-cni=10-canal.conflist"]}],
+            }
+            await apply(sim, (kinds.POD, {"metadata": {"name": "t", "namespace": "default"}, "spec": spec}))
+            await sim.world.idle()
+            pod = await sim.client.get(kinds.POD, "t", "default")
+            assert pod["status"]["phase"] == "Succeeded"
+            ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+            assert json.loads(ended["message"])["files"] == []
+            node = await sim.client.get(kinds.NODE, "w1")
+            assert meta.condition(node, "Ready")["reason"] == "KubeletNotReady"
+            keys = {(taint["key"], taint["effect"]) for taint in meta.taints(node)}
+            assert keys == {("node.kubernetes.io/not-ready", effect) for effect in ("NoSchedule", "NoExecute")}
+
+    run_virtual(run())
+
+
+def test_the_ring_is_symmetric_and_small() -> None:
+    roster = Roster()
+    config = AgentConfig(full_mesh_max=12, degree=4, seed="s")
+    agents = {}
+    for number in range(40):
+        agent = Agent(f"n{number}", "a", "knet", f"p{number}", f"u{number}", config)
+        agents[agent.node] = agent
+        roster.put(agent.node, "a", agent, 1.0)
+    near = {node: set(roster.neighbours(agent, 2.0)) - {node} for node, agent in agents.items()}
+    assert {len(found) for found in near.values()} == {4}
+    assert all(node in near[other] for node, found in near.items() for other in found)
+    gone = min(near["n0"])
+    roster.put(gone, "a", None, 3.0)
+    assert gone not in roster.neighbours(agents["n0"], 3.0)
+    assert gone in roster.neighbours(agents["n0"], 2.5)
