@@ -101,7 +101,8 @@ def test_multus_node_by_node(route: bool) -> None:
 
 async def ready(sim: Simulation) -> set[str]:
     """The nodes whose agent is Ready."""
-    return {node for node in NODES if [meta.ready(pod) for pod in await pods_on(sim, node, "cilium-")] == [True]}
+    found = {node: [meta.ready(pod) for pod in await pods_on(sim, node, "cilium-")] for node in NODES}
+    return {node for node, states in found.items() if states and all(states)}
 
 
 def test_two_vxlans_on_one_port_crash() -> None:
