@@ -201,16 +201,21 @@ class Stream:
     """A long-lived connection to a peer: it beats, and keeps the longest pause between two echoes."""
 
     def __init__(self, peer: Peer, timeout: float) -> None:
-        self.peer, self.timeout, self.error = peer, timeout, ""
+        self.peer, self.timeout, self.error, self.closed = peer, timeout, "", False
         self.last, self.worst, self.reset = time.monotonic(), 0.0, False
         self.task = asyncio.ensure_future(self._run())
 
+    def close(self) -> None:
+        """End it. Before Python 3.12 `wait_for` may swallow a cancellation, hence the word besides it."""
+        self.closed = True
+        self.task.cancel()
+
     async def _run(self) -> None:
-        while True:
+        while not self.closed:
             writer = None
             try:
                 reader, writer = await asyncio.wait_for(connect(self.peer.address, TCP_PORT), self.timeout)
-                while True:
+                while not self.closed:
                     writer.write(b".")
                     # A path that was broken for long is tried anew: TCP itself would wait for minutes.
                     if not await asyncio.wait_for(reader.read(64), 3 * self.timeout):
@@ -519,7 +524,7 @@ class Probes:
         stalls = []
         for name, stream in list(self.streams.items()):
             if peers.get(name) is not stream.peer:
-                stream.task.cancel()
+                stream.close()
                 del self.streams[name]
                 continue
             error, stall = stream.look()
@@ -574,15 +579,13 @@ def say(text: str) -> None:
 
 
 async def serve() -> None:
-    """Answer and probe until TERM."""
+    """Answer and probe until TERM, which ends everything at once: there is nothing to put away."""
     settings = Settings(dict(os.environ))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, os._exit, 0)
     server, directory = Server(settings, own_addresses(settings)), Directory(settings)
     await server.start()
-    tasks = [asyncio.ensure_future(run) for run in (directory.run(), Probes(settings, directory, server).run())]
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, lambda: [task.cancel() for task in tasks])
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(*tasks)
+    await asyncio.gather(directory.run(), Probes(settings, directory, server).run())
 
 
 def status() -> int:
