@@ -31,6 +31,9 @@ from cni_migrate.ports import Clock
 COALESCE: Final = 0.02
 """Seconds for which further changes are gathered before somebody who waits for one is woken."""
 
+MOMENT: Final = 0.000_002
+"""Seconds that count as none: instants are told in microseconds, and a virtual clock never passes less."""
+
 CHECK: Final = 5.0
 """Seconds between two looks at whether the watches are well, while nothing changes."""
 
@@ -123,7 +126,7 @@ class Cache:
         while not self._dirty.is_set():
             self._check()
             left = end - loop.time()
-            if left <= 0:
+            if left <= MOMENT:
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._dirty.wait(), min(left, CHECK))
