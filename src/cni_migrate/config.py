@@ -122,7 +122,9 @@ class Gate(Section):
 
     rounds: int = Field(default=3, ge=1, description="clean rounds in a row that each agent must report")
     seconds: float = Field(default=2.0, ge=0, description="the least time they must span")
-    sweep_every: int = Field(default=10, ge=1, description="a full sweep after so many migrated nodes")
+    sweep_every: int = Field(
+        default=0, ge=0, description="a full sweep after so many migrated nodes; 0: a quarter of them, at least 10"
+    )
 
 
 class Drain(Section):

@@ -11,15 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cni_migrate import resources
+from cni_migrate.cli.session import plan_for
 from cni_migrate.config import Config
 from cni_migrate.core.decide import Turn
 from cni_migrate.core.goal import Final, Goal
-from cni_migrate.core.manifests import TEMPLATES, Facts, Manifests
 from cni_migrate.core.objects import Snapshot
-from cni_migrate.core.plan import TABLES, make_plan
 from cni_migrate.core.order import capacity
-from cni_migrate.core.view import Plan
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
@@ -157,15 +154,6 @@ class Process:
         self.turns.append(turn)
         if self.on_turn is not None:
             self.on_turn(turn, seen)
-
-
-def plan_for(config: Config, seen: Snapshot) -> Plan:
-    """The plan a driver would make."""
-    canal = seen.daemonsets.get((config.canal.namespace, config.canal.daemonset))
-    image = canal.images[0] if canal is not None else ""
-    templates = {name: resources.read("templates", name) for name in TEMPLATES}
-    manifests = Manifests(templates, config, Facts(image, "print('agent')"))
-    return make_plan(config, manifests, {name: resources.read("states", name) for name in TABLES})
 
 
 def config_for(strategy: str, **changes: Any) -> Config:

@@ -181,7 +181,7 @@ def _stop(turn: _Deciding) -> None:
 
 def _only_gates(turn: _Deciding) -> bool:
     return not turn.work.effects and all(
-        wait.step in ("gate", "baseline_gate", "sweep", "soak") for wait in turn.work.waits
+        wait.step in ("gate", "baseline_gate", "recheck", "sweep", "soak") for wait in turn.work.waits
     )
 
 
@@ -296,7 +296,8 @@ def _migrated(turn: _Deciding) -> bool:
 def _sweep_due(turn: _Deciding) -> bool:
     done = _count(turn, NodeState.MIGRATED)
     idle = not any(entry.event is not None for _, entry in turn.members())
-    return idle and done - turn.record.cluster.last_sweep >= turn.plan.config.gate.sweep_every
+    every = turn.plan.config.gate.sweep_every or max(10, len(turn.record.nodes) // 4)
+    return idle and done - turn.record.cluster.last_sweep >= every
 
 
 def _count(turn: _Deciding, state: NodeState) -> int:

@@ -1,12 +1,14 @@
 """Steps that ask the knet-stress agents whether everybody still reaches everybody who should."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 
 from cni_migrate.core.answers import Answer, Done, Refuse, Wait
 from cni_migrate.core.gate import Expected, Failing, Passed, Pending, Verdict, ask, baseline, expected, judge
 from cni_migrate.core.lifecycle import NodeState
 from cni_migrate.core.objects import GateAsk
+from cni_migrate.core.peers import MESHES
 from cni_migrate.core.record import GateResult
 from cni_migrate.core.steps.registry import cluster_step, node_step
 from cni_migrate.core.view import ClusterView, NodeView
@@ -30,11 +32,17 @@ def excluded(view: ClusterView, focus: Collection[str] = ()) -> frozenset[str]:
 
 
 def _verdict(
-    view: ClusterView, key: str, focus: Collection[str] | None, since: datetime
+    view: ClusterView, key: str, focus: Collection[str] | None, since: datetime, *, own: bool = False
 ) -> tuple[Verdict, GateAsk, Expected]:
+    """The verdict of a gate; with `own` only the agents on the nodes in focus are read, not those who observe them."""
     out = excluded(view, focus or ())
     question, missing = ask(key, focus, view.seen, view.config, since, excluded=out)
     wanted = expected(view.seen.nodes, view.config, focus=focus, excluded=out)
+    if own and focus is not None:
+        agents = {f"{node}/{mesh}" for node in focus for mesh in MESHES}
+        question = replace(question, pods=tuple(pod for pod in question.pods if pod[2] in agents))
+        wanted = {agent: peers for agent, peers in wanted.items() if agent in agents}
+        missing = {agent: why for agent, why in missing.items() if agent in agents}
     verdict = judge(view.seen.readings.get(key), wanted, view.record.cluster.baseline, since, view.config)
     if missing and not isinstance(verdict, Failing):
         agent, why = next(iter(missing.items()))
@@ -42,11 +50,11 @@ def _verdict(
     return verdict, question, wanted
 
 
-def _gate(view: ClusterView, key: str, focus: Collection[str] | None, on: str) -> Answer:
+def _gate(view: ClusterView, key: str, focus: Collection[str] | None, on: str, *, own: bool = False) -> Answer:
     """Wait until connectivity is proven since the step began; the deadline turns a failure into a held node."""
     if (early := _too_early(view)) > 0:
         return Wait(on=on, saw="the agents' next rounds", retry_in=early)
-    verdict, question, _ = _verdict(view, key, focus, view.since)
+    verdict, question, _ = _verdict(view, key, focus, view.since, own=own)
     if isinstance(verdict, Passed):
         return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
     saw = verdict.saw if isinstance(verdict, Pending) else _described(verdict)
@@ -72,18 +80,29 @@ def _pause(view: ClusterView, verdict: Verdict) -> float:
     return interval if isinstance(verdict, Pending) else max(1.0, 2 * interval)
 
 
+def _key(view: NodeView) -> str:
+    return f"{view.node.name}/{view.entry.event}/{view.entry.step}/{view.entry.attempt}"
+
+
 @node_step("gate")
 def gate(view: NodeView) -> Answer:
     """Prove that the node's agents and those who observe them reach each other, on every network they have."""
     name = view.node.name
-    key = f"{name}/{view.entry.event}/{view.entry.step}/{view.entry.attempt}"
-    return _gate(view, key, [name], f"connectivity of node {name} to be proven")
+    return _gate(view, _key(view), [name], f"connectivity of node {name} to be proven")
 
 
 @node_step("gate")
 def baseline_gate(view: NodeView) -> Answer:
-    """Prove that connectivity is as good as at the beginning, before anything is taken away."""
-    return gate(view)
+    """Prove that the node's agents reach their peers as well as at the beginning, before anything is taken away."""
+    name = view.node.name
+    return _gate(view, _key(view), [name], f"connectivity from node {name} to be as good as in the baseline", own=True)
+
+
+@node_step("gate")
+def recheck(view: NodeView) -> Answer:
+    """Prove that the node's agents still reach their peers now that the node is back in service."""
+    name = view.node.name
+    return _gate(view, _key(view), [name], f"connectivity from node {name} to be proven in service", own=True)
 
 
 @cluster_step("gate")

@@ -128,15 +128,22 @@ def record_files(view: NodeView) -> Answer:
 @node_step("host")
 def reclaim_leases(view: NodeView) -> Answer:
     """Give back the Canal addresses of pods that were deleted while another plugin was in force."""
-    live = sorted(pod.ip for pod in view.pods if view.on_canal(pod))
-    status = _run(view, "keep-leases=" + ",".join(live))
+    status = _run(view, _keep_leases(view))
     return Done() if isinstance(status, HostStatus) else status
+
+
+def _keep_leases(view: NodeView) -> str:
+    """The operation that gives back every Canal address that no pod on the node has."""
+    return "keep-leases=" + ",".join(sorted(pod.ip for pod in view.pods if view.on_canal(pod)))
 
 
 @node_step("host")
 def remove_cilium_file(view: NodeView) -> Answer:
-    """Remove the CNI file of the second Cilium, now that its agent is gone, and put back what it renamed."""
-    return _changed(view, f"remove-cni={view.config.cilium.primary_file}", "restore-bak")
+    """Remove the CNI file of the second Cilium, now that its agent is gone, and put back what it renamed.
+
+    Leases of Canal pods that were deleted while Cilium was in force are given back in the same task.
+    """
+    return _changed(view, f"remove-cni={view.config.cilium.primary_file}", "restore-bak", _keep_leases(view))
 
 
 @node_step("host")
@@ -147,8 +154,11 @@ def remove_multus_file(view: NodeView) -> Answer:
 
 @node_step("host")
 def restore_canal_files(view: NodeView) -> Answer:
-    """Put back the CNI files that Cilium renamed, then remove its own: the agent no longer asks for it."""
-    return _changed(view, "restore-bak", f"remove-cni={view.config.cilium.primary_file}")
+    """Put back the CNI files that Cilium renamed, then remove its own: the agent no longer asks for it.
+
+    Leases of Canal pods that were deleted while Cilium was in force are given back in the same task.
+    """
+    return _changed(view, "restore-bak", f"remove-cni={view.config.cilium.primary_file}", _keep_leases(view))
 
 
 @node_step("host")

@@ -1,0 +1,78 @@
+"""Checks of pods that would stop a drain: budgets, bare pods, emptyDir volumes."""
+
+from collections.abc import Iterator
+
+from cni_migrate.core.checks.registry import Facts, Finding, blocker, check
+from cni_migrate.core.drain import Verdict, rulings
+from cni_migrate.core.objects import Budget, Pod
+from cni_migrate.core.selector import matches
+
+
+def _evicted(facts: Facts) -> Iterator[Pod]:
+    """The pods that drains will evict."""
+    for node in facts.seen.nodes:
+        for ruling in rulings(facts.seen.pods_on(node), facts.taint, facts.config.drain):
+            if ruling.verdict is Verdict.EVICT and not ruling.pod.finished:
+                yield ruling.pod
+
+
+def _budgets(facts: Facts) -> dict[str, list[Budget]]:
+    """The budgets over each pod that will be evicted, by the pod's key."""
+    every = facts.seen.budgets.values()
+    return {
+        pod.key: [b for b in every if b.namespace == pod.namespace and matches(b.selector, pod.labels)]
+        for pod in _evicted(facts)
+    }
+
+
+@check
+def budgets(facts: Facts) -> Iterator[Finding]:
+    """Every budget lets at least one pod go, and no pod has two: the eviction API supports one only."""
+    if facts.config.drain.disable_eviction:
+        return
+    closed: dict[str, Budget] = {}
+    double: list[str] = []
+    for key, found in _budgets(facts).items():
+        if len(found) > 1:
+            double.append(f"{key}: {', '.join(sorted(budget.name for budget in found))}")
+        closed |= {f"{b.namespace}/{b.name}": b for b in found if b.disruptions_allowed < 1}
+    if closed:
+        shown = [f"{n} ({b.current_healthy} healthy, {b.desired_healthy} needed)" for n, b in sorted(closed.items())]
+        yield blocker(
+            "BUDGET_CLOSED",
+            f"{len(closed)} PodDisruptionBudgets allow no eviction now: a drain would wait for them and be held",
+            "add a replica or make the pods healthy, or loosen the budget; --disable-eviction bypasses budgets",
+            shown,
+        )
+    if double:
+        yield blocker(
+            "BUDGET_TWICE",
+            f"{len(double)} pods have two PodDisruptionBudgets: Kubernetes refuses to evict them at all",
+            "leave each pod one budget; --disable-eviction bypasses budgets",
+            double,
+        )
+
+
+@check
+def stubborn_pods(facts: Facts) -> Iterator[Finding]:
+    """No pod is lost by being evicted, unless that was allowed."""
+    bare: list[str] = []
+    local: list[str] = []
+    for node in facts.seen.nodes:
+        for ruling in rulings(facts.seen.pods_on(node), facts.taint, facts.config.drain):
+            if ruling.verdict is Verdict.REFUSED:
+                (local if ruling.pod.local_storage else bare).append(f"{ruling.pod.key} on {node}")
+    if bare:
+        yield blocker(
+            "BARE_PODS",
+            f"nothing would recreate {len(bare)} pods",
+            "delete them, give them a controller, or allow it: --force (drain.force)",
+            bare,
+        )
+    if local:
+        yield blocker(
+            "EMPTYDIR_PODS",
+            f"{len(local)} pods would lose the data of their emptyDir volumes",
+            "move the data, or allow it: --delete-emptydir-data (drain.delete_emptydir_data)",
+            local,
+        )
