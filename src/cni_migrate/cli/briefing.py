@@ -4,34 +4,41 @@ import sys
 
 from rich.text import Text
 
-from cni_migrate.cli import output
-from cni_migrate.cli.session import Session
-from cni_migrate.cli.wishes import Back, NodeBack, Wish, resumed
+from cni_migrate.cli import checking, output, planning
+from cni_migrate.cli.session import Session, plan_for
+from cni_migrate.cli.version import version
+from cni_migrate.cli.wishes import Back, NodeBack, Wish, goal_of, resumed
 from cni_migrate.config import Config
 from cni_migrate.core.lifecycle import Phase
-from cni_migrate.core.order import in_order
+from cni_migrate.core.plan_view import plan_view
+from cni_migrate.core.preflight import Severity
 from cni_migrate.core.record import Record
 from cni_migrate.kube.cluster import KubeCluster
 
 
 async def brief(here: Session, config: Config, cluster: KubeCluster, record: Record | None, wish: Wish) -> None:
-    """Say what is about to happen.
+    """Say what is about to happen. At the very beginning the cluster is checked first.
 
     Raises:
         PreflightFailed: a check failed that a migration cannot do without.
+        MigrateError: the record or the goal does not fit.
     """
     to = output.console(sys.stderr)
-    if record is not None and record.cluster.phase is not Phase.PREFLIGHT:
+    if isinstance(wish, NodeBack):
+        to.print(Text(f"node {wish.node} goes back to {wish.to}"), soft_wrap=True)
+        return
+    if isinstance(wish, Back):
+        to.print(Text("the whole cluster goes back to Canal, in reverse order"), soft_wrap=True)
+        return
+    if record is None or record.cluster.phase is Phase.PREFLIGHT:
+        found = await checking.checked(here, config, cluster)
+        checking.show(to, [finding for finding in found if finding.severity is not Severity.INFO])
+        checking.refuse(found, next="mend what is named above, then `migrate run` again")
+    else:
         to.print(Text(f"resuming: {resumed(record)}"), soft_wrap=True)
-    match wish:
-        case NodeBack(node, target):
-            to.print(Text(f"node {node} goes back to {target}"), soft_wrap=True)
-            return
-        case Back():
-            to.print(Text("the whole cluster goes back to Canal, in reverse order"), soft_wrap=True)
-            return
-        case _:
-            pass
-    nodes = [node.name for node in in_order(config, cluster.snapshot().nodes.values())]
-    head = f"strategy {config.strategy}, {output.plural(len(nodes), 'node')}, in this order: "
-    to.print(Text(head + output.listed(nodes, 12)), soft_wrap=True)
+    seen = cluster.snapshot()
+    goal = goal_of(wish, record, seen)
+    view = plan_view(plan_for(config, seen), goal, record, seen, here.clock.now(), f"migrate/{version()}")
+    to.print(Text(planning.headline(view)), soft_wrap=True)
+    if record is None or record.cluster.phase is Phase.PREFLIGHT:
+        output.show_table(to, planning.node_table(view))

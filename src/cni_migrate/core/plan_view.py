@@ -29,8 +29,6 @@ from cni_migrate.core.selector import matches
 from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS
 from cni_migrate.core.view import ClusterView, NodeView, Plan
 
-SCHEMA = 1
-
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
@@ -111,7 +109,8 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
     known = enrol(plan, started, seen, now, Work())
     view = ClusterView(plan, seen, known, now, now)
     phase = known.cluster.phase
-    before = [name for name, last in (("prepare", Phase.PREPARING), ("attached", Phase.ATTACHING)) if _to_come(phase, last)]
+    lists = (("prepare", Phase.PREPARING), ("attached", Phase.ATTACHING))
+    before = [name for name, last in lists if _to_come(phase, last)]
     after = ["clean"] if _to_come(phase, Phase.CLEANING) and not goal.partial else []
     ordered = in_order(plan.config, seen.nodes.values())
     return PlanView(
@@ -167,8 +166,12 @@ def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -
     )
 
 
-KNOWABLE = ("cordon", "evict_pods", "taint", "label_dual", "label_multus", "label_cilium", "label_switched", "unlabel_dual",
-            "label_migrated")  # fmt: skip
+KNOWABLE = frozenset(
+    {
+        "cordon", "evict_pods", "taint", "label_dual", "label_multus", "label_cilium", "label_switched", "unlabel_dual",
+        "label_migrated",
+    }
+)  # fmt: skip
 """Steps whose effects follow from what is there now, whatever the steps before them do."""
 
 
@@ -178,7 +181,8 @@ def _node_step(view: NodeView, name: str) -> Step:
 
 
 def _told(effects: Iterable[Effect]) -> tuple[str, ...]:
-    return tuple(describe(effect) for effect in effects if isinstance(effect, PatchNode | EvictPod | PutObject | PatchObject))
+    kinds = (PatchNode, EvictPod, PutObject, PatchObject)
+    return tuple(describe(effect) for effect in effects if isinstance(effect, kinds))
 
 
 def _trouble(node: ClusterNode, entry: NodeRecord) -> str:

@@ -33,7 +33,7 @@ def policies(facts: Facts) -> Iterator[Finding]:
     per_namespace: dict[str, int] = {}
     for _, namespace, _name in facts.policies:
         per_namespace[namespace] = per_namespace.get(namespace, 0) + 1
-    listed = [f"{namespace}: {number} policies" for namespace, number in sorted(per_namespace.items())]
+    listed = [f"{namespace}: {number}" for namespace, number in sorted(per_namespace.items())]
     if facts.config.strategy == "overlay":
         yield warning(
             "POLICIES_OFF",

@@ -1,0 +1,74 @@
+"""`migrate preflight`: the checks, shown; the same before the first step of a run."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cni_migrate.cli import output
+from cni_migrate.cli.gather import gathered
+from cni_migrate.cli.options import Common
+from cni_migrate.cli.session import Session, configured, plan_for, run_async, session
+from cni_migrate.config import Config
+from cni_migrate.core.preflight import Finding, Severity, blockers, findings
+from cni_migrate.errors import PreflightFailed
+from cni_migrate.kube.cluster import KubeCluster
+
+STYLES = {Severity.BLOCKER: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+
+
+def preflight(common: Common, flags: Mapping[str, Any], *, form: str) -> None:
+    """Check and show.
+
+    Raises:
+        PreflightFailed: something was found that a run cannot do without mending.
+    """
+    run_async(_preflight(common, flags, form))
+
+
+async def _preflight(common: Common, flags: Mapping[str, Any], form: str) -> None:
+    config = configured(common, flags).config
+    async with session(common, config) as here, here.cluster() as cluster:
+        found = await checked(here, config, cluster)
+    if form == "table":
+        show(output.out(), found)
+    else:
+        data = {"schema": 1, "passed": not blockers(found), "findings": [asdict(finding) for finding in found]}
+        (output.as_json if form == "json" else output.as_yaml)(data)
+    refuse(found, next="mend what is named above, then `migrate preflight` again")
+    if form == "table":
+        output.out().print(Text.assemble(("next: ", "cyan"), "migrate plan, then migrate run"), soft_wrap=True)
+
+
+async def checked(here: Session, config: Config, cluster: KubeCluster) -> list[Finding]:
+    """The findings now."""
+    return findings(await gathered(here.client, plan_for(config, cluster.snapshot()), cluster))
+
+
+def refuse(found: Iterable[Finding], *, next: str) -> None:  # noqa: A002 - it is the word the screen shows
+    """Refuse when there are blockers.
+
+    Raises:
+        PreflightFailed: there are.
+    """
+    if failed := blockers(found):
+        what = "; ".join(f"{finding.id}: {finding.what}" for finding in failed)
+        raise PreflightFailed(f"{output.plural(len(failed), 'check')} failed, nothing was changed: {what}", next=next)
+
+
+def show(to: Console, found: Sequence[Finding], *, most: int = 10) -> None:
+    """Print findings: each with its objects and what to do about it."""
+    for finding in found:
+        style = STYLES[finding.severity]
+        head = Text.assemble((f"{finding.severity.upper():8}", style), (f"{finding.id}: ", "bold"), finding.what)
+        to.print(head, soft_wrap=True)
+        for one in finding.objects[:most]:
+            to.print(Text(f"          - {one}"), soft_wrap=True)
+        if len(finding.objects) > most:
+            to.print(Text(f"          and {len(finding.objects) - most} more"), soft_wrap=True)
+        if finding.severity is not Severity.INFO or finding.to_do != "nothing to do":
+            to.print(Text.assemble(("        do: ", "cyan"), finding.to_do), soft_wrap=True)
+    counted = [output.plural(sum(1 for f in found if f.severity is severity), severity) for severity in Severity]
+    to.print(Text(", ".join(counted), style="bold"))

@@ -1,0 +1,152 @@
+"""`migrate plan` and `migrate run --dry-run`: what a run would do. Writes nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cni_migrate.cli import output
+from cni_migrate.cli.checking import checked
+from cni_migrate.cli.checking import show as show_findings
+from cni_migrate.cli.options import Common
+from cni_migrate.cli.session import configured, plan_for, run_async, session
+from cni_migrate.cli.version import version
+from cni_migrate.cli.wishes import Forward, adopted, goal_of
+from cni_migrate.configfile import Loaded
+from cni_migrate.core.begin import check_identity
+from cni_migrate.core.lifecycle import Phase
+from cni_migrate.core.plan_view import PlannedNode, PlanView, plan_view
+from cni_migrate.core.preflight import Severity
+
+
+def plan(common: Common, flags: Mapping[str, Any], *, form: str) -> None:
+    """Show the plan."""
+    run_async(_plan(common, configured(common, flags), Forward(), form=form, dry_run=False))
+
+
+def dry_run(common: Common, loaded: Loaded, wish: Forward) -> None:
+    """Show what this very run would do, and next."""
+    run_async(_plan(common, loaded, wish, form="table", dry_run=True))
+
+
+async def _plan(common: Common, loaded: Loaded, wish: Forward, *, form: str, dry_run: bool) -> None:
+    async with session(common, loaded.config) as here:
+        record = await here.record()
+        config = adopted(loaded, record)
+        if record is not None:
+            check_identity(config, record)
+        async with here.cluster() as cluster:
+            seen = cluster.snapshot()
+            goal = goal_of(wish, record, seen)
+            made = plan_for(config, seen)
+            view = plan_view(made, goal, record, seen, here.clock.now(), f"migrate/{version()}")
+            fresh = record is None or record.cluster.phase is Phase.PREFLIGHT
+            found = await checked(here, config, cluster) if dry_run and fresh else []
+    if form == "json":
+        output.as_json(view.model_dump(mode="json", by_alias=True))
+    elif form == "yaml":
+        output.as_yaml(view.model_dump(mode="json", by_alias=True))
+    else:
+        to = output.out()
+        if found:
+            show_findings(to, [finding for finding in found if finding.severity is not Severity.INFO])
+            to.print()
+        show(to, view)
+        if dry_run:
+            _show_next(to, view)
+        to.print(Text.assemble("\nNothing was written.\n", ("next: ", "cyan"), "migrate run"), soft_wrap=True)
+
+
+def show(to: Console, view: PlanView) -> None:
+    """Print a plan: the nodes in order, then the steps, which most nodes have in common."""
+    to.print(Text(headline(view), style="bold"), soft_wrap=True)
+    to.print()
+    output.show_table(to, node_table(view))
+    _show_pods(to, view)
+    to.print()
+    for event in view.before:
+        _show_steps(to, f"once, {event.name}", event)
+    shown: set[str] = set()
+    for node in view.nodes:
+        for event in node.events:
+            if event.name not in shown:
+                shown.add(event.name)
+                _show_steps(to, f"each node, {event.name}{', stays in service' if event.in_service else ''}", event)
+    for event in view.after:
+        _show_steps(to, f"once, {event.name}", event)
+
+
+def headline(view: PlanView) -> str:
+    """The plan in one line."""
+    chosen = [node for node in view.nodes if node.events]
+    return (
+        f"strategy {view.strategy}, from phase {view.phase}: {output.plural(len(chosen), 'node')} to go, "
+        f"{view.at_once} out of service at once"
+    )
+
+
+def node_table(view: PlanView) -> Any:
+    """The nodes in order."""
+    made = output.table("#", "NODE", "ZONE", "STATE", "EVENTS", "EVICTS", "STAY", "NOTE")
+    for number, node in enumerate(view.nodes, 1):
+        count = {verdict: sum(1 for pod in node.pods if pod.verdict == verdict) for verdict in ("evict", "stays")}
+        made.add_row(
+            str(number),
+            node.name,
+            node.zone or "-",
+            output.state(node.state),
+            " > ".join(event.name for event in node.events) or "-",
+            output.plural(count["evict"], "pod"),
+            output.plural(count["stays"], "pod"),
+            _note(node),
+        )
+    return made
+
+
+def _note(node: PlannedNode) -> Text:
+    refused = sum(1 for pod in node.pods if pod.verdict == "refused")
+    closed = sorted({budget for pod in node.pods for budget in pod.budgets})
+    parts = [
+        "control plane" if node.control_plane else "",
+        "" if node.chosen else "not chosen",
+        f"not touched: {node.trouble}" if node.trouble else "",
+        f"drain refused by {output.plural(refused, 'pod')}" if refused else "",
+        f"budgets closed: {', '.join(closed)}" if closed else "",
+    ]
+    return Text(output.joined(parts), style="red" if refused or closed or node.trouble else "")
+
+
+def _show_pods(to: Console, view: PlanView) -> None:
+    """The pods that would stop a drain, and those that move."""
+    for title, wanted, style in (("Pods that stop a drain", ("refused",), "red"), ("Pods that move", ("evict",), "")):
+        rows = [(node, pod) for node in view.nodes for pod in node.pods if pod.verdict in wanted]
+        if not rows:
+            continue
+        to.print(Text(f"\n{title}", style="bold"))
+        made = output.table("NODE", "POD", "WHY")
+        for node, pod in rows[:40]:
+            closed = f"; budget {', '.join(pod.budgets)} allows none now" if pod.budgets else ""
+            made.add_row(node.name, pod.pod, Text(f"{pod.reason}{closed}", style=style or ("red" if closed else "")))
+        output.show_table(to, made)
+        if len(rows) > 40:
+            to.print(f"and {len(rows) - 40} more: -o json has all")
+
+
+def _show_steps(to: Console, title: str, event: Any) -> None:
+    to.print(Text(title, style="bold"))
+    made = output.table("", "", "")
+    made.show_header = False
+    for step in event.steps:
+        made.add_row("", step.name, step.about)
+    output.show_table(to, made)
+
+
+def _show_next(to: Console, view: PlanView) -> None:
+    to.print(Text("\nThe first turn would", style="bold"))
+    for effect in view.next_effects[:30] or ("change nothing",):
+        to.print(Text(f"  {effect}"), soft_wrap=True)
+    if len(view.next_effects) > 30:
+        to.print(f"  and {len(view.next_effects) - 30} more")
+    for wait in view.next_waits[:10]:
+        to.print(Text(f"  and wait for {wait}"), soft_wrap=True)
