@@ -20,6 +20,9 @@ class KubeDocuments:
 
     A write whose answer was lost is sent again and may then meet its own success as a 409: the object is read back, and
     if it is what was sent, that is the answer.
+
+    A PUT carries the uid of the object that was read. Without it, a real API server answers the PUT of a Lease that was
+    deleted meanwhile by creating it anew, whatever resourceVersion is sent (seen on v1.34).
     """
 
     def __init__(self, api: Client | Api, clock: Clock, *, deadline: float | None = None) -> None:
@@ -32,13 +35,14 @@ class KubeDocuments:
         """
         self._client = api if isinstance(api, Client) else Client(api, clock)
         self._deadline = deadline
+        self._uids: dict[str, str] = {}
 
     async def get(self, kind: str, namespace: str, name: str) -> Mapping[str, Any] | None:
         """A `ConfigMap` or `Lease` straight from the API server, or None."""
         answer = await self._request("GET", _path(kind, namespace, name))
         if answer.status == 404:
             return None
-        return self._object(answer, f"reading {kind} {namespace}/{name}")
+        return self._known(answer, f"reading {kind} {namespace}/{name}")
 
     async def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Create it.
@@ -50,7 +54,7 @@ class KubeDocuments:
         answer = await self._request("POST", _path(kind, namespace), manifest)
         if answer.status == 409:
             return await self._own_or_conflict(answer, manifest)
-        return self._object(answer, f"creating {kind} {namespace}/{name}")
+        return self._known(answer, f"creating {kind} {namespace}/{name}")
 
     async def replace(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Replace the version that `manifest` carries.
@@ -59,16 +63,18 @@ class KubeDocuments:
             Conflict: the object has another version now, or is gone.
         """
         kind, namespace, name = _named(manifest)
-        answer = await self._request("PUT", _path(kind, namespace, name), manifest, self._patience(manifest))
+        path = _path(kind, namespace, name)
+        meta = {"uid": self._uids[path], **manifest["metadata"]} if path in self._uids else manifest["metadata"]
+        answer = await self._request("PUT", path, {**manifest, "metadata": meta}, self._patience(manifest))
         if answer.status in (404, 409):
             return await self._own_or_conflict(answer, manifest)
-        return self._object(answer, f"writing {kind} {namespace}/{name}")
+        return self._known(answer, f"writing {kind} {namespace}/{name}")
 
     async def delete(self, kind: str, namespace: str, name: str) -> None:
         """Delete it; one that is not there counts as deleted."""
         answer = await self._request("DELETE", _path(kind, namespace, name))
         if answer.status != 404:
-            self._object(answer, f"deleting {kind} {namespace}/{name}")
+            _accepted(answer, f"deleting {kind} {namespace}/{name}")
 
     async def _own_or_conflict(self, answer: Answer, sent: Mapping[str, Any]) -> Mapping[str, Any]:
         kind, namespace, name = _named(sent)
@@ -91,10 +97,17 @@ class KubeDocuments:
     ) -> Answer:
         return await self._client.request(method, path, body=body, deadline=deadline or self._deadline)
 
-    def _object(self, answer: Answer, doing: str) -> Mapping[str, Any]:
-        if not answer.ok:
-            raise ClusterError(f"{doing}: the API server refuses: {answer.message}")
+    def _known(self, answer: Answer, doing: str) -> Mapping[str, Any]:
+        """The object of an answer, whose uid is remembered."""
+        _accepted(answer, doing)
+        kind, namespace, name = _named(answer.object)
+        self._uids[_path(kind, namespace, name)] = str(answer.object["metadata"].get("uid", ""))
         return answer.object
+
+
+def _accepted(answer: Answer, doing: str) -> None:
+    if not answer.ok:
+        raise ClusterError(f"{doing}: the API server refuses: {answer.message}")
 
 
 def _named(manifest: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -19,7 +19,8 @@ LEASE = {
     "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"namespace": "ns", "name": "l"},
     "spec": {"holderIdentity": "me", "leaseDurationSeconds": 30, "renewTime": "2030-01-01T00:00:00.000000Z"},
 }  # fmt: skip
-STORED = {**LEASE, "metadata": {"namespace": "ns", "name": "l", "resourceVersion": "8"}}
+META = {"namespace": "ns", "name": "l", "resourceVersion": "8", "uid": "u1"}
+STORED = {**LEASE, "metadata": META}
 THEIRS = {**STORED, "spec": {**STORED["spec"], "holderIdentity": "they"}}  # type: ignore[dict-item]
 
 
@@ -52,6 +53,22 @@ def test_get_create_replace_delete() -> None:
     run(script, body)
 
 
+def test_a_replacement_is_for_the_very_object_that_was_read() -> None:
+    """Without the uid a real API server makes a Lease anew that was deleted meanwhile."""
+    server = FakeServer()
+    server.on("GET", f"{LEASES}/l", (200, STORED))
+    server.on("PUT", f"{LEASES}/l", (200, STORED))
+
+    async def main() -> None:
+        clock = LoopClock()
+        documents = KubeDocuments(Client(FakeApi(server), clock), clock)
+        await documents.get("Lease", "ns", "l")
+        await documents.replace({**LEASE, "metadata": {"namespace": "ns", "name": "l", "resourceVersion": "8"}})
+
+    run_virtual(main())
+    assert server.asked("PUT", f"{LEASES}/l")[0].body["metadata"]["uid"] == "u1"
+
+
 def test_what_exists_is_a_conflict() -> None:
     def script(server: FakeServer) -> None:
         server.on("POST", LEASES, (409, status(409, "AlreadyExists")))
@@ -71,7 +88,7 @@ def test_an_own_write_whose_answer_was_lost_is_recognised(method: str) -> None:
     def script(server: FakeServer) -> None:
         path = LEASES if method == "POST" else f"{LEASES}/l"
         server.on(method, path, httpx.ReadError("reset"), (409, status(409, "Conflict")))
-        server.on("GET", f"{LEASES}/l", (200, {**STORED, "metadata": {"resourceVersion": "9"}}))
+        server.on("GET", f"{LEASES}/l", (200, {**STORED, "metadata": {**META, "resourceVersion": "9"}}))
 
     def write(documents: KubeDocuments) -> Coroutine[Any, Any, Any]:
         return documents.create(LEASE) if method == "POST" else documents.replace(STORED)
