@@ -181,7 +181,7 @@ def _stop(turn: _Deciding) -> None:
 
 def _only_gates(turn: _Deciding) -> bool:
     return not turn.work.effects and all(
-        wait.step in ("gate", "baseline_gate", "recheck", "sweep", "soak") for wait in turn.work.waits
+        wait.step in ("gate", "baseline_gate", "recheck", "sweep", "final_sweep", "soak") for wait in turn.work.waits
     )
 
 

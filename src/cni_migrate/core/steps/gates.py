@@ -32,9 +32,19 @@ def excluded(view: ClusterView, focus: Collection[str] = ()) -> frozenset[str]:
 
 
 def _verdict(
-    view: ClusterView, key: str, focus: Collection[str] | None, since: datetime, *, own: bool = False
+    view: ClusterView,
+    key: str,
+    focus: Collection[str] | None,
+    since: datetime,
+    *,
+    own: bool = False,
+    final: bool = False,
 ) -> tuple[Verdict, GateAsk, Expected]:
-    """The verdict of a gate; with `own` only the agents on the nodes in focus are read, not those who observe them."""
+    """The verdict of a gate.
+
+    With `own` only the agents on the nodes in focus are read, not those who observe them. `final`: policies are
+    enforced now, so what they forbid must not get through.
+    """
     out = excluded(view, focus or ())
     question, missing = ask(key, focus, view.seen, view.config, since, excluded=out)
     wanted = expected(view.seen.nodes, view.config, focus=focus, excluded=out)
@@ -43,18 +53,27 @@ def _verdict(
         question = replace(question, pods=tuple(pod for pod in question.pods if pod[2] in agents))
         wanted = {agent: peers for agent, peers in wanted.items() if agent in agents}
         missing = {agent: why for agent, why in missing.items() if agent in agents}
-    verdict = judge(view.seen.readings.get(key), wanted, view.record.cluster.baseline, since, view.config)
+    verdict = judge(
+        view.seen.readings.get(key),
+        wanted,
+        view.record.cluster.baseline,
+        since,
+        view.config,
+        ignore=frozenset() if final else None,
+    )
     if missing and not isinstance(verdict, Failing):
         agent, why = next(iter(missing.items()))
         verdict = Pending(f"agent {agent}: {why}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""))
     return verdict, question, wanted
 
 
-def _gate(view: ClusterView, key: str, focus: Collection[str] | None, on: str, *, own: bool = False) -> Answer:
+def _gate(
+    view: ClusterView, key: str, focus: Collection[str] | None, on: str, *, own: bool = False, final: bool = False
+) -> Answer:
     """Wait until connectivity is proven since the step began; the deadline turns a failure into a held node."""
     if (early := _too_early(view)) > 0:
         return Wait(on=on, saw="the agents' next rounds", retry_in=early)
-    verdict, question, _ = _verdict(view, key, focus, view.since, own=own)
+    verdict, question, _ = _verdict(view, key, focus, view.since, own=own, final=final)
     if isinstance(verdict, Passed):
         return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
     saw = verdict.saw if isinstance(verdict, Pending) else _described(verdict)
@@ -110,6 +129,14 @@ def sweep(view: ClusterView) -> Answer:
     """Prove connectivity between all nodes."""
     since = view.since.isoformat()
     return _gate(view, f"sweep/{since}", None, "connectivity of the whole cluster to be proven")
+
+
+@cluster_step("gate")
+def final_sweep(view: ClusterView) -> Answer:
+    """Prove connectivity between all nodes, and that policies are enforced again as the configuration says."""
+    enforced = view.config.cilium.policy_enforcement != "never"
+    on = "connectivity of the whole cluster to be proven"
+    return _gate(view, f"final/{view.since.isoformat()}", None, on, final=enforced)
 
 
 @cluster_step("gate")
