@@ -154,22 +154,35 @@ class Lock:
         return True
 
     async def _renew(self) -> None:
-        """Renew three times a duration; when that fails for two thirds of it, the lock counts as lost."""
+        """Renew three times a duration; when that fails for two thirds of it, the lock counts as lost.
+
+        After a failure it is tried again soon, and no try may last longer than these two thirds: the rest of the time
+        is for requests that are under way.
+        """
+        patience = self._seconds * 2 / 3
+        soon, last = self._seconds / 15, "no answer"
+        pause = self._seconds / 3
         while not self.lost:
-            await self._clock.sleep(self._seconds / 3)
+            await self._clock.sleep(pause)
             assert self._lease is not None
             assert self._renewed is not None
+            left = patience - (self._clock.now() - self._renewed).total_seconds()
             spec = {**self._lease["spec"], "renewTime": micro_time(self._clock.now())}
             meta = {k: self._lease["metadata"][k] for k in ("name", "namespace", "resourceVersion")}
             manifest = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
             try:
-                self._lease = await self._documents.replace(manifest)
+                async with asyncio.timeout(max(left, 0)):  # 0: no try any more
+                    self._lease = await self._documents.replace(manifest)
                 self._renewed = self._clock.now()
+                pause = self._seconds / 3
             except Conflict:
+                pause = soon
                 await self._look_again()
+            except TimeoutError:
+                self.lost = f"the lock could not be renewed for {patience:g} s: {last}"
             except ClusterError as error:
-                if (self._clock.now() - self._renewed).total_seconds() >= self._seconds * 2 / 3:
-                    self.lost = f"the lock could not be renewed for {self._seconds * 2 / 3:g} s: {error.message}"
+                last = error.message
+                pause = soon
 
     async def _look_again(self) -> None:
         """A renewal met another version: ours still (an answer was lost), or somebody else's."""
@@ -190,7 +203,9 @@ class Lock:
         if not self.lost and self._renewed is not None:
             age = (self._clock.now() - self._renewed).total_seconds()
             if age > self._seconds:
-                self.lost = f"this process was stopped for {age:.0f} s, longer than the lock lasts"
+                self.lost = (
+                    f"the lock was not renewed for {age:.0f} s (was this process stopped?), longer than it lasts"
+                )
         if self.lost:
             raise LockLost(f"stopped at once: {self.lost}", next="migrate status")
 

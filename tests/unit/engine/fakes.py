@@ -31,12 +31,14 @@ class VirtualClock:
 class FakeDocuments:
     """ConfigMaps and Leases with uid and resourceVersion.
 
-    `down` makes every request fail, `dies_after` all writes after so many; `writes` lists the names that were written.
+    `down` makes every request fail, `slow` seconds after it was sent; `dies_after` makes all writes after so many fail;
+    `writes` lists the names that were written.
     """
 
     def __init__(self) -> None:
         self.objects: dict[Key, dict[str, Any]] = {}
         self.down = False
+        self.slow = 0.0
         self.dies_after: int | None = None
         self.writes: list[str] = []
         self._versions = itertools.count(1)
@@ -79,7 +81,7 @@ class FakeDocuments:
         self.objects.pop((kind, namespace, name), None)
 
     async def _answer(self) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.slow)
         if self.down:
             raise ClusterUnreachable("connection refused")
 
