@@ -19,7 +19,7 @@ def test_an_hour_takes_no_time() -> None:
 
 
 def test_a_cancelled_timer_costs_no_time_either() -> None:
-    """A timeout that did not strike leaves a cancelled timer in front of the next one: nobody waits for the difference."""
+    """A timeout that did not strike leaves a cancelled timer in front: nobody waits for the next one."""
 
     async def main() -> float:
         for _ in range(100):

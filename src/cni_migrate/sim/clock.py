@@ -32,11 +32,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         # The base class drops cancelled timers only after this, and would then really wait for the next one.
-        while self._scheduled and self._scheduled[0]._cancelled:  # type: ignore[attr-defined]
+        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        while timers and timers[0].cancelled():
             self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
-            heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            self._virtual_now = max(self._virtual_now, self._scheduled[0]._when)  # type: ignore[attr-defined]
+            heapq.heappop(timers)._scheduled = False  # type: ignore[attr-defined] # noqa: SLF001 - as the base does
+        if not self._ready and timers:  # type: ignore[attr-defined]
+            self._virtual_now = max(self._virtual_now, timers[0].when())
         super()._run_once()  # type: ignore[misc]
 
 
