@@ -370,3 +370,17 @@ def test_a_newcomer_gets_a_cidr_and_canal() -> None:
         assert [meta.name(pod).partition("-")[0] for pod in await pods_on(sim, "w9")] == ["canal"]
 
     simulate(test, faults=[{"at": "1s", "join": {"name": "w9"}}])
+
+
+def test_a_refused_pod_is_tried_again() -> None:
+    async def test(sim: Simulation) -> None:
+        made = daemon_set("d", "main", namespace="default")
+        made["spec"]["template"]["spec"]["serviceAccountName"] = "late"
+        await apply(sim, (kinds.DAEMON_SET, made))
+        await asyncio.sleep(8)
+        assert await pods(sim, "d-") == []
+        await apply(sim, (kinds.SERVICE_ACCOUNT, {"metadata": {"name": "late", "namespace": "default"}}))
+        await asyncio.sleep(8)
+        assert len(await pods(sim, "d-")) == 3
+
+    simulate(test)

@@ -7,7 +7,7 @@ import json
 import math
 import zlib
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from cni_migrate.sim.world import meta
@@ -22,7 +22,10 @@ KEPT = 600
 
 GUARD_PORT = 8089
 NO_ADDRESS = "it has no address yet"
-_LOOK_BACK = 40
+_LOOK_BACK = 8
+"""How many stretches back the beginning of a failure is looked for: one that is older is dated later than it began."""
+
+_REMEMBERED = 12
 
 Item = tuple[str, str, str]
 """Peer, network and kind of a probe."""
@@ -30,12 +33,16 @@ Item = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """One round's probes of peers: who is known, how many probes, which failed and with what error."""
+    """The probes of peers in all rounds of one stretch: who is known, how many probes, which fail with what error.
+
+    `since` remembers the times of the first failures once they were looked for: they are the same for all rounds.
+    """
 
     peers: tuple[str, ...]
     uids: dict[str, str]
     sent: int
     bad: dict[Item, str]
+    since: dict[Item, float] = field(default_factory=dict)
 
 
 class KnetLog:
@@ -112,7 +119,7 @@ class KnetLog:
             if known == key:
                 return mesh
         made = self._evaluate(agent, nodes, when)
-        self._memory[agent.uid] = [(key, made), *remembered[:3]]
+        self._memory[agent.uid] = [(key, made), *remembered[: _REMEMBERED - 1]]
         return made
 
     def _evaluate(self, agent: Agent, nodes: list[str], when: float) -> Mesh:
@@ -178,6 +185,13 @@ class KnetLog:
 
     def _since(self, item: Item, agent: Agent, when: float) -> float:
         """The first round of the failures in a row that this one belongs to."""
+        mesh = self._mesh(agent, when)
+        known = mesh.since.get(item)
+        if known is None:
+            known = mesh.since[item] = self._look_back(item, agent, when)
+        return known
+
+    def _look_back(self, item: Item, agent: Agent, when: float) -> float:
         first = self._round_at_or_after(agent, self._start_of_stretch(agent, when))
         for _ in range(_LOOK_BACK):
             if first <= 1:
@@ -200,7 +214,7 @@ class KnetLog:
         if number > 1:
             before = self.time_of(agent, number - 1)
             earlier = self._mesh(agent, before)
-            for item in sorted(earlier.bad):
+            for item in sorted(earlier.bad) if earlier is not mesh else ():
                 same = mesh.uids.get(item[0]) == earlier.uids.get(item[0])
                 if item[2] == "tcp" and item not in down and same:
                     found.append(_stall(item, when - self._since(item, agent, before)))
@@ -252,7 +266,7 @@ class KnetLog:
 
     def _since_common(self, agent: Agent, number: int, kind: str) -> float:
         first = number
-        while first > max(1, number - _LOOK_BACK):
+        while first > max(1, number - 10):
             if not self._common(agent, first - 1, self.time_of(agent, first - 1)).get(kind):
                 break
             first -= 1

@@ -38,3 +38,6 @@ class Timings(BaseModel):
         default=40.0, ge=0, description="Without a kubelet for so long, a node's Ready becomes Unknown."
     )
     controller: float = Field(default=0.05, ge=0, description="How long controllers gather changes before they act.")
+    create_retry: float = Field(
+        default=5.0, gt=0, description="Until a controller tries again to make a pod that the API server has refused."
+    )

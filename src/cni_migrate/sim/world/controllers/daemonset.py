@@ -201,6 +201,9 @@ class DaemonSets:
             if should_run and not pods:
                 made = await cluster.create(POD, daemon_pod(daemon_set, node_name, state.hash))
                 pods = live = [made] if made is not None else []
+                if made is None:
+                    again = self._ctx.timings.create_retry
+                    self._ctx.work.add_after(again, "daemonset.node", uid, node_name, background=True)
             else:
                 live = await self._prune(live, may_stay=may_stay)
         current = [pod for pod in live if meta.labels(pod).get(HASH_LABEL) == state.hash]

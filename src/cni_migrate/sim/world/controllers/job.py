@@ -43,6 +43,7 @@ class Jobs:
         labels = {"job-name": name, "batch.kubernetes.io/job-name": name}
         for _ in range(min(together, wanted - done) - active):
             if await cluster.create(POD, pod_from(job["spec"]["template"], job, labels=labels)) is None:
+                self._ctx.work.add_after(self._ctx.timings.create_retry, "job", uid, background=True)
                 break
             active += 1
         await self._status(job, done, failed, active, complete=done >= wanted)

@@ -49,6 +49,7 @@ class ReplicaSets:
             for _ in range(wanted - len(active)):
                 made = await cluster.create(POD, pod_from(replica_set["spec"]["template"], replica_set))
                 if made is None:
+                    self._ctx.work.add_after(self._ctx.timings.create_retry, "replicaset", uid, background=True)
                     break
                 active.append(made)
             surplus = sorted(active, key=worth)[: max(0, len(active) - wanted)]

@@ -67,6 +67,9 @@ class StatefulSets:
             pod = pods.get(f"{meta.name(stateful_set)}-{ordinal}")
             if pod is None:
                 pod = await self._ctx.cluster.create(POD, stateful_pod(stateful_set, ordinal))
+                if pod is None:
+                    again = self._ctx.timings.create_retry
+                    self._ctx.work.add_after(again, "statefulset", meta.uid(stateful_set), background=True)
             elif meta.finished(pod) and not self._ctx.cluster.leaving(pod):
                 await self._ctx.cluster.delete(POD, pod)
             if not parallel and (pod is None or self._ctx.cluster.leaving(pod) or not meta.ready(pod)):
