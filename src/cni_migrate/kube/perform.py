@@ -192,6 +192,8 @@ class Performer:
         answer = await self._client.request(
             "DELETE", f"{collection}/{ref.name}", body=_delete_options(effect.uid, "Background")
         )
+        if answer.status == 409 and not effect.uid:
+            return "applied", answer.message  # a namespace whose deletion is under way answers like this
         if answer.status in (404, 409) or answer.ok:
             self._forget(ref, effect.uid or _uid(answer))
             return ("applied", "") if answer.ok else ("gone", answer.message)

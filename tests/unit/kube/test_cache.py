@@ -14,11 +14,13 @@ from typing import Any
 import httpx
 import pytest
 
+from cni_migrate import ports
 from cni_migrate.config import Config
 from cni_migrate.core.effects import DeleteObject, EvictPod, PatchNode
-from cni_migrate.core.objects import ObjectRef, Requests
+from cni_migrate.core.objects import GateReading, ObjectRef, Requests, Snapshot
 from cni_migrate.errors import ClusterUnreachable, RightsMissing, Unauthorized
 from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.request import Client
 from cni_migrate.sim.clock import run_virtual
 from tests.unit.kube.fake_api import FakeApi, FakeServer, Feed, LoopClock, listed, status
@@ -489,6 +491,60 @@ def test_a_fault_of_ours_is_not_swallowed() -> None:
             cluster.snapshot()
             with pytest.raises(KeyError):
                 await cluster.changed(stage.clock.now() + timedelta(seconds=60))
+
+    play(body)
+
+
+def test_a_watch_whose_credentials_expired_goes_on_with_new_ones() -> None:
+    async def body(stage: Stage) -> None:
+        def answer(request: httpx.Request) -> Any:
+            if request.headers.get("authorization") != "Bearer token-1":
+                return 401, status(401, "Unauthorized")
+            return Feed(("ADDED", node("n1", 20)))
+
+        stage.server.on("GET", f"{NODES}?watch", answer)
+        async with stage.cluster() as cluster:
+            await asyncio.sleep(1)
+            assert set(cluster.snapshot().nodes) == {"n1"}
+            assert stage.lists(NODES) == 1
+
+    play(body)
+
+
+def test_discovery_that_fails_is_tried_again() -> None:
+    async def body(stage: Stage) -> None:
+        register(stage, "ciliumnodes")
+        group = stage.server.routes[("GET", CILIUM)]
+        stage.server.on("GET", CILIUM, (500, status(500, "InternalError")), httpx.ReadError("cut"), *group)
+        async with stage.cluster() as cluster:
+            assert set(cluster.snapshot().served) == {"cilium.io/v2/ciliumnodes"}
+
+    play(body)
+
+
+def test_readings_are_shown_until_others_are_noted() -> None:
+    async def body(stage: Stage) -> None:
+        async with stage.cluster() as cluster:
+            reading = GateReading(stage.clock.now(), {}, {})
+            cluster.note_readings({"a": reading})
+            assert dict(cluster.snapshot().readings) == {"a": reading}
+            cluster.note_readings({})
+            assert not cluster.snapshot().readings
+
+    play(body)
+
+
+def test_the_ports_are_kept() -> None:
+    """The type checker is what tests this."""
+
+    async def body(stage: Stage) -> None:
+        client = Client(FakeApi(stage.server), stage.clock)
+        cluster: ports.Cluster = KubeCluster(client, Config(), stage.clock)
+        documents: ports.Documents = KubeDocuments(client, stage.clock)
+        snapshot: Snapshot = cluster.snapshot()
+        assert not snapshot.pending
+        assert not snapshot.pods_of("nobody")
+        assert await documents.get("ConfigMap", "a", "b") is None
 
     play(body)
 

@@ -378,6 +378,13 @@ def test_deletions(reply: Scripted, result: str) -> None:
     assert server.seen[0].body["preconditions"] == {"uid": "u"}
 
 
+def test_a_deletion_that_is_under_way_counts() -> None:
+    """A terminating namespace may answer 409."""
+    reply = (409, status(409, "Conflict", "The system is ensuring all content is removed from this namespace."))
+    effect = DeleteObject(ObjectRef("v1", "Namespace", "", "a"))
+    assert outcome({("DELETE", "/api/v1/namespaces/a"): [reply]}, effect)[0] == "applied"
+
+
 TASKS = "/api/v1/namespaces/cni-migrate/pods"
 TASK = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "cni-migrate", "name": "task"}}
 
