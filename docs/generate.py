@@ -375,6 +375,8 @@ def exit_codes() -> str:
 def death() -> str:
     """What happens if the program dies in front of, within or behind each step."""
     words: Any = YAML(typ="safe").load((DOCS / "what-if.yaml").read_text(encoding="utf-8"))
+    if difference := set(words["steps"]) ^ set(ABOUT):
+        raise SystemExit(f"docs/what-if.yaml and the steps differ: {', '.join(sorted(difference))}")
     text = paragraphs(words["page"]["intro"])
     for strategy in STRATEGIES:
         text += f"## Strategy `{strategy.name}`\n\n"

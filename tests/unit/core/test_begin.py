@@ -203,7 +203,7 @@ def test_a_rolled_back_cluster_starts_over() -> None:
 def test_a_cluster_goes_back_from_the_middle() -> None:
     """What is under way turns round, the rest waits for its turn, and the skipped take part again."""
     nodes = {
-        "w1": under_way("w1", NodeState.CILIUM, NodeEvent.RELEASE, "gate"),
+        "w1": under_way("w1", NodeState.CILIUM, NodeEvent.RELEASE, "untaint"),
         "w2": an_entry("w2", NodeState.MIGRATED, skipped=True),
         "w3": an_entry("w3", NodeState.DUAL),
     }
