@@ -6,17 +6,18 @@ The driver under test is the real one: kr8s, the adapter, the engine. Only the t
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from cni_migrate.cli.session import plan_for
+from cni_migrate.cli.session import host_image, plan_for
 from cni_migrate.config import Config
 from cni_migrate.core.decide import Turn
 from cni_migrate.core.goal import Final, Goal
 from cni_migrate.core.objects import Snapshot
 from cni_migrate.core.order import capacity
+from cni_migrate.core.view import Plan
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
@@ -25,6 +26,7 @@ from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.inprocess import close_api, in_process_api
 from cni_migrate.kube.logs import KubeLogs
+from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from tests.simulation.invariants import Invariants
 
@@ -130,7 +132,7 @@ class Process:
         api = await in_process_api(mortal, timeout=self.config.deadlines.request)
         try:
             async with KubeCluster(api, self.config, clock, rng) as cluster:
-                plan = plan_for(self.config, cluster.snapshot())
+                plan = _plan(self.config.model_dump_json(), cluster.snapshot())
                 documents = KubeDocuments(cluster.client, clock)
                 self.driver = Driver(
                     plan=plan,
@@ -156,21 +158,49 @@ class Process:
             self.on_turn(turn, seen)
 
 
+_PLANS: dict[tuple[str, str], Plan] = {}
+
+
+def _plan(config: str, seen: Snapshot) -> Plan:
+    """The plan a driver would make; rendering templates hundreds of times would be most of the tests' time."""
+    parsed = Config.model_validate_json(config)
+    key = (config, host_image(parsed, seen))
+    if key not in _PLANS:
+        _PLANS[key] = plan_for(parsed, seen)
+    return _PLANS[key]
+
+
 def config_for(strategy: str, **changes: Any) -> Config:
     """A configuration for tests."""
     return Config.model_validate({"strategy": strategy, **changes})
 
 
 @contextlib.asynccontextmanager
-async def simulated(scenario: Any, config: Config, *, nodes: int | None = None, seed: int | None = None) -> Any:
+async def simulated(
+    scenario: Scenario | str, config: Config, *, nodes: int | None = None, seed: int | None = None
+) -> AsyncIterator[tuple[Simulation, Invariants]]:
     """A running simulation with the invariants watching; on leaving, what did not hold raises."""
     async with Simulation(scenario, nodes=nodes, seed=seed) as sim:
-        watch = Invariants(sim, config, capacity(config, nodes or 3))
-        sim.invariants = watch
-        yield sim
+        count = len(sim.store.select(sim.app.catalog.find("", "v1", "nodes")))
+        watch = Invariants(sim, config, capacity(config, count))
+        yield sim, watch
         watch.check()
 
 
-def later(instant: datetime, seconds: float) -> datetime:
-    """So many seconds later."""
-    return instant + timedelta(seconds=seconds)
+SMALL = Scenario.model_validate(
+    {
+        "name": "small",
+        "nodes": [
+            {"name": "cp1", "role": "control-plane"},
+            {"name": "w1", "labels": {"team": "blue"}, "taints": [{"key": "team", "value": "blue", "effect": "PreferNoSchedule"}]},
+            {"name": "w2", "labels": {"team": "green"}},
+        ],
+        "workloads": [
+            {"kind": "deployment", "name": "web", "namespace": "shop", "replicas": 3, "budget": {"min_available": 2}, "grace": 2},
+            {"kind": "statefulset", "name": "db", "namespace": "shop", "replicas": 1, "grace": 2},
+            {"kind": "daemonset", "name": "logs", "namespace": "shop", "tolerations": [{"operator": "Exists"}]},
+            {"kind": "daemonset", "name": "plain", "namespace": "shop"},
+        ],
+    }
+)  # fmt: skip
+"""Three nodes with labels and a taint of their operator's, and one workload of each kind."""

@@ -1,0 +1,99 @@
+"""A whole migration by each strategy on a calm cluster: it ends migrated, as it was marked before, and is repeatable."""
+
+import hashlib
+
+import pytest
+
+from cni_migrate.core.goal import Final
+from cni_migrate.core.record import Record
+from cni_migrate.sim.clock import run_virtual
+from tests.simulation.harness import SMALL, Process, config_for, simulated
+from tests.simulation.outcome import outcome
+
+STRATEGIES = ["multus", "overlay"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_everything_is_on_cilium_and_nothing_of_the_old_is_left(strategy: str) -> None:
+    """Every pod has a Cilium address, Canal and Multus are gone, and nodes carry only their operator's marks."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with simulated(SMALL, config) as (sim, _):
+            before = outcome(sim, config)
+            process = Process(sim, config)
+            final = await process.run()
+            assert final == Final("done", "the cluster runs on Cilium; the audit is clean")
+            after = outcome(sim, config)
+            assert after["daemonsets"] == ["kube-system/cilium", "shop/logs", "shop/plain"]
+            for name, node in after["nodes"].items():
+                expected = before["nodes"][name]
+                assert {**node, "files": ()} == {**expected, "files": ()}
+                assert node["files"] == ["05-cilium.conflist"]
+            for workload, networks in after["workloads"].items():
+                assert set(networks) == {"cilium"}, workload
+            assert {w: len(n) for w, n in after["workloads"].items()} == {w: len(n) for w, n in before["workloads"].items()}
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_same_seed_gives_the_same_requests(strategy: str) -> None:
+    """Two runs of one seed send the same requests, byte for byte."""
+
+    async def main() -> str:
+        config = config_for(strategy)
+        digest = hashlib.sha256()
+        async with simulated(SMALL, config, seed=7) as (sim, _):
+            sim.app.hooks.observers.append(lambda call, answer: digest.update(repr((call, answer)).encode()))
+            await Process(sim, config).run()
+        return digest.hexdigest()
+
+    assert run_virtual(main()) == run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_order_is_canary_then_workers_then_control_plane_then_own_node(strategy: str) -> None:
+    """The driver's own node goes at the very end, after the control plane."""
+
+    async def main() -> list[str]:
+        config = config_for(strategy, canary="w3", own_node="w1")
+        order: list[str] = []
+
+        async with simulated("calm", config, nodes=4) as (sim, _):
+
+            def look(turn: object, _: object) -> None:
+                record: Record = turn.record  # type: ignore[attr-defined]
+                order.extend(n for n, e in record.nodes.items() if e.state.beyond_dual and n not in order)
+
+            final = await Process(sim, config, on_turn=look).run()
+            assert final is not None
+            assert final.outcome == "done"
+        return order
+
+    assert run_virtual(main()) == ["w3", "w2", "cp1", "w1"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_more_nodes_at_once_after_the_canary(strategy: str) -> None:
+    """With max_unavailable 3 the canary goes alone, then three nodes are out of service, never more."""
+
+    async def main() -> tuple[int, list[int]]:
+        config = config_for(strategy, max_unavailable="3")
+        at_once: list[int] = []
+        async with simulated("calm", config, nodes=8) as (sim, watch):
+
+            def look(turn: object, _: object) -> None:
+                record: Record = turn.record  # type: ignore[attr-defined]
+                if record.cluster.phase == "migrating":
+                    at_once.append(sum(1 for e in record.nodes.values() if e.event is not None))
+
+            final = await Process(sim, config, on_turn=look).run()
+            assert final is not None
+            assert final.outcome == "done", final
+            return watch.worst, at_once
+
+    worst, at_once = run_virtual(main())
+    assert worst == 3
+    assert max(at_once) == 3
+    assert [count for count in at_once if count][:3] == [1, 1, 1]

@@ -1,0 +1,179 @@
+"""Going back: one node from every state and every held step, and the whole cluster from every phase."""
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from cni_migrate import resources
+from cni_migrate.core.goal import Final, Goal
+from cni_migrate.core.lifecycle import NodeEvent, NodeState, Phase, StrategyTable
+from cni_migrate.errors import Halted
+from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.simulation import Simulation
+from tests.simulation.harness import SMALL, Process, config_for, simulated
+from tests.simulation.outcome import outcome
+
+STRATEGIES = ["multus", "overlay"]
+NODE = "w1"
+
+
+@cache
+def table(strategy: str) -> StrategyTable:
+    """The steps of a strategy."""
+    return StrategyTable.load(strategy, resources.read("states", f"strategies/{strategy}.yaml"))
+
+
+def steps() -> list[Any]:
+    """Every step of every forward event."""
+    return [
+        pytest.param(strategy, event, step, id=f"{strategy}-{event}-{step}")
+        for strategy in STRATEGIES
+        for event in (NodeEvent.ATTACH, NodeEvent.DRAIN, NodeEvent.SWITCH, NodeEvent.RELEASE)
+        for step in table(strategy).events[event]
+        if step != "soak"
+    ]
+
+
+async def _until_step(process: Process, event: NodeEvent, step: str) -> bool:
+    """Run until the node waits in a step, or has it recorded, then kill the driver; whether it came to that."""
+    reached = []
+
+    def look(turn: Any, _: Any) -> None:
+        entry = turn.record.nodes.get(NODE)
+        if entry is not None and entry.event is event and entry.step == step:
+            reached.append(True)
+            assert process.mortal is not None
+            process.mortal.die()
+
+    process.on_turn = look
+    await process.run()
+    return bool(reached)
+
+
+@pytest.mark.parametrize(("strategy", "event", "step"), steps())
+def test_a_node_goes_back_from_every_step(strategy: str, event: NodeEvent, step: str) -> None:
+    """Killed in the step, rolled back: the node is dual (or Canal again), in service; a run then migrates everything."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with simulated(SMALL, config) as (sim, watch):
+            if not await _until_step(Process(sim, config), event, step):
+                pytest.fail(f"the driver was never seen in {event}/{step}")
+            back = Process(sim, config, goal=Goal(kind="node_back", node=NODE), holder="second@test/2/2/x", takeover=True)
+            final = await back.run()
+            expected = NodeState.CANAL if event is NodeEvent.ATTACH else NodeState.DUAL
+            assert final == Final("done", f"node {NODE} is back: {expected}", "migrate run")
+            found = outcome(sim, config)["nodes"][NODE]
+            assert found["unschedulable"] is False
+            assert found["ours"] == []
+            assert found["taints"] == ["team=blue:PreferNoSchedule"]
+            first = min(found["files"])
+            assert first == ("00-multus.conflist" if strategy == "multus" and expected is NodeState.DUAL else "10-canal.conflist")
+            again = await Process(sim, config, holder="third@test/3/3/x").run()
+            assert again is not None
+            assert again.outcome == "done", again
+            watch.check()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_migrated_node_goes_back_to_dual_and_is_migrated_again(strategy: str) -> None:
+    """A node that was migrated is dual after rollback-node, its pods on Canal; the next run migrates it again."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        goal = Goal(wanted=lambda node: node.name == NODE, partial=True)
+        async with simulated(SMALL, config) as (sim, _):
+            final = await Process(sim, config, goal=goal).run()
+            assert final is not None
+            assert "2 more to go" in final.message
+            assert _cidrs(sim, NODE) == {"10.245"}
+            final = await Process(sim, config, goal=Goal(kind="node_back", node=NODE)).run()
+            assert final == Final("done", f"node {NODE} is back: dual", "migrate run")
+            assert _cidrs(sim, NODE) == {"10.244"}
+            final = await Process(sim, config).run()
+            assert final is not None
+            assert final.outcome == "done", final
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_to_canal_is_refused_while_others_are_beyond_dual(strategy: str) -> None:
+    """Detaching a node would cut it off from migrated ones: refused, naming them, and nothing is changed."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        goal = Goal(wanted=lambda node: node.name == NODE, partial=True)
+        async with simulated(SMALL, config) as (sim, _):
+            await Process(sim, config, goal=goal).run()
+            before = outcome(sim, config)
+            with pytest.raises(Halted, match=f"node w2 cannot go back to Canal alone: {NODE} would lose it"):
+                await Process(sim, config, goal=Goal(kind="node_back", node="w2", to="canal")).run()
+            assert outcome(sim, config) == before
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_dual_node_goes_back_to_canal(strategy: str) -> None:
+    """While nobody is beyond dual a node can leave the migration altogether."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with simulated(SMALL, config) as (sim, _):
+            await Process(sim, config, goal=Goal(until=Phase.ATTACHING)).run()
+            final = await Process(sim, config, goal=Goal(kind="node_back", node=NODE, to="canal")).run()
+            assert final == Final("done", f"node {NODE} is back: canal", "migrate run")
+            assert min(outcome(sim, config)["nodes"][NODE]["files"]) == "10-canal.conflist"
+            final = await Process(sim, config).run()
+            assert final is not None
+            assert final.outcome == "done", final
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("until", ["prepare", "attach", "one", "two", "three"])
+def test_the_whole_cluster_goes_back(strategy: str, until: str) -> None:
+    """After any part of a migration `rollback` leaves the cluster as it was found; a new run then succeeds."""
+    goals = {
+        "prepare": Goal(until=Phase.PREPARING),
+        "attach": Goal(until=Phase.ATTACHING),
+        "one": Goal(wanted=lambda node: node.name == "w1", partial=True),
+        "two": Goal(wanted=lambda node: node.name != "cp1", partial=True),
+        "three": Goal(until=Phase.MIGRATING),
+    }
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with simulated(SMALL, config) as (sim, watch):
+            before = outcome(sim, config)
+            await Process(sim, config, goal=goals[until]).run()
+            final = await Process(sim, config, goal=Goal(kind="back")).run()
+            if until == "three":
+                return
+            assert final == Final("done", "the cluster is as it was found")
+            assert outcome(sim, config) == before
+            final = await Process(sim, config).run()
+            assert final is not None
+            assert final.outcome == "done", final
+            watch.check()
+
+    if until == "three":
+        with pytest.raises(Halted, match="Canal is being removed"):
+            run_virtual(main())
+    else:
+        run_virtual(main())
+
+
+def _cidrs(sim: Simulation, node: str) -> set[str]:
+    """The first two numbers of the addresses of a node's pods."""
+    found = set()
+    for stored in sim.store.select(sim.app.catalog.find("", "v1", "pods"), node=node):
+        pod = stored.object
+        if not pod["spec"].get("hostNetwork") and pod["status"].get("phase") == "Running":
+            found.add(".".join(pod["status"]["podIP"].split(".")[:2]))
+    return found
