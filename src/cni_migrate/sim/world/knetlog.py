@@ -10,6 +10,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from cni_migrate.sim.client import Object
 from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.kinds import POD, SERVICE
@@ -52,7 +53,9 @@ class KnetLog:
         self._ctx = ctx
         self._program = program
         self._network = network
-        self._memory: dict[str, list[tuple[object, Mesh]]] = {}
+        ctx.cluster[POD].index("dns", _is_dns)
+        self._memory: dict[str, list[tuple[float, float, Mesh]]] = {}
+        """The latest stretches of each agent, with their beginning and what is known of their end."""
 
     def rounds(self, agent: Agent) -> range:
         """The rounds whose lines can be read now."""
@@ -107,20 +110,26 @@ class KnetLog:
     # -- probes of peers
 
     def _mesh(self, agent: Agent, when: float) -> Mesh:
-        nodes = self._program.roster.neighbours(agent, when)
-        hosts = self._ctx.net.hosts
-        key = (
-            tuple(nodes),
-            tuple(hosts[node].changes.until(when) for node in nodes),
-            self._ctx.net.everywhere.until(when),
-        )
+        """The probes of peers at an instant, from memory when nothing has changed since they were worked out."""
         remembered = self._memory.get(agent.uid, [])
-        for known, mesh in remembered:
-            if known == key:
+        for place, (start, end, mesh) in enumerate(remembered):
+            if start <= when < end:
                 return mesh
-        made = self._evaluate(agent, nodes, when)
-        self._memory[agent.uid] = [(key, made), *remembered[: _REMEMBERED - 1]]
+            if start <= when and start == self._start_of_stretch(agent, when):
+                remembered[place] = (start, self._end_of_stretch(agent, when), mesh)
+                return mesh
+        made = self._evaluate(agent, self._program.roster.neighbours(agent, when), when)
+        start = self._start_of_stretch(agent, when)
+        if start < self._ctx.now():  # at this very instant more may change
+            entry = (start, self._end_of_stretch(agent, when), made)
+            self._memory[agent.uid] = [entry, *remembered[: _REMEMBERED - 1]]
         return made
+
+    def _watched(self, agent: Agent, when: float) -> list[list[float]]:
+        """The times of all changes that concern the agent."""
+        net = self._ctx.net
+        nodes = self._program.roster.neighbours(agent, when)
+        return [*(net.hosts[node].changes.times for node in nodes), net.everywhere.times]
 
     def _evaluate(self, agent: Agent, nodes: list[str], when: float) -> Mesh:
         peers = [peer for node in nodes for peer in self._program.roster.on(node, when) if peer.label != agent.label]
@@ -175,13 +184,20 @@ class KnetLog:
     def _start_of_stretch(self, agent: Agent, when: float) -> float:
         """Since when nothing has changed that concerns the agent."""
         latest = agent.started
-        net = self._ctx.net
-        lists = [net.hosts[node].changes.times for node in self._program.roster.neighbours(agent, when)]
-        for times in (*lists, net.everywhere.times):
+        for times in self._watched(agent, when):
             place = bisect_right(times, when)
             if place:
                 latest = max(latest, times[place - 1])
         return latest
+
+    def _end_of_stretch(self, agent: Agent, when: float) -> float:
+        """Until when nothing has changed, as far as is known: at most until now."""
+        soonest = self._ctx.now()
+        for times in self._watched(agent, when):
+            place = bisect_right(times, when)
+            if place < len(times):
+                soonest = min(soonest, times[place])
+        return soonest
 
     def _since(self, item: Item, agent: Agent, when: float) -> float:
         """The first round of the failures in a row that this one belongs to."""
@@ -254,10 +270,8 @@ class KnetLog:
             return TIMEOUT
         backends = [
             self._ctx.net.by_uid[meta.uid(pod)]
-            for pod in self._ctx.cluster[POD].by("namespace", "kube-system")
-            if meta.labels(pod).get("k8s-app") == "kube-dns"
-            and meta.ready(pod)
-            and meta.uid(pod) in self._ctx.net.by_uid
+            for pod in self._ctx.cluster[POD].by("dns", "dns")
+            if meta.ready(pod) and meta.uid(pod) in self._ctx.net.by_uid
         ]
         backends = [one for one in backends if one.since <= when]
         if not backends:
@@ -283,3 +297,8 @@ def _latencies(uid: str, number: int) -> dict[str, float]:
     middle = 0.4 + (chance & 255) / 256
     high = middle + 0.5 + (chance >> 8 & 255) / 128
     return {"p50": round(middle, 2), "p99": round(high, 2), "max": round(high + (chance >> 16 & 255) / 128, 2)}
+
+
+def _is_dns(pod: Object) -> str:
+    """An index of the cluster's DNS pods."""
+    return "dns" if meta.labels(pod).get("k8s-app") == "kube-dns" else ""
