@@ -5,9 +5,9 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ class Http:
         """DELETE."""
         return self.call("DELETE", path, body)
 
-    def watch(self, path: str, version: str, *, seconds: int = 5, **query: str) -> Iterator[Json]:
+    def watch(self, path: str, version: str, *, seconds: int = 5, **query: str) -> Generator[Json, None, None]:
         """The events after a version until the server ends the watch; close the iterator to end it earlier."""
         parameters = {"watch": "true", "resourceVersion": version, "timeoutSeconds": str(seconds), **query}
         with self.client.stream("GET", path, params=parameters) as response:
@@ -116,7 +116,6 @@ class Cluster(Http):
     kubectl: Path
     grant: Callable[[str, Sequence[Json]], httpx.Client]
     simulator: ApiServer | None = None
-    call_in_loop: Callable[[Callable[[], None]], None] = field(default=lambda call: call())
 
     def as_user(self, name: str, rules: Sequence[Json]) -> Http:
         """Requests of a user who may do what RBAC rules (`verbs`, `apiGroups`, `resources`) allow, and no more."""
@@ -225,7 +224,6 @@ def simulator(folder: Path, kubectl: Path) -> Iterator[Cluster]:
                 kubectl=kubectl,
                 grant=grant,
                 simulator=app,
-                call_in_loop=lambda call: loops[0].call_soon_threadsafe(call) and None,
             )
         finally:
             for other in clients:
@@ -237,7 +235,10 @@ def simulator(folder: Path, kubectl: Path) -> Iterator[Cluster]:
 @contextmanager
 def real() -> Iterator[Cluster]:
     """A real control plane."""
-    with RealCluster() as cluster, httpx.Client(base_url=cluster.url, verify=cluster.ssl_context(), timeout=30) as admin:
+    with (
+        RealCluster() as cluster,
+        httpx.Client(base_url=cluster.url, verify=cluster.ssl_context(), timeout=30) as admin,
+    ):
         clients: list[httpx.Client] = []
 
         def grant(name: str, rules: Sequence[Json]) -> httpx.Client:

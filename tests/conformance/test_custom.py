@@ -31,9 +31,9 @@ class Custom:
 
 def definition(group: str) -> Json:
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    versions = [
+    versions: list[Json] = [
         {"name": name, "served": True, "storage": name == "v2", "schema": schema, "subresources": {"status": {}}}
-        for name in ("v2", "v1beta1")
+        for name in ("v1beta1", "v2")
     ]
     names = {"plural": "foos", "kind": "Foo", "shortNames": ["fo"]}
     return {

@@ -71,9 +71,8 @@ def test_finalizers_hold(space: Space) -> None:
     assert "deletionTimestamp" in answer.body["metadata"]
     added = cluster.patch(path, {"metadata": {"finalizers": ["example.com/a", "example.com/n"]}})
     assert (added.code, added.reason) == (422, "Invalid")
-    assert 'no new finalizers can be added if the object is being deleted, found new finalizers []string{"example.com' in (
-        added.message
-    )
+    assert "no new finalizers can be added if the object is being deleted" in added.message
+    assert 'found new finalizers []string{"example.com/n"}' in added.message
     assert cluster.patch(path, {"metadata": {"finalizers": ["example.com/a"]}}).code == 200
     last = cluster.patch(path, {"metadata": {"finalizers": None}})
     assert last.code == 200
@@ -84,7 +83,7 @@ def test_finalizers_hold(space: Space) -> None:
 def test_finalizer_of_a_pod_outlives_grace(space: Space) -> None:
     """Grace 0 does not remove it; the finalizer's end does."""
     cluster, path = space.cluster, space.path("pods/a")
-    body = {"metadata": {"name": "a", "finalizers": ["example.com/a"]}}
+    body: Json = {"metadata": {"name": "a", "finalizers": ["example.com/a"]}}
     body["spec"] = {"nodeName": "nowhere", "containers": [{"name": "main", "image": "example.com/app:1"}]}
     space.create("pods", body)
     assert cluster.delete(path, {"gracePeriodSeconds": 0}).code == 200

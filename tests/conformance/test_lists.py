@@ -94,7 +94,9 @@ def test_events_by_involved_object(space: Space) -> None:
     """What `kubectl describe` asks for."""
     for name in ("p", "q"):
         involved = {"kind": "Pod", "namespace": space.name, "name": name, "uid": name}
-        space.create("events", {"metadata": {"name": name}, "involvedObject": involved, "reason": "R", "type": "Normal"})
+        space.create(
+            "events", {"metadata": {"name": name}, "involvedObject": involved, "reason": "R", "type": "Normal"}
+        )
     query = f"involvedObject.name=p,involvedObject.namespace={space.name},involvedObject.uid=p"
     response = space.cluster.client.get(space.path("events"), params={"fieldSelector": query})
     assert names(response.json()) == ["p"]

@@ -1,5 +1,7 @@
 """Nodes: the taints that follow their state, and what belongs to whom."""
 
+from functools import partial
+
 import pytest
 
 from tests.conformance.harness import MERGE, STRATEGIC, Cluster, Json, unique
@@ -37,6 +39,10 @@ def test_cordon_taints(cluster: Cluster, node: str, content_type: str) -> None:
     assert "unschedulable" not in body["spec"]
 
 
+def has_taint(key: str, expected: bool, body: Json) -> bool:
+    return ((key, "NoSchedule") in taints(body)) is expected
+
+
 CONDITIONS = [
     ("Ready", "False", "not-ready"),
     ("NetworkUnavailable", "True", "network-unavailable"),
@@ -54,9 +60,7 @@ def test_conditions_taint(cluster: Cluster, node: str, condition: str, status: s
     for now, expected in ((status, True), (good, False)):
         item = {"type": condition, "status": now, "reason": "Test"}
         assert cluster.patch(f"{path}/status", {"status": {"conditions": [item]}}, STRATEGIC).code == 200
-        cluster.eventually(
-            path, lambda body, e=expected: ((f"node.kubernetes.io/{taint}", "NoSchedule") in taints(body)) is e
-        )
+        cluster.eventually(path, partial(has_taint, f"node.kubernetes.io/{taint}", expected))
 
 
 def test_unscheduled_field(cluster: Cluster, node: str) -> None:

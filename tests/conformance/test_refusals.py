@@ -77,8 +77,9 @@ METADATA = [
     Refusal("annotations too big",
             (POST, f"{CORE}/configmaps", {"metadata": {"name": "x", "annotations": {"a": "x" * 300_000}}}), 422,
             "Invalid", "Too long: may not be more than 262144 bytes", "metadata.annotations"),
-    Refusal("finalizer without a domain", (POST, f"{CORE}/configmaps", {"metadata": {"name": "x", "finalizers": ["f"]}}),
-            422, "Invalid", "neither a standard finalizer name nor is it fully qualified", "metadata.finalizers[0]"),
+    Refusal("finalizer without a domain",
+            (POST, f"{CORE}/configmaps", {"metadata": {"name": "x", "finalizers": ["f"]}}), 422,
+            "Invalid", "neither a standard finalizer name nor is it fully qualified", "metadata.finalizers[0]"),
     Refusal("owner without uid",
             (POST, f"{CORE}/configmaps", {"metadata": {"name": "x", "ownerReferences": [
                 {"apiVersion": "v1", "kind": "Node", "name": "n"}]}}),
@@ -198,8 +199,9 @@ KINDS = [
     Refusal("taint key", (PATCH, "/api/v1/nodes/{node}", {"spec": {"taints": [
         {"key": "a b", "effect": "NoSchedule"}]}}, STRATEGIC), 422, "Invalid", "name part must consist of",
             "metadata.taints[0].key"),
-    Refusal("taint effect", (PATCH, "/api/v1/nodes/{node}", {"spec": {"taints": [{"key": "a", "effect": "No"}]}}, MERGE),
-            422, "Invalid", 'Unsupported value: "No": supported values: "NoSchedule"', "metadata.taints[0].effect"),
+    Refusal("taint effect",
+            (PATCH, "/api/v1/nodes/{node}", {"spec": {"taints": [{"key": "a", "effect": "No"}]}}, MERGE), 422,
+            "Invalid", 'Unsupported value: "No": supported values: "NoSchedule"', "metadata.taints[0].effect"),
     Refusal("taint without effect", (PATCH, "/api/v1/nodes/{node}", {"spec": {"taints": [{"key": "a"}]}}, MERGE), 422,
             "Invalid", "Required value", "metadata.taints[0].effect"),
     Refusal("node label", (PATCH, "/api/v1/nodes/{node}", {"metadata": {"labels": {"a b": "x"}}}, MERGE), 422,

@@ -140,10 +140,11 @@ def test_strategic_patch_of_conditions(space: Space, node: str) -> None:
     """Conditions merge by type; new ones stand where the patch has them."""
     path = f"/api/v1/nodes/{node}/status"
     cluster = space.cluster
+    found: list[tuple[str, str]] = []
     for conditions in ([("A", "True"), ("B", "True")], [("C", "True"), ("A", "False")]):
         body = {"status": {"conditions": [{"type": kind, "status": status} for kind, status in conditions]}}
         answer = cluster.patch(path, body, STRATEGIC)
-    found = [(item["type"], item["status"]) for item in answer.body["status"]["conditions"]]
+        found = [(item["type"], item["status"]) for item in answer.body["status"]["conditions"]]
     assert [item for item in found if item[0] in "ABC"] == [("C", "True"), ("A", "False"), ("B", "True")]
 
 
@@ -160,8 +161,9 @@ def test_taints_are_replaced_as_a_whole(cluster: Cluster, node: str, content_typ
     """By merge and by strategic patch."""
     path = f"/api/v1/nodes/{node}"
     for key in ("a", "b"):
-        answer = cluster.patch(path, {"spec": {"taints": [{"key": key, "effect": "NoSchedule"}]}}, content_type)
-    assert answer.body["spec"]["taints"] == [{"key": "b", "effect": "NoSchedule"}]
+        taint = {"key": key, "effect": "NoSchedule"}
+        answer = cluster.patch(path, {"spec": {"taints": [taint]}}, content_type)
+        assert answer.body["spec"]["taints"] == [taint]
 
 
 def test_status_and_spec_are_separate(space: Space) -> None:
@@ -279,7 +281,9 @@ def test_defaults_of_workloads(space: Space, resource: str, sent: Json, defaults
 
 def test_defaults_of_a_service(space: Space) -> None:
     """An address out of the service range, a target port, and no second address on update."""
-    body = space.create("services", {"metadata": {"name": "s"}, "spec": {"selector": {"a": "b"}, "ports": [{"port": 80}]}})
+    body = space.create(
+        "services", {"metadata": {"name": "s"}, "spec": {"selector": {"a": "b"}, "ports": [{"port": 80}]}}
+    )
     assert body["spec"]["clusterIP"].startswith("10.96.")
     assert body["spec"]["clusterIPs"] == [body["spec"]["clusterIP"]]
     assert body["spec"]["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]

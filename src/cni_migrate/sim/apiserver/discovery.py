@@ -5,6 +5,8 @@ documents hold no schemas. They hold what kubectl looks for: that the server tak
 leaves validation to it.
 """
 
+import re
+
 from cni_migrate.sim.apiserver.resources import Catalog, Resource
 from cni_migrate.sim.client import Object
 
@@ -19,6 +21,7 @@ VERSION: Object = {
     "compiler": "",
     "platform": "linux/amd64",
 }
+_VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 CORE: Object = {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
 
 
@@ -33,7 +36,17 @@ def groups(catalog: Catalog) -> dict[str, list[str]]:
     return found
 
 
+def _priority(version: str) -> tuple[int, int, int]:
+    """GA before beta before alpha, newer first: the order in which clients are to prefer them."""
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        return 3, 0, 0
+    stage = ("", "beta", "alpha").index(found[2] or "")
+    return stage, -int(found[1]), -int(found[3] or 0)
+
+
 def _group(name: str, versions: list[str]) -> Object:
+    versions = sorted(versions, key=_priority)
     listed = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
     return {"name": name, "versions": listed, "preferredVersion": listed[0]}
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cni_migrate.sim.apiserver import deletion, status
+from cni_migrate.sim.apiserver import deletion, protobuf, status
 from cni_migrate.sim.apiserver.hooks import Fault
 from cni_migrate.sim.apiserver.machinery import Query, Write
 from cni_migrate.sim.apiserver.requests import Request
@@ -32,23 +32,36 @@ class Exchange:
         accept: str = self.wire.headers.get("accept", "")
         return accept
 
+    @property
+    def content_type(self) -> str:
+        """The media type of the body; JSON when none is told."""
+        return self.wire.headers.get("content-type", JSON).partition(";")[0].strip() or JSON
+
 
 def decoded(body: bytes, context: str = "couldn't get version/kind; json parse error: ") -> Any:
+    """A JSON body; 400 when it is none."""
     try:
         return json.loads(body)
     except ValueError as error:
         raise status.bad_request(f"{context}{error}") from None
 
 
+def decoded_body(exchange: Exchange) -> Any:
+    """The body in whatever media type it has; 415 for an unknown one."""
+    match exchange.content_type:
+        case "application/json":
+            return decoded(exchange.body)
+        case protobuf.MEDIA_TYPE:
+            return protobuf.decoded(exchange.body)
+        case "application/yaml":
+            raise status.not_emulated("YAML bodies")
+        case _:
+            raise status.unsupported_media_type([JSON, "application/yaml", protobuf.MEDIA_TYPE])
+
+
 def object_of(resource: Resource, exchange: Exchange) -> Object:
     """The object in the body, of the kind and version the path names."""
-    content_type = exchange.wire.headers.get("content-type", JSON).partition(";")[0].strip()
-    if content_type == "application/yaml":
-        raise status.not_emulated("YAML bodies")
-    if content_type not in (JSON, ""):
-        accepted = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]
-        raise status.unsupported_media_type(accepted)
-    body = decoded(exchange.body)
+    body = decoded_body(exchange)
     if not isinstance(body, dict):
         raise status.bad_request("couldn't get version/kind; json parse error: cannot unmarshal into Go value")
     kind = resource.kind
@@ -69,6 +82,7 @@ def object_of(resource: Resource, exchange: Exchange) -> Object:
 
 
 def dry_run(query: Mapping[str, str], options: str = "CreateOptions") -> bool:
+    """The `dryRun` parameter; 422 for anything but All."""
     value = query.get("dryRun")
     if value not in (None, "All"):
         wrong = status.FieldError("NotSupported", "dryRun", [value], 'supported values: "All"')
@@ -80,6 +94,7 @@ def dry_run(query: Mapping[str, str], options: str = "CreateOptions") -> bool:
 
 
 def write_options(exchange: Exchange) -> Write:
+    """Field manager and dry run."""
     agent = exchange.wire.headers.get("user-agent", "unknown")
     manager = exchange.query.get("fieldManager") or agent.partition("/")[0]
     if exchange.request.method == "DELETE" and exchange.body.strip():
@@ -89,6 +104,7 @@ def write_options(exchange: Exchange) -> Write:
 
 
 def list_query(query: Mapping[str, str]) -> Query:
+    """The parameters of a list."""
     limit = query.get("limit") or "0"
     if not limit.removeprefix("-").isdecimal():
         raise status.bad_request(f'strconv.ParseInt: parsing "{limit}": invalid syntax')
@@ -105,7 +121,7 @@ def list_query(query: Mapping[str, str]) -> Query:
 def delete_options(exchange: Exchange) -> deletion.Options:
     """From the body, or from the query when there is none."""
     if exchange.body.strip():
-        return deletion.options_of(decoded(exchange.body))
+        return deletion.options_of(decoded_body(exchange))
     query, found = exchange.query, dict[str, Any]()
     if text := query.get("gracePeriodSeconds"):
         found["gracePeriodSeconds"] = int(text)

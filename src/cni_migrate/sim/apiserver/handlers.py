@@ -142,7 +142,7 @@ class Handlers:
     def _review(self, resource: Resource, user: str, exchange: Exchange) -> Answer:
         if exchange.request.verb != "create":
             raise status.method_not_allowed()
-        body = exchanges.decoded(exchange.body)
+        body = exchanges.decoded_body(exchange)
         if resource.kind.plural == "selfsubjectaccessreviews":
             return _json(self._auth.review_access(user, body), 201)
         if resource.kind.plural == "tokenreviews":
@@ -186,7 +186,7 @@ class Handlers:
 
     def _patch(self, resource: Resource, exchange: Exchange) -> Answer:
         request = exchange.request
-        content_type = exchange.wire.headers.get("content-type", "").partition(";")[0].strip()
+        content_type = exchange.content_type
         if content_type.startswith("application/apply-patch"):
             raise status.not_emulated("server-side apply")
         if content_type not in _PATCHES:
@@ -278,7 +278,7 @@ class Handlers:
             if request.method != "POST":
                 raise status.method_not_allowed()
             act = eviction.evict if name == "eviction" else binding.bind
-            body = exchanges.decoded(exchange.body)
+            body = exchanges.decoded_body(exchange)
             return _json(
                 act(self._machinery, request.namespace, request.name, body, exchanges.dry_run(exchange.query)), 201
             )
