@@ -28,6 +28,9 @@ TOGETHER = 20
 NEXT_EVENT = {NodeEvent.DRAIN: NodeEvent.SWITCH, NodeEvent.SWITCH: NodeEvent.RELEASE}
 """What follows without another choice: a node that was drained is switched, then released."""
 
+BETWEEN = {NodeState.DRAINING: NodeEvent.SWITCH, NodeState.CILIUM: NodeEvent.RELEASE}
+"""The same, by the state in which the node was left."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -108,8 +111,15 @@ def _landmarks(record: Record) -> object:
 
 
 def _carry_on(turn: _Deciding) -> None:
-    """Advance every node whose event is under way, and begin the event that follows by itself."""
+    """Advance every node whose event is under way, and begin the event that follows by itself.
+
+    A driver that was asked to stop leaves a node between two events: out of service, so it is taken on like the others.
+    """
+    forward = turn.goal.kind == "forward" and not turn.stopping
     for name, entry in list(turn.record.nodes.items()):
+        if forward and entry.event is None and entry.state in BETWEEN and not entry.gone and not entry.skipped:
+            entry = begin_event(turn.plan, entry, BETWEEN[entry.state], turn.now)
+            turn.record = turn.record.with_node(name, entry)
         if entry.event is None or entry.held is not None or entry.gone or entry.skipped:
             continue
         if turn.goal.kind == "node_back" and name != turn.goal.node:
