@@ -9,10 +9,12 @@ from cni_migrate.cli.session import Session, plan_for
 from cni_migrate.cli.version import version
 from cni_migrate.cli.wishes import Back, NodeBack, Wish, goal_of, resumed
 from cni_migrate.config import Config
+from cni_migrate.core.begin import begin
 from cni_migrate.core.lifecycle import Phase
 from cni_migrate.core.plan_view import plan_view
 from cni_migrate.core.preflight import Severity
 from cni_migrate.core.record import Record
+from cni_migrate.errors import UsageError
 from cni_migrate.kube.cluster import KubeCluster
 
 
@@ -24,11 +26,17 @@ async def brief(here: Session, config: Config, cluster: KubeCluster, record: Rec
         MigrateError: the record or the goal does not fit.
     """
     to = output.console(sys.stderr)
-    if isinstance(wish, NodeBack):
-        to.print(Text(f"node {wish.node} goes back to {wish.to}"), soft_wrap=True)
-        return
-    if isinstance(wish, Back):
-        to.print(Text("the whole cluster goes back to Canal, in reverse order"), soft_wrap=True)
+    if isinstance(wish, NodeBack | Back):
+        if record is None:
+            raise UsageError(
+                "no migration was begun in this cluster: there is nothing to roll back", next="migrate status"
+            )
+        seen = cluster.snapshot()
+        begin(plan_for(config, seen), goal_of(wish, record, seen), record, seen.nodes, here.clock.now())
+        what = "the whole cluster goes back to Canal, in reverse order"
+        if isinstance(wish, NodeBack):
+            what = f"node {wish.node} goes back to {wish.to}"
+        to.print(Text(what), soft_wrap=True)
         return
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
         found = await checking.checked(here, config, cluster)

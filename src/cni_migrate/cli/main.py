@@ -12,6 +12,26 @@ def main() -> NoReturn:
     sys.exit(run(sys.argv[1:]))
 
 
+VALUES = frozenset(
+    {"--context", "--kubeconfig", "--namespace", "-n", "--config", "-c", "--log-format", "--log-file"}
+)  # fmt: skip
+"""The options of `options.Common` that take a value."""
+
+
+def hoisted(arguments: list[str]) -> list[str]:
+    """The arguments with common options that come before the command put behind it: kubectl takes them there too."""
+    at = 0
+    while at < len(arguments):
+        word = arguments[at]
+        if word in VALUES:
+            at += 2
+        elif word == "--debug" or word.partition("=")[0] in VALUES:
+            at += 1
+        else:
+            break
+    return [*arguments[at:], *arguments[:at]] if at < len(arguments) else arguments
+
+
 def run(arguments: list[str]) -> int:
     """Run one command; answers the exit code (`errors.EXIT_CODES`)."""
     if arguments in (["--version"], ["version"]):
@@ -20,7 +40,7 @@ def run(arguments: list[str]) -> int:
     from cni_migrate.cli.app import app
 
     try:
-        app(arguments, prog_name="migrate")
+        app(hoisted(arguments), prog_name="migrate")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
