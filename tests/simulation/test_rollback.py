@@ -1,13 +1,11 @@
 """Going back: one node from every state and every held step, and the whole cluster from every phase."""
 
-from functools import cache
 from typing import Any
 
 import pytest
 
-from cni_migrate import resources
 from cni_migrate.core.goal import Final, Goal
-from cni_migrate.core.lifecycle import NodeEvent, NodeState, Phase, StrategyTable
+from cni_migrate.core.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.errors import Halted
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.simulation import Simulation
@@ -18,21 +16,23 @@ STRATEGIES = ["multus", "overlay"]
 NODE = "w1"
 
 
-@cache
-def table(strategy: str) -> StrategyTable:
-    """The steps of a strategy."""
-    return StrategyTable.load(strategy, resources.read("states", f"strategies/{strategy}.yaml"))
-
-
 def steps() -> list[Any]:
-    """Every step of every forward event."""
-    return [
-        pytest.param(strategy, event, step, id=f"{strategy}-{event}-{step}")
-        for strategy in STRATEGIES
-        for event in (NodeEvent.ATTACH, NodeEvent.DRAIN, NodeEvent.SWITCH, NodeEvent.RELEASE)
-        for step in table(strategy).events[event]
-        if step != "soak"
-    ]
+    """Every step of a forward event in which a driver can be found when it is killed: those that take a turn."""
+    found: dict[tuple[str, NodeEvent, str], None] = {}
+
+    async def main(strategy: str) -> None:
+        config = config_for(strategy)
+        async with simulated(SMALL, config) as (sim, _):
+            process = Process(sim, config)
+            await process.run()
+            for turn in process.turns:
+                entry = turn.record.nodes.get(NODE)
+                if entry is not None and entry.event is not None:
+                    found[strategy, entry.event, entry.step] = None
+
+    for strategy in STRATEGIES:
+        run_virtual(main(strategy))
+    return [pytest.param(*each, id="-".join(each)) for each in found]
 
 
 async def _until_step(process: Process, event: NodeEvent, step: str) -> bool:

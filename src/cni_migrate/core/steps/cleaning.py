@@ -135,7 +135,9 @@ def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
         if isinstance(answer, Do | Wait):
             waiting.append(f"{answer.on}: {answer.saw}")
     if not waiting and not cleaned:
-        left = [task for node in view.seen.nodes for task in view.host_tasks(node) if task.finished and not task.deleting]
+        left = [
+            task for node in view.seen.nodes for task in view.host_tasks(node) if task.finished and not task.deleting
+        ]
         if not left:
             return Done()
         effects = [DeletePod(task.namespace, task.name, task.uid, task.node) for task in left]

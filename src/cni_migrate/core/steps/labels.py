@@ -82,6 +82,12 @@ def label_detached(view: NodeView) -> Answer:
 
 
 @node_step("host")
+def unlabel_detached(view: NodeView) -> Answer:
+    """Let Cilium run on the node again, should it have been kept off by a rollback."""
+    return _set(view, remove=[view.config.labels.detached])
+
+
+@node_step("host")
 def label_migrated(view: NodeView) -> Answer:
     """Mark the node as migrated."""
     return _set(view, add=[view.config.labels.migrated])

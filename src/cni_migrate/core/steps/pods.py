@@ -48,8 +48,8 @@ def _await(view: NodeView, right: Callable[[Pod], bool], what: str) -> Answer:
 
 @node_step("pods")
 def delete_single_pods(view: NodeView) -> Answer:
-    """Delete the pods that have no Cilium interface, so that Multus gives the next ones both."""
-    return _recreate(view, lambda pod: not view.endpoint_of(pod), "pods with Canal alone")
+    """Delete the pods that are on one network only, so that Multus gives the next ones both."""
+    return _recreate(view, lambda pod: not (view.on_canal(pod) and view.endpoint_of(pod)), "pods on one network only")
 
 
 @node_step("pods")
