@@ -157,7 +157,8 @@ async def nodes(scene: Scene) -> None:
     assert after.annotations["c"] == "d"
     assert after.unschedulable
     assert taint in after.taints
-    assert Taint("node.kubernetes.io/unschedulable", "", "NoSchedule") in after.taints
+    cordon = Taint("node.kubernetes.io/unschedulable", "", "NoSchedule")  # set by a controller, a moment later
+    await scene.eventually(lambda seen: cordon in seen.nodes[scene.node].taints)
     stale = PatchNode(before.name, before.uid, before.resource_version, {"a": "c"}, {})
     assert (await scene.do(stale))[0] == "conflict"
     other = PatchNode(before.name, "no-such-uid", after.resource_version, {"a": "c"}, {})

@@ -3,5 +3,5 @@
 From the bottom up: `transport` makes one request, `request` makes it patiently, `reflector` lists and watches one kind
 into one of the `tables` of `views`, `cache` holds them all and shows the snapshot, `perform` carries out effects;
 `cluster`, `documents` and `logs` are what the engine sees. `connect` and `kubeconfig` find the way to a cluster;
-`access`, `discovery` and `inventory` answer what preflight asks. `inprocess` is kr8s without a network, for simulations.
+`access`, `discovery` and `inventory` answer what preflight asks. `inprocess` is kr8s without a network.
 """
