@@ -150,11 +150,11 @@ def _answered(
         if now >= end:
             return {}, _late(answer, step, limit, now, name)
         work.look_at(end)
+    if answer.retry_in is not None:
+        work.look_at(now + timedelta(seconds=max(answer.retry_in, 0.01)))
     if isinstance(answer, Wait):
         if answer.ask is not None:
             work.asks.append(answer.ask)
-        if answer.retry_in is not None:
-            work.look_at(now + timedelta(seconds=max(answer.retry_in, 0.01)))
         return {}, None
     wanted, trouble = due(answer.effects, view.seen, now, plan.config.drain.retry_seconds, work, since)
     if trouble:

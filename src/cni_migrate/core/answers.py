@@ -44,6 +44,7 @@ class Do:
     effects: tuple[Effect, ...]
     on: str
     saw: str = ""
+    retry_in: float | None = None
     remember: Remembered = field(default_factory=dict)
     nodes: Mapping[str, Remembered] = field(default_factory=dict)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
@@ -81,22 +81,35 @@ def _run(view: NodeView, *ops: str) -> HostStatus | Answer:
     return run_task(view, view.node.name, current_task(view), *ops)
 
 
-def _look_again(view: NodeView, on: str, saw: str) -> Answer:
-    """The node is not as it should be yet: remove the finished task, so that the next turn looks anew."""
-    pod: Pod | None = view.seen.pod(view.config.namespace, current_task(view))
+LOOK_EVERY = 6.0
+"""Seconds between two looks at a host that is not as it should be yet."""
+
+
+def _look_again(view: NodeView, on: str, saw: str, status: HostStatus) -> Answer:
+    """The node is not as it should be yet: remove the finished task after a while, so that another looks anew."""
+    name = current_task(view)
+    remember = {"files": status.files}
+    started = view.seen.attempts.get(f"host:{name}")
+    left = LOOK_EVERY - (view.now - started.at).total_seconds() if started is not None else 0.0
+    if left > 0:
+        return Do((), on=on, saw=saw, remember=remember, retry_in=left)
+    pod: Pod | None = view.seen.pod(view.config.namespace, name)
     effects = (DeletePod(pod.namespace, pod.name, pod.uid, pod.node),) if pod is not None else ()
-    return Do(effects, on=on, saw=saw)
+    return Do(effects, on=on, saw=saw, remember=remember)
 
 
 def _check_first(view: NodeView, wanted: str, whose: str) -> Answer:
     status = _run(view, "status")
+    if isinstance(status, Wait | Do) and view.entry.files:
+        status = replace(status, saw=f"{status.saw}; CNI files when seen last: {', '.join(view.entry.files)}")
     if not isinstance(status, HostStatus):
         return status
     if status.first != wanted:
         on = f"{whose} file {wanted} to be the CNI configuration in force on node {view.node.name}"
-        return _look_again(view, on, f"in force: {status.first or 'none'}; files: {', '.join(status.files) or 'none'}")
+        saw = f"in force: {status.first or 'none'}; files: {', '.join(status.files) or 'none'}"
+        return _look_again(view, on, saw, status)
     if whose == "Canal's" and not status.subnet_env:
-        return _look_again(view, f"/run/flannel/subnet.env on node {view.node.name}", "missing")
+        return _look_again(view, f"/run/flannel/subnet.env on node {view.node.name}", "missing", status)
     return Done(remember={"files": status.files})
 
 
