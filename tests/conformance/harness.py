@@ -116,6 +116,7 @@ class Cluster(Http):
     kubectl: Path
     grant: Callable[[str, Sequence[Json]], httpx.Client]
     simulator: ApiServer | None = None
+    issue_serving: Callable[[str], tuple[Path, Path]] | None = None
 
     def as_user(self, name: str, rules: Sequence[Json]) -> Http:
         """Requests of a user who may do what RBAC rules (`verbs`, `apiGroups`, `resources`) allow, and no more."""
@@ -264,6 +265,7 @@ def real() -> Iterator[Cluster]:
                 kubeconfig=cluster.kubeconfig,
                 kubectl=cluster.kubectl,
                 grant=grant,
+                issue_serving=cluster.issue_serving,
             )
         finally:
             for other in clients:

@@ -88,11 +88,18 @@ def test_one_object(space: Space) -> None:
 
 
 def test_bookmark_before_the_end(space: Space) -> None:
-    """Asked for, a bookmark with a version and nothing else comes shortly before the time is over."""
+    """Asked for, a bookmark with a version and nothing else comes shortly before the time is over.
+
+    The real server promises no more than to try, so it gets more than one chance.
+    """
     path = space.path("secrets")
     version = space.cluster.get(path).version
-    events = list(space.cluster.watch(path, version, seconds=8, allowWatchBookmarks="true"))
-    assert [event["type"] for event in events] == ["BOOKMARK"]
+    events: list[Json] = []
+    for _ in range(4):
+        events += space.cluster.watch(path, version, seconds=8, allowWatchBookmarks="true")
+        if events:
+            break
+    assert {event["type"] for event in events} == {"BOOKMARK"}
     bookmark = events[0]["object"]
     assert (bookmark["kind"], list(bookmark["metadata"])) == ("Secret", ["resourceVersion"])
     assert int(bookmark["metadata"]["resourceVersion"]) >= int(version)

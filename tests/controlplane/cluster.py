@@ -42,6 +42,13 @@ class ClusterFailedError(Exception):
     """The control plane did not come up; the message holds the end of the log."""
 
 
+def tls(folder: Path, name: str) -> ssl.SSLContext:
+    """A client's TLS settings from a folder of certificates."""
+    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    context.load_cert_chain(folder / f"{name}.crt", folder / f"{name}.key")
+    return context
+
+
 def _free_ports(count: int) -> list[int]:
     """Ports that nothing listens on now."""
     with contextlib.ExitStack() as stack:
@@ -111,9 +118,7 @@ class RealCluster:
 
     def ssl_context(self, name: str = "admin") -> ssl.SSLContext:
         """TLS settings of a client; `name` is `admin` or what `issue_client` was called with."""
-        context = ssl.create_default_context(cafile=str(self.pki.certificate))
-        context.load_cert_chain(self.folder / "pki" / f"{name}.crt", self.folder / "pki" / f"{name}.key")
-        return context
+        return tls(self.folder / "pki", name)
 
     def audit(self) -> list[dict[str, Any]]:
         """Every request so far, as audit events of level Metadata."""

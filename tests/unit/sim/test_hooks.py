@@ -254,3 +254,17 @@ async def test_logs_come_from_the_world() -> None:
         await asyncio.sleep(5)
         await raw.delete("/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0")
         assert (await follow).text == "line 2\nlate\n"
+
+
+@virtual
+async def test_taints_may_lag() -> None:
+    """As the real controller's do: the answer to a cordon is without the taint, which comes a moment later."""
+    app = server(taint_delay=0.5)
+    async with http(app) as client:
+        await client.post("/api/v1/nodes", json={"metadata": {"name": "n"}})
+        await asyncio.sleep(1)
+        await client.patch("/api/v1/nodes/n", json={"spec": {"unschedulable": True}}, headers=MERGE)
+        assert "taints" not in (await client.get("/api/v1/nodes/n")).json()["spec"]
+        await asyncio.sleep(1)
+        taints = (await client.get("/api/v1/nodes/n")).json()["spec"]["taints"]
+    assert [taint["key"] for taint in taints] == ["node.kubernetes.io/unschedulable"]

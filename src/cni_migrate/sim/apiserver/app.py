@@ -25,7 +25,8 @@ class ApiServer:
     """A simulated Kubernetes API server: an ASGI application on a store.
 
     Make it inside the running event loop. `hooks` are the tests' handles, `auth` holds tokens and rules and may be
-    changed at any time, `logs` is set by whoever plays the kubelets.
+    changed at any time, `logs` is set by whoever plays the kubelets. `taint_delay` is how long, in seconds of loop
+    time, a node's taints lag behind its state; with 0 they follow within the request: no real cluster is that quick.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class ApiServer:
         *,
         tokens: dict[str, str] | None = None,
         rules: dict[str, Sequence[Rule]] | None = None,
+        taint_delay: float = 0.0,
     ) -> None:
         self.store = store
         self.catalog = Catalog()
@@ -41,7 +43,7 @@ class ApiServer:
         self.hooks = Hooks()
         self.auth = Auth(tokens, rules)
         self._handlers = Handlers(self.machinery, self.auth, random.Random(0))
-        controllers.install(self.machinery)
+        controllers.install(self.machinery, taint_delay)
         bootstrap.furnish(self.machinery)
 
     @property

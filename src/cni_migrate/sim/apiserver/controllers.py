@@ -5,6 +5,7 @@ controller) and CustomResourceDefinitions (established at once, served at once).
 budgets, NoExecute taints, pod CIDRs and garbage collection, is the simulated world's.
 """
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,10 +30,10 @@ _BY_CONDITION = {
 _OWNED = {f"node.kubernetes.io/{name}" for name in (*_BY_CONDITION.values(), "unschedulable")}
 
 
-def install(machinery: "Machinery") -> None:
-    """Let the controllers react to every change."""
+def install(machinery: "Machinery", taint_delay: float) -> None:
+    """Let the controllers react to every change, the one that taints nodes after a delay."""
     machinery.after.append(partial(namespaces.react, machinery))
-    machinery.after.append(partial(_taint_node, machinery))
+    machinery.after.append(partial(_taint_node_later, machinery, taint_delay))
     machinery.after.append(partial(_serve_custom, machinery))
 
 
@@ -45,6 +46,18 @@ def _wanted_taints(node: Object) -> set[str]:
     if node.get("spec", {}).get("unschedulable"):
         found.add("node.kubernetes.io/unschedulable")
     return found
+
+
+def _taint_node_later(machinery: "Machinery", delay: float, resource: Resource, event: Event) -> None:
+    if not delay or resource.key != ("", "nodes"):
+        _taint_node(machinery, resource, event)
+        return
+
+    def act() -> None:
+        if (stored := machinery.store.get(resource, "", event.after.name)) is not None:
+            _taint_node(machinery, resource, Event("MODIFIED", stored, None))
+
+    asyncio.get_running_loop().call_later(delay, act)
 
 
 def _taint_node(machinery: "Machinery", resource: Resource, event: Event) -> None:
