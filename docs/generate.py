@@ -29,7 +29,7 @@ from cni_migrate.core.steps.registry import ABOUT
 from cni_migrate.sim import scenario
 
 DOCS = Path(__file__).parent
-MARK = "% Made by `python docs/generate.py`: change the code, not this page.\n\n"
+MARK = "<!-- Made by `python docs/generate.py`: change the code, not this page. -->\n\n"
 STRATEGIES = [
     StrategyTable.load(name, resources.read("states", f"strategies/{name}.yaml")) for name in ("multus", "overlay")
 ]
@@ -145,7 +145,7 @@ def cli() -> str:
         ["command", "what it does"],
         [[f"[`{words}`](#{words.replace(' ', '-')})", _first(about)] for words, _, about, _, _ in found],
     )
-    text += "Exit codes are the same for all commands: [](exit-codes.md).\n"
+    text += "Exit codes are the same for all commands: see [the table](exit-codes.md).\n"
     text += "What is not given on the command line comes from the [configuration](configuration.md).\n\n"
     for words, function, about, epilog, _ in found:
         parameters = list(options(function))
