@@ -17,22 +17,23 @@ def test_requests_and_watches() -> None:
 
     async def main() -> None:
         app = server()
-        async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=10) as client:
-            assert (await client.get("/readyz")).text == "ok"
-            async with client.stream("GET", "/api/v1/nodes", params={"watch": "1", "resourceVersion": "1"}) as answer:
-                await app.client().create(NODE, {"metadata": {"name": "n"}})
-                lines = answer.aiter_lines()
-                assert json.loads(await anext(lines))["object"]["metadata"]["name"] == "n"
-                await lines.aclose()
-            table = app.store.table(app.catalog.of(NODE))
-            for _ in range(100):
-                if not table.subscriptions:
-                    break
-                await asyncio.sleep(0.05)
-            assert not table.subscriptions
-            left = asyncio.create_task(client.get("/api/v1/nodes?watch=1&resourceVersion=100"))
-            await asyncio.sleep(0.2)
-        assert (await left).content == b""
+        async with httpx.AsyncClient(timeout=10) as client:
+            async with serving(app) as url:
+                assert (await client.get(f"{url}/readyz")).text == "ok"
+                path = f"{url}/api/v1/nodes?watch=1&resourceVersion=1"
+                async with client.stream("GET", path) as answer:
+                    await app.client().create(NODE, {"metadata": {"name": "n"}})
+                    line = await anext(answer.aiter_lines())
+                    assert json.loads(line)["object"]["metadata"]["name"] == "n"
+                table = app.store.table(app.catalog.of(NODE))
+                for _ in range(100):
+                    if not table.subscriptions:
+                        break
+                    await asyncio.sleep(0.05)
+                assert not table.subscriptions
+                left = asyncio.create_task(client.get(f"{url}/api/v1/nodes?watch=1&resourceVersion=100"))
+                await asyncio.sleep(0.2)
+            assert (await left).content == b""
 
     asyncio.run(main())
 
@@ -65,10 +66,14 @@ def test_cut_watch() -> None:
         seen: list[str] = []
         async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=10) as client:
             query = {"watch": "1", "resourceVersion": version}
-            with pytest.raises(httpx.RemoteProtocolError):
+
+            async def read() -> None:
                 async with client.stream("GET", "/api/v1/configmaps", params=query) as answer:
                     async for line in answer.aiter_lines():
                         seen.append(line)  # noqa: PERF401 - those before the cut count
+
+            with pytest.raises(httpx.RemoteProtocolError):
+                await read()
         assert len(seen) == 1
 
     asyncio.run(main())
