@@ -67,14 +67,14 @@ def _play(stage: "Stage", nodes: int) -> None:
     _say(f"The driver was killed with SIGKILL, {done} nodes done and one half-way. This is what is left:", "33")
     stage.type("status")
     third = [*migrated, *(node for node in stage.touched() if node not in migrated)][:3]
-    _say("The same command goes on where it stopped. It is told to pause after the node that was half-way.")
+    _say("The same command goes on where it stopped. It is told to stop after the node that was half-way.")
     stage.type("run", "--yes", "--nodes", ",".join(third))
     back = migrated[-1]
     _say(f"Suppose somebody is unhappy with {back}: back to both networks it goes, and is migrated again later.")
     stage.type("rollback-node", back, "--yes")
     stage.expect(lambda view: _state(view, back) == "dual", f"node {back} dual")
     stage.type("run", "--yes")
-    stage.type("status")
+    stage.type("status", "-o", "wide")
     stage.expect(lambda view: view["phase"] == "done" and view["audit"] == [], "phase done and a clean audit")
 
 

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 import structlog
 
@@ -15,6 +16,7 @@ from cni_migrate.cli.version import version
 from cni_migrate.core.decide import Turn
 from cni_migrate.core.goal import Final, Goal
 from cni_migrate.core.objects import Snapshot
+from cni_migrate.core.order import in_order
 from cni_migrate.core.record import Record
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock, identity
@@ -46,7 +48,7 @@ class Drive:
         if record is not None:
             self._narrator.begin(record.cluster.history)
         self._screen = None if here.as_json or not sys.stderr.isatty() else Screen(here.clock)
-        config = here.config
+        self._config = config = here.config
         # The lock gives up on one renewal before it is time for the next.
         patient = KubeDocuments(here.client, here.clock, deadline=config.lease_seconds / 3)
         self._driver = Driver(
@@ -117,10 +119,10 @@ class Drive:
         else:
             self._log.info("lock", what=text)
 
-    def _observe(self, turn: Turn, _: Snapshot) -> None:
+    def _observe(self, turn: Turn, seen: Snapshot) -> None:
         self.began = True
         if self._screen is not None:
-            self._screen.turn(turn)
+            self._screen.turn(turn, [node.name for node in in_order(self._config, seen.nodes.values())])
         for event in self._narrator.take(turn, self._clock.now()):
             self._tell(event)
 
@@ -133,4 +135,4 @@ class Drive:
         self._log.info(kind, quiet=True, **event)
         if kind == "history":
             what = str(event["what"])
-            self._screen.say(what, style="red" if "held" in what else "")
+            self._screen.say(datetime.fromisoformat(event["noted"]), what, style="red" if " held: " in what else "")

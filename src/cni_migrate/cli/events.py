@@ -19,7 +19,8 @@ Event = dict[str, Any]
 class Narrator:
     """Turns the driver's turns into events, none twice.
 
-    Each event has `event` (its kind: history, step, wait) and what is known of node, state, step, on, saw and gate.
+    Each event has `event` (its kind: history, step, wait) and what is known of node, state, step, on, saw and gate. A
+    line of history has the instant it was `noted`, which the record keeps.
     """
 
     _lines: set[tuple[datetime, str]] = field(default_factory=set)
@@ -37,7 +38,8 @@ class Narrator:
         for line in cluster.history:
             if (line.at, line.what) not in self._lines:
                 self._lines.add((line.at, line.what))
-                yield {"event": "history", "what": line.what, "phase": cluster.phase.value}
+                noted = line.at.isoformat()
+                yield {"event": "history", "what": line.what, "phase": cluster.phase.value, "noted": noted}
         if (at := (cluster.phase.value, cluster.step)) != self._cluster:
             self._cluster = at
             if cluster.step:

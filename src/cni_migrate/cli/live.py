@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +14,13 @@ from rich.text import Text
 from cni_migrate.cli import output
 from cni_migrate.core.advance import Waiting
 from cni_migrate.core.decide import Turn
+from cni_migrate.core.lifecycle import NodeState
 from cni_migrate.core.record import NodeRecord
 from cni_migrate.ports import Clock
 
 REDRAW_SECONDS = 0.25
+
+DONE = NodeState.MIGRATED
 
 
 class Screen:
@@ -28,6 +31,7 @@ class Screen:
         self._console = output.console(sys.stderr)
         self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
         self._turn: Turn | None = None
+        self._order: dict[str, int] = {}
         self._note = "taking the lock"
 
     @contextlib.asynccontextmanager
@@ -43,15 +47,16 @@ class Screen:
                     await task
                 self._live.update(Text(""), refresh=False)
 
-    def turn(self, turn: Turn) -> None:
-        """Take the latest turn in."""
+    def turn(self, turn: Turn, order: Iterable[str]) -> None:
+        """Take the latest turn in, and the order in which nodes are migrated."""
         if self._turn is None:
             self._note = ""
         self._turn = turn
+        self._order = {name: place for place, name in enumerate(order)}
 
-    def say(self, text: str, *, style: str = "") -> None:
+    def say(self, at: datetime, text: str, *, style: str = "") -> None:
         """A line that stays above the table."""
-        line = Text.assemble((f"{output.clock(self._clock.now())}  ", "dim"), (text, style))
+        line = Text.assemble((f"{output.clock(at)}  ", "dim"), (text, style))
         self._console.print(line, soft_wrap=True)
 
     def note(self, text: str) -> None:
@@ -67,24 +72,28 @@ class Screen:
         now = self._clock.now()
         parts: list[RenderableType] = []
         if self._turn is not None:
-            parts += drawn(self._turn, now, rows=max(3, self._console.height - 6))
+            parts += drawn(self._turn, now, self._order, rows=max(3, self._console.height - 6))
         if self._note:
             parts.append(Text(self._note, style="yellow"))
         return Group(*parts)
 
 
-def drawn(turn: Turn, now: datetime, *, rows: int) -> list[RenderableType]:
-    """A turn as a table: nodes that are held, then those under way, then the others, as many as there is room for."""
+def drawn(turn: Turn, now: datetime, order: Mapping[str, int], *, rows: int) -> list[RenderableType]:
+    """A turn as a table, in the order of the migration; where there is no room for all, of those that matter now."""
     record = turn.record
     waits = {wait.node: wait for wait in turn.waits}
     made = output.table("NODE", "STATE", "EVENT/STEP", "AGE", "WAITS FOR")
-    entries = sorted(record.nodes.items(), key=lambda item: (item[1].held is None, item[1].event is None, item[0]))
-    for name, entry in entries[:rows]:
+    entries = sorted(record.nodes.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))
+    shown = entries
+    if len(entries) > rows:
+        # Held and under way first, then what is still to come: a stable sort keeps their order.
+        shown = sorted(entries, key=lambda item: (item[1].held is None, item[1].event is None, item[1].state == DONE))
+    for name, entry in shown[:rows]:
         made.add_row(*_row(name, entry, waits.get(name), now))
     parts: list[RenderableType] = [Text(""), made]
     if len(entries) > rows:
         parts.append(Text(f"and {len(entries) - rows} more nodes", style="dim"))
-    done = sum(1 for entry in record.nodes.values() if entry.state.value == "migrated")
+    done = sum(1 for entry in record.nodes.values() if entry.state is DONE and not entry.gone)
     there = sum(1 for entry in record.nodes.values() if not entry.gone)
     cluster = record.cluster
     line = Text.assemble((f"phase {cluster.phase}", "bold"), f", {done} of {there} nodes migrated")

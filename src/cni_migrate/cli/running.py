@@ -87,7 +87,9 @@ async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> None
             return  # what is on its way up says more
         raise
     sys.stderr.flush()
-    showing.show(output.out(), view.model_copy(update={"next": None, "driver": None}), "table", here.clock.now())
+    # Who drives, what happened, and what to type next is said before and after.
+    known = view.model_copy(update={"next": None, "driver": None, "eta_seconds": None, "history": []})
+    showing.show(output.out(), known, "table", here.clock.now())
     sys.stdout.flush()
 
 

@@ -95,8 +95,10 @@ def parts_of(view: StatusView, now: datetime, *, wide: bool = False) -> list[Any
     if not view.begun:
         return [Text("No migration was begun in this cluster."), *_next(view)]
     parts: list[Any] = [_table(view, now, wide=wide), Text("")]
-    parts += [Text(f"{output.clock(line.at)}  {line.what}", style="dim") for line in view.history[-5:]]
-    parts += [Text(""), *_summary(view, now)]
+    if view.history:
+        parts += [Text(f"{output.clock(line.at)}  {line.what}", style="dim") for line in view.history[-5:]]
+        parts.append(Text(""))
+    parts += _summary(view, now)
     parts += _next(view)
     return parts
 
@@ -156,13 +158,29 @@ def _summary(view: StatusView, now: datetime) -> list[Text]:
         lines.append(Text(f"paused since {view.paused}: no further node begins", style="yellow"))
     if view.driver is not None:
         alive = "" if view.driver.alive else ", but it is not alive any more"
-        lines.append(Text(f"driven by {view.driver.holder} since {view.driver.since}{alive}"))
-    elif view.phase not in (Phase.DONE, Phase.PREFLIGHT):
-        lines.append(Text("nobody drives it now"))
-    if view.eta_seconds is not None and view.phase in (Phase.ATTACHING, Phase.MIGRATING):
-        lines.append(Text(f"all nodes migrated in {output.ending(view.eta_seconds, now)}"))
+        lines.append(Text(f"driven by {view.driver.holder} since {_since(view.driver.since)}{alive}"))
+    lines += _eta(view, now)
     lines += audit_lines(view)
     return lines
+
+
+def _since(text: str) -> str:
+    """A Lease's instant as the time of day."""
+    try:
+        return output.clock(datetime.fromisoformat(text))
+    except ValueError:
+        return text
+
+
+def _eta(view: StatusView, now: datetime) -> list[Text]:
+    """When it will be done, or how much work is left while nobody does it."""
+    if view.eta_seconds is None or view.phase not in (Phase.ATTACHING, Phase.MIGRATING):
+        return []
+    if view.driver is not None and view.driver.alive:
+        return [Text(f"all nodes migrated in {output.ending(view.eta_seconds, now)}")]
+    left = output.duration(view.eta_seconds)
+    nobody = "" if view.driver is not None else "nobody drives it now; "
+    return [Text(f"{nobody}about {left} of work left until all nodes are migrated")]
 
 
 def audit_lines(view: StatusView) -> list[Text]:
