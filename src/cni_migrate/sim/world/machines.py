@@ -1,17 +1,16 @@
 """Machines as nodes of the cluster: registering, reporting Ready, losing power, rebooting, joining and leaving.
 
-There are no heartbeats: a node's status is written when it changes, so that time alone causes no work.
+Unless asked for there are no heartbeats: a node's status is written when it changes, so that time alone causes no work.
 """
 
 import uuid
 from dataclasses import dataclass, field
 
 from cni_migrate.sim.client import Object
-from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.cniconf import in_force
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.host import Host, Plane
-from cni_migrate.sim.world.kinds import NODE
+from cni_migrate.sim.world.kinds import LEASE, NODE
 from cni_migrate.sim.world.kubelet import Kubelets
 from cni_migrate.sim.world.nodestatus import set_condition, with_condition
 
@@ -117,18 +116,31 @@ class Machines:
     def __init__(self, ctx: Context, kubelets: Kubelets) -> None:
         self._ctx = ctx
         self._kubelets = kubelets
-        self._known: dict[str, Machine] = {}
         ctx.work.handle("machine.report", self._report)
         ctx.work.handle("machine.boot", self._boot)
         ctx.net.on_host(lambda host: host.on_change(self._changed))
-        ctx.cluster[NODE].on_change(self._node_changed)
+        ctx.work.handle("machine.beat", self._beat)
+        self._period = 0.0
+
+    def heartbeat(self, seconds: float) -> None:
+        """Renew every node's Lease so often from now on: a real control plane wants it, the simulated one does not."""
+        self._period = seconds
+        self._ctx.net.on_host(lambda host: self._ctx.work.add("machine.beat", host.name))
+
+    async def _beat(self, name: str) -> None:
+        self._ctx.work.add_after(self._period, "machine.beat", name, background=True)
+        host = self._ctx.host(name)
+        if host is None or not host.plane.kubelet or self._ctx.cluster[NODE].get(name) is None:
+            return
+        now = self._ctx.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now}
+        lease: Object = {"metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": spec}
+        if await self._ctx.cluster.patch(LEASE, lease, {"spec": spec}) is None:
+            await self._ctx.cluster.create(LEASE, lease)
 
     def _changed(self, host: Host, before: Plane, after: Plane) -> None:
         if after.kubelet and readiness(before) != readiness(after):
             self._ctx.work.add_after(_READ_CNI, "machine.report", host.name)
-
-    def _node_changed(self, old: Object | None, new: Object | None) -> None:
-        """A machine whose node was deleted goes on; its kubelet does not register again by itself."""
 
     async def _report(self, name: str) -> None:
         """Write Ready as the node is now."""
@@ -136,14 +148,13 @@ class Machines:
         if host is not None and host.plane.kubelet:
             await set_condition(self._ctx, name, "Ready", *readiness(host.plane))
 
-    async def join(self, machine: Machine) -> None:
-        """A machine registers as a new node; it has an empty disk."""
+    async def join(self, machine: Machine, plane: Plane | None = None) -> None:
+        """A machine registers as a new node; its disk is empty unless `plane` says what is on it."""
         old = self._ctx.host(machine.name)
         if old is not None:
             old.power_off()
-        self._known[machine.name] = machine
         host = Host(machine.name, machine.address)
-        host.seed(Plane())
+        host.seed(plane or Plane())
         self._ctx.net.add_host(host)
         node = node_object(machine, boot_id(self._ctx, machine.name, 0))
         status = {**node.pop("status"), "conditions": conditions(host.plane, self._ctx.stamp())}
@@ -216,7 +227,3 @@ def zone_labels(zone: str) -> dict[str, str]:
     """The labels of a node in a zone."""
     return {"topology.kubernetes.io/zone": zone, "topology.kubernetes.io/region": zone.rpartition("-")[0] or zone}
 
-
-def role_of(node: Object) -> str:
-    """`control-plane` or empty."""
-    return "control-plane" if CONTROL_PLANE in meta.labels(node) else ""

@@ -44,7 +44,7 @@ class World:
 
     `start` lists what is there and answers the tasks' coroutines, which the owner runs and cancels: an exception in any
     of them is a bug of the world and must end the simulation. Nodes that exist at the start run already, in the state
-    given by `planes`; their Running pods are taken over as they are.
+    given by `planes`; their Running pods are taken over as they are. `drives` says which nodes are this world's.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class World:
         pod_cidr: str = "10.244.0.0/16",
         node_mask: int = 24,
         controllers: bool = True,
+        drives: Callable[[str], bool] | None = None,
     ) -> None:
         work = Work()
         self.ctx = Context(Cluster(client), clock, work, timings or Timings(), seed, FaultState())
@@ -79,6 +80,7 @@ class World:
         self.kubelets = Kubelets(ctx, programs)
         self.machines = Machines(ctx, self.kubelets)
         self.knet = KnetLog(ctx, self.agents, self.network)
+        self._drives = drives
         if controllers:
             self._control(client, pod_cidr, node_mask)
         ctx.work.handle("call", self._call)
@@ -115,6 +117,8 @@ class World:
     def _adopt_hosts(self, planes: dict[str, Plane]) -> None:
         for node in self.ctx.cluster[NODE].items.values():
             name = meta.name(node)
+            if self._drives is not None and not self._drives(name):
+                continue
             host = Host(name, meta.internal_ip(node))
             plane = planes.get(name, Plane())
             host.seed(plane)
