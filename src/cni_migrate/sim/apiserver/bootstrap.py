@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from cni_migrate.sim.apiserver import namespaces
+from cni_migrate.sim.apiserver.options import Write
 from cni_migrate.sim.client import Object
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ _CLASSES = {
 
 def furnish(machinery: "Machinery") -> None:
     """The four namespaces, the two system priority classes, `cluster-admin` and the service `kubernetes`."""
-    from cni_migrate.sim.apiserver.machinery import Write
-
     write, find = Write("kube-apiserver"), machinery.catalog.find
     for name in namespaces.INITIAL:
         machinery.create(find("", "v1", "namespaces"), "", {"metadata": {"name": name}}, write)

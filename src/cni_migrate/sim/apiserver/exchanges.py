@@ -7,7 +7,7 @@ from typing import Any
 
 from cni_migrate.sim.apiserver import deletion, protobuf, status
 from cni_migrate.sim.apiserver.hooks import Fault
-from cni_migrate.sim.apiserver.machinery import Query, Write
+from cni_migrate.sim.apiserver.options import Query, Write
 from cni_migrate.sim.apiserver.requests import Request
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.apiserver.wire import JSON, Wire

@@ -129,6 +129,10 @@ def _default_event(obj: Object) -> None:
     obj.setdefault("source", {})
 
 
+def _default_priorityclass(obj: Object) -> None:
+    obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
+
+
 DEFAULTS: dict[Key, Callable[[Object], None]] = {
     ("", "namespaces"): lambda obj: (
         obj["metadata"].setdefault("labels", {}).update({"kubernetes.io/metadata.name": obj["metadata"]["name"]})
@@ -145,9 +149,7 @@ DEFAULTS: dict[Key, Callable[[Object], None]] = {
     ("networking.k8s.io", "networkpolicies"): _default_networkpolicy,
     ("rbac.authorization.k8s.io", "clusterrolebindings"): _default_rolebinding,
     ("rbac.authorization.k8s.io", "rolebindings"): _default_rolebinding,
-    ("scheduling.k8s.io", "priorityclasses"): lambda obj: (
-        obj.setdefault("preemptionPolicy", "PreemptLowerPriority") and None
-    ),
+    ("scheduling.k8s.io", "priorityclasses"): _default_priorityclass,
 }
 
 

@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from cni_migrate.sim.apiserver import binding, deletion, eviction, status
-from cni_migrate.sim.apiserver.machinery import Machinery, Query, Write
+from cni_migrate.sim.apiserver.machinery import Machinery
+from cni_migrate.sim.apiserver.options import Query, Write
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.apiserver.store import Stored
 from cni_migrate.sim.client import EventType, Kind, Object, Objects, PatchType

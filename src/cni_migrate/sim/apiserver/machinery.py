@@ -6,7 +6,7 @@ methods, so both meet the same validation, the same conflicts and the same event
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from cni_migrate.sim.apiserver import (
@@ -17,10 +17,10 @@ from cni_migrate.sim.apiserver import (
     namespaces,
     patches,
     pods,
-    selectors,
     status,
     validation,
 )
+from cni_migrate.sim.apiserver.options import Query, Write
 from cni_migrate.sim.apiserver.paging import Page, Pager
 from cni_migrate.sim.apiserver.resources import Catalog, Resource
 from cni_migrate.sim.apiserver.status import FieldError
@@ -28,26 +28,6 @@ from cni_migrate.sim.apiserver.store import Event, Store, Stored
 from cni_migrate.sim.client import ApiError, Object, PatchType
 
 Items = list[Stored]
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """How a write is made: who is noted as field manager, and whether it is only tried."""
-
-    manager: str = "unknown"
-    dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What a list asks for."""
-
-    labels: str = ""
-    fields: str = ""
-    limit: int = 0
-    token: str = ""
-    version: str = ""
-    match: str = ""
 
 
 class Machinery:
@@ -254,6 +234,10 @@ class Machinery:
         """Delete an object, or start to; says whether it is gone."""
         return deletion.delete(self, resource, self.get(resource, namespace, name), options, write.dry_run)
 
+    def discard(self, resource: Resource, stored: Stored) -> None:
+        """Delete an object as its own deletion would, with the defaults."""
+        deletion.delete(self, resource, stored, deletion.Options(), dry_run=False)
+
     def delete_collection(
         self, resource: Resource, namespace: str | None, query: Query, options: deletion.Options, write: Write
     ) -> Items:
@@ -292,10 +276,6 @@ class Machinery:
     def _follow_up(self, resource: Resource, event: Event) -> None:
         for react in self.after:
             react(resource, event)
-
-    def selector(self, resource: Resource, labels: str, fields: str) -> selectors.Selector:
-        """Both selectors of a request; 400 when one does not parse."""
-        return selectors.parse(resource, labels, fields)
 
 
 def _without(obj: Object, *keys: str) -> Object:

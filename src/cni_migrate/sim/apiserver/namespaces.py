@@ -7,6 +7,7 @@ namespace deletes what is in it; it goes itself when its last object has gone.
 from typing import TYPE_CHECKING
 
 from cni_migrate.sim.apiserver import status
+from cni_migrate.sim.apiserver.options import Write
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.apiserver.store import Event, Stored
 from cni_migrate.sim.client import Object
@@ -37,8 +38,6 @@ def check_accepts(machinery: "Machinery", resource: Resource, namespace: str, na
 
 def furnish(machinery: "Machinery", namespace: str) -> None:
     """What the controllers put into every namespace: the default service account and the cluster's CA."""
-    from cni_migrate.sim.apiserver.machinery import Write
-
     write = Write(_MANAGER)
     accounts = machinery.catalog.find("", "v1", "serviceaccounts")
     machinery.create(accounts, namespace, {"metadata": {"name": "default"}}, write)
@@ -48,8 +47,6 @@ def furnish(machinery: "Machinery", namespace: str) -> None:
 
 def delete(machinery: "Machinery", resource: Resource, stored: Stored, dry_run: bool) -> tuple[Stored, bool]:
     """Mark it as Terminating and delete what is in it."""
-    from cni_migrate.sim.apiserver import deletion
-
     if stored.name in INITIAL[:1] + INITIAL[2:]:
         raise status.forbidden(resource, stored.name, "this namespace may not be deleted")
     if "deletionTimestamp" in stored.object["metadata"]:
@@ -63,7 +60,7 @@ def delete(machinery: "Machinery", resource: Resource, stored: Stored, dry_run: 
         if other.namespaced:
             for item in machinery.store.select(other, stored.name):
                 if machinery.store.get(other, item.namespace, item.name) is item:
-                    deletion.delete(machinery, other, item, deletion.Options(), dry_run=False)
+                    machinery.discard(other, item)
     return answer, False
 
 

@@ -9,14 +9,11 @@ import binascii
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from cni_migrate.sim.apiserver import selectors, status
+from cni_migrate.sim.apiserver.options import Query
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.apiserver.store import Store, Stored
-
-if TYPE_CHECKING:
-    from cni_migrate.sim.apiserver.machinery import Query
 
 Items = list[Stored]
 KEPT_FOR = timedelta(minutes=5)
@@ -45,7 +42,7 @@ class Pager:
         self._store = store
         self._snapshots: dict[tuple[tuple[str, str], str | None, int], tuple[datetime, list[Stored]]] = {}
 
-    def list(self, resource: Resource, namespace: str | None, query: "Query") -> Page:
+    def list(self, resource: Resource, namespace: str | None, query: Query) -> Page:
         """The selected objects. Every list is as new as the store, which `resourceVersion=0` allows too."""
         selector = selectors.parse(resource, query.labels, query.fields)
         if query.token:

@@ -1,6 +1,7 @@
 """Which resources are served, and what the API server must know about each.
 
-The catalogue starts with Kubernetes' built-in resources and grows and shrinks with CustomResourceDefinitions.
+The catalogue starts with Kubernetes' built-in resources and grows and shrinks with CustomResourceDefinitions. Events of
+`events.k8s.io` are kept apart from those of the core group here; in a real cluster they are two views of the same.
 """
 
 from collections.abc import Iterable, Iterator
