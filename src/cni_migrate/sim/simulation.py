@@ -8,7 +8,7 @@ from typing import cast
 
 from cni_migrate.sim.apiserver.app import ApiServer
 from cni_migrate.sim.apiserver.local import LocalClient
-from cni_migrate.sim.apiserver.machinery import Write
+from cni_migrate.sim.apiserver.options import Write
 from cni_migrate.sim.apiserver.podlogs import LogLine
 from cni_migrate.sim.apiserver.store import Store
 from cni_migrate.sim.client import Kind, Object
