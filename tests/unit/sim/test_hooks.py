@@ -10,7 +10,7 @@ from cni_migrate.sim.apiserver.auth import Rule
 from cni_migrate.sim.apiserver.hooks import Answer, Call, Fault
 from cni_migrate.sim.apiserver.podlogs import LogLine
 from cni_migrate.sim.client import ApiError, Object
-from tests.unit.sim.support import CONFIGMAP, MERGE, configmap, http, now, pod, server, virtual
+from tests.unit.sim.support import CONFIGMAP, MERGE, POD, configmap, http, now, pod, server, virtual
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -268,3 +268,17 @@ async def test_taints_may_lag() -> None:
         await asyncio.sleep(1)
         taints = (await client.get("/api/v1/nodes/n")).json()["spec"]["taints"]
     assert [taint["key"] for taint in taints] == ["node.kubernetes.io/unschedulable"]
+
+
+@virtual
+async def test_conflict_about_an_unguarded_pod_is_tried_again() -> None:
+    """For ten seconds; a resourceVersion in the precondition is answered at once."""
+    app = server()
+    await app.client().create(POD, pod("p", "n"), "default")
+    async with http(app) as client:
+        path = "/api/v1/namespaces/default/pods/p/eviction"
+        for precondition, seconds in (("uid", 9.5), ("resourceVersion", 0.0)):
+            started = now()
+            options = {"preconditions": {precondition: "1"}}
+            answer = await client.post(path, json={"metadata": {"name": "p"}, "deleteOptions": options})
+            assert (answer.status_code, now() - started) == (409, seconds)

@@ -5,6 +5,7 @@
 then a normal graceful delete. Success only says that the deletion has started.
 """
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from cni_migrate.sim.apiserver.machinery import Machinery
 
 MAX_DISRUPTED = 2000
+RETRIES = 20
+RETRY_EVERY = 0.5
 _TWO_BUDGETS = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
 _VIOLATES = "Cannot evict pod as it would violate the pod's disruption budget."
 
@@ -42,6 +45,27 @@ def evict(machinery: "Machinery", namespace: str, name: str, body: Any, dry_run:
         pod = marked
     deletion.delete(machinery, resource, pod, options, dry_run)
     return status.success(201)
+
+
+async def evict_with_retries(machinery: "Machinery", namespace: str, name: str, body: Any, dry_run: bool) -> Object:
+    """Evict over HTTP: a conflict about a pod that no budget guards is tried again for ten seconds, then told.
+
+    That is what the real server does unless the client named a resourceVersion; a wrong uid waits in vain.
+    """
+    for _ in range(RETRIES - 1):
+        try:
+            return evict(machinery, namespace, name, body, dry_run)
+        except ApiError as error:
+            if error.code != 409 or not _retries(machinery, namespace, name, body):
+                raise
+        await asyncio.sleep(RETRY_EVERY)
+    return evict(machinery, namespace, name, body, dry_run)
+
+
+def _retries(machinery: "Machinery", namespace: str, name: str, body: Any) -> bool:
+    pod = machinery.store.get(machinery.catalog.find("", "v1", "pods"), namespace, name)
+    preconditions = (body.get("deleteOptions") or {}).get("preconditions") or {}
+    return pod is not None and _ignores_budgets(pod.object) and not preconditions.get("resourceVersion")
 
 
 def _ignores_budgets(pod: Object) -> bool:

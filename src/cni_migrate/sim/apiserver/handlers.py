@@ -277,11 +277,11 @@ class Handlers:
         if resource.key == ("", "pods") and name in ("eviction", "binding"):
             if request.method != "POST":
                 raise status.method_not_allowed()
-            act = eviction.evict if name == "eviction" else binding.bind
-            body = exchanges.decoded_body(exchange)
-            return _json(
-                act(self._machinery, request.namespace, request.name, body, exchanges.dry_run(exchange.query)), 201
-            )
+            asked = (request.namespace, request.name, exchanges.decoded_body(exchange))
+            dry_run = exchanges.dry_run(exchange.query)
+            if name == "binding":
+                return _json(binding.bind(self._machinery, *asked, dry_run), 201)
+            return _json(await eviction.evict_with_retries(self._machinery, *asked, dry_run), 201)
         if resource.key == ("", "pods") and name == "log" and request.method == "GET":
             return await self._log(resource, exchange)
         raise status.not_emulated(f"{resource.qualified}/{name}")

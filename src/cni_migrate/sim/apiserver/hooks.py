@@ -49,7 +49,8 @@ class Fault:
     happens, in this order: `delay` seconds of loop time; `cut="before"` loses the connection before the request is
     carried out, `cut="after"` loses the answer; `code` answers with it, with `body` (a Status is made when there is
     none) and `headers`. Of a watch, `watch` says how it ends after `events` events or `seconds` seconds: its connection
-    is cut, or it is closed in order, or an in-stream 410 arrives.
+    is cut, or it is closed in order, or an in-stream 410 arrives. A watch refused with 410 before it starts is
+    `Fault(path="watch=", code=410)`; overload as flow control tells it is a 429 with a plain text body and Retry-After.
     """
 
     method: str = ".*"
