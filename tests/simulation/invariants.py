@@ -76,7 +76,9 @@ class Invariants:
     def _check_capacity(self, name: str, node: dict[str, Any]) -> None:
         ours = names.CORDONED_BY in node["metadata"].get("annotations", {})
         tainted = any(t["key"] == self.config.labels.cilium.key for t in node["spec"].get("taints", []))
-        (self._out.add if ours or tainted else self._out.discard)(name)
+        entry = self.entries.get(name, {})
+        newcomer = entry.get("event") == "adopt" or ("adopt" in entry.get("took", {}) and entry["state"] != "migrated")
+        (self._out.add if (ours or tainted) and not newcomer else self._out.discard)(name)
         self.worst = max(self.worst, len(self._out))
         if len(self._out) > self.capacity:
             self.broken.append(f"{len(self._out)} nodes out of service by our hand: {sorted(self._out)}")
@@ -105,7 +107,7 @@ class Invariants:
         was, now = ORDER.index(before["state"]), ORDER.index(entry["state"])
         if now < was and before.get("event") not in ("restore", "detach"):
             self.broken.append(f"node {node} went back from {before['state']} to {entry['state']} without a rollback")
-        if entry.get("event") == "drain" and before.get("event") != "drain":
+        if _draining(entry) and not _draining(before):
             self._check_dual_rule(node)
         joined_late = self.cluster.get("phase") in ("cleaning", "done")
         if entry["state"] == "migrated" and before["state"] != "migrated" and not joined_late:
@@ -160,6 +162,12 @@ class Invariants:
         entry = self.entries.get(pod["spec"].get("nodeName", ""), {})
         if not entry.get("event"):
             self.broken.append(f"{call.path}: deleted while the record has no intent for its node")
+
+
+def _draining(entry: dict[str, Any]) -> bool:
+    """Whether the node is being taken out of service; the first steps of a drain only look."""
+    looking = ("check_all_dual", "baseline_gate", "await_newcomers")
+    return entry.get("event") == "drain" and entry.get("step") not in looking
 
 
 def _created(obj: dict[str, Any]) -> float:

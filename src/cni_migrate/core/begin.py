@@ -160,7 +160,8 @@ def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
 
 def _way_back(plan: Plan, entry: NodeRecord) -> NodeEvent:
     """Which event undoes what is under way: half an attach is detached, everything later is restored to dual."""
-    return NodeEvent.DETACH if entry.state is NodeState.CANAL else NodeEvent.RESTORE
+    attaching = entry.state is NodeState.CANAL and entry.event is not NodeEvent.ADOPT
+    return NodeEvent.DETACH if attaching else NodeEvent.RESTORE
 
 
 def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
@@ -174,6 +175,12 @@ def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str,
             next="migrate run  (to finish)",
         )
     others = [name for name in guards.beyond_dual(record) if name != goal.node]
+    if others and (entry.event is NodeEvent.ADOPT or NodeEvent.ADOPT in entry.took):
+        raise Halted(
+            f"node {goal.node} joined after {', '.join(sorted(others)[:5])} had left Canal: they do not know the way to "
+            "pods that it would have on Canal",
+            next="migrate run  (to finish), or `migrate rollback` for the whole cluster",
+        )
     to_canal = goal.to == "canal" or (entry.state is NodeState.CANAL and entry.event is not None)
     if to_canal and others:
         raise Halted(

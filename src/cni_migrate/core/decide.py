@@ -11,7 +11,7 @@ from typing import Any
 from cni_migrate.core import guards
 from cni_migrate.core.advance import Waiting, Work, advance_list, advance_node, begin_event, history
 from cni_migrate.core.effects import Effect
-from cni_migrate.core.enrol import enrol
+from cni_migrate.core.enrol import adopted, enrol
 from cni_migrate.core.goal import Final, Goal
 from cni_migrate.core.lifecycle import NodeEvent, NodeState, Phase, PhaseEvent
 from cni_migrate.core.objects import GateAsk, Node, Snapshot
@@ -25,7 +25,11 @@ LOOK_AGAIN = timedelta(seconds=30)
 TOGETHER = 20
 """How many nodes may go through an event that leaves them in service, at once."""
 
-NEXT_EVENT = {NodeEvent.DRAIN: NodeEvent.SWITCH, NodeEvent.SWITCH: NodeEvent.RELEASE}
+NEXT_EVENT = {
+    NodeEvent.ADOPT: NodeEvent.RELEASE,
+    NodeEvent.DRAIN: NodeEvent.SWITCH,
+    NodeEvent.SWITCH: NodeEvent.RELEASE,
+}
 """What follows without another choice: a node that was drained is switched, then released."""
 
 BETWEEN = {NodeState.DRAINING: NodeEvent.SWITCH, NodeState.CILIUM: NodeEvent.RELEASE}
@@ -264,7 +268,9 @@ def _attached(turn: _Deciding) -> bool:
     waiting = [node for node, entry in turn.members() if entry.state is NodeState.CANAL]
     if not waiting:
         return True
-    _begin(turn, waiting, NodeEvent.ATTACH)
+    straight = [n for n in waiting if adopted(turn.plan, turn.record, turn.record.nodes[n.name], n)]
+    _begin(turn, straight, NodeEvent.ADOPT)
+    _begin(turn, [node for node in waiting if node not in straight], NodeEvent.ATTACH)
     return False
 
 
@@ -344,24 +350,33 @@ def _begin(turn: _Deciding, waiting: list[Node], event: NodeEvent) -> None:
     idle = [node for node in waiting if turn.record.nodes[node.name].event is None]
     untouchable: list[str] = []
     for node in in_order(turn.plan.config, idle):
-        if room <= 0:
-            return
-        if reason := _untouchable(node, in_service):
+        if event is not NodeEvent.ADOPT and (reason := _untouchable(node, in_service)):
             untouchable.append(reason)
+            continue
+        if room <= 0:
             continue
         entry = begin_event(turn.plan, turn.record.nodes[node.name], event, turn.now)
         turn.record = turn.record.with_node(node.name, entry)
         _advance(turn, node.name)
         room -= 1
     under_way = any(entry.event is not None and entry.held is None for _, entry in turn.members())
-    if untouchable and not under_way and turn.final is None:
-        _wait_for_nodes(turn, untouchable)
+    if idle and not under_way and turn.final is None:
+        _wait_for_nodes(turn, untouchable or _lost(turn))
     elif turn.record.cluster.idle_since is not None:
         turn.record = turn.record.with_cluster(turn.record.cluster.model_copy(update={"idle_since": None}))
 
 
+def _lost(turn: _Deciding) -> list[str]:
+    """The nodes that are NotReady without our doing: they count against max_unavailable."""
+    return [
+        f"node {node.name} is NotReady, and no other is taken out of service meanwhile"
+        for node, entry in turn.members()
+        if not node.ready and not out_of_service(turn.plan, entry)
+    ]
+
+
 def _room(turn: _Deciding, in_service: bool) -> int:
-    """How many more nodes may begin: the first ever goes alone, as a canary."""
+    """How many more nodes may begin: the first ever goes alone, as a canary; nodes that were lost count as out."""
     entries = [entry for entry in turn.record.nodes.values() if not entry.gone]
     under_way = sum(1 for entry in entries if entry.event is not None)
     if in_service:
@@ -371,7 +386,7 @@ def _room(turn: _Deciding, in_service: bool) -> int:
     ahead = NodeState.MIGRATED if turn.record.cluster.phase is Phase.MIGRATING else NodeState.DUAL
     if turn.record.cluster.direction == "forward" and not any(entry.state is ahead for entry in entries):
         limit = 1
-    return limit - out
+    return limit - out - len(_lost(turn))
 
 
 def out_of_service(plan: Plan, entry: NodeRecord) -> bool:
@@ -446,7 +461,10 @@ def _begin_back(turn: _Deciding, waiting: list[Node], event: NodeEvent) -> None:
     in_service = event in turn.plan.strategy.in_service
     room = _room(turn, in_service)
     idle = [node for node in waiting if turn.record.nodes[node.name].event is None]
-    for node in reversed(in_order(turn.plan.config, idle)):
+    ordered = list(reversed(in_order(turn.plan.config, idle)))
+    # Nodes that joined late come last: Canal elsewhere must run again before it can learn the way to them.
+    ordered.sort(key=lambda node: turn.record.nodes[node.name].joined)
+    for node in ordered:
         if turn.record.nodes[node.name].state in (NodeState.DRAINING, NodeState.CILIUM):
             room = max(room, 1)  # it is out of service already
         if room <= 0:

@@ -4,8 +4,8 @@ import contextlib
 from datetime import datetime
 
 from cni_migrate.core.advance import Work, due
-from cni_migrate.core.lifecycle import NodeState, Phase
-from cni_migrate.core.objects import Snapshot
+from cni_migrate.core.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.objects import Node, Snapshot
 from cni_migrate.core.record import NodeRecord, Record, noted
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.view import Plan
@@ -45,18 +45,30 @@ def enrol(plan: Plan, record: Record, seen: Snapshot, now: datetime, work: Work)
 
 
 def _label_newcomers(plan: Plan, record: Record, seen: Snapshot, now: datetime, work: Work) -> None:
-    label = plan.config.labels.canal_cilium
+    """Give a newcomer the label by which it gets a CNI, unless `adopt` will do it in its own order."""
     if record.cluster.direction == "back":
         return
-    patches = [
-        patch
-        for name, entry in record.nodes.items()
-        if entry.state is NodeState.CANAL and not entry.gone and seen.nodes[name].labels.get(label.key) != label.value
-        and (patch := labels_patch(seen.nodes[name], [label])) is not None
-    ]  # fmt: skip
+    labels = plan.config.labels
+    patches = []
+    for name, entry in record.nodes.items():
+        if entry.state is NodeState.CANAL and not entry.gone and not entry.skipped:
+            node = seen.nodes[name]
+            patch = labels_patch(node, [labels.canal_cilium])
+            if patch is not None and entry.event is None and not adopted(plan, record, entry, node):
+                patches.append(patch)
     if patches:
         wanted, _ = due(patches, seen, now, 5.0, work)
         work.effects.extend(wanted)
+
+
+def adopted(plan: Plan, record: Record, entry: NodeRecord, node: Node) -> bool:
+    """Whether a node is taken straight to Cilium: it joined while others migrate, and never ran Canal."""
+    return (
+        NodeEvent.ADOPT in plan.strategy.events
+        and entry.joined
+        and record.cluster.phase is Phase.MIGRATING
+        and plan.config.labels.canal_cilium.key not in node.labels
+    )
 
 
 def _obeyed(record: Record, seen: Snapshot, now: datetime) -> Record:

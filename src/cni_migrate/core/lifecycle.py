@@ -31,6 +31,7 @@ class NodeEvent(StrEnum):
     """What moves a node."""
 
     ATTACH = "attach"
+    ADOPT = "adopt"
     DRAIN = "drain"
     SWITCH = "switch"
     RELEASE = "release"
@@ -181,7 +182,7 @@ class StrategyTable:
     def load(cls, name: str, text: str) -> "StrategyTable":
         """Read `states/strategies/NAME.yaml`."""
         table: Mapping[str, Any] = YAML(typ="safe").load(text)
-        in_service = {
+        in_service = {NodeEvent.ADOPT} | {
             event
             for event, key in ((NodeEvent.ATTACH, "attach_in_service"), (NodeEvent.DETACH, "detach_in_service"))
             if table.get(key)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from cni_migrate.core.begin import begin, new_record
 from cni_migrate.core.decide import Turn, decide
@@ -18,6 +19,10 @@ from cni_migrate.ports import Clock, Cluster, Prober
 
 Observer = Callable[[Turn, Snapshot], None]
 """Is shown every turn, for the screen and the log."""
+
+
+STALE = timedelta(seconds=5)
+"""For so long the record in the cluster may lag behind a step that only waits; `status` reads it there."""
 
 
 @dataclass
@@ -69,14 +74,16 @@ class Driver:
 
     async def _drive(self, record: Record) -> Final:
         readings: dict[str, GateReading] = {}
+        written = self.clock.now()
         while True:
             self.cluster.note_readings(readings)
             seen = self.cluster.snapshot()
             turn = decide(self.plan, self.goal, record, seen, self.clock.now(), stopping=self._stopping.is_set())
             record = turn.record
             self.lock.check()
-            if turn.effects or turn.durable:
+            if turn.effects or turn.durable or self.clock.now() - written >= STALE:
                 await self.store.write(record)
+                written = self.clock.now()
             self.observer(turn, seen)
             if turn.final is not None:
                 return turn.final

@@ -141,10 +141,16 @@ def untaint(view: NodeView) -> Answer:
 
 @node_step("pods")
 def await_displaced(view: NodeView) -> Answer:
-    """Wait until the pods that were moved away are Ready again, wherever they are now."""
+    """Wait until the pods that were moved away are Ready again, wherever they are now.
+
+    Those on a node that is NotReady are that node's trouble, not this one's.
+    """
     for owner in view.entry.displaced:
         what, uid = owner.rsplit(" ", 1)
         for pod in view.seen.pods_of(uid):
+            elsewhere = view.seen.nodes.get(pod.node)
+            if elsewhere is not None and not elsewhere.ready and pod.node != view.node.name:
+                continue
             if not pod.ready and not pod.deleting and not pod.finished:
                 where = f"on node {pod.node}" if pod.node else "without a node"
                 return Wait(on=f"the pods of {what} to be Ready", saw=f"{pod.key} {where}: {pod.trouble or pod.phase}")

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
+from cni_migrate.core import guards
 from cni_migrate.core.answers import Answer, Done, Refuse, Wait
 from cni_migrate.core.gate import Expected, Failing, Passed, Pending, Verdict, ask, baseline, expected, judge
 from cni_migrate.core.lifecycle import NodeState
@@ -112,9 +113,17 @@ def gate(view: NodeView) -> Answer:
 
 @node_step("gate")
 def baseline_gate(view: NodeView) -> Answer:
-    """Prove that the node's agents reach their peers as well as at the beginning, before anything is taken away."""
+    """Prove that connectivity of the node is as good as at the beginning, before anything is taken away."""
     name = view.node.name
-    return _gate(view, _key(view), [name], f"connectivity from node {name} to be as good as in the baseline", own=True)
+    return _gate(view, _key(view), [name], f"connectivity of node {name} to be as good as in the baseline")
+
+
+@node_step("agent")
+def await_newcomers(view: NodeView) -> Answer:
+    """Make sure that no node has joined meanwhile that is not on both networks (or beyond) yet."""
+    if late := guards.not_dual_yet(view.record):
+        return Wait(on="nodes that have joined to be attached first", saw=", ".join(sorted(late)[:5]))
+    return Done()
 
 
 @node_step("gate")
