@@ -209,11 +209,22 @@ async def test_what_is_missing_says_so() -> None:
             await client.patch(f"{CONFIGMAPS}/a?fieldManager=x", content="{}", headers=apply),
             await client.get("/apis/apps/v1/namespaces/default/deployments/x/scale"),
             await client.get("/openapi/v2"),
+            await client.get("/api/v1/nodes?watch=1&sendInitialEvents=true"),
+            await client.get("/api/v1/nodes?resourceVersion=2&resourceVersionMatch=Exact"),
+            await client.get("/api/v1/nodes", headers={"Accept": "application/json;as=PartialObjectMetadataList"}),
             await client.post(CONFIGMAPS, content="a: b", headers={"Content-Type": "application/yaml"}),
         ]
-    assert [answer.status_code for answer in answers] == [501] * 4
+    assert [answer.status_code for answer in answers] == [501] * 7
     said = [answer.json()["message"].removeprefix("the simulated API server does not emulate ") for answer in answers]
-    assert said == ["server-side apply", "deployments.apps/scale", "OpenAPI v2", "YAML bodies"]
+    assert said == [
+        "server-side apply",
+        "deployments.apps/scale",
+        "OpenAPI v2",
+        "watches with sendInitialEvents",
+        "lists at an exact older version (resourceVersionMatch=Exact)",
+        "PartialObjectMetadata answers",
+        "YAML bodies",
+    ]
 
 
 @virtual

@@ -80,6 +80,8 @@ class Handlers:
         user = self._auth.user_of(exchange.wire.headers.get("authorization", ""))
         if not request.resource:
             return self._path(request)
+        if "as=PartialObjectMetadata" in exchange.accept:
+            raise status.not_emulated("PartialObjectMetadata answers")
         if not self._machinery.catalog.serves(request.group, request.version):
             return _PAGE_NOT_FOUND
         self._auth.check(user, request)
@@ -235,6 +237,8 @@ class Handlers:
     async def _watch(self, resource: Resource, exchange: Exchange) -> None:
         query, store = exchange.query, self._machinery.store
         request = exchange.request
+        if "sendInitialEvents" in query:
+            raise status.not_emulated("watches with sendInitialEvents")
         fields = query.get("fieldSelector", "")
         if request.name:
             fields = ",".join(filter(None, (fields, f"metadata.name={request.name}")))

@@ -7,6 +7,7 @@ that the answer is 410 with a token that goes on from the present state.
 import base64
 import binascii
 import json
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -50,12 +51,14 @@ class Pager:
             found = self._at(resource, namespace, version, start)
             version = self._store.version if version < 0 else version
         else:
+            if query.match == "Exact" and query.version != str(self._store.version):
+                raise status.not_emulated("lists at an exact older version (resourceVersionMatch=Exact)")
             self._check_version(query.version)
             start, version = "", self._store.version
             found = self._store.select(resource, namespace, selector.fields.exact("spec.nodeName") or None)
         chosen = found if selector.selects_all else [item for item in found if selector.matches(item.object)]
         if start:
-            chosen = [item for item in chosen if item.key > start]
+            chosen = chosen[bisect_right(chosen, start, key=_key) :]
         if not query.limit or len(chosen) <= query.limit:
             return Page(chosen, version)
         self._keep(resource, namespace, version)
@@ -74,9 +77,9 @@ class Pager:
     def _keep(self, resource: Resource, namespace: str | None, version: int) -> None:
         now = self._store.now()
         self._snapshots = {key: kept for key, kept in self._snapshots.items() if now - kept[0] < KEPT_FOR}
-        if version == self._store.version:
-            everything = self._store.select(resource, namespace)
-            self._snapshots.setdefault((resource.key, namespace, version), (now, everything))
+        key = (resource.key, namespace, version)
+        if version == self._store.version and key not in self._snapshots:
+            self._snapshots[key] = (now, self._store.select(resource, namespace))
 
     def _at(self, resource: Resource, namespace: str | None, version: int, start: str) -> Items:
         if version < 0:
@@ -86,6 +89,10 @@ class Pager:
         if kept is None or forgotten or self._store.now() - kept[0] >= KEPT_FOR:
             raise status.ListExpiredError(_EXPIRED, _encoded(start, -1))
         return kept[1]
+
+
+def _key(item: Stored) -> str:
+    return item.key
 
 
 def _encoded(start: str, version: int) -> str:
