@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import cast
@@ -12,7 +13,7 @@ from cni_migrate.sim.apiserver.options import Write
 from cni_migrate.sim.apiserver.podlogs import LogLine
 from cni_migrate.sim.apiserver.store import Store
 from cni_migrate.sim.client import Kind, Object
-from cni_migrate.sim.clock import SimClock
+from cni_migrate.sim.clock import EPOCH, SimClock
 from cni_migrate.sim.scenario import Scenario, load
 from cni_migrate.sim.world.faults import Faults
 from cni_migrate.sim.world.settled import Builder, machines_of, node_mask
@@ -45,9 +46,10 @@ class StoreSink:
 class Simulation:
     """A cluster that lives as long as its `async with` block.
 
-    `nodes` and `seed` override the scenario's. At the start the cluster is settled: nodes Ready, Canal and workloads
-    running. An exception in any task of the world cancels the block and is raised at its end (in an ExceptionGroup);
-    the block's own exceptions come out as they are.
+    `nodes` and `seed` override the scenario's, `epoch` is the time on the cluster's clock when it begins. At the
+    start the cluster is settled: nodes Ready, Canal and workloads running. An exception in any task of the world
+    cancels the block and is raised at its end (in an ExceptionGroup); the block's own exceptions come out as they
+    are.
 
     `app` is the API server (ASGI), `client` a client in process, `world`, `store` and `clock` are what they say.
     """
@@ -59,17 +61,23 @@ class Simulation:
     clock: SimClock
 
     def __init__(
-        self, scenario: Scenario | str = "calm", *, nodes: int | None = None, seed: int | None = None
+        self,
+        scenario: Scenario | str = "calm",
+        *,
+        nodes: int | None = None,
+        seed: int | None = None,
+        epoch: datetime = EPOCH,
     ) -> None:
         self.scenario = load(scenario) if isinstance(scenario, str) else scenario
         self._nodes = nodes
+        self._epoch = epoch
         self.seed = self.scenario.seed if seed is None else seed
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> "Simulation":
         scenario = self.scenario
-        self.clock = SimClock()
+        self.clock = SimClock(self._epoch)
         self.store = Store(self.clock, seed=self.seed)
         self.app = ApiServer(self.store)
         self.client = self.app.client(_MANAGER)
@@ -123,11 +131,14 @@ async def serve(
     kubeconfig: Path | None = None,
     seed: int | None = None,
 ) -> None:
-    """Serve a simulated cluster on loopback until cancelled, in real time, and write a kubeconfig that leads there."""
+    """Serve a simulated cluster on loopback until cancelled, in real time, and write a kubeconfig that leads there.
+
+    Its clock shows the real time, as that of the clients does.
+    """
     from cni_migrate.sim.apiserver import serving
 
     async with (
-        Simulation(scenario, nodes=nodes, seed=seed) as simulation,
+        Simulation(scenario, nodes=nodes, seed=seed, epoch=datetime.now(UTC)) as simulation,
         serving.serving(simulation.app, port) as url,
     ):
         if kubeconfig is not None:
