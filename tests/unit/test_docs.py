@@ -1,4 +1,4 @@
-"""The documentation follows the code: generated pages are current, each step is explained, each link leads somewhere."""
+"""The documentation follows the code: generated pages are current, steps are explained, links lead somewhere."""
 
 import re
 from pathlib import Path
