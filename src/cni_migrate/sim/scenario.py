@@ -114,11 +114,11 @@ class Workload(_Model):
 class When(_Model):
     """Something to wait for; all fields that are given must hold at once."""
 
-    node: str = Field(default="", description="The node that `label`, `tainted`, `cordoned`, `pod` are about.")
+    node: str = Field(default="", description="The node that `label`, `tainted`, `cordoned`, `pod_ready` are about.")
     label: str = Field(default="", description="The node has this label: `key` or `key=value`.")
     tainted: str = Field(default="", description="The node has a taint with this key.")
     cordoned: bool = Field(default=False, description="The node is unschedulable.")
-    pod: str = Field(
+    pod_ready: str = Field(
         default="", description="A pod whose namespace/name starts like this is Ready (on `node`, when that is given)."
     )
     writes: int = Field(default=0, ge=0, description="Clients have made so many writes.")
@@ -128,8 +128,8 @@ class When(_Model):
         about_node = self.label or self.tainted or self.cordoned
         if about_node and not self.node:
             raise ValueError("`label`, `tainted` and `cordoned` need `node`")
-        if not (about_node or self.pod or self.writes):
-            raise ValueError("say what to wait for: label, tainted, cordoned, pod or writes")
+        if not (about_node or self.pod_ready or self.writes):
+            raise ValueError("say what to wait for: label, tainted, cordoned, pod_ready or writes")
         return self
 
 

@@ -195,7 +195,7 @@ async def test_slowness(sim: Simulation) -> None:
     assert all(meta.ready(pod) for pod in await pods_on(sim, "w2", "knet"))
 
 
-@with_faults({"when": {"pod": "knet-stress/knet-stress-a", "node": "w2"}, "after": 2, "reboot": "w3"})
+@with_faults({"when": {"pod_ready": "knet-stress/knet-stress-a", "node": "w2"}, "after": 2, "reboot": "w3"})
 async def test_a_trigger_on_a_pod(sim: Simulation) -> None:
     assert sim.faults.struck == ["reboot"]
     await sim.world.idle()
@@ -235,5 +235,43 @@ def test_faults_on_nodes_that_are_gone_do_nothing(action: str) -> None:
     async def run() -> None:
         async with Simulation(Scenario.model_validate({"nodes": 1, "faults": [{action: "w7"}]})):
             await asyncio.sleep(60)
+
+    run_virtual(run())
+
+
+TRIGGERS: list[tuple[Object, Object]] = [
+    ({"node": "w1", "label": "a"}, {"metadata": {"labels": {"a": "b"}}}),
+    ({"node": "w1", "label": "a=b"}, {"metadata": {"labels": {"a": "b"}}}),
+    ({"node": "w1", "label": "a="}, {"metadata": {"labels": {"a": ""}}}),
+    ({"node": "w1", "cordoned": True}, {"spec": {"unschedulable": True}}),
+    ({"node": "w1", "tainted": "k"}, {"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}}),
+]
+
+
+@pytest.mark.parametrize(("when", "patch"), TRIGGERS)
+def test_triggers_on_nodes(when: Object, patch: Object) -> None:
+    async def run() -> None:
+        fault = {"when": when, "dns_down": True}
+        async with Simulation(Scenario.model_validate({"nodes": 2, "faults": [fault]})) as sim:
+            await sim.client.patch(kinds.NODE, "w2", patch)
+            await asyncio.sleep(5)
+            assert sim.faults.struck == []
+            await sim.client.patch(kinds.NODE, "w1", patch)
+            await asyncio.sleep(5)
+            assert sim.faults.struck == ["dns_down"]
+
+    run_virtual(run())
+
+
+def test_a_trigger_on_writes() -> None:
+    async def run() -> None:
+        fault = {"when": {"writes": 2}, "dns_down": True}
+        async with Simulation(Scenario.model_validate({"nodes": 1, "faults": [fault]})) as sim:
+            for number in (1, 2, 3):
+                sim.app.hooks.writes = number
+                for observer in sim.app.hooks.observers:
+                    observer(None, None)  # type: ignore[arg-type]
+                await asyncio.sleep(1)
+                assert sim.faults.struck == (["dns_down"] if number >= 2 else [])
 
     run_virtual(run())

@@ -212,3 +212,62 @@ def test_the_ring_is_symmetric_and_small() -> None:
     roster.put(gone, "a", None, 3.0)
     assert gone not in roster.neighbours(agents["n0"], 3.0)
     assert gone in roster.neighbours(agents["n0"], 2.5)
+
+
+def test_a_ready_agent_takes_its_taint_away() -> None:
+    async def run() -> None:
+        async with Simulation(SMALL) as sim:
+            taint = {"key": "node.cilium.io/agent-not-ready", "value": "true", "effect": "NoExecute"}
+            await sim.client.patch(kinds.NODE, "w1", {"spec": {"taints": [taint]}})
+            await install_cilium(sim)
+            await apply(sim, (kinds.DAEMON_SET, daemon_set("cilium", "cilium-agent")))
+            await sim.world.idle()
+            assert meta.taints(await sim.client.get(kinds.NODE, "w1")) == []
+
+    run_virtual(run())
+
+
+@pytest.mark.parametrize("uninstall", ["true", "false"])
+def test_an_agent_may_take_its_file_along(uninstall: str) -> None:
+    async def run() -> None:
+        async with Simulation(SMALL) as sim:
+            await install_cilium(sim, cni_uninstall=uninstall)
+            await apply(sim, (kinds.DAEMON_SET, first_cilium()))
+            await label(sim, "w1", dict(FIRST))
+            await sim.world.idle()
+            assert "99-cilium.conflist" in sim.world.host("w1").plane.files
+            await label(sim, "w1", dict.fromkeys(FIRST))
+            await sim.world.idle()
+            assert ("99-cilium.conflist" in sim.world.host("w1").plane.files) is (uninstall == "false")
+
+    run_virtual(run())
+
+
+@pytest.mark.parametrize("interval", ["0", "15"])
+def test_the_operator_may_restart_unmanaged_dns_pods(interval: str) -> None:
+    async def run() -> None:
+        async with Simulation(SMALL) as sim:
+            before, _ = await sim.client.list(kinds.POD, namespace="kube-system", label_selector="k8s-app=kube-dns")
+            await install_cilium(sim, unmanaged_pod_watcher_interval=interval)
+            await apply(sim, (kinds.DAEMON_SET, daemon_set("cilium", "cilium-agent")))
+            await asyncio.sleep(40)
+            after, _ = await sim.client.list(kinds.POD, namespace="kube-system", label_selector="k8s-app=kube-dns")
+            same = {meta.uid(pod) for pod in before} == {meta.uid(pod) for pod in after}
+            assert same is (interval == "0")
+
+    run_virtual(run())
+
+
+def test_a_deletion_during_a_power_cut_releases_the_lease_later() -> None:
+    async def run() -> None:
+        async with Simulation(SMALL) as sim:
+            await sim.world.idle()
+            (pod,) = await pods_on(sim, "w1", "app")
+            await sim.world.machines.power_off("w1")
+            await sim.client.delete(kinds.POD, meta.name(pod), "default")
+            await asyncio.sleep(5)
+            sim.world.machines.power_on("w1")
+            await sim.world.idle()
+            assert meta.uid(pod) not in set(sim.world.host("w1").leases.values())
+
+    run_virtual(run())

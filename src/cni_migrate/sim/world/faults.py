@@ -76,7 +76,7 @@ class Faults:
                 self._strike_in(fault.after, fault)
 
         self._world.ctx.cluster[NODE].on_change(look)
-        if fault.when is not None and fault.when.pod:
+        if fault.when is not None and fault.when.pod_ready:
             self._world.ctx.cluster[POD].on_change(look)
         if fault.when is not None and fault.when.writes:
             self._hooks.observers.append(look)
@@ -89,12 +89,12 @@ class Faults:
         node = self._world.ctx.cluster[NODE].get(when.node) if when.node else None
         if (when.label or when.tainted or when.cordoned) and (node is None or not _node_is(node, when)):
             return False
-        return not when.pod or self._pod_ready(when)
+        return not when.pod_ready or self._pod_ready(when)
 
     def _pod_ready(self, when: "When") -> bool:
         pods = self._world.ctx.cluster[POD]
         found = pods.by("node", when.node) if when.node else pods.items.values()
-        return any("/".join(meta.key(pod)).startswith(when.pod) and meta.ready(pod) for pod in found)
+        return any("/".join(meta.key(pod)).startswith(when.pod_ready) and meta.ready(pod) for pod in found)
 
     # -- nodes
 

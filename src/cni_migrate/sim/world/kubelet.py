@@ -285,13 +285,14 @@ class Kubelets:
             run.memory["stopped"] = True
             if run.program is not None and not run.ended:
                 await run.program.end(run, graceful=True)
-        if run.sandbox is not None and run.sandbox.until > self._ctx.now():
+        if run.sandbox is not None:
             try:
                 sandbox.remove(run.sandbox, run.host)
             except sandbox.CniError:
                 self._blocked.setdefault(run.host.name, set()).add(uid)
                 return
             self._ctx.net.end(run.sandbox, self._ctx.now())
+            run.sandbox = None
         run.ended = True
         await self._ctx.cluster.delete(POD, run.pod, grace=0)
         self.runs.pop(uid, None)
