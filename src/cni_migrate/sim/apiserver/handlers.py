@@ -80,7 +80,8 @@ class Handlers:
         user = self._auth.user_of(exchange.wire.headers.get("authorization", ""))
         if not request.resource:
             return self._path(request)
-        if "as=PartialObjectMetadata" in exchange.accept:
+        accepted = [part.strip() for part in exchange.accept.split(",")]
+        if "as=PartialObjectMetadata" in exchange.accept and "application/json" not in accepted:
             raise status.not_emulated("PartialObjectMetadata answers")
         if not self._machinery.catalog.serves(request.group, request.version):
             return _PAGE_NOT_FOUND
