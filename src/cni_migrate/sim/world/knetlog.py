@@ -112,24 +112,18 @@ class KnetLog:
     def _mesh(self, agent: Agent, when: float) -> Mesh:
         """The probes of peers at an instant, from memory when nothing has changed since they were worked out."""
         remembered = self._memory.get(agent.uid, [])
-        for place, (start, end, mesh) in enumerate(remembered):
+        for start, end, mesh in remembered:
             if start <= when < end:
                 return mesh
-            if start <= when and start == self._start_of_stretch(agent, when):
-                remembered[place] = (start, self._end_of_stretch(agent, when), mesh)
+        begin, until = self._stretch(agent, when)
+        for place, (start, _, mesh) in enumerate(remembered):
+            if start == begin:
+                remembered[place] = (start, until, mesh)
                 return mesh
         made = self._evaluate(agent, self._program.roster.neighbours(agent, when), when)
-        start = self._start_of_stretch(agent, when)
-        if start < self._ctx.now():  # at this very instant more may change
-            entry = (start, self._end_of_stretch(agent, when), made)
-            self._memory[agent.uid] = [entry, *remembered[: _REMEMBERED - 1]]
+        if begin < self._ctx.now():  # at this very instant more may change
+            self._memory[agent.uid] = [(begin, until, made), *remembered[: _REMEMBERED - 1]]
         return made
-
-    def _watched(self, agent: Agent, when: float) -> list[list[float]]:
-        """The times of all changes that concern the agent."""
-        net = self._ctx.net
-        nodes = self._program.roster.neighbours(agent, when)
-        return [*(net.hosts[node].changes.times for node in nodes), net.everywhere.times]
 
     def _evaluate(self, agent: Agent, nodes: list[str], when: float) -> Mesh:
         peers = [peer for node in nodes for peer in self._program.roster.on(node, when) if peer.label != agent.label]
@@ -181,23 +175,18 @@ class KnetLog:
         elif error:
             bad[peer, "primary", "policy_allow"] = error
 
-    def _start_of_stretch(self, agent: Agent, when: float) -> float:
-        """Since when nothing has changed that concerns the agent."""
-        latest = agent.started
-        for times in self._watched(agent, when):
+    def _stretch(self, agent: Agent, when: float) -> tuple[float, float]:
+        """Since when and until when nothing changes that concerns the agent; at most until now."""
+        net = self._ctx.net
+        nodes = self._program.roster.neighbours(agent, when)
+        latest, soonest = agent.started, self._ctx.now()
+        for times in (*(net.hosts[node].changes.times for node in nodes), net.everywhere.times):
             place = bisect_right(times, when)
             if place:
                 latest = max(latest, times[place - 1])
-        return latest
-
-    def _end_of_stretch(self, agent: Agent, when: float) -> float:
-        """Until when nothing has changed, as far as is known: at most until now."""
-        soonest = self._ctx.now()
-        for times in self._watched(agent, when):
-            place = bisect_right(times, when)
             if place < len(times):
                 soonest = min(soonest, times[place])
-        return soonest
+        return latest, soonest
 
     def _since(self, item: Item, agent: Agent, when: float) -> float:
         """The first round of the failures in a row that this one belongs to."""
@@ -208,14 +197,14 @@ class KnetLog:
         return known
 
     def _look_back(self, item: Item, agent: Agent, when: float) -> float:
-        first = self._round_at_or_after(agent, self._start_of_stretch(agent, when))
+        first = self._round_at_or_after(agent, self._stretch(agent, when)[0])
         for _ in range(_LOOK_BACK):
             if first <= 1:
                 break
             before = self.time_of(agent, first - 1)
             if item not in self._mesh(agent, before).bad:
                 break
-            first = self._round_at_or_after(agent, self._start_of_stretch(agent, before))
+            first = self._round_at_or_after(agent, self._stretch(agent, before)[0])
         return self.time_of(agent, max(1, first))
 
     def _round_at_or_after(self, agent: Agent, when: float) -> int:
