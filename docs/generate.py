@@ -338,6 +338,8 @@ def states() -> str:
         text += f"## Strategy `{strategy.name}`\n\n"
         for event, steps in strategy.events.items():
             where = "in service" if event in strategy.in_service else "out of service between `cordon` and `untaint`"
+            if event is NodeEvent.ADOPT:
+                where = "new and takes no pods before `release`"
             if event in (NodeEvent.SWITCH, NodeEvent.RELEASE):
                 where = "out of service" + (" until `untaint`" if event is NodeEvent.RELEASE else "")
             text += f"### `{event}` ({strategy.name})\n\nThe node is {where}.\n\n" + _steps(steps)
@@ -398,6 +400,8 @@ def death() -> str:
 def _notice(strategy: StrategyTable, event: NodeEvent, at: int) -> str:
     """What workloads notice while nobody drives, from the step's place in its event."""
     steps = strategy.events[event]
+    if event is NodeEvent.ADOPT:
+        return "nothing; the newcomer takes no pods yet"
     if event in strategy.in_service:
         return "nothing"
     away = "the node is out of service; its pods run elsewhere"

@@ -88,7 +88,7 @@ def test_nothing_changes_when_nothing_has_changed() -> None:
     ("phase", "labels", "patched"),
     [
         (Phase.ATTACHING, {}, True),
-        (Phase.MIGRATING, {}, True),
+        (Phase.MIGRATING, {}, False),  # it is adopted: straight to Cilium, in that event's own order
         (Phase.MIGRATING, {LABEL.key: LABEL.value}, False),
         (Phase.PREPARING, {}, False),
         (Phase.CLEANING, {}, False),

@@ -129,7 +129,7 @@ def test_a_table_that_does_not_fit_the_enums_is_refused(text: str) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: str(strategy.name))
 def test_a_strategy_names_only_steps_that_exist(strategy: StrategyTable) -> None:
     """Each event of each strategy has steps, none twice in a row, all registered."""
-    assert set(NodeEvent) == set(strategy.events)
+    assert set(NodeEvent) - {NodeEvent.ADOPT} <= set(strategy.events)
     for steps in strategy.events.values():
         assert steps
         assert set(steps) <= set(NODE_STEPS)
@@ -156,7 +156,7 @@ def test_no_list_of_steps_has_one_twice_where_its_place_is_looked_up(strategy: S
 def test_the_taint_follows_the_evictions(strategy: StrategyTable) -> None:
     """The NoExecute taint bypasses budgets, so it never comes before the evictions."""
     for event, steps in strategy.events.items():
-        if "taint" in steps:
+        if "taint" in steps and event is not NodeEvent.ADOPT:  # a newcomer has nothing to evict yet
             assert steps.index("cordon") < steps.index("evict_pods") < steps.index("taint"), event
 
 
