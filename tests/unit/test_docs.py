@@ -13,6 +13,7 @@ from docs import generate
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
+SEED_TESTS = ROOT / "tests" / "simulation" / "test_seed.py"
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 
 
@@ -50,6 +51,24 @@ def test_pages_named_by_messages_exist() -> None:
     """An error that says `see docs/...` tells the truth."""
     named = {found for path in SOURCES for found in re.findall(r"docs/[a-z/_-]+\.md", path.read_text(encoding="utf-8"))}
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+@pytest.mark.skipif(not SEED_TESTS.exists(), reason="the seed's tests are not written yet")
+def test_the_seed_table_names_tests_and_steps_that_exist() -> None:
+    """Each sentence of the seed has its test, each test its sentence, and each step it names is one."""
+    page = (ROOT / "docs" / "explanation" / "seed.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", page))
+    written = set(re.findall(r"^def (test_[a-z0-9_]+)", SEED_TESTS.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert named == written
+
+
+def test_the_seed_table_names_steps_that_exist() -> None:
+    """A step that was renamed is renamed there, too."""
+    page = (ROOT / "docs" / "explanation" / "seed.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[2] for line in page.splitlines() if line.startswith("| ") and line.count("|") == 4]
+    words = {word for row in rows for word in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", row)}
+    known = set(ABOUT) | {"every_node_dual"}
+    assert words - known == set()
 
 
 def test_every_exit_code_is_in_the_tree() -> None:

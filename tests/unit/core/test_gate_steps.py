@@ -1,4 +1,4 @@
-"""The steps around the gate: whom they ask, what they wait for, what they let pass. How reports are judged: test_gate."""
+"""The steps around the gate: whom they ask, what they wait for, what they let pass. Judging reports: test_gate."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
