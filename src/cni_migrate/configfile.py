@@ -75,8 +75,10 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     chosen = flags.get("profile") or variables.get(("profile",)) or written.tree.get("profile") or "modern"
     if chosen not in PROFILES:
         chosen = "modern"  # refused below, by the model
-    base = _merged(PROFILES[cast("ProfileName", chosen)], {})
-    origin = {".".join(path): f"profile {chosen}" for path, _ in _flat(base)}
+    profile = PROFILES[cast("ProfileName", chosen)]
+    origin = {".".join(path): f"profile {chosen}" for path, _ in _flat(profile)}
+    # All defaults are written out, so that half a section (a label's key without its value) keeps the other half.
+    base = Config.model_validate(profile).model_dump()
     written.check(base)
     merged = _merged(base, written.tree)
     origin |= {".".join(path): f"{written.name}, line {written.line(path)}" for path, _ in _flat(written.tree)}

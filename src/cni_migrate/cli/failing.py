@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 
 from cni_migrate.cli.version import version
-from cni_migrate.errors import MigrateError
+from cni_migrate.errors import Interrupted, MigrateError
 
 
 def coloured(text: str, code: str) -> str:
@@ -26,7 +26,8 @@ def failed(error: Exception, *, debug: bool) -> int:
     sys.stdout.flush()
     if not isinstance(error, MigrateError):
         return _bug(error, debug=debug)
-    sys.stderr.write(f"{coloured('error:', '1;31')} {error.message}\n")
+    head = coloured("stopped:", "1;33") if isinstance(error, Interrupted) else coloured("error:", "1;31")
+    sys.stderr.write(f"{head} {error.message}\n")
     if error.next:
         say_next(error.next)
     if debug:

@@ -1,6 +1,5 @@
 """Gathers what the preflight checks look at: rights, inventory, Canal's configuration. Reads only."""
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -23,11 +22,9 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster) -> Facts:
     Raises:
         ClusterError: the API server does not answer, or does not allow a read.
     """
-    found, rights, canal = await asyncio.gather(
-        inventory(client),
-        allowed(client, asks(plan.manifests.rbac())),
-        _canal_config(client, plan.config.canal.namespace),
-    )
+    found = await inventory(client)
+    rights = await allowed(client, asks(plan.manifests.rbac()))
+    canal = await _canal_config(client, plan.config.canal.namespace)
     return Facts(
         config=plan.config,
         seen=cluster.snapshot(),

@@ -16,7 +16,7 @@ sim_app = typer.Typer(help="Serve a simulated cluster on this machine.", invoke_
 def demo(
     nodes: Annotated[int, typer.Option(min=3, max=50, help="How many nodes.")] = 6,
     strategy: Annotated[StrategyName, typer.Option(help="How a node gets both networks.")] = StrategyName.MULTUS,
-    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than life the cluster works.")] = 20.0,
+    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than life the cluster works.")] = 40.0,
     seed: Annotated[int, typer.Option(help="From what the simulated cluster takes its chances.")] = 1,
 ) -> None:
     """See a simulated cluster migrate: killed half-way, resumed, one node rolled back, to the end.

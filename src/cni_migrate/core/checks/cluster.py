@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from cni_migrate.core import names
-from cni_migrate.core.checks.registry import Facts, Finding, blocker, check, warning
+from cni_migrate.core.checks.registry import Facts, Finding, blocker, check, many, warning
 from cni_migrate.core.objects import Node
 
 
@@ -13,7 +13,7 @@ def rights(facts: Facts) -> Iterator[Finding]:
     if facts.rights_missing:
         yield blocker(
             "RIGHTS",
-            f"this user may not do all that a migration needs: {len(facts.rights_missing)} rights are missing",
+            f"this user lacks {many(len(facts.rights_missing), 'right')} that a migration needs",
             "migrate manifests rbac | kubectl apply -f -   (as an admin), then run as that ServiceAccount",
             facts.rights_missing,
         )
@@ -42,7 +42,7 @@ def canal_ready(facts: Facts) -> Iterator[Finding]:
         return
     ready = {pod.node for pod in facts.seen.pods_of(facts.canal.uid) if pod.ready}
     if missing := sorted(name for name, node in facts.seen.nodes.items() if node.ready and name not in ready):
-        what = f"Canal is not Ready on {len(missing)} nodes"
+        what = f"Canal is not Ready on {many(len(missing), 'node')}"
         yield blocker("CANAL_READY", what, "mend Canal there before it is replaced", missing)
 
 
@@ -50,7 +50,7 @@ def canal_ready(facts: Facts) -> Iterator[Finding]:
 def nodes_ready(facts: Facts) -> Iterator[Finding]:
     """All nodes are Ready: one that is not can neither be migrated nor be asked."""
     if down := sorted(name for name, node in facts.seen.nodes.items() if not node.ready):
-        what = f"{len(down)} nodes are NotReady"
+        what = f"{many(len(down), 'node')} NotReady"
         yield blocker("NODES_READY", what, "mend them, or remove them from the cluster", down)
 
 
@@ -86,7 +86,7 @@ def cordoned(facts: Facts) -> Iterator[Finding]:
     if found := sorted(n.name for n in nodes if n.unschedulable and names.CORDONED_BY not in n.annotations):
         yield warning(
             "NODES_CORDONED",
-            f"{len(found)} nodes are cordoned: they are not touched, and clean-up waits for them",
+            f"{many(len(found), 'node')} cordoned by somebody else: not touched, and clean-up waits for them",
             "uncordon them, or remove them from the cluster",
             found,
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from cni_migrate.core import names
-from cni_migrate.core.checks.registry import Facts, Finding, check, info, warning
+from cni_migrate.core.checks.registry import Facts, Finding, check, info, many, warning
 
 
 @check
@@ -12,7 +12,7 @@ def webhooks(facts: Facts) -> Iterator[Finding]:
     if facts.pod_hooks:
         yield warning(
             "WEBHOOKS",
-            f"{len(facts.pod_hooks)} admission webhooks are called for pods and refuse them when they fail",
+            f"pods are refused when {many(len(facts.pod_hooks), 'admission webhook')} cannot be reached",
             "run their servers with two replicas and a budget, or exempt kube-system and this tool's namespaces",
             [f"{hook.name} ({hook.service or 'outside the cluster'})" for hook in facts.pod_hooks],
         )
@@ -24,7 +24,7 @@ def policies(facts: Facts) -> Iterator[Finding]:
     if facts.calico_policies:
         yield warning(
             "CALICO_POLICIES",
-            f"{len(facts.calico_policies)} policies of Calico's own kinds: Cilium does not enforce them",
+            f"{many(len(facts.calico_policies), 'object')} of Calico's own policy kinds: Cilium does not enforce them",
             "translate them into NetworkPolicies or CiliumNetworkPolicies before the migration",
             facts.calico_policies,
         )
@@ -37,12 +37,12 @@ def policies(facts: Facts) -> Iterator[Finding]:
     if facts.config.strategy == "overlay":
         yield warning(
             "POLICIES_OFF",
-            f"policies are not enforced for pods on Cilium until the last node is migrated ({len(listed)} namespaces)",
+            f"policies of {many(len(listed), 'namespace')} are not enforced on Cilium until the last node is migrated",
             "accept the exposure, or use --strategy multus, which keeps policies in force",
             listed,
         )
     else:
-        yield info("POLICIES", f"policies stay in force in {len(listed)} namespaces", "nothing to do", listed)
+        yield info("POLICIES", f"policies stay in force in {many(len(listed), 'namespace')}", "nothing to do", listed)
 
 
 GITOPS = {
@@ -110,7 +110,7 @@ def assumptions(facts: Facts) -> Iterator[Finding]:
     if facts.images:
         yield info(
             "IMAGES",
-            f"{len(facts.images)} images are pulled on every node",
+            f"the nodes pull {many(len(facts.images), 'image')}",
             "make sure that the nodes can pull them, or mirror them (`migrate images`)",
             [f"{purpose}: {image}" for purpose, image in facts.images.items()],
         )

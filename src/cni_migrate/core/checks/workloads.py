@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cni_migrate.core.checks.registry import Facts, Finding, blocker, check
+from cni_migrate.core.checks.registry import Facts, Finding, blocker, check, many
 from cni_migrate.core.drain import Verdict, rulings
 from cni_migrate.core.objects import Budget, Pod
 from cni_migrate.core.selector import matches
@@ -40,14 +40,14 @@ def budgets(facts: Facts) -> Iterator[Finding]:
         shown = [f"{n} ({b.current_healthy} healthy, {b.desired_healthy} needed)" for n, b in sorted(closed.items())]
         yield blocker(
             "BUDGET_CLOSED",
-            f"{len(closed)} PodDisruptionBudgets allow no eviction now: a drain would wait for them and be held",
+            f"no eviction is allowed now by {many(len(closed), 'PodDisruptionBudget')}: a drain would be held",
             "add a replica or make the pods healthy, or loosen the budget; --disable-eviction bypasses budgets",
             shown,
         )
     if double:
         yield blocker(
             "BUDGET_TWICE",
-            f"{len(double)} pods have two PodDisruptionBudgets: Kubernetes refuses to evict them at all",
+            f"two PodDisruptionBudgets over {many(len(double), 'pod')}: Kubernetes refuses to evict such pods at all",
             "leave each pod one budget; --disable-eviction bypasses budgets",
             double,
         )
@@ -65,14 +65,14 @@ def stubborn_pods(facts: Facts) -> Iterator[Finding]:
     if bare:
         yield blocker(
             "BARE_PODS",
-            f"nothing would recreate {len(bare)} pods",
+            f"nothing would recreate {many(len(bare), 'pod')}",
             "delete them, give them a controller, or allow it: --force (drain.force)",
             bare,
         )
     if local:
         yield blocker(
             "EMPTYDIR_PODS",
-            f"{len(local)} pods would lose the data of their emptyDir volumes",
+            f"emptyDir data would be lost by {many(len(local), 'pod')}",
             "move the data, or allow it: --delete-emptydir-data (drain.delete_emptydir_data)",
             local,
         )

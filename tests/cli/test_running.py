@@ -1,0 +1,244 @@
+"""Whole runs through the command line, on a served cluster: forward, stopped, resumed, back; and what is said."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import CONFIG_MAPS, DAEMONSETS, QUICK, Served, Typed
+
+On = Callable[[Served], Typed]
+Make = Callable[..., Served]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    """A configuration with which gates are quick."""
+    file = tmp_path / "quick.yaml"
+    file.write_text(QUICK, encoding="utf-8")
+    return str(file)
+
+
+def _status(typed: Typed, *arguments: str) -> dict[str, Any]:
+    ended = typed("status", "-o", "json", *arguments)
+    assert ended.code == 0, ended.err
+    found: dict[str, Any] = json.loads(ended.out)
+    return found
+
+
+def _events(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def test_before_anything(on: On, untouched: Served) -> None:
+    """Looking writes nothing, and says that nothing was begun."""
+    typed = on(untouched)
+    before = untouched.writes
+    assert _status(typed)["begun"] is False
+    assert "No migration was begun" in typed("status").out
+    assert typed("preflight").code == 0
+    assert json.loads(typed("preflight", "-o", "json").out)["passed"] is True
+    for strategy in ("multus", "overlay"):
+        assert "Nothing was written" in typed("plan", "--strategy", strategy).out
+        dry = typed("run", "--dry-run", "--strategy", strategy)
+        assert dry.code == 0, dry.err
+        assert "apply Namespace cni-migrate" in dry.out
+    assert len(json.loads(typed("plan", "-o", "json").out)["nodes"]) == 3
+    assert untouched.writes == before
+
+
+@pytest.mark.parametrize("strategy", ["overlay", "multus"])
+def test_a_migration_in_parts(on: On, served: Make, config: str, strategy: str, tmp_path: Path) -> None:
+    """Attached, one node migrated, rolled back, then everything; the strategy need not be repeated."""
+    cluster = served(nodes=3)
+    typed = on(cluster)
+    common = ("--config", config)
+
+    first = typed("run", "--yes", "--strategy", strategy, "--until", "attaching", *common)
+    assert first.code == 0, first.err
+    assert "migrate run" in first.err.splitlines()[-1]
+    assert _status(typed, *common)["summary"] == {"dual": 3}
+
+    refused = typed("cleanup", "--yes", *common)
+    assert refused.code == 4
+    assert "not migrated" in refused.err
+
+    chosen = typed("run", "--yes", "--nodes", "w1", *common)
+    assert chosen.code == 0, chosen.err
+    assert chosen.err.startswith("resuming: phase migrating, 0 of 3 nodes migrated")
+    view = _status(typed, *common)
+    assert {node["name"]: node["state"] for node in view["nodes"]}["w1"] == "migrated"
+    assert (view["strategy"], view["driver"]) == (strategy, None)
+    assert view["eta_seconds"] > 0
+
+    writes = cluster.writes
+    dry = typed("run", "--dry-run", *common)
+    assert dry.code == 0, dry.err
+    assert "2 nodes to go" in dry.out
+    assert cluster.writes == writes
+
+    back = typed("rollback-node", "w1", "--yes", *common)
+    assert back.code == 0, back.err
+    assert _status(typed, *common)["summary"] == {"dual": 3}
+    assert typed("rollback-node", "w1", "--yes", *common).code == 2
+    assert typed("rollback-node", "w9", "--yes", *common).code == 2
+
+    log = tmp_path / "run.log"
+    rest = typed("run", "--yes", "--log-file", str(log), *common)
+    assert rest.code == 0, rest.err
+    assert rest.out.splitlines()[-1] == "done: the cluster runs on Cilium; the audit is clean"
+    assert "audit: clean" in rest.out
+    assert {event["event"] for event in _events(rest.err)} == {"history", "step", "wait"}
+    assert _events(log.read_text(encoding="utf-8")) == _events(rest.err)
+    view = _status(typed, *common)
+    assert (view["phase"], view["audit"], view["summary"], view["next"]) == ("done", [], {"migrated": 3}, None)
+    assert typed("rollback", "--yes", *common).code == 4
+    assert typed("cleanup", "--yes", *common).code == 0
+
+
+def test_events_are_told_once(on: On, served: Make, config: str) -> None:
+    """No line of history twice, no step twice in a row, and a gate's figures."""
+    ended = on(served(nodes=2))("run", "--yes", "--strategy", "overlay", "--config", config)
+    assert ended.code == 0, ended.err
+    events = _events(ended.err)
+    history = [(event["what"], event["noted"]) for event in events if event["event"] == "history"]
+    assert len(history) == len(set(history))
+    steps = [(e["node"], e["state"], e.get("step")) for e in events if e["event"] == "step" and "node" in e]
+    assert all(one != other for one, other in itertools.pairwise(steps))
+    assert any(event.get("gate", {}).get("sent", 0) > 0 for event in events)
+    assert all(set(event) >= {"at", "level", "event"} for event in events)
+
+
+def test_the_whole_cluster_goes_back(on: On, served: Make, config: str) -> None:
+    """As it was found, and a run may begin anew."""
+    cluster = served(nodes=2)
+    typed = on(cluster)
+    before = cluster.read(DAEMONSETS, "canal", "kube-system")["spec"]["template"]["spec"]
+    common = ("--config", config)
+    assert typed("run", "--yes", "--nodes", "w1", *common).code == 0
+    back = typed("rollback", "--yes", *common)
+    assert back.code == 0, back.err
+    assert "the cluster is as it was found" in back.out
+    assert cluster.read(DAEMONSETS, "canal", "kube-system")["spec"]["template"]["spec"] == before
+    assert _status(typed, *common)["phase"] == "preflight"
+    assert typed("run", "--yes", "--until", "preparing", *common).code == 0
+
+
+def test_a_budget_that_allows_nothing(on: On, served: Make) -> None:
+    """Preflight names it, before anything is touched."""
+    cluster = served("pdb-deadlock")
+    ended = on(cluster)("run", "--yes")
+    assert ended.code == 3
+    assert "BUDGET_CLOSED" in ended.err
+    assert cluster.writes == 0
+
+
+def test_a_held_node(on: On, served: Make, tmp_path: Path) -> None:
+    """Exit code 4; the node, why, and what to type; retry-node, skip-node and rollback-node accept it."""
+    config = tmp_path / "short.yaml"
+    config.write_text(f"{QUICK}deadlines: {{agent: 1.5}}\n", encoding="utf-8")
+    cluster = served("never-ready")
+    typed = on(cluster)
+    common = ("--config", str(config))
+    ended = typed("run", "--yes", "--strategy", "multus", *common)
+    assert ended.code == 4, ended.err
+    assert "w2" in ended.err
+    assert "next: " in ended.err.splitlines()[-1]
+    assert "HELD" in ended.out
+    view = _status(typed, *common)
+    (held,) = [node for node in view["nodes"] if node["held"]]
+    assert held["name"] == "w2"
+    assert "waited 1.5 s" in held["held"]
+    assert view["next"] == held["next"]
+
+    assert typed("retry-node", "w2", *common).code == 0
+    assert typed("skip-node", "w2", *common).code == 0
+    assert typed("pause", *common).code == 0
+    data = cluster.read(CONFIG_MAPS, "cni-migrate-requests", "cni-migrate")["data"]
+    assert set(data) == {"paused", "retry.w2", "skip.w2"}
+    assert _status(typed, *common)["paused"] == data["paused"]
+    assert "paused since" in typed("pause", *common).out
+    assert typed("resume", *common).code == 0
+    assert typed("skip-node", "w2", "--undo", *common).code == 0
+    data = cluster.read(CONFIG_MAPS, "cni-migrate-requests", "cni-migrate")["data"]
+    assert set(data) == {"retry.w2"}
+    assert typed("retry-node", "w9", *common).code == 2
+
+
+def _start(cluster: Served, config: str, *arguments: str) -> "subprocess.Popen[str]":
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("MIGRATE_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "cni_migrate.cli.main", *arguments, "--config", config],
+        env={**environ, "KUBECONFIG": str(cluster.kubeconfig)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _until(process: "subprocess.Popen[str]", what: str) -> str:
+    assert process.stderr is not None
+    seen = ""
+    for line in process.stderr:
+        seen += line
+        if what in line:
+            return seen
+    raise AssertionError(f"ended without {what!r}: {seen[-2000:]}")
+
+
+def test_the_first_interrupt_finishes_the_step(on: On, served: Make, config: str) -> None:
+    """Exit code 130, the record is safe, and the same command goes on."""
+    cluster = served(nodes=2, speed=10)
+    process = _start(cluster, config, "run", "--yes", "--strategy", "overlay")
+    with process:
+        _until(process, '"what": "phase attaching"')
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "stopped: stopped on request at a safe point" in err
+    assert "phase " in out
+    assert on(cluster)("run", "--yes", "--config", config).code == 0
+
+
+def test_the_second_interrupt_stops_at_once(served: Make, config: str) -> None:
+    """In the middle of a wait."""
+    cluster = served(nodes=2, speed=0.5)
+    process = _start(cluster, config, "run", "--yes", "--strategy", "overlay")
+    with process:
+        _until(process, '"step": "await_knet"')
+        process.send_signal(signal.SIGTERM)
+        _until(process, "press again")
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert time.monotonic() - began < 5
+    assert "stopped at once" in err
+
+
+def test_two_runners(on: On, served: Make, config: str) -> None:
+    """One works, the other says who holds the lock and since when."""
+    cluster = served(nodes=2, speed=1)
+    process = _start(cluster, config, "run", "--yes", "--strategy", "overlay")
+    with process:
+        _until(process, '"step": "await_knet"')
+        file = cluster.kubeconfig.with_name("lease.yaml")
+        file.write_text(f"{QUICK}lease_seconds: 5\n", encoding="utf-8")
+        view = _status(on(cluster))
+        assert view["driver"]["alive"] is True
+        assert str(process.pid) in view["driver"]["holder"]
+        ended = on(cluster)("run", "--yes", "--strategy", "overlay", "--config", str(file))
+        process.kill()
+        process.communicate()
+    assert ended.code == 5, ended.err
+    assert f"process {process.pid}" in ended.err
+    assert "--takeover" in ended.err
+    assert _status(on(cluster))["driver"]["alive"] is False
