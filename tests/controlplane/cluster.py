@@ -34,7 +34,14 @@ ADMIN = "kubernetes-admin"
 GRACE = 8
 """Seconds without a heartbeat after which a node is Unknown; short, for tests."""
 
-_AUDIT_POLICY = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n"
+_AUDIT_POLICY = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - {level: Request, resources: [{group: "", resources: [pods/eviction]}]}
+  - {level: Metadata}
+"""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -121,7 +128,7 @@ class RealCluster:
         return tls(self.folder / "pki", name)
 
     def audit(self) -> list[dict[str, Any]]:
-        """Every request so far, as audit events of level Metadata."""
+        """Every request so far, as audit events of level Metadata; those of evictions have the body."""
         return [json.loads(line) for line in (self.folder / "audit.log").read_text().splitlines()]
 
     # Start and stop
