@@ -1,0 +1,258 @@
+"""The loop: the record first, then the effects; a lost lock ends it; a wish to stop is granted at a safe point."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from cni_migrate.core import names
+from cni_migrate.core.decide import Turn
+from cni_migrate.core.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject
+from cni_migrate.core.goal import Goal
+from cni_migrate.core.lifecycle import NodeEvent, NodeState
+from cni_migrate.core.objects import GateAsk, GateReading, Snapshot
+from cni_migrate.core.record import NodeRecord
+from cni_migrate.engine.driver import Driver
+from cni_migrate.engine.lease import Lock
+from cni_migrate.engine.store import RecordStore
+from cni_migrate.errors import LockHeld, LockLost, UsageError
+from cni_migrate.sim.clock import run_virtual
+from tests.unit.core.builders import Seen, a_node, a_plan, a_pod, a_record, an_entry, seen, under_way
+from tests.unit.engine.fakes import FakeDocuments, VirtualClock
+
+PLAN = a_plan("overlay")
+
+
+class FakeCluster:
+    """Applies what a drain does to a hand-made snapshot, at once; `log` tells the order of everything."""
+
+    def __init__(self, found: Seen, clock: VirtualClock, log: list[str], documents: FakeDocuments) -> None:
+        self.found = found
+        self.on_effect: Callable[[Effect], None] = lambda _: None
+        self._clock = clock
+        self._log = log
+        self._documents = documents
+        self._dirty = False
+
+    def snapshot(self) -> Snapshot:
+        """What is known."""
+        self._dirty = False
+        return self.found
+
+    async def perform(self, effects: Iterable[Effect]) -> None:
+        """Do each effect."""
+        for effect in effects:
+            await asyncio.sleep(0.1)
+            self._log.append(f"{self._documents.writes[-1:]} {type(effect).__name__}")
+            self.on_effect(effect)
+            self._dirty = True
+            self.found.tried(effect.key, "applied", at=self._clock.now())
+            match effect:
+                case PatchNode():
+                    node = self.found.nodes[effect.node]
+                    annotations = {**node.annotations, **effect.annotations}
+                    self.found.nodes[effect.node] = replace(
+                        node,
+                        resource_version=str(int(node.resource_version) + 1),
+                        annotations={key: value for key, value in annotations.items() if value is not None},
+                        unschedulable=node.unschedulable if effect.unschedulable is None else effect.unschedulable,
+                        taints=node.taints if effect.taints is None else effect.taints,
+                    )
+                case EvictPod() | DeletePod():
+                    self.found.pods[:] = [pod for pod in self.found.pods if pod.uid != effect.uid]
+                case _:
+                    pass
+
+    async def changed(self, until: datetime) -> None:
+        """Nothing changes but by effects."""
+        if self._dirty:
+            return
+        await asyncio.sleep(max((until - self._clock.now()).total_seconds(), 0))
+
+    def note_readings(self, readings: Mapping[str, GateReading]) -> None:
+        """Take them."""
+        self.found.readings = dict(readings)
+
+
+class Deaf:
+    """A prober that hears nobody."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+
+    async def read(self, asks: Iterable[GateAsk]) -> Mapping[str, GateReading]:
+        """An empty reading for each."""
+        return {ask.key: GateReading(self._clock.now(), {}, {}) for ask in asks}
+
+
+class Bench:
+    """A driver on fakes, with one node in the middle of its drain."""
+
+    def __init__(self, entries: Mapping[str, NodeRecord] | None = None, goal: Goal | None = None) -> None:
+        self.documents, self.clock = FakeDocuments(), VirtualClock()
+        self.log: list[str] = []
+        self.turns: list[Turn] = []
+        self.cluster = FakeCluster(seen(a_node("w1"), a_pod()), self.clock, self.log, self.documents)
+        self.entries = entries
+        self.driver = self.make("me", goal or Goal())
+
+    def make(self, holder: str, goal: Goal) -> Driver:
+        """Another process's driver on the same cluster."""
+        lock = Lock(self.documents, self.clock, "cni-migrate", 30, f"{holder}@x/1/2/3", lambda _: None)
+        store = RecordStore(self.documents, "cni-migrate")
+        return Driver(
+            PLAN,
+            goal,
+            self.cluster,
+            Deaf(self.clock),
+            self.clock,
+            store,
+            lock,
+            lambda turn, _: self.turns.append(turn),
+            "test",
+        )
+
+    async def prepare(self) -> None:
+        """Put the record of an earlier driver into the cluster."""
+        if self.entries is not None:
+            await RecordStore(self.documents, "cni-migrate").seize(a_record(PLAN, self.entries, epoch=0))
+            self.documents.writes.clear()
+
+    @property
+    def holder(self) -> str:
+        """Who holds the lock."""
+        return str(self.documents.objects["Lease", "cni-migrate", names.LEASE]["spec"]["holderIdentity"])
+
+
+DRAINING = {"w1": under_way("w1", NodeState.DUAL, NodeEvent.DRAIN, "cordon")}
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    run_virtual(main)
+
+
+def test_the_intent_is_written_before_the_effect() -> None:
+    """Each effect finds its step in the cluster's record already."""
+
+    async def main() -> None:
+        bench = Bench(DRAINING)
+        await bench.prepare()
+        seen_steps: list[tuple[str, str]] = []
+
+        def look(effect: Effect) -> None:
+            if isinstance(effect, PutObject):
+                return
+            text = bench.documents.data("cni-migrate-nodes-0")["w1"]
+            seen_steps.append((type(effect).__name__, NodeRecord.model_validate_json(text).step))
+
+        bench.cluster.on_effect = look
+        task = asyncio.create_task(bench.driver.run())
+        await asyncio.sleep(5)
+        assert seen_steps[:3] == [("PatchNode", "cordon"), ("EvictPod", "evict_pods"), ("PatchNode", "taint")]
+        task.cancel()
+
+    _run(main())
+
+
+def test_a_stop_ends_at_a_safe_point_and_gives_the_lock_back() -> None:
+    """The step that is under way is finished first, the next one is recorded and not begun."""
+
+    async def main() -> None:
+        bench = Bench(DRAINING)
+        await bench.prepare()
+        bench.cluster.on_effect = lambda effect: bench.driver.stop() if isinstance(effect, EvictPod) else None
+        final = await bench.driver.run()
+        assert final.outcome == "interrupted"
+        assert bench.holder == ""
+        entry = NodeRecord.model_validate_json(bench.documents.data("cni-migrate-nodes-0")["w1"])
+        assert (entry.event, entry.step) == (NodeEvent.DRAIN, "taint")
+        assert bench.cluster.found.nodes["w1"].taints == ()
+        assert bench.cluster.found.pods == []
+
+    _run(main())
+
+
+def test_a_lost_lock_stops_every_effect() -> None:
+    """Noticed before the next write, whatever was decided meanwhile."""
+
+    async def main() -> None:
+        bench = Bench(DRAINING)
+        await bench.prepare()
+
+        def steal(effect: Effect) -> None:
+            if isinstance(effect, PatchNode):
+                bench.driver.lock.lost = "somebody took it"
+
+        bench.cluster.on_effect = steal
+        with pytest.raises(LockLost, match="somebody took it"):
+            await bench.driver.run()
+        assert [line for line in bench.log if "EvictPod" in line] == []
+
+    _run(main())
+
+
+def test_a_record_that_somebody_else_wrote_stops_every_effect() -> None:
+    """A takeover writes an epoch into every part: the former holder conflicts before it touches anything else."""
+
+    async def main() -> None:
+        bench = Bench(DRAINING)
+        await bench.prepare()
+
+        def rewrite(effect: Effect) -> None:
+            if isinstance(effect, PatchNode):
+                bench.documents.edit("cni-migrate-nodes-0", epoch="7")
+
+        bench.cluster.on_effect = rewrite
+        with pytest.raises(LockLost, match="another migrate has taken over"):
+            await bench.driver.run()
+        assert [line for line in bench.log if "EvictPod" in line] == []
+
+    _run(main())
+
+
+def test_a_second_driver_is_told_and_touches_nothing() -> None:
+    """While the first one lives."""
+
+    async def main() -> None:
+        bench = Bench({"w1": an_entry("w1", NodeState.DUAL)})
+        await bench.prepare()
+        first = asyncio.create_task(bench.driver.run())
+        await asyncio.sleep(1)
+        record = bench.documents.data("cni-migrate-record")["cluster"]
+        with pytest.raises(LockHeld, match="me@x"):
+            await bench.make("other", Goal()).run()
+        assert '"epoch":2' in record
+        assert '"epoch":2' in bench.documents.data("cni-migrate-record")["cluster"]
+        first.cancel()
+
+    _run(main())
+
+
+def test_nothing_to_roll_back_gives_the_lock_back() -> None:
+    """A rollback without a record ends with a message, not with a lock that is held."""
+
+    async def main() -> None:
+        bench = Bench(goal=Goal(kind="node_back", node="w1"))
+        with pytest.raises(UsageError, match="nothing to roll back"):
+            await bench.driver.run()
+        assert bench.holder == ""
+        assert ("ConfigMap", "cni-migrate", names.RECORD) not in bench.documents.objects
+
+    _run(main())
+
+
+def test_every_turn_is_shown() -> None:
+    """The observer sees them in order, the last one with the end."""
+
+    async def main() -> None:
+        bench = Bench(DRAINING)
+        await bench.prepare()
+        bench.cluster.on_effect = lambda effect: bench.driver.stop() if isinstance(effect, EvictPod) else None
+        await bench.driver.run()
+        assert bench.turns[-1].final is not None
+        assert [turn.final for turn in bench.turns[:-1]] == [None] * (len(bench.turns) - 1)
+
+    _run(main())
