@@ -53,13 +53,12 @@ def test_pages_named_by_messages_exist() -> None:
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
-@pytest.mark.skipif(not SEED_TESTS.exists(), reason="the seed's tests are not written yet")
-def test_the_seed_table_names_tests_and_steps_that_exist() -> None:
-    """Each sentence of the seed has its test, each test its sentence, and each step it names is one."""
+def test_the_seed_table_names_tests_that_exist() -> None:
+    """Each sentence of the seed has its test, and each test its sentence."""
     page = (ROOT / "docs" / "explanation" / "seed.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(test_[a-z0-9_]+)`", page))
     written = set(re.findall(r"^def (test_[a-z0-9_]+)", SEED_TESTS.read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert named == written
+    assert named == written - {"test_without_the_step_the_sentence_fails"}
 
 
 def test_the_seed_table_names_steps_that_exist() -> None:
