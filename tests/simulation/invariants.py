@@ -150,7 +150,11 @@ class Invariants:
         if call.method == "PATCH" and (match := NODE.match(call.path)):
             body = json.loads(call.body)
             node = self._nodes.get(match[1])
-            if node is not None and body.get("spec", {}).get("unschedulable") in (False, None) and "unschedulable" in body.get("spec", {}):
+            if (
+                node is not None
+                and body.get("spec", {}).get("unschedulable") in (False, None)
+                and "unschedulable" in body.get("spec", {})
+            ):
                 ours = names.CORDONED_BY in node["metadata"].get("annotations", {})
                 if node["spec"].get("unschedulable") and not ours:
                     self.broken.append(f"node {match[1]} was uncordoned, and the cordon was not ours")

@@ -32,7 +32,9 @@ def test_everything_is_on_cilium_and_nothing_of_the_old_is_left(strategy: str) -
                 assert node["files"] == ["05-cilium.conflist"]
             for workload, networks in after["workloads"].items():
                 assert set(networks) == {"cilium"}, workload
-            assert {w: len(n) for w, n in after["workloads"].items()} == {w: len(n) for w, n in before["workloads"].items()}
+            assert {w: len(n) for w, n in after["workloads"].items()} == {
+                w: len(n) for w, n in before["workloads"].items()
+            }
 
     run_virtual(main())
 

@@ -60,7 +60,9 @@ def test_a_node_goes_back_from_every_step(strategy: str, event: NodeEvent, step:
         async with simulated(SMALL, config) as (sim, watch):
             if not await _until_step(Process(sim, config), event, step):
                 pytest.fail(f"the driver was never seen in {event}/{step}")
-            back = Process(sim, config, goal=Goal(kind="node_back", node=NODE), holder="second@test/2/2/x", takeover=True)
+            back = Process(
+                sim, config, goal=Goal(kind="node_back", node=NODE), holder="second@test/2/2/x", takeover=True
+            )
             final = await back.run()
             expected = NodeState.CANAL if event is NodeEvent.ATTACH else NodeState.DUAL
             assert final == Final("done", f"node {NODE} is back: {expected}", "migrate run")
@@ -69,7 +71,9 @@ def test_a_node_goes_back_from_every_step(strategy: str, event: NodeEvent, step:
             assert found["ours"] == []
             assert found["taints"] == ["team=blue:PreferNoSchedule"]
             first = min(found["files"])
-            assert first == ("00-multus.conflist" if strategy == "multus" and expected is NodeState.DUAL else "10-canal.conflist")
+            assert first == (
+                "00-multus.conflist" if strategy == "multus" and expected is NodeState.DUAL else "10-canal.conflist"
+            )
             again = await Process(sim, config, holder="third@test/3/3/x").run()
             assert again is not None
             assert again.outcome == "done", again

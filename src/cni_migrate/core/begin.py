@@ -177,8 +177,8 @@ def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str,
     others = [name for name in guards.beyond_dual(record) if name != goal.node]
     if others and (entry.event is NodeEvent.ADOPT or NodeEvent.ADOPT in entry.took):
         raise Halted(
-            f"node {goal.node} joined after {', '.join(sorted(others)[:5])} had left Canal: they do not know the way to "
-            "pods that it would have on Canal",
+            f"node {goal.node} joined after {', '.join(sorted(others)[:5])} had left Canal: "
+            "they do not know the way to pods that it would have on Canal",
             next="migrate run  (to finish), or `migrate rollback` for the whole cluster",
         )
     to_canal = goal.to == "canal" or (entry.state is NodeState.CANAL and entry.event is not None)

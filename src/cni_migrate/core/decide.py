@@ -418,7 +418,7 @@ def _wait_for_nodes(turn: _Deciding, reasons: list[str]) -> None:
         turn.final = Final(
             "halted",
             "not touched: " + "; ".join(reasons),
-            f"mend or uncordon {'it' if len(reasons) == 1 else 'them'}, or `migrate skip-node NODE`, then `migrate run`",
+            "mend or uncordon what is named, or `migrate skip-node NODE`, then `migrate run`",
         )
         return
     turn.work.waits.append(Waiting("", "", "nodes that cannot be touched", "; ".join(reasons[:3])))

@@ -1,4 +1,4 @@
-"""Which node comes next: the canary alone, then workers, the control plane, and the driver's own node at the very end."""
+"""Which node comes next: the canary alone, then workers, the control plane, the driver's own node at the very end."""
 
 import math
 from collections.abc import Iterable

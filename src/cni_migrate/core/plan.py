@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from cni_migrate.config import Config
+from cni_migrate.core import steps as _steps  # noqa: F401 - registers them
 from cni_migrate.core.lifecycle import Lifecycle, NodeEvent, NodeState, Phase, PhaseEvent, StrategyTable
 from cni_migrate.core.manifests import Manifests
-from cni_migrate.core import steps as _steps  # noqa: F401 - registers them
 from cni_migrate.core.steps.registry import CLUSTER_STEPS, NODE_STEPS
 from cni_migrate.core.view import Plan
 

@@ -492,7 +492,6 @@ HOST_STEPS: list[HostCase] = [
     ("check_canal_first", ("status",), _status()),
     ("check_multus_first", ("status",), _status(files=["00-multus.conflist", "10-canal.conflist"])),
     ("check_cilium_first", ("status",), _status(files=["05-cilium.conflist", "10-canal.conflist.cilium_bak"])),
-    ("record_files", ("status",), _status()),
     ("reclaim_leases", ("keep-leases=10.244.1.5",), _status()),
     ("remove_cilium_file", ("remove-cni=05-cilium.conflist", "restore-bak", "keep-leases=10.244.1.5"), _status()),
     ("remove_multus_file", ("remove-cni=00-multus.conflist",), _status()),

@@ -86,7 +86,7 @@ def delete_node_config(view: ClusterView) -> Answer:
 
 @cluster_step("host")
 def finish_cilium(view: ClusterView) -> Answer:
-    """Apply Cilium's final form: on every node, newcomers included, and with the policy enforcement that was asked for."""
+    """Apply Cilium's final form: on every node, newcomers included, with the policy enforcement that was asked for."""
     return put_all(view, view.plan.manifests.cilium_final(), "Cilium's final form")
 
 

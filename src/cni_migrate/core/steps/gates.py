@@ -25,9 +25,8 @@ def excluded(view: ClusterView, focus: Collection[str] = ()) -> frozenset[str]:
         entry = view.record.nodes.get(name)
         if name in focus:
             continue
-        if entry is None or entry.skipped or not node.ready or (entry.joined and entry.state is NodeState.CANAL):
-            out.add(name)
-        elif entry.event is not None and entry.event not in view.plan.strategy.in_service:
+        newcomer = entry is not None and entry.joined and entry.state is NodeState.CANAL
+        if entry is None or entry.skipped or newcomer or not node.ready or out_of_service(view.plan, entry):
             out.add(name)
     return frozenset(out)
 

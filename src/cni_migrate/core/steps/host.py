@@ -132,13 +132,6 @@ def check_cilium_first(view: NodeView) -> Answer:
 
 
 @node_step("host")
-def record_files(view: NodeView) -> Answer:
-    """Record the CNI files of the node before Cilium renames them."""
-    status = _run(view, "status")
-    return Done(remember={"files": status.files}) if isinstance(status, HostStatus) else status
-
-
-@node_step("host")
 def reclaim_leases(view: NodeView) -> Answer:
     """Give back the Canal addresses of pods that were deleted while another plugin was in force."""
     status = _run(view, _keep_leases(view))

@@ -1,0 +1,139 @@
+"""Every shipped scenario, by each strategy: it ends as its first lines say, in words that name what is wrong."""
+
+import re
+
+import pytest
+
+from cni_migrate.core.goal import Goal
+from cni_migrate.core.order import capacity
+from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.scenario import names
+from cni_migrate.sim.simulation import Simulation
+from tests.simulation.harness import Process, config_for
+from tests.simulation.invariants import Invariants
+
+STRATEGIES = ["multus", "overlay"]
+DONE = ("done", "the audit is clean")
+
+ENDS = {
+    "bare-pods": ("halted", r"node w1 cannot be drained: pod shop/.*emptyDir data would be lost"),
+    "calm": DONE,
+    "crash-loop": DONE,
+    "deaf-peer": ("gate", r"node w2, step baseline_gate: .*connectivity of node w2.*w1/a -> w2/a"),
+    "dns-down": DONE,
+    "flaky-api": DONE,
+    "flannel-gone": ("gate", r"node w2, step baseline_gate: .*in one direction, w1 to w2"),
+    "never-ready": ("halted", r"node w2, step \w+: waited 300 s for .*Ready on node w2; seen last: pod cilium-"),
+    "node-joins": DONE,
+    "node-leaves": DONE,
+    "node-lost": DONE,
+    "pdb-deadlock": ("halted", r"node w2, step evict_pods: waited 900 s.*pod bank/ledger-\S+: The disruption budget ledger"),
+    "plain-flannel": DONE,
+    "power-cut": ("gate", r"node w2, step baseline_gate: .*no report from w2/a, w2/b: all on node w2"),
+    "reboot-mid-run": DONE,
+    "same-port": ("halted", r"step await_cilium_everywhere: .*address already in use"),
+    "slow-pods": DONE,
+    "small-mtu": ("gate", r"small packets pass and large ones do not: the MTU"),
+    "stuck-pod": ("halted", r"node w2, step evict_pods: waited 900 s for 1 pod to leave node w2; .*shop/keeper-\S+ terminating"),
+    "zones": DONE,
+}  # fmt: skip
+
+
+def test_every_shipped_scenario_is_run() -> None:
+    """No scenario is shipped without a test."""
+    assert set(ENDS) == set(names())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", ENDS)
+def test_scenario_ends_as_it_says(name: str, strategy: str) -> None:
+    """The outcome, and the words that a human needs."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with Simulation(name) as sim:
+            watch = Invariants(sim, config, capacity(config, len(sim.world.ctx.net.hosts)))
+            final = await Process(sim, config).run()
+            assert final is not None
+            outcome, words = ENDS[name]
+            assert final.outcome == outcome, final
+            assert re.search(words, final.message), final.message
+            if outcome != "done":
+                assert "migrate" in final.next
+            watch.check()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", ["never-ready", "pdb-deadlock", "stuck-pod"])
+def test_a_held_node_goes_back(name: str, strategy: str) -> None:
+    """A node that is held can be rolled back and serves again, the others are untouched."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with Simulation(name) as sim:
+            watch = Invariants(sim, config, 1)
+            first = Process(sim, config)
+            final = await first.run()
+            assert final is not None
+            assert final.outcome == "halted"
+            (held,) = [node for node, entry in first.turns[-1].record.nodes.items() if entry.held]
+            back = Process(sim, config, goal=Goal(kind="node_back", node=held))
+            final = await back.run()
+            assert final is not None
+            assert final.outcome == "done", final
+            nodes = sim.store.select(sim.app.catalog.find("", "v1", "nodes"))
+            assert not any(stored.object["spec"].get("unschedulable") for stored in nodes)
+            watch.check()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_auto_rollback_puts_a_held_node_back_and_stops(strategy: str) -> None:
+    """With auto_rollback the node that cannot go on is restored by the same run, which then stops and says why."""
+
+    async def main() -> None:
+        config = config_for(strategy, auto_rollback=True, deadlines={"agent": 60})
+        async with Simulation("crash-loop") as sim:
+            watch = Invariants(sim, config, 1)
+            process = Process(sim, config)
+            final = await process.run()
+            assert final is not None
+            assert final.outcome == "halted", final
+            assert "rolled back by itself" in final.message
+            entry = process.turns[-1].record.nodes["w2"]
+            assert entry.event is None
+            assert entry.state in ("dual", "canal")
+            final = await Process(sim, config.model_copy(update={"auto_rollback": False}), holder="b@test/2/2/x").run()
+            assert final is not None
+            assert final.outcome == "done", final
+            watch.check()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_cordon_of_somebody_else_stays(strategy: str) -> None:
+    """A node that its operator has cordoned is not touched; the run says so, halts, and goes on once it is uncordoned."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with Simulation("calm", nodes=3) as sim:
+            from cni_migrate.sim.world.kinds import NODE
+
+            watch = Invariants(sim, config, 1)
+            await sim.client.patch(NODE, "w2", {"spec": {"unschedulable": True}})
+            final = await Process(sim, config).run()
+            assert final is not None
+            assert final.outcome == "halted"
+            assert "node w2 was cordoned by somebody else" in final.message
+            assert (await sim.client.get(NODE, "w2"))["spec"]["unschedulable"] is True
+            await sim.client.patch(NODE, "w2", {"spec": {"unschedulable": None}})
+            final = await Process(sim, config).run()
+            assert final is not None
+            assert final.outcome == "done", final
+            watch.check()
+
+    run_virtual(main())
