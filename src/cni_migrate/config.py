@@ -1,4 +1,4 @@
-"""The configuration: one pydantic tree. Flags outrank the environment, which outranks the file, then a profile's defaults.
+"""The configuration: one pydantic tree. Flags outrank the environment, that the file, that a profile's defaults.
 
 Unknown keys are refused everywhere. What must not change once a migration has begun is in `Config.identity()`.
 """

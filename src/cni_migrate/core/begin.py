@@ -6,13 +6,12 @@ from datetime import datetime
 from cni_migrate.config import Config
 from cni_migrate.core import guards
 from cni_migrate.core.advance import begin_event, history
-from cni_migrate.core.decide import out_of_service
 from cni_migrate.core.goal import Goal
 from cni_migrate.core.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.objects import Node
 from cni_migrate.core.order import capacity
 from cni_migrate.core.record import ClusterRecord, NodeRecord, Record
-from cni_migrate.core.view import Plan
+from cni_migrate.core.view import Plan, out_of_service
 from cni_migrate.errors import Halted, RecordCorrupt, RecordMismatch, UsageError
 
 NODES_PER_SHARD = 150

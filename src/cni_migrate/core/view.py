@@ -9,7 +9,7 @@ from functools import lru_cache
 from cni_migrate.config import Config
 from cni_migrate.core import names
 from cni_migrate.core.answers import Answer
-from cni_migrate.core.lifecycle import ClusterLifecycle, NodeLifecycle, StrategyTable
+from cni_migrate.core.lifecycle import ClusterLifecycle, NodeLifecycle, NodeState, StrategyTable
 from cni_migrate.core.manifests import Manifests
 from cni_migrate.core.objects import Node, Pod, Snapshot, Taint
 from cni_migrate.core.record import NodeRecord, Record
@@ -117,6 +117,13 @@ class NodeView(ClusterView):
     def cordon_is_ours(self) -> bool:
         """Whether the node's cordon was set by us."""
         return names.CORDONED_BY in self.node.annotations
+
+
+def out_of_service(plan: Plan, entry: NodeRecord) -> bool:
+    """Whether the node is, or is about to be, out of service by our hand."""
+    if entry.event is not None:
+        return entry.event not in plan.strategy.in_service
+    return entry.state in (NodeState.DRAINING, NodeState.CILIUM)
 
 
 NodeStep = Callable[[NodeView], Answer]

@@ -12,7 +12,7 @@ from cni_migrate.core.objects import GateAsk
 from cni_migrate.core.peers import MESHES
 from cni_migrate.core.record import GateResult
 from cni_migrate.core.steps.registry import cluster_step, node_step
-from cni_migrate.core.view import ClusterView, NodeView
+from cni_migrate.core.view import ClusterView, NodeView, out_of_service
 
 BASELINE_MOST = 400
 """So many failures may be known beforehand; with more, connectivity proves nothing."""
