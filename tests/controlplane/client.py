@@ -1,5 +1,6 @@
 """`sim.client.Client` over HTTPS: lets the simulated world act on a real API server."""
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -15,6 +16,10 @@ _MEDIA_TYPES: dict[PatchType, str] = {
     "strategic": "application/strategic-merge-patch+json",
     "json": "application/json-patch+json",
 }
+
+_PAUSES = (0.2, 0.5, 1.0, 1.0, 1.0, 1.0)
+"""Before a request is sent again that was answered 429, as client-go does: just after a CRD was made, for example,
+"storage is (re)initializing". An eviction's 429 is an answer."""
 
 
 class RealClient:
@@ -48,6 +53,11 @@ class RealClient:
         content = None if body is None else json.dumps(body)
         headers = {} if body is None else {"Content-Type": content_type}
         answer = await self._http.request(method, path, content=content, headers=headers, params=query)
+        for pause in _PAUSES if not path.endswith("/eviction") else ():
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            await asyncio.sleep(pause)
+            answer = await self._http.request(method, path, content=content, headers=headers, params=query)
         if answer.is_error:
             raise _error(answer.status_code, answer.text)
         return answer.json()

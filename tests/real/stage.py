@@ -73,6 +73,7 @@ KINDS = {
 }
 PROGRAM = (sys.executable, "-m", "cni_migrate.cli.main")
 COMMAND_SECONDS = 240.0
+MANAGED = re.compile(r"[?&]fieldManager=migrate(&|$)")
 _CHANGES = {"create", "update", "patch", "delete", "deletecollection"}
 
 
@@ -128,10 +129,12 @@ class Trail:
             if code == 201 and event["objectRef"].get("subresource") == "eviction":
                 uid = event["requestObject"]["deleteOptions"]["preconditions"]["uid"]
                 evicted[uid] = evicted.get(uid, 0) + 1
-        for event in self.writes():
+        found += [
+            f"{event['verb']} {event['requestURI']}: no field manager"
+            for event in self.writes()
             # A DELETE sets no field and so has no manager.
-            if not event["verb"].startswith("delete") and not re.search(r"[?&]fieldManager=migrate(&|$)", event["requestURI"]):
-                found.append(f"{event['verb']} {event['requestURI']}: no field manager")
+            if not event["verb"].startswith("delete") and not MANAGED.search(event["requestURI"])
+        ]
         return [*found, *(f"pod {uid} was evicted {count} times" for uid, count in evicted.items() if count > 1)]
 
 
@@ -235,9 +238,9 @@ class Stage:
         config = Config()
         found = [f"pod {line} is not on Cilium" for line in await self._strangers(config)]
         for daemon_set in (await self.client.list(kinds.DAEMON_SET))[0]:
-            for container in daemon_set["spec"]["template"]["spec"]["containers"]:
-                if container["name"] in ("kube-flannel", "kube-multus"):
-                    found.append(f"DaemonSet {meta.name(daemon_set)} is still there")
+            programs = {one["name"] for one in daemon_set["spec"]["template"]["spec"]["containers"]}
+            if programs & {"kube-flannel", "kube-multus"}:
+                found.append(f"DaemonSet {meta.name(daemon_set)} is still there")
         for node in (await self.client.list(kinds.NODE))[0]:
             found += _marks(node, config)
         return found

@@ -1,4 +1,4 @@
-"""The whole migration, by processes of the real program, on a real control plane: undisturbed, killed, and back again."""
+"""The whole migration by processes of the real program on a real control plane: undisturbed, killed, back and forth."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
