@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -91,6 +92,8 @@ class Trail:
 
     path: Path
     events: list[dict[str, Any]] = field(default_factory=list)
+    kills: list[tuple[datetime, datetime]] = field(default_factory=list)
+    """From when to when each process was killed."""
     _read: int = 0
 
     def ours(self) -> list[dict[str, Any]]:
@@ -111,31 +114,41 @@ class Trail:
             event
             for event in self.ours()
             if event["verb"] in _CHANGES
-            and event["objectRef"].get("apiGroup") != "authorization.k8s.io"
+            and event.get("objectRef", {}).get("apiGroup") != "authorization.k8s.io"
             and "dryRun" not in event["requestURI"]
         ]
 
     def problems(self) -> list[str]:
         """What must not be found in it."""
         found = []
-        evicted: dict[str, int] = {}
         for event in self.ours():
             what = f"{event['verb']} {event['requestURI']}"
             code = event["responseStatus"]["code"]
             if event["userAgent"] != USER_AGENT:
                 found.append(f"{what}: User-Agent {event['userAgent']}")
-            if code == 403 or code >= 500:
+            if code == 403 or (code >= 500 and not self._cut(event)):
                 found.append(f"{what}: answered {code} {event['responseStatus'].get('message', '')}")
-            if code == 201 and event["objectRef"].get("subresource") == "eviction":
-                uid = event["requestObject"]["deleteOptions"]["preconditions"]["uid"]
-                evicted[uid] = evicted.get(uid, 0) + 1
         found += [
             f"{event['verb']} {event['requestURI']}: no field manager"
             for event in self.writes()
             # A DELETE sets no field and so has no manager.
             if not event["verb"].startswith("delete") and not MANAGED.search(event["requestURI"])
         ]
-        return [*found, *(f"pod {uid} was evicted {count} times" for uid, count in evicted.items() if count > 1)]
+        found += [f"pod {uid} was evicted {count} times" for uid, count in self.evicted().items() if count > 1]
+        return found
+
+    def _cut(self, event: dict[str, Any]) -> bool:
+        """Whether the sender of a request was killed meanwhile: half a body is answered 500, "unexpected EOF"."""
+        began, ended = (datetime.fromisoformat(event[f"{key}Timestamp"]) for key in ("requestReceived", "stage"))
+        return any(began <= over and since <= ended for since, over in self.kills)
+
+    def evicted(self) -> Counter[str]:
+        """How often each pod was evicted, by uid."""
+        return Counter(
+            event["requestObject"]["deleteOptions"]["preconditions"]["uid"]
+            for event in self.ours()
+            if event.get("objectRef", {}).get("subresource") == "eviction" and event["responseStatus"]["code"] == 201
+        )
 
 
 @dataclass
@@ -228,8 +241,10 @@ class Stage:
                 assert loop.time() < end, f"no write {write} yet: {self.output.read_text()[-3000:]}"
                 await asyncio.sleep(0.003)
             assert process.returncode is None, f"ended before it could be killed at write {write}"
+            since = datetime.now(UTC)
             process.kill()
             assert await process.wait() == -9
+            self.trail.kills.append((since, datetime.now(UTC)))
 
     # --- what a migration must end with -------------------------------------------------------------------------
 

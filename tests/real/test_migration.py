@@ -21,6 +21,7 @@ def on_stage(play: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
         async with staged() as stage:
             await play(stage)
             assert stage.trail.problems() == []
+            assert stage.trail.evicted()
             await stage.eventually(stage.settled, "the workloads to run in the end")
             assert await stage.left() == []
 
