@@ -15,13 +15,9 @@ EVICTION = "/api/v1/namespaces/shop/pods/web/eviction?fieldManager=migrate"
 
 
 def event(verb: str, uri: str, code: int = 200, agent: str = USER_AGENT, **more: Any) -> dict[str, Any]:
-    return {
-        "verb": verb,
-        "requestURI": uri,
-        "userAgent": agent,
-        "responseStatus": {"code": code},
-        "objectRef": {},
-    } | more
+    """One that lasted from second 5 to second 6."""
+    times = {"requestReceivedTimestamp": "2030-01-01T00:00:05.000000Z", "stageTimestamp": "2030-01-01T00:00:06.000000Z"}
+    return {"verb": verb, "requestURI": uri, "userAgent": agent, "responseStatus": {"code": code}, **times, **more}
 
 
 def eviction(uid: str, code: int) -> dict[str, Any]:
