@@ -106,7 +106,7 @@ def test_a_migration_in_parts(on: On, served: Make, config: str, strategy: str, 
 
 def test_events_are_told_once(on: On, served: Make, config: str) -> None:
     """No line of history twice, no step twice in a row, and a gate's figures."""
-    ended = on(served(nodes=2))("run", "--yes", "--strategy", "overlay", "--config", config)
+    ended = on(served(nodes=3))("run", "--yes", "--strategy", "overlay", "--config", config)
     assert ended.code == 0, ended.err
     events = _events(ended.err)
     history = [(event["what"], event["noted"]) for event in events if event["event"] == "history"]
@@ -119,7 +119,7 @@ def test_events_are_told_once(on: On, served: Make, config: str) -> None:
 
 def test_the_whole_cluster_goes_back(on: On, served: Make, config: str) -> None:
     """As it was found, and a run may begin anew."""
-    cluster = served(nodes=2)
+    cluster = served(nodes=3)
     typed = on(cluster)
     before = cluster.read(DAEMONSETS, "canal", "kube-system")["spec"]["template"]["spec"]
     common = ("--config", config)
@@ -196,7 +196,7 @@ def _until(process: "subprocess.Popen[str]", what: str) -> str:
 
 def test_the_first_interrupt_finishes_the_step(on: On, served: Make, config: str) -> None:
     """Exit code 130, the record is safe, and the same command goes on."""
-    cluster = served(nodes=2, speed=10)
+    cluster = served(nodes=3, speed=10)
     process = _start(cluster, config, "run", "--yes", "--strategy", "overlay")
     with process:
         _until(process, '"what": "phase attaching"')
@@ -210,7 +210,7 @@ def test_the_first_interrupt_finishes_the_step(on: On, served: Make, config: str
 
 def test_the_second_interrupt_stops_at_once(served: Make, config: str) -> None:
     """In the middle of a wait."""
-    cluster = served(nodes=2, speed=0.5)
+    cluster = served(nodes=3, speed=0.5)
     process = _start(cluster, config, "run", "--yes", "--strategy", "overlay")
     with process:
         _until(process, '"step": "await_knet"')
@@ -226,7 +226,7 @@ def test_the_second_interrupt_stops_at_once(served: Make, config: str) -> None:
 
 def test_two_runners(on: On, served: Make, config: str) -> None:
     """One works, the other says who holds the lock and since when."""
-    cluster = served(nodes=2, speed=1)
+    cluster = served(nodes=3, speed=1)
     process = _start(cluster, config, "run", "--yes", "--strategy", "overlay")
     with process:
         _until(process, '"step": "await_knet"')

@@ -96,6 +96,7 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("canal down", lambda: _facts(_with(a_node("w3"))), "CANAL_READY", "w3"),
     ("a node down", lambda: _facts(_with(a_node("w2", ready=False))), "NODES_READY", "w2"),
     ("one node", lambda: _facts(ONE_NODE), "ENOUGH_NODES", "nowhere to go"),
+    ("one worker", lambda: _facts(ONE_WORKER), "ENOUGH_NODES", "w1"),
     ("all others cordoned", lambda: _facts(_with(a_node("w2", unschedulable=True), a_node("cp1", unschedulable=True))),
      "ENOUGH_NODES", "w1"),
     ("a canary that is not there", lambda: _facts(sections={"canary": "w9"}), "NAMED_NODES", "w9"),
@@ -123,7 +124,6 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
 ]  # fmt: skip
 
 WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
-    ("one worker", lambda: _facts(ONE_WORKER), "ENOUGH_NODES", "Pending"),
     ("a cordoned node", lambda: _facts(_with(a_node("w3", unschedulable=True), an_agent("canal", "w3"))),
      "NODES_CORDONED", "w3"),
     ("no canal config", lambda: _facts(canal_config=None), "CANAL_CONFIG", "not found"),

@@ -58,21 +58,16 @@ def nodes_ready(facts: Facts) -> Iterator[Finding]:
 def enough_nodes(facts: Facts) -> Iterator[Finding]:
     """A drained pod has somewhere to go."""
     usable = [node for node in facts.seen.nodes.values() if node.ready and not node.unschedulable]
-    if len(usable) < 2:
-        there = "one schedulable node" if usable else "no schedulable node"
-        yield blocker(
-            "ENOUGH_NODES",
-            f"the cluster has {there}: the pods of a drained node have nowhere to go, and nobody can observe it",
-            "add a node, or uncordon one; a cluster of one node is better made anew with Cilium",
-            [node.name for node in usable],
-        )
-    elif sum(1 for node in usable if not _repels(node)) < 2:
-        yield warning(
-            "ENOUGH_NODES",
-            "only one schedulable node takes ordinary pods: while it is drained they stay Pending",
-            "add a worker for the time of the migration",
-            [node.name for node in usable if not _repels(node)],
-        )
+    ordinary = [node.name for node in usable if not _repels(node)]
+    if len(ordinary) >= 2:
+        return
+    only = "one node takes" if ordinary else "no node takes"
+    yield blocker(
+        "ENOUGH_NODES",
+        f"{only} ordinary pods: those of a drained node have nowhere to go, and a budget would stop the drain",
+        "add a worker for the time of the migration, or uncordon one; a cluster of one node is better made anew",
+        ordinary,
+    )
 
 
 def _repels(node: Node) -> bool:
