@@ -88,6 +88,8 @@ def _scale(sizes: Sequence[int], strategies: Sequence[str], max_unavailable: str
                 continue
             cells = (strategy, nodes, m.real_seconds, m.virtual_seconds, m.memory_mib, m.turns)
             _say(_row((*cells, f"{m.requests / nodes:.1f}", m.outcome), widths))
+            if m.why:
+                _say(f"  {m.why}")
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ class Measured:
     strategy: str
     nodes: int
     outcome: str
+    why: str
     real_seconds: float
     virtual_seconds: float
     memory_mib: float
@@ -76,11 +77,13 @@ async def migrate(nodes: int, strategy: str, scenario: str, max_unavailable: str
             writes += number if method in ("POST", "PUT", "PATCH", "DELETE") else 0
         done = sum(1 for e in process.turns[-1].record.nodes.values() if e.state is NodeState.MIGRATED)
         outcome = f"{final.outcome if final else 'killed'}, {done} migrated"
+        why = final.message if final is not None and final.outcome != "done" else ""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Measured(
         strategy=strategy,
         nodes=nodes,
         outcome=outcome,
+        why=why,
         real_seconds=round(real, 1),
         virtual_seconds=round(virtual, 1),
         memory_mib=round(peak, 1),
