@@ -17,8 +17,12 @@ from dataclasses import asdict, dataclass
 from cni_migrate.core.lifecycle import NodeState
 from cni_migrate.sim.apiserver.hooks import Answer, Call
 from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.scenario import load
 from cni_migrate.sim.simulation import Simulation
 from tests.simulation.harness import Process, config_for
+
+CANAL, CILIUM = "10.0.0.0/12", "10.64.0.0/12"
+"""Room for 4,096 nodes; the default /16 is full at 256."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,11 @@ class Measured:
 
 async def migrate(nodes: int, strategy: str, scenario: str, max_unavailable: str) -> Measured:
     """Migrate a simulated cluster from beginning to end."""
-    config = config_for(strategy, max_unavailable=max_unavailable)
-    async with Simulation(scenario, nodes=nodes) as sim:
+    config = config_for(
+        strategy, max_unavailable=max_unavailable, canal={"pod_cidr": CANAL}, cilium={"pod_cidr": CILIUM}
+    )
+    cluster = load(scenario).model_copy(update={"pod_cidr": CANAL})
+    async with Simulation(cluster, nodes=nodes) as sim:
         loop = asyncio.get_running_loop()
         before = {key: (c.requests, c.bytes_in, c.bytes_out) for key, c in sim.app.hooks.snapshot().items()}
         evictions: Counter[int] = Counter()
