@@ -61,6 +61,7 @@ class Mortal:
     sim: Simulation
     dead: bool = False
     frozen: asyncio.Event | None = None
+    written: list[tuple[str, str]] = field(default_factory=list)
     task: asyncio.Task[Any] | None = None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -69,7 +70,23 @@ class Mortal:
             raise Killed
         if self.frozen is not None:
             await self.frozen.wait()
-        await self.sim.app(scope, receive, send)
+
+        async def answered(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 300 and scope["method"] != "GET":
+                self.written.append((scope["method"], scope["path"]))
+            await send(message)
+
+        await self.sim.app(scope, receive, answered)
+
+    def freeze(self) -> None:
+        """Stop the process as SIGSTOP does: nothing that it wants to send is sent until it goes on."""
+        self.frozen = asyncio.Event()
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.frozen is not None
+        self.frozen.set()
+        self.frozen = None
 
     def die(self) -> None:
         """End the process as SIGKILL does: from inside a request, at once, with nothing tidied up."""

@@ -35,8 +35,7 @@ def backward(turn: Deciding) -> None:
 
 def _begin_back(turn: Deciding, waiting: list[Node], event: NodeEvent) -> None:
     """Begin a backward event on nodes, the last one first."""
-    in_service = event in turn.plan.strategy.in_service
-    left = room_for(turn, in_service)
+    left = room_for(turn, event)
     idle = [node for node in waiting if turn.record.nodes[node.name].event is None]
     ordered = list(reversed(in_order(turn.plan.config, idle)))
     # Nodes that joined late come last: Canal elsewhere must run again before it can learn the way to them.

@@ -10,7 +10,7 @@ from cni_migrate.core.goal import Goal
 from cni_migrate.core.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.objects import Node
 from cni_migrate.core.order import capacity
-from cni_migrate.core.record import ClusterRecord, NodeRecord, Record
+from cni_migrate.core.record import ClusterRecord, Record
 from cni_migrate.core.view import Plan, out_of_service
 from cni_migrate.errors import Halted, RecordCorrupt, RecordMismatch, UsageError
 
@@ -152,15 +152,20 @@ def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
     for name, entry in record.nodes.items():
         entry = entry.model_copy(update={"cleaned": False, "skipped": False})
         if entry.event is not None and not entry.event.backwards and not entry.gone:
-            entry = begin_event(plan, entry, _way_back(plan, entry), now)
+            entry = begin_event(plan, entry, _way_back(record, name), now)
         nodes[name] = entry
     return history(record.with_nodes(nodes), now, "rollback of the cluster begins")
 
 
-def _way_back(plan: Plan, entry: NodeRecord) -> NodeEvent:
-    """Which event undoes what is under way: half an attach is detached, everything later is restored to dual."""
+def _way_back(record: Record, name: str) -> NodeEvent:
+    """Which event undoes what is under way: half an attach is detached, everything else is made dual first.
+
+    While others are beyond dual nobody is detached: half an attach becomes dual, too, and is detached in its turn.
+    """
+    entry = record.nodes[name]
     attaching = entry.state is NodeState.CANAL and entry.event is not NodeEvent.ADOPT
-    return NodeEvent.DETACH if attaching else NodeEvent.RESTORE
+    others = [other for other in guards.beyond_dual(record) if other != name]
+    return NodeEvent.DETACH if attaching and not others else NodeEvent.RESTORE
 
 
 def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
@@ -202,7 +207,7 @@ def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str,
     elif entry.state is NodeState.DUAL and entry.event is None:
         entry = begin_event(plan, entry, NodeEvent.DETACH, now)
     else:
-        entry = begin_event(plan, entry, _way_back(plan, entry), now)
+        entry = begin_event(plan, entry, _way_back(record, goal.node), now)
     entry = entry.model_copy(update={"failure": None, "skipped": False})
     record = record.with_node(goal.node, entry)
     return history(record, now, f"node {goal.node}: rollback to {goal.to} begins")

@@ -20,7 +20,7 @@ def begin_on(turn: Deciding, waiting: list[Node], event: NodeEvent) -> None:
         turn.work.waits.append(Waiting("", "", "`migrate resume`", f"paused since {turn.seen.requests.paused_since}"))
         return
     in_service = event in turn.plan.strategy.in_service
-    left = room_for(turn, in_service)
+    left = room_for(turn, event)
     idle = [node for node in waiting if turn.record.nodes[node.name].event is None]
     untouchable: list[str] = []
     for node in in_order(turn.plan.config, idle):
@@ -49,13 +49,15 @@ def _lost(turn: Deciding) -> list[str]:
     ]
 
 
-def room_for(turn: Deciding, in_service: bool) -> int:
+def room_for(turn: Deciding, event: NodeEvent) -> int:
     """How many more nodes may begin: the first ever goes alone, as a canary; nodes that were lost count as out."""
     entries = [entry for entry in turn.record.nodes.values() if not entry.gone]
-    under_way = sum(1 for entry in entries if entry.event is not None)
-    if in_service:
-        return TOGETHER - under_way
+    if event in turn.plan.strategy.in_service:
+        return TOGETHER - sum(1 for entry in entries if entry.event is not None)
     limit = capacity(turn.plan.config, len(entries))
+    if event is NodeEvent.ATTACH:
+        # A drain that waits for the newcomer, before anything was touched, leaves it its place.
+        entries = [entry for entry in entries if entry.step != "await_newcomers"]
     out = sum(1 for entry in entries if out_of_service(turn.plan, entry))
     ahead = NodeState.MIGRATED if turn.record.cluster.phase is Phase.MIGRATING else NodeState.DUAL
     if turn.record.cluster.direction == "forward" and not any(entry.state is ahead for entry in entries):

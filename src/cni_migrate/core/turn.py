@@ -129,11 +129,12 @@ def _hold(turn: Deciding, name: str, held: Held) -> None:
     if not turn.plan.config.auto_rollback or event is None or event.backwards or turn.goal.kind != "forward":
         return
     back = NodeEvent.DETACH if event is NodeEvent.ATTACH else NodeEvent.RESTORE
-    if not turn.plan.node_lifecycle.allows(entry.state, back):
-        return
+    if back is NodeEvent.DETACH and guards.beyond_dual(turn.record):
+        return  # others would lose the way to its pods: it stays held
     turn.record = history(turn.record, turn.now, f"node {name}: rolling back by itself (auto_rollback)")
     begun = begin_event(turn.plan, entry, back, turn.now).model_copy(update={"failure": held})
     turn.record = turn.record.with_node(name, begun)
+    turn.work.look_at(turn.now)
 
 
 def stop(turn: Deciding) -> None:

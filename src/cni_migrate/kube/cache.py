@@ -109,9 +109,11 @@ class Cache:
         await self.close()
 
     async def close(self) -> None:
-        """Stop watching."""
-        for task in self._tasks:
-            task.cancel()
+        """Stop watching. A task is asked again and again: before Python 3.12 `wait_for` may swallow a cancellation."""
+        while left := [task for task in self._tasks if not task.done()]:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=1.0)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 

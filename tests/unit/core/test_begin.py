@@ -215,7 +215,6 @@ def test_a_cluster_goes_back_from_the_middle() -> None:
     assert found.nodes["w3"].event is None
 
 
-@pytest.mark.xfail(reason="BUG: `migrate rollback` (and auto_rollback) detach a half-attached newcomer at once")
 def test_half_an_attach_waits_for_the_others_when_the_cluster_goes_back() -> None:
     """Detach refuses while others are beyond dual, also for a newcomer caught in its attach by the rollback."""
     nodes = {

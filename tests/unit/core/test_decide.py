@@ -207,9 +207,6 @@ def test_a_drain_that_waits_for_a_newcomer_leaves_it_room(plan: Plan, event: Nod
     assert _events(_decide(WAITING, plan=plan))["w2"] is event
 
 
-@pytest.mark.xfail(
-    reason="BUG: attach counts the node that waits for it as out of service, so both wait until a deadline"
-)
 def test_a_drain_that_waits_for_a_labelled_newcomer_leaves_it_room() -> None:
     """An autoscaler's template carries the label, so Canal runs there: it is attached, not adopted."""
     found = seen(a_node("w1"), a_node("w2", labels={LABEL.key: LABEL.value}), a_node("w3"))
