@@ -1,6 +1,6 @@
 """The Cilium operator: installs the CRDs, gives nodes their pod CIDR, and may restart unmanaged DNS pods."""
 
-from cni_migrate.sim.client import Object
+from cni_migrate.sim.client import ApiError, Object
 from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.addresses import dotted, span
 from cni_migrate.sim.world.ciliumconfig import pool
@@ -8,6 +8,9 @@ from cni_migrate.sim.world.ciliumobjects import definitions
 from cni_migrate.sim.world.context import Context, number_of
 from cni_migrate.sim.world.kinds import CILIUM_NODE, CONFIG_MAP, CRD, POD
 from cni_migrate.sim.world.programs import Health, Program, Run
+
+_LOOK_AGAIN = 0.5
+"""Seconds between two looks whether a new resource is served."""
 
 
 def served_v2(image: str) -> bool:
@@ -46,11 +49,25 @@ class CiliumOperator(Program):
         if name == "unmanaged":
             await self._restart_unmanaged(run)
             return None
+        if not await self._served():
+            self.after(run, "lead", _LOOK_AGAIN)
+            return None
         self._leader = run
         for node in list(self.ctx.net.hosts):
+            self.ctx.work.add("cilium.resume", node)
             self.ctx.work.add("cilium.allocate", node)
         await self._restart_unmanaged(run)
         return Health(ready=True)
+
+    async def _served(self) -> bool:
+        """Whether CiliumNodes can be made: a real API server takes a moment after the CRD."""
+        try:
+            await self.ctx.cluster.client.list(CILIUM_NODE)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            return False
+        return True
 
     async def end(self, run: Run, *, graceful: bool) -> None:
         """Nothing is allocated until another one leads."""
@@ -116,4 +133,3 @@ class CiliumOperator(Program):
             and host.plane.agent
             and not meta.terminating(pod)
         )
-
