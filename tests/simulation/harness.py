@@ -21,7 +21,7 @@ from cni_migrate.core.view import Plan
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
-from cni_migrate.knet.reader import LogProber
+from cni_migrate.knet.reader import LogProber, lines_needed
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.inprocess import close_api, in_process_api
@@ -62,7 +62,7 @@ class Mortal:
     dead: bool = False
     frozen: asyncio.Event | None = None
     written: list[tuple[str, str]] = field(default_factory=list)
-    task: asyncio.Task[Any] | None = None
+    task: asyncio.Task[Final] | None = None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Pass a request on while alive."""
@@ -155,7 +155,7 @@ class Process:
                     plan=plan,
                     goal=self.goal,
                     cluster=cluster,
-                    prober=LogProber(KubeLogs(cluster.client, clock).tail, clock),
+                    prober=LogProber(KubeLogs(cluster.client, clock).tail, clock, lines=lines_needed(self.config)),
                     clock=clock,
                     store=RecordStore(documents, self.config.namespace),
                     lock=Lock(

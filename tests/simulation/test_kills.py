@@ -46,7 +46,8 @@ def test_killed_around_a_write(strategy: str, k: int, moment: str) -> None:
     async def main() -> None:
         config = config_for(strategy)
         async with simulated(SMALL, config) as (sim, watch):
-            first = Process(sim, config, **{f"kill_{moment}": k})
+            first = Process(sim, config)
+            setattr(first, f"kill_{moment}", k)
             assert await first.run() is None, "it was to be killed"
             second = Process(sim, config, holder="second@test/2/2/elsewhere")
             final = await second.run()

@@ -511,7 +511,7 @@ def test_preflight_names_the_port() -> None:
     config = Config.model_validate({"strategy": "multus", **PROFILES["seed"]})
     assert (config.cilium.tunnel_protocol, config.cilium.tunnel_port) == ("geneve", 6081)
     found = {finding.id: finding for finding in findings(replace(_facts(), config=config))}
-    assert "6081" in found["FIREWALL"].what + found["FIREWALL"].what_to_do
+    assert "6081" in found["FIREWALL"].what + found["FIREWALL"].to_do
 
 
 def test_two_tunnels_never_share_a_port() -> None:

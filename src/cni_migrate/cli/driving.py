@@ -21,7 +21,7 @@ from cni_migrate.core.record import Record
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock, identity
 from cni_migrate.errors import Interrupted
-from cni_migrate.knet.reader import LogProber
+from cni_migrate.knet.reader import LogProber, lines_needed
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.logs import KubeLogs
@@ -55,7 +55,7 @@ class Drive:
             plan=plan_for(config, cluster.snapshot()),
             goal=goal,
             cluster=cluster,
-            prober=LogProber(KubeLogs(here.client, here.clock).tail, here.clock),
+            prober=LogProber(KubeLogs(here.client, here.clock).tail, here.clock, lines=lines_needed(here.config)),
             clock=here.clock,
             store=here.store(),
             lock=Lock(patient, here.clock, config.namespace, config.lease_seconds, identity(), self._notice),

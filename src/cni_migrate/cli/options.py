@@ -41,25 +41,50 @@ class Common:
         str, typer.Option(help="The context of the kubeconfig to use.", rich_help_panel=CLUSTER, show_default=False)
     ] = ""
     kubeconfig: Annotated[
-        str, typer.Option(help="The kubeconfig file; default: KUBECONFIG, ~/.kube/config, then the pod's own "
-                               "service account.", rich_help_panel=CLUSTER, show_default=False)
+        str,
+        typer.Option(
+            help="The kubeconfig file; default: KUBECONFIG, ~/.kube/config, then the pod's own service account.",
+            rich_help_panel=CLUSTER,
+            show_default=False,
+        ),
     ] = ""
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="Where the record and the lock are.", rich_help_panel=CLUSTER,
-                          show_default="cni-migrate")
+        str,
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Where the record and the lock are.",
+            rich_help_panel=CLUSTER,
+            show_default="cni-migrate",
+        ),
     ] = ""
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", envvar="MIGRATE_CONFIG", help="The configuration file.",
-                     rich_help_panel=CLUSTER, show_default=False),
+        typer.Option(
+            "--config",
+            "-c",
+            envvar="MIGRATE_CONFIG",
+            help="The configuration file.",
+            rich_help_panel=CLUSTER,
+            show_default=False,
+        ),
     ] = None
     log_format: Annotated[
-        LogFormat, typer.Option(envvar="MIGRATE_LOG_FORMAT", help="How log lines on stderr look; auto: for people on "
-                                "a terminal, JSON elsewhere.", rich_help_panel=OUTPUT)
+        LogFormat,
+        typer.Option(
+            envvar="MIGRATE_LOG_FORMAT",
+            help="How log lines on stderr look; auto: for people on a terminal, JSON elsewhere.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = LogFormat.AUTO
     log_file: Annotated[
-        Path | None, typer.Option(envvar="MIGRATE_LOG_FILE", help="Append every event to this file, as JSON.",
-                                  rich_help_panel=OUTPUT, show_default=False)
+        Path | None,
+        typer.Option(
+            envvar="MIGRATE_LOG_FILE",
+            help="Append every event to this file, as JSON.",
+            rich_help_panel=OUTPUT,
+            show_default=False,
+        ),
     ] = None
     debug: Annotated[
         bool, typer.Option("--debug", envvar="MIGRATE_DEBUG", help="Print the traceback of an unexpected error.",

@@ -194,5 +194,3 @@ def audit_lines(view: StatusView) -> list[Text]:
 
 def _next(view: StatusView) -> list[Text]:
     return [Text.assemble(("next: ", "cyan"), view.next)] if view.next else []
-
-

@@ -175,6 +175,7 @@ def judge(
             silent.append((agent, why))
             continue
         run: list[Round] = []
+        lost += _lost(rounds, agent, expected[agent], known, kinds, since)
         for one in reversed(rounds):
             if one.at < since or (run and one.round != run[-1].round - 1):
                 break
@@ -190,7 +191,6 @@ def judge(
             short.append(f"{agent} {_count(len(run), 'clean round')} over {span:.1f} s")
             continue
         sent += sum(one.sent for one in run)
-        lost += sum(one.lost for one in run)
         stall = max([stall, *(one.stall_ms for one in run)])
     if pairs or silent:
         found = tuple(sorted(pairs))
@@ -287,6 +287,19 @@ def _bad(one: Round, agent: str, peers: frozenset[str], known: frozenset[Known],
     return found
 
 
+def _lost(
+    rounds: Sequence[Round],
+    agent: str,
+    peers: frozenset[str],
+    known: frozenset[Known],
+    ignored: frozenset[str],
+    since: datetime,
+) -> int:
+    """How many probes that count were lost since the gate began, also in rounds before the clean ones."""
+    judged = (_bad(one, agent, peers, known, ignored) for one in rounds if one.at >= since)
+    return sum(pair.kind != "peer" for found in judged for pair in found)
+
+
 def _concerns(bad: BadProbe, agent: str, peers: frozenset[str]) -> bool:
     """Whether a failure is the gate's business: that of a judged peer, of its node, or of service, api, dns, policy."""
     if bad.peer.startswith("node:"):
@@ -300,6 +313,8 @@ def _silence(rounds: Sequence[Round], reading: GateReading, agent: str, config: 
         return reading.errors.get(agent) or "no report"
     newest = rounds[-1]
     age = (reading.at - newest.at).total_seconds()
+    if age < -SKEW:
+        return f"its clock is {-age:.1f} s ahead: its reports cannot be dated"
     allowed = 3 * max(newest.interval, config.knet.interval) + config.knet.timeout + SKEW
     return f"last report {age:.1f} s ago" if age > allowed else ""
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from cni_migrate.config import Config
 from cni_migrate.core.objects import BadProbe, GateAsk, GateReading, Round
 from cni_migrate.errors import MigrateError
 from cni_migrate.ports import Clock
@@ -15,6 +17,12 @@ SCHEMA = 1
 
 Tail = Callable[[str, str, int], Awaitable[str]]
 """`tail(namespace, pod, lines)`: the end of a pod's log."""
+
+
+def lines_needed(config: Config) -> int:
+    """How many lines of an agent's log a gate can need: its rounds, and some to spare for a late look."""
+    gate = config.gate
+    return max(gate.rounds, math.ceil(gate.seconds / config.knet.interval) + 1) + 4
 
 
 class LogProber:

@@ -71,9 +71,7 @@ class Client(Protocol):
         """Create, answer what was stored."""
         ...
 
-    async def update(
-        self, kind: Kind, body: Object, namespace: str | None = None, *, subresource: str = ""
-    ) -> Object:
+    async def update(self, kind: Kind, body: Object, namespace: str | None = None, *, subresource: str = "") -> Object:
         """Replace (PUT); a stale `metadata.resourceVersion` in the body is `ApiError(409)`."""
         ...
 

@@ -109,6 +109,7 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      "CANAL_POD_CIDR", "10.42.0.0/16"),
     ("the same tunnel port", lambda: _facts(**_net('{"Backend": {"Type": "vxlan", "Port": 8473}}')), "TUNNEL_PORT",
      "8473"),
+    ("too few parts", lambda: _facts(sections={"cilium": {"pod_cidr": "10.245.0.0/23"}}), "CILIUM_POOL", "2 parts"),
     ("a node in cilium's network", lambda: _facts(_with(a_node("w2", internal_ip="10.245.0.9"))), "CIDR_OVERLAP",
      "node w2"),
     ("a node's pod network in cilium's", lambda: _facts(_with(a_node("w2", pod_cidr="10.245.2.0/24"))), "CIDR_OVERLAP",

@@ -150,7 +150,7 @@ def test_a_file_that_is_not_there(here: Here) -> None:
             "cluster c has no server",
         ),
         (
-            "contexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\nclusters: [{name: c, cluster: {server: s}}]",  # noqa: E501
+            "contexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\nclusters: [{name: c, cluster: {server: s}}]",
             "the user u, which is not there",
         ),
     ],

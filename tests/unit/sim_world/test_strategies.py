@@ -62,10 +62,7 @@ async def switch(sim: Simulation, node: str) -> None:
 
 async def bad(sim: Simulation) -> dict[tuple[str, str], list[Object]]:
     return {
-        (node, mesh): found[-1]["bad"]
-        for node in NODES
-        for mesh in "ab"
-        if (found := await lines(sim, node, mesh, 2))
+        (node, mesh): found[-1]["bad"] for node in NODES for mesh in "ab" if (found := await lines(sim, node, mesh, 2))
     }
 
 

@@ -175,9 +175,9 @@ def register(app: typer.Typer) -> None:
             "migrate run --selector 'topology.kubernetes.io/zone in (a,b)' --until migrating",
         ),
     )(run)
-    app.command(
-        "cleanup", rich_help_panel=PANEL, epilog=examples("migrate run --until migrating && migrate cleanup")
-    )(cleanup)
+    app.command("cleanup", rich_help_panel=PANEL, epilog=examples("migrate run --until migrating && migrate cleanup"))(
+        cleanup
+    )
     app.command(
         "rollback-node",
         rich_help_panel=PANEL,

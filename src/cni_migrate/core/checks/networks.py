@@ -107,3 +107,19 @@ def _overlap(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) 
     except ValueError:
         return False
     return other.version == network.version and other.overlaps(network)
+
+
+@check
+def cilium_pool(facts: Facts) -> Iterator[Finding]:
+    """Cilium's pod network is large enough for a part for every node."""
+    cilium = facts.config.cilium
+    network = ipaddress.ip_network(cilium.pod_cidr)
+    parts = 2 ** max(0, cilium.mask_size - network.prefixlen)
+    nodes = len(facts.seen.nodes)
+    if cilium.mask_size < network.prefixlen or parts < nodes:
+        yield blocker(
+            "CILIUM_POOL",
+            f"cilium.pod_cidr {cilium.pod_cidr} has {parts} parts of size /{cilium.mask_size}, "
+            f"the cluster has {nodes} nodes",
+            "choose a larger cilium.pod_cidr, or a larger cilium.mask_size (smaller parts)",
+        )

@@ -26,8 +26,8 @@ def _gone(view: NodeView, *daemonsets: tuple[str, str]) -> Answer:
     return Wait(on=f"the pods of {what} to leave node {view.node.name}", saw=saw)
 
 
-def _restarted(view: NodeView, namespace: str, daemonset: str) -> Answer:
-    """Delete the agent's pod once, by uid, and wait for another one to be Ready."""
+def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = True) -> Answer:
+    """Delete the agent's pod once, by uid, and wait for another one to be Ready, or at least to run."""
     pod = view.agent(view.node.name, namespace, daemonset)
     old = view.entry.old_uid
     if pod is None:
@@ -35,10 +35,11 @@ def _restarted(view: NodeView, namespace: str, daemonset: str) -> Answer:
     if not old or (pod.uid == old and not pod.deleting):
         effect = DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
         return Do((effect,), on=f"pod {pod.name} to restart", remember={"old_uid": pod.uid})
-    if pod.uid != old and pod.ready and not pod.deleting:
+    if pod.uid != old and not pod.deleting and (pod.ready if ready else pod.phase == "Running"):
         return Done(remember={"old_uid": ""})
     saw = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
-    return Wait(on=f"a new pod of {namespace}/{daemonset} to be Ready on node {view.node.name}", saw=saw)
+    what = "be Ready" if ready else "run"
+    return Wait(on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", saw=saw)
 
 
 @node_step("agent")
@@ -105,6 +106,15 @@ def await_multus_gone(view: NodeView) -> Answer:
 def restart_cilium(view: NodeView) -> Answer:
     """Restart the agent, as it reads its CiliumNodeConfigs only when it starts; a new UID must be Ready."""
     return _restarted(view, view.config.cilium.namespace, names.CILIUM)
+
+
+@node_step("agent")
+def reload_cilium(view: NodeView) -> Answer:
+    """Restart the agent so that it reads that it shall write no CNI file any more; it need not be Ready for that.
+
+    An agent that never gets Ready is a reason to go back, so the way back must not wait for it: the gate will tell.
+    """
+    return _restarted(view, view.config.cilium.namespace, names.CILIUM, ready=False)
 
 
 @node_step("agent")

@@ -70,9 +70,7 @@ class CiliumAgent(Program):
             except ApiError as error:
                 if error.code != 404:
                     raise
-        args = next(
-            (list(c.get("args") or ()) for c in pod["spec"]["containers"] if c["name"] == self.container), []
-        )
+        args = next((list(c.get("args") or ()) for c in pod["spec"]["containers"] if c["name"] == self.container), [])
         return effective(config_map, node_configs, node, args)
 
     async def _port_conflict(self, run: Run, config: AgentConfig) -> str:

@@ -109,9 +109,7 @@ class Roster:
             chosen.update(self._walk(ring, start, direction, half, when))
         return sorted(chosen)
 
-    def _walk(
-        self, ring: list[tuple[str, str]], start: int, direction: int, wanted: int, when: float
-    ) -> Iterator[str]:
+    def _walk(self, ring: list[tuple[str, str]], start: int, direction: int, wanted: int, when: float) -> Iterator[str]:
         for step in range(1, len(ring)):
             if wanted <= 0:
                 return

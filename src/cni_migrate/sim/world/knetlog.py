@@ -162,9 +162,7 @@ class KnetLog:
                 bad[*where, kind] = error
         return sent
 
-    def _guarded(
-        self, agent: Agent, peer: str, path: Path, address: str, when: float, bad: dict[Item, str]
-    ) -> None:
+    def _guarded(self, agent: Agent, peer: str, path: Path, address: str, when: float, bad: dict[Item, str]) -> None:
         """Port 8089 of mesh b: open to mesh a, closed to mesh b, as the guard policy says."""
         error = self._network.outcome(path, "http", when)
         if not error and self._network.blocked(path, address, GUARD_PORT, when):

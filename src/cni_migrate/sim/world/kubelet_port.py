@@ -51,7 +51,8 @@ async def serve_kubelet(world: World, certificate: Path, key: Path, port: int = 
             code, body = answer(world, target) if method == "GET" else (405, b"")
             writer.write(
                 f"HTTP/1.1 {code} Kubelet\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
-                "Connection: close\r\n\r\n".encode() + body
+                "Connection: close\r\n\r\n".encode()
+                + body
             )
             await writer.drain()
         writer.close()

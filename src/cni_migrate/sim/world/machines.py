@@ -226,4 +226,3 @@ class Machines:
 def zone_labels(zone: str) -> dict[str, str]:
     """The labels of a node in a zone."""
     return {"topology.kubernetes.io/zone": zone, "topology.kubernetes.io/region": zone.rpartition("-")[0] or zone}
-

@@ -85,9 +85,7 @@ def running(pod: Object, *, host_ip: str, pod_ip: str, ready: bool, restarts: in
         "phase": "Running",
         "startTime": (pod.get("status") or {}).get("startTime", now),
         "conditions": _conditions(pod, ready, now, "ContainersNotReady"),
-        "containerStatuses": _containers(
-            pod, ready=ready, restarts=restarts, state={"running": {"startedAt": now}}
-        ),
+        "containerStatuses": _containers(pod, ready=ready, restarts=restarts, state={"running": {"startedAt": now}}),
         **_addresses(host_ip, pod_ip),
     }
     if pod["spec"].get("initContainers"):

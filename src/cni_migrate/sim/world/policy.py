@@ -55,9 +55,7 @@ class Policies:
             for rule in spec.get("ingress") or ()
         )
 
-    def _rule(
-        self, rule: Mapping[str, Any], namespace: str, source: Sandbox | None, address: str, port: int
-    ) -> bool:
+    def _rule(self, rule: Mapping[str, Any], namespace: str, source: Sandbox | None, address: str, port: int) -> bool:
         ports = rule.get("ports") or ()
         if ports and not any(_port(entry, port) for entry in ports):
             return False

@@ -30,6 +30,7 @@ from cni_migrate.sim.world.manifests import canal_objects, cni_network_config, d
 if TYPE_CHECKING:
     from cni_migrate.sim.scenario import NodeSpec, Scenario
 
+
 def machine_of(spec: "NodeSpec", address: str, version: str) -> Machine:
     """The machine a scenario describes."""
     labels = dict(spec.labels)
@@ -231,9 +232,7 @@ class Builder:
         stored = self._sink.create(kinds.POD, pod)
         host_ip = self._addresses[node]
         pod_ip = host_ip if meta.host_network(pod) else self._address(node)
-        status = podstatus.running(
-            stored, host_ip=host_ip, pod_ip=pod_ip, ready=True, restarts=0, now=self._now
-        )
+        status = podstatus.running(stored, host_ip=host_ip, pod_ip=pod_ip, ready=True, restarts=0, now=self._now)
         self._sink.set_status(kinds.POD, stored, status)
         return node
 
@@ -244,10 +243,7 @@ class Builder:
 
 
 _PRESENT = {"", "default", "kube-system", "kube-public", "kube-node-lease"}
-_BY_NAME = {
-    kind.kind: kind
-    for kind in (*kinds.WATCHED, kinds.CONFIG_MAP, kinds.SERVICE_ACCOUNT)
-}
+_BY_NAME = {kind.kind: kind for kind in (*kinds.WATCHED, kinds.CONFIG_MAP, kinds.SERVICE_ACCOUNT)}
 
 
 def _namespace(name: str) -> Object:
@@ -269,4 +265,3 @@ def _network_available(now: str) -> Object:
         "lastHeartbeatTime": now,
         "lastTransitionTime": now,
     }
-

@@ -209,5 +209,3 @@ class LazyLine:
     def text(self) -> str:
         """The line without its end."""
         return self._world.knet.line(self._agent, self._number)
-
-

@@ -47,15 +47,11 @@ class Budgets:
         if budget is None:
             return
         selector = budget["spec"].get("selector")
-        pods = [
-            pod for pod in cluster[POD].by("namespace", namespace) if meta.matches(selector, meta.labels(pod))
-        ]
+        pods = [pod for pod in cluster[POD].by("namespace", namespace) if meta.matches(selector, meta.labels(pod))]
         known = budget.get("status") or {}
         disrupted = self._still_disrupted(known.get("disruptedPods") or {}, pods)
         expected, desired = self._numbers(budget, pods)
-        healthy = sum(
-            meta.ready(pod) and not meta.terminating(pod) and meta.name(pod) not in disrupted for pod in pods
-        )
+        healthy = sum(meta.ready(pod) and not meta.terminating(pod) and meta.name(pod) not in disrupted for pod in pods)
         allowed = max(0, healthy - desired) if expected > 0 else 0
         status: Object = {
             "currentHealthy": healthy,

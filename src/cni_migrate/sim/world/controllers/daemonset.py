@@ -73,9 +73,7 @@ def daemon_pod(daemon_set: Object, node: str, revision: str) -> Object:
     pod = pod_from(template, daemon_set, labels={HASH_LABEL: revision})
     spec = pod["spec"]
     tolerations = list(spec.get("tolerations") or ())
-    tolerations += [
-        t for t in standard_tolerations(host_network=bool(spec.get("hostNetwork"))) if t not in tolerations
-    ]
+    tolerations += [t for t in standard_tolerations(host_network=bool(spec.get("hostNetwork"))) if t not in tolerations]
     spec["tolerations"] = tolerations
     affinity = dict(spec.get("affinity") or {})
     term = {"matchFields": [{"key": _NAME_FIELD, "operator": "In", "values": [node]}]}

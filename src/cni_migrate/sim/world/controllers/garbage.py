@@ -17,9 +17,7 @@ from cni_migrate.sim.world.kinds import (
     STATEFUL_SET,
 )
 
-_OWNERS: dict[str, Kind] = {
-    kind.kind: kind for kind in (DAEMON_SET, DEPLOYMENT, JOB, REPLICA_SET, STATEFUL_SET)
-}
+_OWNERS: dict[str, Kind] = {kind.kind: kind for kind in (DAEMON_SET, DEPLOYMENT, JOB, REPLICA_SET, STATEFUL_SET)}
 _DEPENDENTS = (REPLICA_SET, POD)
 _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
 
@@ -117,9 +115,7 @@ class Garbage:
             await cluster.delete(CILIUM_NODE, known)
 
     async def _endpoint(self, namespace: str, name: str, uid: str) -> None:
-        await drop_endpoint(
-            self._ctx, {"metadata": {"namespace": namespace, "name": name, "uid": uid}}
-        )
+        await drop_endpoint(self._ctx, {"metadata": {"namespace": namespace, "name": name, "uid": uid}})
 
 
 def _waits(owner: Object) -> bool:
