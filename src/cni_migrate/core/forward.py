@@ -50,8 +50,10 @@ def _attached(turn: Deciding) -> bool:
     if not waiting:
         return True
     straight = [n for n in waiting if adopted(turn.plan, turn.record, turn.record.nodes[n.name], n)]
-    begin_on(turn, straight, NodeEvent.ADOPT)
-    begin_on(turn, [node for node in waiting if node not in straight], NodeEvent.ATTACH)
+    if straight:
+        begin_on(turn, straight, NodeEvent.ADOPT)
+    if others := [node for node in waiting if node not in straight]:
+        begin_on(turn, others, NodeEvent.ATTACH)
     return False
 
 

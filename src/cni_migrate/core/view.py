@@ -9,7 +9,7 @@ from functools import lru_cache
 from cni_migrate.config import Config
 from cni_migrate.core import names
 from cni_migrate.core.answers import Answer
-from cni_migrate.core.lifecycle import ClusterLifecycle, NodeLifecycle, NodeState, StrategyTable
+from cni_migrate.core.lifecycle import ClusterLifecycle, NodeEvent, NodeLifecycle, NodeState, StrategyTable
 from cni_migrate.core.manifests import Manifests
 from cni_migrate.core.objects import Node, Pod, Snapshot, Taint
 from cni_migrate.core.record import NodeRecord, Record
@@ -107,6 +107,16 @@ class NodeView(ClusterView):
     def pods(self) -> list[Pod]:
         """The node's pods on the pod network."""
         return self.networked(self.node.name)
+
+    @property
+    def never_switched(self) -> bool:
+        """Whether the node goes back from an event in which its network was not exchanged yet.
+
+        Then its pods are where they belong: nobody needs to be moved, so that a node that is held because its pods
+        cannot be moved can go back all the same.
+        """
+        back = {NodeEvent.RESTORE: NodeState.DUAL, NodeEvent.DETACH: NodeState.CANAL}
+        return self.entry.event is not None and back.get(self.entry.event) is self.entry.state
 
     @property
     def tainted(self) -> bool:

@@ -114,6 +114,8 @@ def reload_cilium(view: NodeView) -> Answer:
 
     An agent that never gets Ready is a reason to go back, so the way back must not wait for it: the gate will tell.
     """
+    if view.never_switched:
+        return Done()
     return _restarted(view, view.config.cilium.namespace, names.CILIUM, ready=False)
 
 

@@ -32,6 +32,8 @@ def cordon(view: NodeView) -> Answer:
     The annotation goes into the same patch: it says that this cordon is ours to lift. A cordon that somebody else set
     stays theirs.
     """
+    if view.never_switched:
+        return Done()
     node = view.node
     if node.unschedulable and (
         view.cordon_is_ours or (view.entry.before is not None and view.entry.before.unschedulable)
@@ -48,6 +50,8 @@ def cordon(view: NodeView) -> Answer:
 @node_step("drain")
 def evict_pods(view: NodeView) -> Answer:
     """Evict the node's pods within their budgets, in parallel, and wait until they are gone (by UID)."""
+    if view.never_switched:
+        return Done()
     found = _rulings(view)
     if reasons := refusals(found):
         return _refused(view, reasons)
@@ -91,6 +95,8 @@ def _owners(view: NodeView, pods: list[Pod]) -> tuple[str, ...]:
 @node_step("host")
 def taint(view: NodeView) -> Answer:
     """Taint the node, so that nothing comes back before its network is switched."""
+    if view.never_switched:
+        return Done()
     if view.tainted:
         return Done()
     node = view.node
@@ -101,6 +107,8 @@ def taint(view: NodeView) -> Answer:
 @node_step("pods")
 def delete_left_pods(view: NodeView) -> Answer:
     """Delete what is left on the node's pod network, DaemonSets' pods aside: those come straight back."""
+    if view.never_switched:
+        return Done()
     left = [p for p in view.pods if not (p.of_daemonset and _stays(view, p)) and not _own_task(view, p)]
     if not left:
         return Done()

@@ -35,6 +35,8 @@ def _delete(pod: Pod) -> DeletePod:
 
 
 def _await(view: NodeView, right: Callable[[Pod], bool], what: str) -> Answer:
+    if view.never_switched:
+        return Done()
     wrong = [pod for pod in view.pods if pod.deleting or not right(pod)]
     if not wrong:
         return Done()

@@ -322,6 +322,8 @@ class Kubelets:
                 await self._restart_after_boot(run)
             elif not run.started:
                 self._later_start(run)
+            elif run.waiting:
+                self._restart(run, 1.0)  # a restart that came due meanwhile was lost with the kubelet
             else:
                 await self.report(run, ready=run.ready)
 
