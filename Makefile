@@ -31,7 +31,7 @@ demo: $(STAMP) ## Migrate a simulated cluster before your eyes
 	$(BIN)/migrate demo $(ARGS)
 
 test: $(STAMP) ## Run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 quick: $(STAMP) ## Run the unit tests only
 	$(BIN)/python -m pytest tests/unit $(ARGS)
