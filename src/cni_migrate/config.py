@@ -103,6 +103,10 @@ class Labels(Section):
         default=Label(key="cni-migrate.io/detached", value="true"), description="nodes Cilium keeps off (overlay)"
     )
 
+    def every(self) -> tuple[Label, ...]:
+        """Every label that the migration puts on nodes."""
+        return (self.canal_cilium, self.cilium, self.migrated, self.multus, self.switched, self.detached)
+
 
 class Knet(Section):
     """The knet-stress agents."""

@@ -7,17 +7,7 @@ from cni_migrate.core.view import ClusterView
 def _marks(view: ClusterView) -> list[str]:
     """Cordons, taints and labels of ours that are still on nodes."""
     labels = view.config.labels
-    keys = [
-        label.key
-        for label in (
-            labels.canal_cilium,
-            labels.cilium,
-            labels.migrated,
-            labels.multus,
-            labels.switched,
-            labels.detached,
-        )
-    ]
+    keys = [label.key for label in labels.every()]
     problems = []
     for node in view.seen.nodes.values():
         if names.CORDONED_BY in node.annotations:

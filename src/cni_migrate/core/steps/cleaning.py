@@ -175,7 +175,7 @@ def restart_canal(view: ClusterView) -> Answer:
 @cluster_step("host")
 def remove_labels(view: ClusterView) -> Answer:
     """Take every label, annotation and taint of the migration off the nodes."""
-    keys = [label.key for label in our_labels(view)]
+    keys = [label.key for label in view.config.labels.every()]
     effects: list[Effect] = []
     for node in view.seen.nodes.values():
         labels: dict[str, str | None] = {key: None for key in keys if key in node.labels}
@@ -194,12 +194,6 @@ def remove_labels(view: ClusterView) -> Answer:
                 )
             )
     return Do(tuple(effects), on=f"marks of {len(effects)} nodes to go") if effects else Done()
-
-
-def our_labels(view: ClusterView) -> list[Any]:
-    """Every label that the migration puts on nodes."""
-    labels = view.config.labels
-    return [labels.canal_cilium, labels.cilium, labels.migrated, labels.multus, labels.switched, labels.detached]
 
 
 @cluster_step("pods")
