@@ -1,7 +1,10 @@
 """Virtual time: it jumps, in order, and never waits."""
 
 import asyncio
+import contextlib
 import time
+
+import pytest
 
 from cni_migrate.sim.clock import run_virtual
 
@@ -46,3 +49,30 @@ def test_things_happen_in_their_order() -> None:
 
     run_virtual(main())
     assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("early", [5e-10, 1e-12, 7e-14])
+@pytest.mark.parametrize("others", [0, 1, 2, 5])
+def test_who_waits_until_an_instant_gets_there(others: int, early: float) -> None:
+    """A timer that fires a little early does not fire for ever at the same instant, however many wait with it.
+
+    Each of them has something ready while another's timer is set: nothing was ever idle, so time never jumped.
+    """
+
+    async def waits(until: float, lag: int) -> int:
+        loop = asyncio.get_running_loop()
+        for _ in range(lag):
+            await asyncio.sleep(0)
+        turns = 0
+        while loop.time() < until and turns < 100:
+            turns += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(loop.create_future(), until - loop.time())
+        return turns
+
+    async def main() -> int:
+        await asyncio.sleep(127.218)
+        until = asyncio.get_running_loop().time() + early
+        return max(await asyncio.gather(*(waits(until, lag) for lag in range(1 + others))))
+
+    assert run_virtual(main()) <= 2

@@ -6,7 +6,8 @@ on wall time (served on a port) and on virtual time (in tests).
 
 import asyncio
 import heapq
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -14,6 +15,11 @@ T = TypeVar("T")
 
 EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
 """Where virtual time starts: a fixed instant, so that the same seed gives the same history byte for byte."""
+
+
+TICK = 1e-6
+"""The shortest time that passes, in seconds. asyncio runs a timer up to a nanosecond early; who then waits for the rest
+would be woken at the same instant, for ever, while time stood still."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -29,6 +35,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._virtual_now
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As asyncio's; a delay is a tick at the least, or none."""
+        return super().call_later(max(delay, TICK) if delay > 0 else delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As asyncio's; what is to come is a tick away at the least."""
+        now = self._virtual_now
+        return super().call_at(max(when, now + TICK) if when > now else when, callback, *args, context=context)
 
     def _run_once(self) -> None:
         # The base class drops cancelled timers only after this, and would then really wait for the next one.

@@ -15,7 +15,7 @@ from typing import Literal
 from cni_migrate.sim.apiserver import jsonvalue, status
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.client import Kind, Object
-from cni_migrate.sim.clock import SimClock
+from cni_migrate.sim.clock import TICK, SimClock
 
 HISTORY = 20_000
 """How many events per resource a watch can go back. A real watch cache holds some hundred to some ten thousand."""
@@ -102,7 +102,7 @@ class Subscription:
             return
         self._waiter = asyncio.get_running_loop().create_future()
         try:
-            await asyncio.wait_for(self._waiter, seconds)
+            await asyncio.wait_for(self._waiter, seconds if seconds is None else max(seconds, TICK))
         except TimeoutError:
             pass
         finally:
