@@ -9,9 +9,10 @@ import heapq
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
 """Where virtual time starts: a fixed instant, so that the same seed gives the same history byte for byte."""
@@ -37,13 +38,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual_now
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """As asyncio's; a delay is a tick at the least, or none."""
         return super().call_later(max(delay, TICK) if delay > 0 else delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """As asyncio's; what is to come is a tick away at the least."""
         now = self._virtual_now
