@@ -36,8 +36,8 @@ class Cluster(Protocol):
         """
         ...
 
-    async def changed(self, until: datetime) -> None:
-        """Return when the snapshot has changed since the last `snapshot()`, or at `until`."""
+    async def changed(self, until: datetime, gather: float) -> None:
+        """Return `gather` seconds after the snapshot has changed since the last `snapshot()`, or at `until`."""
         ...
 
     def note_readings(self, readings: Mapping[str, GateReading]) -> None:

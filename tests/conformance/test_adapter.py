@@ -87,7 +87,7 @@ class Scene:
         end = self.clock.now() + timedelta(seconds=seconds)
         while not (found := holds(self.cluster.snapshot())):
             assert self.clock.now() < end, "it was not seen in time"
-            await self.cluster.changed(end)
+            await self.cluster.changed(end, 0.02)
         return found
 
     async def patched(self, patch: Callable[[Node], PatchNode]) -> None:
@@ -657,7 +657,7 @@ def test_an_idle_hour_costs_few_requests() -> None:
             before = app.hooks.requests
             made.cluster.snapshot()
             begun = clock.now()
-            await made.cluster.changed(begun + timedelta(hours=1))
+            await made.cluster.changed(begun + timedelta(hours=1), 0.02)
             assert clock.now() - begun == timedelta(hours=1), "nothing has changed"
             assert app.hooks.requests - before < 250
 

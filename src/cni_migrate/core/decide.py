@@ -22,6 +22,10 @@ __all__ = ["Turn", "decide"]
 LOOK_AGAIN = timedelta(seconds=30)
 """The longest pause between two looks, should nothing change and no deadline come first."""
 
+GATHER, GATHER_MOST = 0.02, 0.5
+"""Seconds of changes that are looked at together: for each node waited for, and at most. One node goes on at once;
+of fifty, each would be a turn and a write of the record."""
+
 
 def decide(plan: Plan, goal: Goal, record: Record, seen: Snapshot, now: datetime, *, stopping: bool = False) -> Turn:
     """What to do now. Same input, same turn; nothing else is looked at."""
@@ -45,6 +49,7 @@ def decide(plan: Plan, goal: Goal, record: Record, seen: Snapshot, now: datetime
         asks=tuple(work.asks),
         waits=tuple(work.waits),
         deadline=deadline,
+        gather=min(GATHER * max(1, len(work.waits)), GATHER_MOST),
         durable=turn.final is not None or _landmarks(record) != _landmarks(turn.record),
         final=turn.final,
     )

@@ -38,12 +38,15 @@ class Graph:
 
     def neighbours(self, node: str) -> frozenset[str]:
         """The other nodes whose agents `node`'s agents probe: all of them, or the nearest in the ring, both ways."""
-        if self.full:
-            return self.nodes - {node}
+        return self.nodes - {node} if self.full else frozenset(self._around(node))
+
+    def _around(self, node: str) -> list[str]:
+        """The neighbours, in the order of the ring."""
         at = bisect_left(self._ring, (_place(f"{self._seed}/{node}"), node))
         size = len(self._ring)
-        steps = [step for step in range(-self._half, self._half + 1) if step]
-        return frozenset(self._ring[(at + step) % size][1] for step in steps) - {node}
+        steps = range(1, size) if self.full else [step for step in range(-self._half, self._half + 1) if step]
+        found = (self._ring[(at + step) % size][1] for step in steps)
+        return list(dict.fromkeys(other for other in found if other != node))
 
     def peers(self, agent: str) -> frozenset[str]:
         """The agents ("node/mesh") that an agent probes: those of its neighbours and the other one of its own node."""
@@ -52,8 +55,16 @@ class Graph:
         return frozenset(others | {f"{node}/{m}" for m in MESHES if m != mesh})
 
     def observers(self, node: str) -> frozenset[str]:
-        """The agents on other nodes that probe this node's agents. The ring is symmetric: its neighbours'."""
-        return frozenset(f"{other}/{mesh}" for other in self.neighbours(node) for mesh in MESHES)
+        """The agents on other nodes that tell of this node: of each neighbour one, by turns along the ring.
+
+        Both agents of a node probe the same agents over the same way. The second would tell of the node nothing that
+        the first does not, but for the pair that a policy forbids, which half of the neighbours' agents tell of. An
+        only neighbour tells by both.
+        """
+        around = self._around(node)
+        if len(around) == 1:
+            return frozenset(f"{around[0]}/{mesh}" for mesh in MESHES)
+        return frozenset(f"{other}/{MESHES[turn % 2]}" for turn, other in enumerate(around))
 
 
 @lru_cache(maxsize=16)

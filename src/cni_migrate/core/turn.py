@@ -1,5 +1,6 @@
 """One turn of the driver in the making, and the first part of it: nodes whose event is under way are carried on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -28,7 +29,8 @@ BETWEEN = {NodeState.DRAINING: NodeEvent.SWITCH, NodeState.CILIUM: NodeEvent.REL
 class Turn:
     """One turn of the driver: the record to write first, the effects to perform then, when to look again.
 
-    `durable`: the record has changed in a way that must be written even without effects.
+    `durable`: the record has changed in a way that must be written even without effects. `gather`: after a change, so
+    many seconds of changes are looked at together.
     """
 
     record: Record
@@ -36,6 +38,7 @@ class Turn:
     asks: tuple[GateAsk, ...]
     waits: tuple[Waiting, ...]
     deadline: datetime
+    gather: float
     durable: bool
     final: Final | None
 
@@ -52,11 +55,17 @@ class Deciding:
     stopping: bool
     work: Work = field(default_factory=Work)
     final: Final | None = None
+    _members: tuple[Mapping[str, NodeRecord], list[tuple[Node, NodeRecord]]] = field(default_factory=lambda: ({}, []))
 
     def members(self) -> list[tuple[Node, NodeRecord]]:
         """The nodes that take part, with their entries."""
-        nodes = self.seen.nodes
-        return [(nodes[n], e) for n, e in self.record.nodes.items() if not e.gone and not e.skipped and n in nodes]
+        entries, found = self._members
+        if entries is not self.record.nodes:
+            nodes = self.seen.nodes
+            entries = self.record.nodes
+            found = [(nodes[n], e) for n, e in entries.items() if not e.gone and not e.skipped and n in nodes]
+            self._members = entries, found
+        return found
 
     def phase(self, event: PhaseEvent) -> None:
         """Move the cluster's phase."""

@@ -21,7 +21,7 @@ Observer = Callable[[Turn, Snapshot], None]
 """Is shown every turn, for the screen and the log."""
 
 
-STALE = timedelta(seconds=5)
+STALE = timedelta(seconds=10)
 """For so long the record in the cluster may lag behind a step that only waits; `status` reads it there."""
 
 
@@ -81,9 +81,10 @@ class Driver:
             turn = decide(self.plan, self.goal, record, seen, self.clock.now(), stopping=self._stopping.is_set())
             record = turn.record
             self.lock.check()
-            if turn.effects or turn.durable or self.clock.now() - written >= STALE:
-                await self.store.write(record)
-                written = self.clock.now()
+            stale = self.clock.now() - written >= STALE
+            if turn.effects or turn.durable or stale:
+                await self.store.write(record, whole=stale or turn.final is not None)
+                written = written if not stale else self.clock.now()
             self.observer(turn, seen)
             if turn.final is not None:
                 return turn.final
@@ -98,10 +99,10 @@ class Driver:
     async def _changed(self, turn: Turn) -> None:
         """Wait for a change, the turn's deadline, or the wish to stop."""
         if self._stopping.is_set():
-            await self.cluster.changed(turn.deadline)
+            await self.cluster.changed(turn.deadline, turn.gather)
             return
         waiting = [
-            asyncio.create_task(self.cluster.changed(turn.deadline)),
+            asyncio.create_task(self.cluster.changed(turn.deadline, turn.gather)),
             asyncio.create_task(self._stopping.wait()),
         ]
         try:

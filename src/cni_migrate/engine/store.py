@@ -22,6 +22,10 @@ def shard_of(node: str, shards: int) -> int:
     return zlib.crc32(node.encode()) % shards
 
 
+def _but_history(cluster: ClusterRecord) -> ClusterRecord:
+    return cluster.model_copy(update={"history": ()})
+
+
 class RecordStore:
     """Reads and writes the record."""
 
@@ -30,6 +34,7 @@ class RecordStore:
         self._namespace = namespace
         self._known: dict[str, Mapping[str, Any]] = {}
         self._entries: dict[str, tuple[NodeRecord, str]] = {}
+        self._cluster: ClusterRecord | None = None
         self.writes = 0
 
     async def load(self) -> Record | None:
@@ -91,12 +96,15 @@ class RecordStore:
         """
         record = record.with_cluster(record.cluster.model_copy(update={"epoch": record.cluster.epoch + 1}))
         await self._put(names.RECORD, {"cluster": dump_cluster(record.cluster)})
+        self._cluster = record.cluster
         for number in range(record.cluster.shards):
             await self._put(f"{names.SHARD}{number}", self._shard(record, number))
         return record
 
-    async def write(self, record: Record) -> None:
+    async def write(self, record: Record, *, whole: bool = True) -> None:
         """Write what has changed since the last write: usually one shard.
+
+        Unless `whole`, lines of history alone are no reason to write the cluster's part: they come with its next write.
 
         Raises:
             LockLost: the record was written by somebody else.
@@ -106,9 +114,11 @@ class RecordStore:
         }
         for number in sorted(changed):
             await self._put(f"{names.SHARD}{number}", self._shard(record, number))
-        text = dump_cluster(record.cluster)
-        if self._known.get(names.RECORD, {}).get("data", {}).get("cluster") != text:
-            await self._put(names.RECORD, {"cluster": text})
+        if record.cluster == self._cluster:
+            return
+        if whole or self._cluster is None or _but_history(record.cluster) != _but_history(self._cluster):
+            await self._put(names.RECORD, {"cluster": dump_cluster(record.cluster)})
+            self._cluster = record.cluster
 
     def _text(self, name: str, entry: NodeRecord) -> str | None:
         """The persisted text of an entry if this very entry was written already."""

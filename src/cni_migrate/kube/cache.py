@@ -28,9 +28,6 @@ from cni_migrate.kube.request import Client
 from cni_migrate.kube.tables import Json, PodTable, Table, by_name, by_namespace
 from cni_migrate.ports import Clock
 
-COALESCE: Final = 0.02
-"""Seconds for which further changes are gathered before somebody who waits for one is woken."""
-
 MOMENT: Final = 0.000_002
 """Seconds that count as none: instants are told in microseconds, and a virtual clock never passes less."""
 
@@ -117,8 +114,10 @@ class Cache:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
-    async def changed(self, until: datetime) -> None:
+    async def changed(self, until: datetime, gather: float) -> None:
         """Return when something has changed since `looked`, or at `until`.
+
+        After a change, further ones are gathered for `gather` seconds.
 
         Raises:
             ClusterError: nothing could be listed or watched for a minute.
@@ -133,7 +132,7 @@ class Cache:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._dirty.wait(), min(left, CHECK))
         self._check()
-        await self._clock.sleep(COALESCE)
+        await self._clock.sleep(gather)
 
     def looked(self) -> Snapshot:
         """The snapshot; from now on `changed` waits for the next change."""

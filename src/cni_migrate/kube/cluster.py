@@ -66,13 +66,13 @@ class KubeCluster:
         """
         await self._performer.perform(effects)
 
-    async def changed(self, until: datetime) -> None:
+    async def changed(self, until: datetime, gather: float) -> None:
         """Return when the snapshot has changed since the last `snapshot()`, or at `until`.
 
         Raises:
             ClusterUnreachable: nothing could be listed or watched for a minute.
         """
-        await self._cache.changed(until)
+        await self._cache.changed(until, gather)
 
     def note_readings(self, readings: Mapping[str, GateReading]) -> None:
         """Put what the prober read into the snapshot, in place of what was there."""

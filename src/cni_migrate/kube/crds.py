@@ -3,7 +3,7 @@
 Whether they are served is learnt from discovery, which every user may read: a small GET, often for two minutes after
 something was installed that may register them and while only some are there, seldom otherwise. A watch on all
 CustomResourceDefinitions would cost megabytes of schemas and a right more. A kind whose list answers 404 is empty, and
-looked for again.
+looked for again; once all are there, nothing is looked for until then.
 """
 
 import asyncio
@@ -95,6 +95,7 @@ class CiliumKinds:
 
     @property
     def _complete(self) -> bool:
+        """Whether all is there: what goes then is told by its watch, so that nobody needs to look."""
         return {one.rpartition("/")[2] for one in self.served} >= EXPECTED
 
     async def _rest(self) -> None:
@@ -103,7 +104,7 @@ class CiliumKinds:
         hurried = asyncio.get_running_loop().time() < self._hurry_until and not self._complete
         if not hurried and not self._again.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._again.wait(), SELDOM)
+                await asyncio.wait_for(self._again.wait(), None if self._complete else SELDOM)
         self._again.clear()
 
     async def _adopt(self, found: frozenset[str]) -> None:

@@ -10,6 +10,7 @@ from cni_migrate.core import names
 from cni_migrate.core.answers import Answer, Done, Refuse, Wait
 from cni_migrate.core.lifecycle import NodeEvent, NodeState
 from cni_migrate.core.objects import BadProbe, GateReading, Pod, Round
+from cni_migrate.core.peers import observers
 from cni_migrate.core.record import NodeRecord
 from cni_migrate.core.steps.gates import excluded
 from cni_migrate.core.steps.registry import CLUSTER_STEPS, NODE_STEPS
@@ -108,18 +109,21 @@ class TestNodeGates:
     """gate, baseline_gate, recheck: of one node."""
 
     def test_nothing_is_read_before_there_can_be_anything(self, step: str) -> None:
-        """The wait says when it is worth it."""
+        """The wait says when it is worth it. Before the node is touched, what was reported so far is enough."""
         answer = _node_answer(step, seconds=0)
         assert isinstance(answer, Wait)
-        assert answer.ask is None
-        assert answer.retry_in == pytest.approx(3.0)
+        if step == "baseline_gate":
+            assert answer.ask is not None
+        else:
+            assert answer.ask is None
+            assert answer.retry_in == pytest.approx(3.0)
 
     def test_then_the_agents_are_asked_for(self, step: str) -> None:
-        """The node's own among them, from the step's beginning on."""
+        """The node's own among them, from the step's beginning on, or from as long before it as a gate takes."""
         answer = _node_answer(step)
         assert isinstance(answer, Wait)
         assert answer.ask is not None
-        assert answer.ask.since == NOW
+        assert answer.ask.since == (after(-3) if step == "baseline_gate" else NOW)
         assert {"w1/a", "w1/b"} <= {agent for _, _, agent in answer.ask.pods}
         assert not answer.gate
 
@@ -160,9 +164,10 @@ class TestNodeGates:
         assert isinstance(_node_answer(step, {"w1/b": [THROUGH]}, plan=plan), kind)
 
 
-def test_recheck_reads_the_nodes_own_agents_only() -> None:
+@pytest.mark.parametrize("step", ["recheck", "baseline_gate"])
+def test_where_nothing_has_been_switched_the_nodes_own_agents_are_read_only(step: str) -> None:
     """Two log reads instead of one per observer."""
-    answer = _node_answer("recheck")
+    answer = _node_answer(step)
     assert isinstance(answer, Wait)
     assert answer.ask is not None
     assert {agent for _, _, agent in answer.ask.pods} == {"w1/a", "w1/b"}
@@ -170,9 +175,10 @@ def test_recheck_reads_the_nodes_own_agents_only() -> None:
 
 def test_gate_hears_those_who_observe_the_node() -> None:
     """A node that reaches everybody and that nobody reaches is found by the others."""
-    answer = _node_answer("gate", {"w3/b": [BadProbe("w1/a", "primary", "http", "timeout")]})
-    assert isinstance(answer, Wait)
-    assert "w3/b -> w1/a" in answer.saw
+    for observer in observers("w1", NODES, MULTUS.config):
+        answer = _node_answer("gate", {observer: [BadProbe("w1/a", "primary", "http", "timeout")]})
+        assert isinstance(answer, Wait)
+        assert f"{observer} -> w1/a" in answer.saw
 
 
 class TestSweeps:

@@ -72,9 +72,17 @@ def test_one_node_has_a_pair() -> None:
     assert ring({"w1"}).observers("w1") == frozenset()
 
 
+def test_an_only_neighbour_tells_by_both_agents() -> None:
+    assert ring({"w1", "w2"}).observers("w1") == {"w2/a", "w2/b"}
+    assert {agent[-1] for agent in ring({"w1", "w2", "w3"}).observers("w1")} == {"a", "b"}
+
+
 def test_as_configured() -> None:
     config = Config()
     nodes = [f"w{n}" for n in range(30)]
     assert observers("w3", nodes, config) == graph(set(nodes), config).observers("w3")
-    assert len(observers("w3", nodes, config)) == 2 * config.knet.degree
+    told = observers("w3", nodes, config)
+    assert len(told) == config.knet.degree
+    assert {agent.partition("/")[0] for agent in told} == graph(set(nodes), config).neighbours("w3")
+    assert sum(agent.endswith("/a") for agent in told) == config.knet.degree / 2
     assert seed(config) == seed(Config())

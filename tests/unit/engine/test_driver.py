@@ -66,7 +66,7 @@ class FakeCluster:
                 case _:
                     pass
 
-    async def changed(self, until: datetime) -> None:
+    async def changed(self, until: datetime, gather: float) -> None:
         """Nothing changes but by effects."""
         if self._dirty:
             return

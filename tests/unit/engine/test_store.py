@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_migrate.core.lifecycle import NodeState, Phase
-from cni_migrate.core.record import Record
+from cni_migrate.core.record import Record, noted
 from cni_migrate.engine.store import RecordStore, shard_of
 from cni_migrate.errors import ClusterUnreachable, LockLost, RecordCorrupt, RecordError, RecordNewer
-from tests.unit.core.builders import a_plan, a_record, an_entry
+from tests.unit.core.builders import NOW, a_plan, a_record, an_entry
 from tests.unit.engine.fakes import FakeDocuments
 
 PLAN = a_plan("overlay")
@@ -106,6 +106,30 @@ def test_only_what_has_changed_is_written() -> None:
         await store.write(moved.with_cluster(moved.cluster.model_copy(update={"position": 3})))
         assert documents.writes[1:] == ["cni-migrate-record"]
         assert store.writes == 4 + 2
+
+    _run(main())
+
+
+def test_lines_of_history_come_with_the_next_write_of_the_clusters_part() -> None:
+    """A line alone is no request, unless all is to be written; nothing else waits."""
+
+    async def main() -> None:
+        documents = FakeDocuments()
+        store = _store(documents)
+        record = await store.seize(_record())
+        documents.writes.clear()
+        record = record.with_cluster(noted(record.cluster, NOW, "node-1: drain done"))
+        await store.write(record, whole=False)
+        assert documents.writes == []
+        record = record.with_cluster(record.cluster.model_copy(update={"step": "sweep"}))
+        await store.write(record, whole=False)
+        assert documents.writes == ["cni-migrate-record"]
+        record = record.with_cluster(noted(record.cluster, NOW, "node-2: drain done"))
+        await store.write(record, whole=True)
+        assert documents.writes == ["cni-migrate-record"] * 2
+        found = await _store(documents).load()
+        assert found is not None
+        assert [line.what for line in found.cluster.history] == ["node-1: drain done", "node-2: drain done"]
 
     _run(main())
 

@@ -25,6 +25,7 @@ from cni_migrate.kube.request import Client
 from cni_migrate.sim.clock import run_virtual
 from tests.unit.kube.fake_api import FakeApi, FakeServer, Feed, LoopClock, listed, status
 
+GATHER = 0.02
 NODES, PODS = "/api/v1/nodes", "/api/v1/pods"
 DAEMONSETS = "/apis/apps/v1/daemonsets"
 BUDGETS = "/apis/policy/v1/poddisruptionbudgets"
@@ -81,7 +82,7 @@ class Stage:
     async def within(self, cluster: KubeCluster, seconds: float) -> float:
         """Wait for a change; how long it took."""
         begun = self.clock.now()
-        await cluster.changed(begun + timedelta(seconds=seconds))
+        await cluster.changed(begun + timedelta(seconds=seconds), GATHER)
         return (self.clock.now() - begun).total_seconds()
 
 
@@ -288,7 +289,7 @@ def test_a_cluster_that_is_lost_is_reported_after_a_minute() -> None:
             cluster.snapshot()
             begun = stage.clock.now()
             with pytest.raises(ClusterUnreachable, match=r"https://fake:6443.*last error: refused"):
-                await cluster.changed(begun + timedelta(hours=1))
+                await cluster.changed(begun + timedelta(hours=1), GATHER)
             assert 60 <= (stage.clock.now() - begun).total_seconds() < 70
 
     play(body)
@@ -425,7 +426,7 @@ def test_ciliums_kinds_may_go_again() -> None:
             assert len(stage.server.seen) - before < 20
             await asyncio.sleep(200)
             cluster.snapshot()
-            await cluster.changed(stage.clock.now() + timedelta(seconds=1))
+            await cluster.changed(stage.clock.now() + timedelta(seconds=1), GATHER)
             register(stage, "ciliumnodes", "ciliumendpoints", "ciliumnodeconfigs")
             await asyncio.sleep(60)
             assert len(cluster.snapshot().served) == 3
@@ -490,7 +491,7 @@ def test_a_fault_of_ours_is_not_swallowed() -> None:
             stage.feeds[NODES][0].send("ADDED", {"metadata": {"name": "n1"}, "spec": {"taints": [{}]}})
             cluster.snapshot()
             with pytest.raises(KeyError):
-                await cluster.changed(stage.clock.now() + timedelta(seconds=60))
+                await cluster.changed(stage.clock.now() + timedelta(seconds=60), GATHER)
 
     play(body)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cni_migrate.sim.apiserver.app import ApiServer
-from cni_migrate.sim.apiserver.store import Store
+from cni_migrate.sim.apiserver.store import FRESH, Store
 from cni_migrate.sim.client import ApiError, EventType, Object
 from cni_migrate.sim.clock import SimClock, run_virtual
 from tests.unit.sim.support import CONFIGMAP, MERGE, NODE, POD, configmap, http, pod, server, virtual
@@ -82,7 +82,7 @@ async def test_watch_wakes_without_polling() -> None:
 
 
 def test_history_is_bounded() -> None:
-    """A watch from before what is kept gets 410, a list and watch from there goes on."""
+    """A watch from before what is kept gets 410, one from there goes on. What is fresh is always kept."""
 
     async def run() -> None:
         app = ApiServer(Store(SimClock(), history=5))
@@ -90,6 +90,10 @@ def test_history_is_bounded() -> None:
         version = str(app.store.version)
         for number in range(6):
             await client.create(CONFIGMAP, configmap(f"c{number}"), "default")
+        assert len(await take(app, 6, version)) == 6
+        await asyncio.sleep(FRESH)
+        await client.create(CONFIGMAP, configmap("c6"), "default")
+        version = str(int(version) + 1)
         with pytest.raises(ApiError) as caught:
             await take(app, 1, version)
         assert (caught.value.code, caught.value.reason) == (410, "Expired")

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cni_migrate.core import guards
 from cni_migrate.core.answers import Answer, Done, Refuse, Wait
@@ -68,12 +68,20 @@ def _verdict(
 
 
 def _gate(
-    view: ClusterView, key: str, focus: Collection[str] | None, on: str, *, own: bool = False, final: bool = False
+    view: ClusterView,
+    key: str,
+    focus: Collection[str] | None,
+    on: str,
+    *,
+    own: bool = False,
+    final: bool = False,
+    since: datetime | None = None,
 ) -> Answer:
-    """Wait until connectivity is proven since the step began; the deadline turns a failure into a held node."""
-    if (early := _too_early(view)) > 0:
+    """Wait until connectivity is proven since the step began, or `since`; the deadline turns a failure into a hold."""
+    since = since or view.since
+    if (early := _too_early(view, since)) > 0:
         return Wait(on=on, saw="the agents' next rounds", retry_in=early)
-    verdict, question, _ = _verdict(view, key, focus, view.since, own=own, final=final)
+    verdict, question, _ = _verdict(view, key, focus, since, own=own, final=final)
     if isinstance(verdict, Passed):
         return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
     saw = verdict.saw if isinstance(verdict, Pending) else _described(verdict)
@@ -86,11 +94,15 @@ def _described(failing: Failing) -> str:
     return f"{failing.diagnosis}: {', '.join(pairs[:6])}{more}" if pairs else failing.diagnosis
 
 
-def _too_early(view: ClusterView) -> float:
+def _too_early(view: ClusterView, since: datetime) -> float:
     """Seconds until the agents can have reported as many rounds as are needed: reading sooner would be wasted."""
+    return _needed(view) - (view.now - since).total_seconds()
+
+
+def _needed(view: ClusterView) -> float:
+    """In so many seconds the agents report as many rounds as a gate needs."""
     gate, interval = view.config.gate, view.config.knet.interval
-    need = max(gate.seconds, (gate.rounds - 1) * interval) + 2 * interval
-    return need - (view.now - view.since).total_seconds()
+    return max(gate.seconds, (gate.rounds - 1) * interval) + 2 * interval
 
 
 def _pause(view: ClusterView, verdict: Verdict) -> float:
@@ -112,9 +124,15 @@ def gate(view: NodeView) -> Answer:
 
 @node_step("gate")
 def baseline_gate(view: NodeView) -> Answer:
-    """Prove that connectivity of the node is as good as at the beginning, before anything is taken away."""
+    """Prove that connectivity of the node is as good as at the beginning, before anything is taken away.
+
+    Its own agents tell: a probe is answered only when packets go both ways. Nothing of the node has been touched yet:
+    the rounds just before the step count as well, and nobody has to wait for new ones.
+    """
     name = view.node.name
-    return _gate(view, _key(view), [name], f"connectivity of node {name} to be as good as in the baseline")
+    before = view.since - timedelta(seconds=_needed(view))
+    on = f"connectivity of node {name} to be as good as in the baseline"
+    return _gate(view, _key(view), [name], on, own=True, since=before)
 
 
 @node_step("agent")
@@ -152,7 +170,7 @@ def take_baseline(view: ClusterView) -> Answer:
     """Take the baseline: what is broken already does not count against the migration, and is shown."""
     key = f"baseline/{view.since.isoformat()}"
     on = "the agents to report how connectivity is now"
-    if (early := _too_early(view)) > 0:
+    if (early := _too_early(view, view.since)) > 0:
         return Wait(on=on, saw="the agents' first rounds", retry_in=early)
     verdict, question, wanted = _verdict(view, key, None, view.since)
     if isinstance(verdict, Passed):

@@ -17,8 +17,10 @@ from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.client import Kind, Object
 from cni_migrate.sim.clock import TICK, SimClock
 
-HISTORY = 20_000
-"""How many events per resource a watch can go back. A real watch cache holds some hundred to some ten thousand."""
+HISTORY = 100
+FRESH = 75.0
+"""So many events per resource, and all of so many seconds, a watch can go back: as a real watch cache's least capacity
+and `eventFreshDuration` (k8s.io/apiserver, storage/cacher/watch_cache.go)."""
 
 Change = Literal["ADDED", "MODIFIED", "DELETED"]
 
@@ -63,12 +65,14 @@ def json_head(kind: Kind) -> bytes:
 class Event:
     """One change: what is now (or was last, for DELETED) and what was before."""
 
-    __slots__ = ("after", "before", "change")
+    __slots__ = ("after", "at", "before", "change")
 
-    def __init__(self, change: Change, after: Stored, before: Stored | None) -> None:
+    def __init__(self, change: Change, after: Stored, before: Stored | None, at: float = 0.0) -> None:
         self.change = change
         self.after = after
         self.before = before
+        self.at = at
+        """The clock's seconds."""
 
     @property
     def version(self) -> int:
@@ -127,7 +131,8 @@ class Table:
         self.by_namespace: dict[str, dict[str, Stored]] = {}
         self.by_node: dict[str, dict[str, Stored]] = {}
         self.subscriptions: dict[int, Subscription] = {}
-        self.history: deque[Event] = deque(maxlen=history)
+        self.history: deque[Event] = deque()
+        self._least = history
         self.forgotten = 0
         """The last version that is no more in the history: a watch from before it gets 410."""
 
@@ -139,9 +144,9 @@ class Table:
             self._drop(key, before)
         if event.change != "DELETED":
             self._keep(key, after)
-        if len(self.history) == self.history.maxlen:
-            self.forgotten = self.history[0].version
         self.history.append(event)
+        while len(self.history) > self._least and event.at - self.history[0].at >= FRESH:
+            self.forgotten = self.history.popleft().version
         for subscription in list(self.subscriptions.values()):
             if subscription.namespace is None or subscription.namespace == after.namespace:
                 subscription.offer(event)
@@ -244,7 +249,7 @@ class Store:
     def _apply(self, resource: Resource, change: Change, obj: Object, before: Stored | None) -> Stored:
         self.version += 1
         obj["metadata"]["resourceVersion"] = str(self.version)
-        event = Event(change, Stored(obj, self.version), before)
+        event = Event(change, Stored(obj, self.version), before, self.clock.seconds())
         self.table(resource).apply(event)
         for listener in self.listeners:
             listener(resource, event)
