@@ -15,7 +15,7 @@ from cni_migrate.core.lifecycle import NodeEvent
 from cni_migrate.core.objects import Attempt, GateAsk, Snapshot
 from cni_migrate.core.record import Held, NodeRecord, Record, noted
 from cni_migrate.core.steps.host import current_task
-from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS, deadline_of
+from cni_migrate.core.steps.registry import CLUSTER_STEPS, NODE_STEPS, deadline_of
 from cni_migrate.core.view import ClusterView, NodeView, Plan
 
 CONFLICT_PAUSE = 0.2
@@ -225,8 +225,3 @@ def advance_list(
 def history(record: Record, now: datetime, what: str) -> Record:
     """The record with one more line of history."""
     return record.with_cluster(noted(record.cluster, now, what))
-
-
-def titles() -> Mapping[str, str]:
-    """What each step does, by its name."""
-    return {name: about.title for name, about in ABOUT.items()}

@@ -51,7 +51,10 @@ class Driver:
         Raises:
             MigrateError: see `errors`; whatever is raised, the record in the cluster is safe to go on from.
         """
-        await self.cluster.perform([PutObject(m) for m in self.plan.manifests.namespaces()[:1]])
+        if self.goal.kind == "forward":
+            await self.cluster.perform([PutObject(m) for m in self.plan.manifests.namespaces()[:1]])
+        elif await self.store.load() is None:
+            raise _nothing_to_undo()
         await self.lock.take(takeover=self.takeover)
         try:
             record = await self._begin()
@@ -65,9 +68,7 @@ class Driver:
         record = await self.store.load()
         if record is None:
             if self.goal.kind != "forward":
-                raise UsageError(
-                    "no migration was begun in this cluster: there is nothing to roll back", next="migrate status"
-                )
+                raise _nothing_to_undo()
             record = new_record(self.plan.config, len(nodes), self.tool)
         record = begin(self.plan, self.goal, record, nodes, self.clock.now())
         return await self.store.seize(record)
@@ -113,3 +114,7 @@ class Driver:
             await asyncio.gather(*waiting, return_exceptions=True)
         for task in done:
             task.result()
+
+
+def _nothing_to_undo() -> UsageError:
+    return UsageError("no migration was begun in this cluster: there is nothing to roll back", next="migrate status")

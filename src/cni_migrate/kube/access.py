@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.request import Client
+from cni_migrate.kube.together import together
 
 _REVIEWS: Final = paths.path("authorization.k8s.io/v1", "selfsubjectaccessreviews")
 _PARALLEL: Final = 10
@@ -51,4 +52,6 @@ async def allowed(client: Client, asks: Iterable[Ask | tuple[str, str, str, str,
         return bool((answer.object.get("status") or {}).get("allowed", False))
 
     wanted = list(dict.fromkeys(Ask(*ask) for ask in asks))
-    return dict(zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True))
+    async with together() as group:
+        answers = [group.create_task(one(ask)) for ask in wanted]
+    return {ask: answer.result() for ask, answer in zip(wanted, answers, strict=True)}

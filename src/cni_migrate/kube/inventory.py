@@ -1,6 +1,5 @@
 """What preflight looks at once, besides what the cache holds: versions, policies, webhooks, CRDs, DNS."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,6 +8,7 @@ from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.discovery import served_by
 from cni_migrate.kube.request import Client
+from cni_migrate.kube.together import together
 
 _NAMES_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 """Ask for metadata alone (kubernetes.io: "API Concepts"); a CRD's schema may have hundreds of kilobytes."""
@@ -85,10 +85,21 @@ async def inventory(client: Client) -> Inventory:
     Raises:
         ClusterError: the API server does not answer, or does not allow it.
     """
-    version, crds, webhooks, dns, served = await asyncio.gather(
-        _version(client), crd_names(client), _webhooks(client), _dns(client), served_by(client, "cilium.io")
+    async with together() as group:
+        version = group.create_task(_version(client))
+        crds = group.create_task(crd_names(client))
+        webhooks = group.create_task(_webhooks(client))
+        dns = group.create_task(_dns(client))
+        served = group.create_task(served_by(client, "cilium.io"))
+    names = crds.result()
+    return Inventory(
+        version=version.result(),
+        policies=tuple(await _policies(client, names)),
+        webhooks=tuple(webhooks.result()),
+        crds=tuple(names),
+        dns=tuple(dns.result()),
+        served=served.result(),
     )
-    return Inventory(version, tuple(await _policies(client, crds)), tuple(webhooks), tuple(crds), tuple(dns), served)
 
 
 async def get_config_map(client: Client, namespace: str, name: str) -> Mapping[str, str] | None:

@@ -231,15 +231,16 @@ def test_a_second_driver_is_told_and_touches_nothing() -> None:
     _run(main())
 
 
-def test_nothing_to_roll_back_gives_the_lock_back() -> None:
-    """A rollback without a record ends with a message, not with a lock that is held."""
+def test_where_nothing_was_begun_a_rollback_writes_nothing() -> None:
+    """It ends with a message: no namespace, no lock, no record."""
 
     async def main() -> None:
         bench = Bench(goal=Goal(kind="node_back", node="w1"))
         with pytest.raises(UsageError, match="nothing to roll back"):
             await bench.driver.run()
-        assert bench.holder == ""
-        assert ("ConfigMap", "cni-migrate", names.RECORD) not in bench.documents.objects
+        assert bench.documents.objects == {}
+        assert bench.documents.writes == []
+        assert bench.log == []
 
     _run(main())
 
