@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,7 +45,7 @@ class Served:
     async def _serve(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         try:
-            simulation = Simulation(self._scenario, nodes=self._nodes)
+            simulation = Simulation(self._scenario, nodes=self._nodes, epoch=datetime.now(UTC))
             async with simulation as self.sim, serving.serving(self.sim.app) as self.url:
                 serving.write_kubeconfig(self.kubeconfig, self.url)
                 self._ready.set_result(None)

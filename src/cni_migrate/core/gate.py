@@ -313,6 +313,8 @@ def _silence(rounds: Sequence[Round], reading: GateReading, agent: str, config: 
         return reading.errors.get(agent) or "no report"
     newest = rounds[-1]
     age = (reading.at - newest.at).total_seconds()
+    if age < -SKEW:
+        return f"its clock is {-age:.1f} s ahead of this program's: its reports cannot be dated"
     allowed = 3 * max(newest.interval, config.knet.interval) + config.knet.timeout + SKEW
     return f"last report {age:.1f} s ago" if age > allowed else ""
 

@@ -101,6 +101,10 @@ SILENT: dict[str, tuple[GateReading, str]] = {
     "not read": (reading({"w2/a": None}), "no report"),
     "not readable": (reading({"w2/a": []}, w2_a="its log cannot be read: 403"), "its log cannot be read: 403"),
     "stopped": (reading({"w2/a": rounds("w2/a", first=-9.0)}), "last report 10.0 s ago"),
+    "dated in the future": (
+        reading({"w2/a": rounds("w2/a", first=5.0)}),
+        "its clock is 4.0 s ahead of this program's: its reports cannot be dated",
+    ),
 }
 
 
