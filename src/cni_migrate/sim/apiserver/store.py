@@ -135,6 +135,8 @@ class Table:
         self._least = history
         self.forgotten = 0
         """The last version that is no more in the history: a watch from before it gets 410."""
+        self.latest = 0
+        """The version of the last change, of any object."""
 
     def apply(self, event: Event) -> None:
         """Take over a change and tell the readers."""
@@ -144,6 +146,7 @@ class Table:
             self._drop(key, before)
         if event.change != "DELETED":
             self._keep(key, after)
+        self.latest = event.version
         self.history.append(event)
         while len(self.history) > self._least and event.at - self.history[0].at >= FRESH:
             self.forgotten = self.history.popleft().version

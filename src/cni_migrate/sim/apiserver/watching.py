@@ -88,6 +88,7 @@ class Watch:
         self._end = store.clock.seconds() + seconds
         self._bookmark = self._next_bookmark()
         self._subscription: Subscription | None = None
+        self._known = 0
         self._sent = 0
         self._started = store.clock.seconds()
 
@@ -105,6 +106,7 @@ class Watch:
             start = self._store.version if fresh else int(version)
         except ValueError:
             raise ApiError(500, "", status.bad_version(version)) from None
+        self._known = self._store.table(self._resource).latest
         try:
             self._subscription = self._store.subscribe(self._resource, start, self._options.namespace)
         except ApiError as error:
@@ -137,7 +139,9 @@ class Watch:
                     return
                 if self._options.bookmarks and now >= self._bookmark:
                     self._bookmark = self._next_bookmark()
-                    yield self._bookmark_line()
+                    # The real one has no version to tell before the kind has changed while the watch was open.
+                    if self._store.table(self._resource).latest > self._known:
+                        yield self._bookmark_line()
                 await subscription.wait(self._next_alarm() - now)
         finally:
             subscription.close()
@@ -176,6 +180,6 @@ class Watch:
 
     def _bookmark_line(self) -> bytes:
         kind = self._resource.kind
-        meta = {"resourceVersion": str(self._store.version)}
+        meta = {"resourceVersion": str(self._store.table(self._resource).latest)}
         body = json_head(kind) + jsonvalue.encoded({"metadata": meta})[1:]
         return line("BOOKMARK", body)
