@@ -32,7 +32,7 @@ demo: $(STAMP) ## Migrate a simulated cluster before your eyes
 
 test: $(STAMP) ## Run all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal tests/unit tests/simulation $(ARGS)
-	$(BIN)/python -m pytest --reruns 2 tests/conformance tests/cli tests/real $(ARGS)
+	$(BIN)/python -m pytest tests/conformance tests/cli tests/real $(ARGS)
 
 quick: $(STAMP) ## Run the unit tests only
 	$(BIN)/python -m pytest tests/unit $(ARGS)
