@@ -242,3 +242,27 @@ def test_two_runners(on: On, served: Make, config: str) -> None:
     assert f"process {process.pid}" in ended.err
     assert "--takeover" in ended.err
     assert _status(on(cluster))["driver"]["alive"] is False
+
+
+def test_a_stopped_runner_that_wakes_up_later_changes_nothing(on: On, served: Make, config: str) -> None:
+    """Stopped for longer than its lock lives, it finds another's record: one recorded effect may be repeated, no more."""
+    cluster = served(nodes=3, speed=10)
+    file = cluster.kubeconfig.with_name("lease.yaml")
+    file.write_text(f"{QUICK}lease_seconds: 5\n", encoding="utf-8")
+    process = _start(cluster, str(file), "run", "--yes", "--strategy", "overlay")
+    with process:
+        _until(process, '"step": "restart_cilium"')
+        process.send_signal(signal.SIGSTOP)
+        try:
+            ended = on(cluster)("run", "--yes", "--strategy", "overlay", "--config", str(file))
+            assert ended.code == 0, ended.err
+            before = cluster.writes
+        finally:
+            process.send_signal(signal.SIGCONT)
+        _, err = process.communicate(timeout=60)
+        assert cluster.writes - before <= 1
+    assert process.returncode == 5, err
+    assert "next: migrate status" in err
+    view = _status(on(cluster))
+    assert view["phase"] == "done"
+    assert {node["state"] for node in view["nodes"]} == {"migrated"}
