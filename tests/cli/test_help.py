@@ -11,7 +11,8 @@ from tests.cli.conftest import Typed
 COMMANDS = [
     ("run",), ("cleanup",), ("rollback-node",), ("rollback",), ("status",), ("plan",), ("preflight",), ("pause",),
     ("resume",), ("retry-node",), ("skip-node",), ("config", "init"), ("config", "show"), ("config", "schema"),
-    ("manifests",), ("images",), ("demo",), ("sim",),
+    ("manifests",), ("images",), ("demo",), ("sim",), ("knet", "deploy"), ("knet", "status"), ("knet", "matrix"),
+    ("knet", "remove"),
 ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cni_migrate.cli.commands import configuring, looking, migrating, simulating, steering
+from cni_migrate.cli.commands import configuring, looking, meshing, migrating, simulating, steering
 from cni_migrate.cli.version import version
 
 EXIT_CODES = (
@@ -44,5 +44,5 @@ def version_() -> None:
     _version(True)
 
 
-for part in (migrating, looking, steering, configuring, simulating):
+for part in (migrating, looking, meshing, steering, configuring, simulating):
     part.register(app)

@@ -21,10 +21,8 @@ from cni_migrate.core.record import Record
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock, identity
 from cni_migrate.errors import Interrupted
-from cni_migrate.knet.reader import LogProber, lines_needed
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
-from cni_migrate.kube.logs import KubeLogs
 
 GOING_ON = "migrate run  (goes on from here)"
 
@@ -55,7 +53,7 @@ class Drive:
             plan=plan_for(config, cluster.snapshot()),
             goal=goal,
             cluster=cluster,
-            prober=LogProber(KubeLogs(here.client, here.clock).tail, here.clock, lines=lines_needed(here.config)),
+            prober=here.prober(),
             clock=here.clock,
             store=here.store(),
             lock=Lock(patient, here.clock, config.namespace, config.lease_seconds, identity(), self._notice),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cni_migrate.cli import output, showing
+from cni_migrate.cli.asking import confirm, needs_terminal
 from cni_migrate.cli.briefing import brief
 from cni_migrate.cli.driving import Drive
 from cni_migrate.cli.failing import say_next
@@ -17,7 +18,7 @@ from cni_migrate.configfile import Loaded
 from cni_migrate.core.begin import check_identity
 from cni_migrate.core.goal import Final
 from cni_migrate.core.objects import Snapshot
-from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError, UsageError
+from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
 
 
 def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, takeover: bool) -> None:
@@ -34,20 +35,10 @@ def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, take
 
         planning.dry_run(common, loaded, wish)
         return
-    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "there is no terminal to ask on: nothing was changed", next="the same command with --yes, if you mean it"
-        )
+    needs_terminal(yes=yes)
     config = run_async(_brief(common, loaded, wish))
-    if not yes and not _confirmed():
-        raise Interrupted("nothing was changed")
+    confirm(yes=yes)
     run_async(_drive(common, config, wish, takeover=takeover))
-
-
-def _confirmed() -> bool:
-    sys.stderr.write("Go on? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 async def _brief(common: Common, loaded: Loaded, wish: Wish) -> Config:

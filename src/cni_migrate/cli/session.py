@@ -24,10 +24,13 @@ from cni_migrate.core.status import LeaseInfo
 from cni_migrate.core.view import Plan
 from cni_migrate.engine.lease import surely_dead
 from cni_migrate.engine.store import RecordStore
+from cni_migrate.knet.reader import LogProber, lines_needed
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.connect import connect
 from cni_migrate.kube.documents import KubeDocuments
+from cni_migrate.kube.logs import KubeLogs
 from cni_migrate.kube.request import Client
+from cni_migrate.ports import Clock
 
 T = TypeVar("T")
 
@@ -63,6 +66,10 @@ class Session:
         """Who holds the lock."""
         return LeaseInfo.of(await self.documents.get("Lease", self.config.namespace, names.LEASE), surely_dead)
 
+    def prober(self) -> LogProber:
+        """A reader of the agents' reports."""
+        return prober_for(self.client, self.clock, self.config)
+
     def cluster(self) -> KubeCluster:
         """The cluster, to be entered."""
         return KubeCluster(self.client, self.config, self.clock, random.Random())
@@ -85,6 +92,11 @@ async def session(common: Common, config: Config) -> AsyncGenerator[Session]:
     with logging_to(common) as as_json:
         async with connected as client:
             yield Session(config, client, KubeDocuments(client, clock), clock, as_json)
+
+
+def prober_for(client: Client, clock: Clock, config: Config) -> LogProber:
+    """The reader of the agents' reports, by the way that is configured."""
+    return LogProber(KubeLogs(client, clock).tail, clock, lines=lines_needed(config))
 
 
 def plan_for(config: Config, seen: Snapshot | None) -> Plan:

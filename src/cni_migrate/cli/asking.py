@@ -1,0 +1,31 @@
+"""Asking before something is changed: on a terminal by a question, elsewhere `--yes` has to be typed."""
+
+import sys
+
+from cni_migrate.errors import Interrupted, UsageError
+
+
+def needs_terminal(*, yes: bool) -> None:
+    """Refuse early what could not be asked later.
+
+    Raises:
+        UsageError: there is no `--yes`, and no terminal to ask on.
+    """
+    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "there is no terminal to ask on: nothing was changed", next="the same command with --yes, if you mean it"
+        )
+
+
+def confirm(*, yes: bool) -> None:
+    """Ask whether to go on, unless that was said already.
+
+    Raises:
+        Interrupted: the answer is not yes.
+    """
+    if yes:
+        return
+    sys.stderr.write("Go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Interrupted("nothing was changed")
