@@ -9,7 +9,7 @@ from cni_migrate.core.answers import Answer, Done, Refuse, Wait
 from cni_migrate.core.gate import Expected, Failing, Passed, Pending, Verdict, ask, baseline, expected, judge
 from cni_migrate.core.lifecycle import NodeState
 from cni_migrate.core.objects import GateAsk
-from cni_migrate.core.peers import MESHES
+from cni_migrate.core.peers import MESHES, graph
 from cni_migrate.core.record import GateResult
 from cni_migrate.core.steps.registry import cluster_step, node_step
 from cni_migrate.core.view import ClusterView, NodeView, out_of_service
@@ -19,10 +19,16 @@ BASELINE_MOST = 400
 
 
 def excluded(view: ClusterView, focus: Collection[str] = ()) -> frozenset[str]:
-    """The nodes of which nothing can be asked: waived, NotReady by other causes, in transit, or not attached yet."""
+    """The nodes of which nothing can be asked: waived, NotReady by other causes, in transit, or not attached yet.
+
+    With a `focus` only its neighbours are looked at: the others are not asked anyway.
+    """
     out = set()
-    for name, node in view.seen.nodes.items():
-        entry = view.record.nodes.get(name)
+    nodes = view.seen.nodes
+    mesh = graph(nodes, view.config)
+    others = {near for name in focus if name in nodes for near in mesh.neighbours(name)} if focus else nodes
+    for name in others:
+        node, entry = nodes[name], view.record.nodes.get(name)
         if name in focus:
             continue
         newcomer = entry is not None and entry.joined and entry.state is NodeState.CANAL

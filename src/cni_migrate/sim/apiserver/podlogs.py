@@ -103,7 +103,7 @@ def container_of(pod: Object, options: LogOptions) -> str:
 
 def rendered(lines: Sequence[LogLine], options: LogOptions) -> bytes:
     """The lines the options leave, as bytes."""
-    chosen = [line for line in lines if options.since is None or line.time >= options.since]
+    chosen = lines if options.since is None else [line for line in lines if line.time >= options.since]
     if options.tail is not None:
         chosen = chosen[max(0, len(chosen) - options.tail) :]
     return _text(chosen, options)[: options.limit]

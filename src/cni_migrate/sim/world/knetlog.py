@@ -36,10 +36,11 @@ Item = tuple[str, str, str]
 class Mesh:
     """The probes of peers in all rounds of one stretch: who is known, how many probes, which fail with what error.
 
-    `since` remembers the times of the first failures once they were looked for: they are the same for all rounds.
+    `said` is what all its rounds say alike, as JSON: who the agent is, and its peers. `since` remembers when the
+    failures began, once that was looked for: it is the same for all rounds.
     """
 
-    peers: tuple[str, ...]
+    said: str
     uids: dict[str, str]
     sent: int
     bad: dict[Item, str]
@@ -89,23 +90,15 @@ class KnetLog:
                 since = self._since_common(agent, number, kind)
                 name = "tcp" if net == "host" else kind
                 bad.append({"peer": kind, "net": net, "kind": name, "error": error, "since": self.text_time(since)})
-        content = {
-            "v": 1,
-            "round": number,
-            "at": self.text_time(when),
-            "node": agent.node,
-            "mesh": agent.mesh,
-            "pod": agent.pod,
-            "uid": agent.uid,
-            "interval_s": agent.config.interval,
-            "peers": list(mesh.peers),
+        before = {"v": 1, "round": number, "at": self.text_time(when)}
+        after = {
             "sent": mesh.sent + len(common),
             "lost": len(bad),
             "bad": bad,
             "stalls": self._stalls(agent, number, when, mesh),
             "ms": _latencies(agent.uid, number),
         }
-        return json.dumps(content, separators=(",", ":"))
+        return f"{_json(before)[:-1]},{mesh.said},{_json(after)[1:]}"
 
     # -- probes of peers
 
@@ -129,8 +122,15 @@ class KnetLog:
         peers = [peer for node in nodes for peer in self._program.roster.on(node, when) if peer.label != agent.label]
         bad: dict[Item, str] = {}
         sent = sum(self._peer(agent, peer, when, bad) for peer in peers)
-        labels = tuple(sorted(peer.label for peer in peers))
-        return Mesh(labels, {peer.label: peer.uid for peer in peers}, sent, bad)
+        said = {
+            "node": agent.node,
+            "mesh": agent.mesh,
+            "pod": agent.pod,
+            "uid": agent.uid,
+            "interval_s": agent.config.interval,
+            "peers": sorted(peer.label for peer in peers),
+        }
+        return Mesh(_json(said)[1:-1], {peer.label: peer.uid for peer in peers}, sent, bad)
 
     def _peer(self, agent: Agent, peer: Agent, when: float, bad: dict[Item, str]) -> int:
         """All probes of one peer; answers how many there were."""
@@ -272,6 +272,10 @@ class KnetLog:
                 break
             first -= 1
         return self.time_of(agent, first)
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, separators=(",", ":"))
 
 
 def _stall(item: Item, seconds: float) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, cast
+from typing import Any, cast, overload
 
 from cni_migrate.sim.client import ApiError, Client, Object
 from cni_migrate.sim.clock import SimClock
@@ -25,7 +25,7 @@ from cni_migrate.sim.world.flannel import Flannel
 from cni_migrate.sim.world.host import Host, Plane
 from cni_migrate.sim.world.hosttask import HostTask
 from cni_migrate.sim.world.kinds import NODE, POD
-from cni_migrate.sim.world.knet import KnetAgent
+from cni_migrate.sim.world.knet import Agent, KnetAgent
 from cni_migrate.sim.world.knetlog import KnetLog
 from cni_migrate.sim.world.kubelet import Kubelets
 from cni_migrate.sim.world.machines import Machines
@@ -183,11 +183,32 @@ class World:
             )
         agent = self.agents.agents.get(meta.uid(pod))
         if agent is not None and agent.sandbox is not None and container == self.agents.container:
-            return [LazyLine(self, agent, number) for number in self.knet.rounds(agent)]
+            return AgentLog(self, agent)
         if meta.uid(pod) not in self.ctx.net.by_uid:
             message = f'container "{container}" in pod "{meta.name(pod)}" is waiting to start: ContainerCreating'
             raise ApiError(400, "BadRequest", message)
         return []
+
+
+class AgentLog(Sequence["LazyLine"]):
+    """The log of an agent, of which only what is read is worked out."""
+
+    def __init__(self, world: World, agent: Agent) -> None:
+        self._world = world
+        self._agent = agent
+        self._rounds = world.knet.rounds(agent)
+
+    def __len__(self) -> int:
+        return len(self._rounds)
+
+    @overload
+    def __getitem__(self, index: int) -> "LazyLine": ...
+    @overload
+    def __getitem__(self, index: slice) -> list["LazyLine"]: ...
+    def __getitem__(self, index: int | slice) -> "LazyLine | list[LazyLine]":
+        if isinstance(index, slice):
+            return [LazyLine(self._world, self._agent, number) for number in self._rounds[index]]
+        return LazyLine(self._world, self._agent, self._rounds[index])
 
 
 class LazyLine:
