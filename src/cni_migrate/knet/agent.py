@@ -3,17 +3,26 @@
 One file, standard library only, Python 3.9 or newer: it runs from a ConfigMap in a stock Python image.
 `serve` answers the other agents and probes them; `status` asks the agent of its own pod and exits with 0 when the
 last round was clean. docs/reference/knet-report.md describes the report, the probes and the settings.
+
+One thread and one epoll, as an agent may have hundreds of peers and little of a processor: servers are handlers of
+sockets, probes are generators that say which socket they wait for and until when.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
+import gc
 import hashlib
+import heapq
 import ipaddress
+import itertools
 import json
 import os
+import random
+import re
+import resource
+import select
 import signal
 import socket
 import ssl
@@ -21,22 +30,40 @@ import struct
 import sys
 import time
 import urllib.parse
-import urllib.request
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 SCHEMA = 1
 HTTP_PORT, UDP_PORT, TCP_PORT, GUARD_PORT, NODE_PORT = 8080, 8081, 8082, 8089, 1
 LARGE = 8192  # bytes each way: more than any MTU, so full-sized packets go both ways
-BEAT = 0.1  # seconds between the beats of a long-lived connection
+BEAT, CALM_BEAT = 0.25, 1.0  # seconds between the beats of a long-lived connection
 STALL = 0.25  # a pause of a long-lived connection from which on it is reported
 RARELY = 2.0  # seconds between probes of what all agents share: the API server
 DENIED = 0.4  # seconds after which a forbidden connection counts as blocked: less than a round
+FAST = 60.0  # seconds of fast rounds after something changed
+CALM_LARGE = 3  # of so many calm rounds one has the large probes
+BATCH, APART = 8, 0.005  # so many peers are probed at once, the next ones so many seconds later
+KEPT, SHOWN = 24, 12  # rounds that `/report` keeps, and shows unless it is told how many
+GRID = 0.05  # seconds by which a deadline may be late
+IDLE = 30.0  # seconds without a byte after which a caller is gone
+BUCKETS = 40  # of 5 ms each, in the histogram
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TROUBLE = (OSError, EOFError, ValueError, asyncio.TimeoutError)  # asyncio's is OSError's only since Python 3.11
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+TROUBLE = (OSError, EOFError, ValueError)
+ODD = (*TROUBLE, LookupError, TypeError, AttributeError)  # also what was said in good form may make no sense
+NOT_YET = (BlockingIOError, ssl.SSLWantReadError)
+HELLO_REQUEST = b"GET /hello HTTP/1.1\r\nHost: knet\r\n\r\n"
+LARGE_REQUEST = b"POST /large HTTP/1.1\r\nHost: knet\r\nContent-Length: %d\r\n\r\n" % LARGE + b"x" * LARGE
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+Key = tuple[str, str, str]
+"""A direction: peer, network, kind."""
+Steps = Generator[tuple[Any, int, float], None, Any]
+"""What takes a while: yields the socket it waits for (or None: it sleeps), the events, and until when."""
 
 
 class Settings:
@@ -56,6 +83,7 @@ class Settings:
         path = env.get("KNET_CONFIG", "")
         config: dict[str, Any] = json.loads(text_of(path)) if path else {}
         self.interval, self.timeout = float(config.get("interval_s", 0.5)), float(config.get("timeout_s", 1.0))
+        self.idle_interval = max(self.interval, float(config.get("idle_interval_s", self.interval)))
         self.full_mesh_max, self.degree = int(config.get("full_mesh_max", 12)), int(config.get("degree", 4))
         self.seed, self.cilium_cidr = str(config.get("seed", "")), str(config.get("cilium_cidr", ""))
 
@@ -71,12 +99,172 @@ class Settings:
         return next(found, "")
 
 
+class Loop:
+    """What waits: sockets with their handlers, calls at a time, and tasks."""
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.calls: list[tuple[float, int, Callable[[], None]]] = []
+        self.order = itertools.count()
+        self.closing: list[socket.socket] = []
+
+    def watch(self, sock: socket.socket, events: int, handler: Callable[[], None]) -> None:
+        """Call the handler whenever one of the events comes: this handler alone."""
+        number = sock.fileno()
+        (self.epoll.modify if number in self.handlers else self.epoll.register)(number, events)
+        self.handlers[number] = handler
+
+    def close(self, sock: socket.socket) -> None:
+        """Close a socket, after the events at hand: its number must not mean another one among them."""
+        self.handlers.pop(sock.fileno(), None)
+        self.closing.append(sock)
+
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        """Call at this time (monotonic)."""
+        heapq.heappush(self.calls, (when, next(self.order), call))
+
+    def turn(self) -> None:
+        """Wait for the next event or call, and do what is due."""
+        for sock in self.closing:
+            sock.close()
+        self.closing.clear()
+        for number, _ in self.epoll.poll(max(0.0, self.calls[0][0] - monotonic()) if self.calls else 1.0):
+            handler = self.handlers.get(number)
+            if handler:
+                handler()
+        now = monotonic()
+        while self.calls and self.calls[0][0] <= now:
+            heapq.heappop(self.calls)[2]()
+
+
+class Task:
+    """Steps on the loop. When an event has not come in time, they are thrown a TimeoutError."""
+
+    __slots__ = ("events", "loop", "sock", "steps", "until")
+
+    def __init__(self, loop: Loop, steps: Steps) -> None:
+        self.loop, self.steps, self.sock, self.events, self.until = loop, steps, None, 0, 0.0
+        self.go()
+
+    def go(self, problem: BaseException | None = None) -> None:
+        """Take the next step."""
+        try:
+            sock, events, until = self.steps.throw(problem) if problem else next(self.steps)
+        except StopIteration:
+            self.until = float("inf")
+            return
+        if sock is not None and (sock is not self.sock or events != self.events):
+            self.loop.watch(sock, events, self.go)
+        self.sock, self.events = sock, events
+        if until != self.until:
+            self.until = until
+            # Deadlines are on a grid, so that many are looked at together.
+            self.loop.at(until if sock is None else until + GRID - until % GRID, self._due)
+
+    def _due(self) -> None:
+        if monotonic() >= self.until:  # otherwise it waits for something else by now
+            self.until = 0.0
+            self.go(None if self.sock is None else TimeoutError())
+
+    def wake(self, when: float = 0.0) -> None:
+        """End its sleep at this time, if it sleeps longer."""
+        if self.sock is None and when < self.until:
+            self.until = when
+            self.loop.at(when, self._due)
+
+
+def opened(address: str, kind: int = socket.SOCK_STREAM, local: str = "") -> socket.socket:
+    """A socket towards this address that waits for nothing. A TCP one ends with a reset, which keeps ports free."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        if local:
+            sock.bind((local, 0))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def connected(sock: socket.socket, address: tuple[str, int], until: float) -> Steps:
+    """Connect."""
+    with contextlib.suppress(BlockingIOError):
+        sock.connect(address)
+    yield sock, WRITE, until
+    sock.send(b"")  # raises what went wrong, if anything
+
+
+def exchanged(sock: socket.socket, data: bytes, until: float, address: tuple[str, int] | None = None) -> Steps:
+    """Connect if there is an address, send an HTTP request; the answer's head and body."""
+    if address:
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(address)
+        yield sock, WRITE, until
+    while data:
+        with contextlib.suppress(BlockingIOError):
+            data = data[sock.send(data) :]
+        if data:
+            yield sock, WRITE, until
+    found, size = b"", 0
+    while not size or len(found) < size:
+        yield sock, READ, until
+        part = sock.recv(65536)
+        if not part:
+            raise EOFError
+        found += part
+        if not size and (end := found.find(b"\r\n\r\n")) >= 0:
+            length = LENGTH.search(found, 0, end + 2)
+            size = end + 4 + int(length[1] if length else 0)
+    end = found.index(b"\r\n\r\n")
+    return found[:end], found[end + 4 :]
+
+
+class Secure:
+    """A connection to the API server, whose certificate is verified; to be closed by who made it."""
+
+    def __init__(self, settings: Settings, loop: Loop, within: float) -> None:
+        self.settings, self.loop, self.until = settings, loop, monotonic() + within
+        self.sock = opened(settings.api[0])
+
+    def request(self, path: str, head: str = "") -> Steps:
+        """Connect and ask; HTTP/1.0, so that the answer ends with the connection."""
+        yield from connected(self.sock, self.settings.api, self.until)
+        tls = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+        name = self.settings.api[0]
+        self.sock = sock = tls.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
+        while True:
+            try:
+                sock.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                yield sock, READ, self.until
+        sock.send(f"GET {path} HTTP/1.0\r\nHost: {name}\r\n{head}\r\n".encode())
+
+    def read(self, within: float) -> Steps:
+        """What comes next, b'' at the end."""
+        until = monotonic() + within
+        while True:
+            try:
+                return self.sock.recv(65536)
+            except NOT_YET:
+                yield self.sock, READ, until
+            except ssl.SSLEOFError:
+                return b""
+
+    def close(self) -> None:
+        """Close it."""
+        self.loop.close(self.sock)
+
+
 class Peer:
     """Another agent, and its address on Cilium's network once it has told it."""
 
     def __init__(self, name: str, address: str, uid: str) -> None:
         self.name, self.address, self.uid, self.extra = name, address, uid, ""
-        self.mesh = name.rpartition("/")[2]
+        self.mesh, self.sign = name.rpartition("/")[2], f"\r\nX-Knet-Agent: {name}\r\n".encode()
 
 
 def neighbours(node: str, nodes: set[str], settings: Settings) -> set[str]:
@@ -101,225 +289,431 @@ def own_addresses(settings: Settings) -> list[str]:
     return [address for address in dict.fromkeys(found) if not address.startswith("127.")]
 
 
-async def connect(
-    address: str, port: int, local: str = "", tls: ssl.SSLContext | None = None
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection that leaves nothing behind when it is closed: a reset keeps conntrack and ports free."""
-    source = (local, 0) if local else None
-    reader, writer = await asyncio.open_connection(address, port, local_addr=source, ssl=tls)
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    return reader, writer
+class Caller:
+    """A connection that somebody made to this agent."""
 
+    __slots__ = ("active", "answer", "heard", "loop", "out", "sock")
 
-async def request(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, body: bytes = b"", head: str = ""
-) -> tuple[int, bytes]:
-    """One request over an open connection: the answer's status and body."""
-    method = "POST" if body else "GET"
-    writer.write(f"{method} {path} HTTP/1.1\r\nHost: knet\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body)
-    await writer.drain()
-    lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
-    length = next((int(line.partition(":")[2]) for line in lines if line.startswith("content-length:")), 0)
-    return int(lines[0].split()[1]), await reader.readexactly(length)
+    def __init__(self, loop: Loop, sock: socket.socket, answer: Callable[[bytes], tuple[bytes, bytes]]) -> None:
+        self.loop, self.sock, self.answer, self.heard, self.out = loop, sock, answer, b"", b""
+        self.active = monotonic()
+        loop.watch(sock, READ, self.ready)
+
+    def ready(self) -> None:
+        """Take what has come and send what there is to say."""
+        try:
+            if self.out:
+                self.send(b"")
+                return
+            data = self.sock.recv(65536, socket.MSG_DONTWAIT)
+            if not data:
+                raise EOFError
+            said, self.heard = self.answer(self.heard + data)
+            if said:
+                self.send(said)
+        except BlockingIOError:
+            return
+        except TROUBLE:
+            self.loop.close(self.sock)
+            self.active = 0.0
+
+    def send(self, data: bytes) -> None:
+        """Send as much as goes, the rest when it goes."""
+        self.active = monotonic()
+        waited, self.out = bool(self.out), self.out + data
+        with contextlib.suppress(BlockingIOError):
+            self.out = self.out[self.sock.send(self.out, socket.MSG_DONTWAIT) :]
+        if waited != bool(self.out):
+            self.loop.watch(self.sock, WRITE if self.out else READ, self.ready)
 
 
 class Server:
     """What the other agents, the kubelet and people ask."""
 
-    def __init__(self, settings: Settings, addresses: list[str]) -> None:
-        self.settings, self.addresses = settings, addresses
-        self.last = ""
-        self.counts: Counter[tuple[str, str, str]] = Counter()
+    def __init__(self, settings: Settings, addresses: list[str], loop: Loop) -> None:
+        self.settings, self.addresses, self.loop = settings, addresses, loop
+        self.rounds: deque[str] = deque(maxlen=KEPT)
+        self.counts: Counter[tuple[str, str, str, str]] = Counter()
+        self.times: dict[tuple[str, str], list[float]] = {}
+        self.received = 0
+        self.callers: list[Caller] = []
+        head = f"HTTP/1.1 200 OK\r\nX-Knet-Agent: {settings.name}\r\nX-Knet-Addresses: {','.join(addresses)}\r\n"
+        self.hello = f"{head}Content-Length: 19\r\n\r\n".encode()
+        self.large = f"HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n".encode() + b"x" * LARGE
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Listen on every port; for UDP on each address, as an answer must come from the address that was asked."""
-        for port, handler in ((HTTP_PORT, self._http), (TCP_PORT, self._echo), (GUARD_PORT, self._guard)):
-            await asyncio.start_server(self._guarded(handler), self.settings.listen, port)
+        for port, answer in ((HTTP_PORT, self.http), (TCP_PORT, self._echo), (GUARD_PORT, self._silent)):
+            sock = opened(self.settings.listen)
+            # Callers would inherit the reset at the end, and lose what they have not read yet.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes(8))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((self.settings.listen, port))
+            sock.listen(1024)
+            self.loop.watch(sock, READ, self._acceptor(sock, answer))
         for address in self.addresses:
-            await asyncio.get_running_loop().create_datagram_endpoint(Echo, local_addr=(address, UDP_PORT))
+            sock = opened(address, socket.SOCK_DGRAM)
+            sock.bind((address, UDP_PORT))
+            self.loop.watch(sock, READ, self._repeater(sock))
+        self._sweep()
 
-    def _guarded(self, handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-        async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(*TROUBLE, asyncio.CancelledError):
-                await handler(reader, writer)
-            writer.close()
+    def _acceptor(self, listener: socket.socket, answer: Callable[[bytes], tuple[bytes, bytes]]) -> Callable[[], None]:
+        def accept() -> None:
+            with contextlib.suppress(OSError):  # nobody more, or gone again
+                for _ in range(64):
+                    sock, _ = listener.accept()
+                    caller = Caller(self.loop, sock, answer)
+                    self.callers.append(caller)
+                    if answer == self._silent:
+                        caller.send(b"open\n")
 
-        return run
+        return accept
 
-    async def _http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)).decode("latin-1")
-            lower = head.lower().split("\r\n")
-            length = next((int(line.partition(":")[2]) for line in lower if line.startswith("content-length:")), 0)
-            await reader.readexactly(min(length, 1 << 20))
-            status, text = self._answer(head.split()[1])
-            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
-            await writer.drain()
+    def _repeater(self, sock: socket.socket) -> Callable[[], None]:
+        def repeat() -> None:
+            with contextlib.suppress(OSError):
+                for _ in range(256):
+                    sock.sendto(*sock.recvfrom(4096))
 
-    def _answer(self, path: str) -> tuple[str, bytes]:
-        me = self.settings
-        if path == "/hello":
-            hello = {"node": me.node, "mesh": me.mesh, "uid": me.uid, "addresses": self.addresses}
-            return "200 OK", json.dumps(hello).encode()
-        if path == "/large":
-            return "200 OK", b"x" * LARGE
-        if path in ("/healthz", "/readyz"):
-            return "200 OK", b"ok"
-        if path == "/status":
-            return ("200 OK", self.last.encode()) if self.last else ("503 Service Unavailable", b"no round yet")
-        if path == "/metrics":
-            lines = ["# TYPE knet_stress_probes_total counter"]
-            for (net, kind, result), count in sorted(self.counts.items()):
-                lines.append(f'knet_stress_probes_total{{net="{net}",kind="{kind}",result="{result}"}} {count}')
-            return "200 OK", ("\n".join(lines) + "\n").encode()
-        return "404 Not Found", b""
+        return repeat
 
-    async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(4096):
-            writer.write(data)
-            await writer.drain()
+    def _sweep(self) -> None:
+        """Forget callers that have left, and those that vanished without a word."""
+        now = monotonic()
+        for caller in self.callers:
+            if 0 < caller.active < now - IDLE:
+                self.loop.close(caller.sock)
+                caller.active = 0.0
+        self.callers = [caller for caller in self.callers if caller.active]
+        self.loop.at(now + 2.0, self._sweep)
 
-    async def _guard(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"open\n")
-        await writer.drain()
-        await asyncio.wait_for(reader.read(1), 5)
+    def _echo(self, data: bytes) -> tuple[bytes, bytes]:
+        return data, b""
 
+    def _silent(self, data: bytes) -> tuple[bytes, bytes]:
+        return b"", b""
 
-class Echo(asyncio.DatagramProtocol):
-    """Sends every datagram back."""
+    def http(self, data: bytes) -> tuple[bytes, bytes]:
+        """The answers to the requests that are complete, and what is left.
 
-    def connection_made(self, transport: Any) -> None:
-        """Keep the way to answer."""
-        self.transport = transport
+        Raises:
+            ValueError: the request cannot be understood.
+        """
+        if data == HELLO_REQUEST:  # by far the most frequent one
+            self.received += 1
+            return self.hello + b"%d" % time.time_ns(), b""
+        said = b""
+        while data:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4 or (data.startswith(b"POST /large") and len(data) < end + LARGE):
+                break
+            length = LENGTH.search(data, 0, end - 2)
+            end += int(length[1]) if length else 0
+            if len(data) < end:
+                break
+            self.received += 1
+            said += self._answer(data.split(b" ", 2)[1])
+            data = data[end:]
+        if len(data) > 1 << 20:
+            raise ValueError("the request is too long")
+        return said, data
 
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        """Send it back."""
-        self.transport.sendto(data, addr)
+    def _answer(self, path: bytes) -> bytes:
+        if path == b"/hello":
+            return self.hello + b"%d" % time.time_ns()
+        if path == b"/large":
+            return self.large
+        if path == b"/healthz" or (path == b"/readyz" and self.rounds):
+            return answer_of("200 OK", "ok")
+        if path == b"/readyz":
+            return answer_of("503 Service Unavailable", "no round yet")
+        if path == b"/metrics":
+            return answer_of("200 OK", "\n".join([*self.metrics(), ""]), "text/plain; version=0.0.4")
+        if path.partition(b"?")[0] == b"/report":
+            asked = urllib.parse.parse_qs(urllib.parse.urlsplit(path.decode("latin-1")).query).get("lines", [""])[-1]
+            count = max(1, int(asked)) if asked.isdecimal() else SHOWN
+            return answer_of("200 OK", "".join(list(self.rounds)[-count:]), "application/x-ndjson")
+        return answer_of("404 Not Found", "")
+
+    def note(self, key: Key, code: str, ms: float = -1.0) -> None:
+        """Count a probe for the metrics; `code` is that of its answer, 0 without one, as the original has it."""
+        self.counts[(*key, code)] += 1
+        if ms >= 0:
+            times = self.times.setdefault(key[1:], [0.0] * (BUCKETS + 2))
+            times[min(BUCKETS, int(ms / 5))] += 1.0
+            times[-1] += ms / 1000
+
+    def metrics(self) -> Iterable[str]:
+        """The lines of `/metrics`: the names of the original, with labels for the peer, its network and the kind."""
+        me, name = f'instance_id="{self.settings.node}",mesh="{self.settings.mesh}"', "knet_stress_client_requests"
+        yield "# TYPE knet_stress_client_api_requests_sent counter"
+        for key, count in self.counts.items():
+            if key[2] == "api":
+                yield f'knet_stress_client_api_requests_sent{{{me},code="{key[3]}"}} {count}'
+        yield f"# TYPE {name}_sent counter"
+        for (peer, net, kind, code), count in self.counts.items():
+            if kind != "api":
+                yield f'{name}_sent{{{me},code="{code}",peer="{peer}",net="{net}",kind="{kind}"}} {count}'
+        yield f"# TYPE {name}_duration_seconds histogram"
+        for (net, kind), times in self.times.items():
+            of = f'{me},net="{net}",kind="{kind}"'
+            for n, total in enumerate(itertools.accumulate(times[:-1]), 1):
+                le = f"{n * 0.005:.3f}" if n <= BUCKETS else "+Inf"
+                yield f'{name}_duration_seconds_bucket{{{of},le="{le}"}} {total:.0f}'
+            yield f"{name}_duration_seconds_sum{{{of}}} {times[-1]:.6f}"
+            yield f"{name}_duration_seconds_count{{{of}}} {sum(times[:-1]):.0f}"
+        yield "# TYPE knet_stress_server_requests_received counter"
+        yield f"knet_stress_server_requests_received{{{me}}} {self.received}"
 
 
 class Stream:
-    """A long-lived connection to a peer: it beats, and keeps the longest pause between two echoes."""
+    """A long-lived connection to a peer: it beats, and keeps the longest wait for an echo."""
 
-    def __init__(self, peer: Peer, timeout: float) -> None:
-        self.peer, self.timeout, self.error, self.closed = peer, timeout, "", False
-        self.last, self.worst, self.reset = time.monotonic(), 0.0, False
-        self.task = asyncio.ensure_future(self._run())
+    def __init__(self, peer: Peer, timeout: float, loop: Loop) -> None:
+        self.peer, self.timeout, self.loop = peer, timeout, loop
+        self.sock: socket.socket | None = None
+        self.up, self.error = False, ""
+        self.since, self.tried, self.worst, self.reset = monotonic(), 0.0, 0.0, False
+        self.beat()
+
+    def beat(self) -> None:
+        """Send a beat unless an echo is missing still; connect when there is no connection."""
+        now = monotonic()
+        if self.sock is None:
+            self._connect(now)
+        elif self.up and not self.since:
+            self.since = now
+            with contextlib.suppress(OSError):  # an error is told by the next event
+                self.sock.send(b".")
+        elif now - self.tried > self.timeout and (not self.up or now - self.since > 3 * self.timeout):
+            # A path that was broken for long is tried anew: TCP itself would wait for minutes.
+            self._drop("timeout", now)
+            self._connect(now)
 
     def close(self) -> None:
-        """End it. Before Python 3.12 `wait_for` may swallow a cancellation, hence the word besides it."""
-        self.closed = True
-        self.task.cancel()
+        """End it."""
+        if self.sock is not None:
+            self.loop.close(self.sock)
+            self.sock = None
 
-    async def _run(self) -> None:
-        while not self.closed:
-            writer = None
-            try:
-                reader, writer = await asyncio.wait_for(connect(self.peer.address, TCP_PORT), self.timeout)
-                while not self.closed:
-                    writer.write(b".")
-                    # A path that was broken for long is tried anew: TCP itself would wait for minutes.
-                    if not await asyncio.wait_for(reader.read(64), 3 * self.timeout):
-                        raise ConnectionResetError
-                    now = time.monotonic()
-                    self.worst, self.last, self.error = max(self.worst, now - self.last), now, ""
-                    await asyncio.sleep(BEAT)
-            except TROUBLE as problem:
-                self.reset, self.error = self.reset or writer is not None, words(problem)
-            finally:
-                if writer is not None:
-                    writer.close()
-            await asyncio.sleep(BEAT)
+    def _connect(self, now: float) -> None:
+        self.tried, self.since = now, self.since or now
+        try:
+            self.sock = opened(self.peer.address)
+            self.loop.watch(self.sock, WRITE, self._ready)
+            with contextlib.suppress(BlockingIOError):
+                self.sock.connect((self.peer.address, TCP_PORT))
+        except OSError as problem:
+            self._drop(words(problem), now)
 
-    def look(self) -> tuple[str, dict[str, Any] | None]:
-        """What is wrong now, or '', and the stall that ended or grew since the last look."""
-        pause = time.monotonic() - self.last
-        worst, reset = max(self.worst, pause), self.reset
+    def _drop(self, error: str, now: float) -> None:
+        self.error, self.reset, self.since = error, self.reset or self.up, self.since or now
+        self.close()
+        self.up = False
+
+    def _ready(self) -> None:
+        sock, now = self.sock, monotonic()
+        if sock is None:
+            return
+        try:
+            if not self.up:
+                sock.send(b".")  # what was missed before ends with its echo
+                self.up, self.error = True, ""
+                self.loop.watch(sock, READ, self._ready)
+            elif not sock.recv(64):
+                raise EOFError
+            elif self.since:
+                self.worst, self.since, self.error = max(self.worst, now - self.since), 0.0, ""
+        except BlockingIOError:
+            return
+        except TROUBLE as problem:
+            self._drop(words(problem), now)
+
+    def undecided(self, now: float) -> bool:
+        """Whether an echo is missing that may come in time."""
+        return bool(self.since) and not self.reset and not self.error and now - self.since <= self.timeout
+
+    def look(self, now: float) -> tuple[str, dict[str, Any] | None]:
+        """What is wrong, or '', and the stall that ended or grew since the last look."""
+        pause = now - self.since if self.since else 0.0
+        worst, reset, error = max(self.worst, pause), self.reset, self.error
         self.worst, self.reset = 0.0, False
+        if not error and (reset or pause > self.timeout):
+            error = "reset" if reset else f"no echo for {pause:.1f} s"
         stall = {"peer": self.peer.name, "net": "primary", "ms": round(worst * 1000), "reset": reset}
-        error = (self.error or f"no echo for {pause:.1f} s") if pause > self.timeout else ""
         return error, stall if worst > STALL or reset else None
 
 
 class Directory:
     """The agents there are: from the pods of the own namespace, or from a file outside Kubernetes."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.pods: dict[str, dict[str, Any]] = {}
+    def __init__(self, settings: Settings, loop: Loop, changed: Callable[[], None] = lambda: None) -> None:
+        self.settings, self.loop, self.changed = settings, loop, changed
+        self.entries: dict[str, dict[str, str]] = {}
         self.peers: dict[str, Peer] = {}
+        self.fast_until = 0.0  # on the clock of the wall, from the ConfigMap knet-stress-pace
+        self._waits = False
 
-    async def run(self) -> None:
-        """Follow the pods for ever: list, then watch; what was known stays known while the API server is away."""
-        while True:
+    def run(self) -> Steps:
+        """Follow the pods for ever; what was known stays known while the API server is away."""
+        seen = ""
+        while self.settings.peers_file:
             try:
-                if self.settings.peers_file:
-                    self._take(json.loads(text_of(self.settings.peers_file)))
-                else:
-                    await self._follow()
-            except (*TROUBLE, KeyError) as problem:
+                text = text_of(self.settings.peers_file)
+                if text != seen:
+                    self.take(json.loads(text))
+                    seen = text
+            except ODD as problem:
                 say(f"peers: {words(problem)}")
-            await asyncio.sleep(1.0)
+            yield None, 0, monotonic() + 1.0
+        yield from self._ever("pods", self.follow_pods)
 
-    async def _follow(self) -> None:
-        listed = b"".join([line async for line in self._lines("resourceVersion=0")])
-        content = json.loads(listed)
-        self.pods = {pod["metadata"]["uid"]: pod for pod in content["items"]}
-        version = content["metadata"]["resourceVersion"]
+    def run_pace(self) -> Steps:
+        """Follow the ConfigMap that asks for fast rounds, for ever."""
+        yield from self._ever("pace", self.follow_pace)
+
+    def _ever(self, what: str, follow: Callable[[], Steps]) -> Steps:
+        pause = 0.5
         while True:
-            self._take(map(entry, self.pods.values()))
-            async for line in self._lines(
-                f"watch=true&timeoutSeconds=60&allowWatchBookmarks=true&resourceVersion={version}"
-            ):
-                event = json.loads(line)
-                pod = event["object"]
-                if event["type"] == "ERROR":
-                    return
-                version = pod["metadata"]["resourceVersion"]
-                if event["type"] == "DELETED":
-                    self.pods.pop(pod["metadata"]["uid"], None)
-                elif event["type"] != "BOOKMARK":
-                    self.pods[pod["metadata"]["uid"]] = pod
-                self._take(map(entry, self.pods.values()))
+            began = monotonic()
+            try:
+                yield from follow()
+            except ODD as problem:
+                say(f"{what}: {words(problem)}")
+            # A server in trouble is not asked by all agents at once, again and again.
+            pause = 1.0 if monotonic() - began > 30.0 else min(30.0, pause * 2)
+            yield None, 0, monotonic() + pause * random.uniform(0.5, 1.0)
 
-    async def _lines(self, query: str) -> Any:
-        """The lines of an answer about this namespace's agents; HTTP/1.0, so that it ends with the connection."""
-        host, port = self.settings.api
-        tls = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-        reader, writer = await asyncio.wait_for(connect(host, port, tls=tls), 10)
+    def follow_pods(self) -> Steps:
+        """List, then watch, until the server asks for a new list."""
+        selector = urllib.parse.urlencode({"labelSelector": "app.kubernetes.io/name=knet-stress"})
+        found: dict[str, dict[str, str]] = {}
+
+        def changed(kind: str, pod: dict[str, Any]) -> None:
+            uid = pod["metadata"]["uid"]
+            new = entry(pod) if kind != "DELETED" else None
+            if new == self.entries.get(uid):
+                return
+            if new is None:
+                self.entries.pop(uid, None)
+            else:
+                self.entries[uid] = new
+            self._take_soon()
+
+        version = yield from self._list(f"pods?{selector}", lambda p: found.update({p["metadata"]["uid"]: entry(p)}))
+        self.entries = found
+        self.take(found.values())
+        yield from self._watch(f"pods?{selector}", version, changed)
+
+    def follow_pace(self) -> Steps:
+        """The same for the ConfigMap `knet-stress-pace`, of which there is one or none."""
+        selector = "configmaps?fieldSelector=metadata.name%3Dknet-stress-pace"
+
+        def changed(kind: str, found: dict[str, Any]) -> None:
+            text = str((found.get("data") or {}).get("until", "")) if kind != "DELETED" else ""
+            try:
+                self.fast_until = instant(text) if text else 0.0
+            except ValueError as problem:
+                say(f"pace: {words(problem)}")
+            self.changed()
+
+        version = yield from self._list(selector, lambda found: changed("ADDED", found))
+        yield from self._watch(selector, version, changed)
+
+    def _list(self, path: str, take: Callable[[dict[str, Any]], None]) -> Steps:
+        """A list in pages, as thousands of pods at once would need much memory; its version."""
+        more = ""
+        while True:
+            text: list[bytes] = []
+            yield from self._lines(f"{path}&limit=100{more}", text.append)
+            content = json.loads(b"".join(text))
+            for one in content["items"]:
+                take(one)
+            if not content["metadata"].get("continue"):
+                return content["metadata"]["resourceVersion"]
+            more = "&" + urllib.parse.urlencode({"continue": content["metadata"]["continue"]})
+
+    def _watch(self, path: str, version: str, changed: Callable[[str, dict[str, Any]], None]) -> Steps:
+        lost = False
+
+        def take(line: bytes) -> None:
+            nonlocal version, lost
+            event = json.loads(line)
+            lost = lost or event["type"] == "ERROR"
+            if lost:
+                return
+            version = event["object"]["metadata"]["resourceVersion"]
+            if event["type"] != "BOOKMARK":
+                changed(event["type"], event["object"])
+
+        while not lost:
+            began = monotonic()
+            seconds = random.randint(240, 360)
+            query = f"&watch=true&timeoutSeconds={seconds}&allowWatchBookmarks=true&resourceVersion={version}"
+            yield from self._lines(path + query, take, seconds + 30.0)
+            if not lost:  # a server that ends watches at once is not asked in a circle
+                yield None, 0, began + 1.0
+
+    def _lines(self, path: str, take: Callable[[bytes], None], within: float = 10.0) -> Steps:
+        """Give each line of an answer about this namespace."""
+        token = text_of(ACCOUNT / "token").strip()
+        connection = Secure(self.settings, self.loop, 10.0)
         try:
-            selector = urllib.parse.quote("app.kubernetes.io/name=knet-stress")
-            path = f"/api/v1/namespaces/{self.settings.namespace}/pods?labelSelector={selector}&{query}"
-            token = text_of(ACCOUNT / "token").strip()
-            writer.write(f"GET {path} HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
-            if b" 200 " not in head.split(b"\r\n")[0]:
-                raise ValueError(f"the API server says {head.split(maxsplit=2)[1].decode('latin-1')}")
+            head = f"Authorization: Bearer {token}\r\n"
+            yield from connection.request(f"/api/v1/namespaces/{self.settings.namespace}/{path}", head)
             rest = b""
-            while data := await asyncio.wait_for(reader.read(1 << 16), 90):
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    yield line
-            if rest:
-                yield rest
+            while b"\r\n\r\n" not in rest:
+                part = yield from connection.read(10.0)
+                rest += part
+                if not part:
+                    raise EOFError
+            status, _, rest = rest.partition(b"\r\n\r\n")
+            if b" 200 " not in status.split(b"\r\n")[0]:
+                raise ValueError(f"the API server says {status.split(maxsplit=2)[1].decode('latin-1')}")
+            parts = [rest]
+            while True:
+                if b"\n" in parts[-1]:
+                    *lines, rest = b"".join(parts).split(b"\n")
+                    parts = [rest]
+                    for line in lines:
+                        take(line)
+                part = yield from connection.read(within)
+                if not part:
+                    break
+                parts.append(part)
+            if last := b"".join(parts):
+                take(last)
         finally:
-            writer.close()
+            connection.close()
 
-    def _take(self, found: Iterable[dict[str, str]]) -> None:
+    def _take_soon(self) -> None:
+        """Several changes at once are one: the graph of thousands of nodes takes a while."""
+
+        def take() -> None:
+            self._waits = False
+            self.take(self.entries.values())
+
+        if not self._waits:
+            self._waits = True
+            self.loop.at(monotonic() + 0.2, take)
+
+    def take(self, found: Iterable[dict[str, str]]) -> None:
         """Make the peers out of all agents; one that stays the same pod keeps what is known of it."""
         agents: dict[str, dict[str, str]] = {}
         for one in sorted(found, key=lambda e: (bool(e.get("leaving")), not e["address"], e.get("uid", ""))):
             if one["node"]:
                 agents.setdefault(f"{one['node']}/{one['mesh']}", one)
-        near = neighbours(
-            self.settings.node, {a["node"] for a in agents.values()} | {self.settings.node}, self.settings
-        )
+        me = self.settings
+        near = neighbours(me.node, {a["node"] for a in agents.values()} | {me.node}, me) | {me.node}
         peers = {}
         for name, one in agents.items():
-            if name != self.settings.name and one["node"] in near | {self.settings.node}:
+            if name != me.name and one["node"] in near:
                 known = self.peers.get(name)
                 same = known and (known.address, known.uid) == (one["address"], one.get("uid", ""))
                 peers[name] = known if known and same else Peer(name, one["address"], one.get("uid", ""))
-        self.peers = peers
+        before, self.peers = self.peers, peers
+        if before != peers:
+            self.changed()
 
 
 def entry(pod: dict[str, Any]) -> dict[str, str]:
@@ -336,47 +730,97 @@ def entry(pod: dict[str, Any]) -> dict[str, str]:
 
 
 class Probes:
-    """The rounds: all probes at once, then one line."""
+    """The rounds: all probes, then one line."""
 
-    def __init__(self, settings: Settings, directory: Directory, server: Server) -> None:
-        self.settings, self.directory, self.server = settings, directory, server
+    def __init__(self, settings: Settings, server: Server, loop: Loop) -> None:
+        self.settings, self.server, self.loop = settings, server, loop
+        self.directory = Directory(settings, loop, self.hurry)
         self.extra = "" if settings.of_cilium([settings.address]) else settings.of_cilium(server.addresses)
         self.streams: dict[str, Stream] = {}
-        self.since: dict[tuple[str, str, str], str] = {}
-        self.bad: dict[tuple[str, str, str], str] = {}
+        self.since: dict[Key, str] = {}
+        self.bad: dict[Key, str] = {}
         self.times: list[float] = []
-        self.sent, self.lost, self.rare = 0, 0, 0.0
+        self.sent, self.lost, self.open, self.rare = 0, 0, 0, 0.0
+        self.fast_until = monotonic() + FAST
+        self.began = self.next = 0.0
+        self.task: Task | None = None
 
-    async def run(self) -> None:
-        """Round after round, for ever."""
-        number = 0
-        while True:
-            number += 1
-            began = time.monotonic()
-            self.server.last = json.dumps(await self.round(number), separators=(",", ":"))
-            say(self.server.last)
-            await asyncio.sleep(max(0.0, self.settings.interval - (time.monotonic() - began)))
+    def start(self) -> None:
+        """Follow the peers, beat, and go from round to round."""
+        Task(self.loop, self.directory.run())
+        if not self.settings.peers_file and self.settings.idle_interval > self.settings.interval:
+            Task(self.loop, self.directory.run_pace())
+        self._beat()
+        self.task = Task(self.loop, self.run())
 
-    async def round(self, number: int) -> dict[str, Any]:
+    @property
+    def pace(self) -> float:
+        """The pause from round to round at present: the short one for a while after something changed."""
+        fast = monotonic() < self.fast_until or time.time() < self.directory.fast_until
+        return self.settings.interval if fast else self.settings.idle_interval
+
+    @property
+    def calm(self) -> bool:
+        """Whether the rounds are slow, so that beats may be too."""
+        return self.pace > self.settings.interval
+
+    def hurry(self) -> None:
+        """Something changed: be fast for a while, from now on."""
+        self.fast_until = monotonic() + FAST
+        self.next = min(self.next, self.began + self.settings.interval)
+        if self.task is not None:
+            self.task.wake(self.next)
+
+    def _beat(self) -> None:
+        for stream in self.streams.values():
+            stream.beat()
+        self.loop.at(monotonic() + (CALM_BEAT if self.calm else BEAT), self._beat)
+
+    def run(self) -> Steps:
+        """Round after round, for ever. The first ones of agents that start together do not begin together."""
+        self.next = monotonic() + random.uniform(0, min(self.settings.interval, 0.5))
+        for number in itertools.count(1):
+            while monotonic() < self.next:
+                yield None, 0, self.next
+            self.began = monotonic()
+            report = yield from self.round(number)
+            line = json.dumps(report, separators=(",", ":"))
+            self.server.rounds.append(line + "\n")
+            say(line)
+            self.next = self.began + report["interval_s"] * random.uniform(0.9, 1.1)
+
+    def round(self, number: int) -> Steps:
         """One round; its report."""
         me, at = self.settings, stamp()
-        peers = dict(sorted(self.directory.peers.items()))
-        rarely = time.monotonic() - self.rare >= RARELY
+        peers, before = dict(sorted(self.directory.peers.items())), set(self.bad)
+        rarely = monotonic() - self.rare >= RARELY
+        large = not self.calm or number % CALM_LARGE == 0
         # What is not probed in this round keeps its last result.
-        self.bad = {} if rarely else {key: error for key, error in self.bad.items() if key[0] == "api"}
+        kept = {"" if rarely else "api", "" if large else "http_large"}
+        self.bad = {
+            key: error for key, error in self.bad.items() if key[2] in kept and (key[0] in peers or key[0] == "api")
+        }
         self.sent, self.lost, self.times = 0, 0, []
-        work: list[Awaitable[Any]] = [self._peer(peer) for peer in peers.values()]
-        if rarely and me.api[0]:
-            self.rare = time.monotonic()
-            work.append(self.attempt("api", "primary", "api", self._api()))
-        work.append(self.attempt("dns", "primary", "dns", self._dns()))
-        if me.service[0]:
-            work.append(self.attempt("service", "primary", "service", self._service()))
-        if me.node_address:
-            work.append(self.attempt(f"node:{me.node}", "host", "tcp", self._node()))
-        await asyncio.gather(*work)
-        stalls = self._streams(peers)
+        self._keep_streams(peers)
+        if len(self.server.counts) > 64 * (len(peers) + 8):  # of peers that are no more
+            self.server.counts.clear()
+        work = self._common(rarely)
+        for peer in random.sample(list(peers.values()), len(peers)):
+            work += self._of(peer, large)
+        work += self._datagrams(peers.values())
+        for first in range(0, len(work), BATCH):
+            for steps in work[first : first + BATCH]:
+                self.open += 1
+                Task(self.loop, self._counted(steps))
+            yield None, 0, monotonic() + APART
+        while self.open:
+            yield None, 0, monotonic() + 60.0
+        while any(stream.undecided(monotonic()) for stream in self.streams.values()):
+            yield None, 0, monotonic() + 0.02
+        stalls = self._look()
         self.since = {key: self.since.get(key, at) for key in self.bad}
+        if before != set(self.bad):
+            self.fast_until = monotonic() + FAST
         ordered = sorted(self.times)
         ms = {name: at_share(ordered, share) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
         bad = [
@@ -385,155 +829,250 @@ class Probes:
         ]
         return {
             "v": SCHEMA, "round": number, "at": at, "node": me.node, "mesh": me.mesh, "pod": me.pod, "uid": me.uid,
-            "interval_s": me.interval, "peers": list(peers), "sent": self.sent, "lost": self.lost, "bad": bad,
+            "interval_s": self.pace, "peers": list(peers), "sent": self.sent, "lost": self.lost, "bad": bad,
             "stalls": stalls, "ms": ms,
         }  # fmt: skip
 
-    async def attempt(self, peer: str, net: str, kind: str, probe: Awaitable[Any], within: float = 0) -> bool:
-        """Do one probe within its time and note how it ended; whether it succeeded."""
-        if kind in self.settings.skip:
-            asyncio.ensure_future(probe).cancel()
-            return True
-        began, error = time.monotonic(), ""
-        try:
-            await asyncio.wait_for(probe, within or self.settings.timeout)
-            self.times.append((time.monotonic() - began) * 1000)
-        except TROUBLE as problem:
-            error = words(problem)
-        self.note(peer, net, kind, error)
-        return not error
+    def _counted(self, steps: Steps) -> Steps:
+        yield from steps
+        self.open -= 1
+        if not self.open and self.task is not None:
+            self.task.wake()
 
-    def note(self, peer: str, net: str, kind: str, error: str) -> None:
-        """Count a probe, and what was wrong with it, if anything."""
+    def attempt(self, peer: str, net: str, kind: str, probe: Steps) -> Steps:
+        """Do one probe and note how it ended; whether it succeeded."""
+        began = monotonic()
+        try:
+            code = yield from probe
+        except TROUBLE as problem:
+            self.note(peer, net, kind, words(problem))
+            return False
+        self.note(peer, net, kind, "", code or 200, (monotonic() - began) * 1000)
+        return True
+
+    def note(self, peer: str, net: str, kind: str, error: str, code: int = 0, ms: float = -1.0) -> None:
+        """Count a probe, how long it took, and what was wrong with it, if anything."""
         self.sent += 1
-        self.server.counts[net, kind, "bad" if error else "ok"] += 1
+        key = (peer, net, kind)
         if error:
             self.lost += 1
-            self.bad[peer, net, kind] = error
+            self.bad[key] = error
+        else:
+            self.bad.pop(key, None)
+            if ms >= 0:
+                self.times.append(ms)
+        self.server.note(key, error[7:] if error.startswith("status ") else str(code), ms)
 
-    async def _peer(self, peer: Peer) -> None:
+    def _common(self, rarely: bool) -> list[Steps]:
+        """The probes of what all agents share."""
+        me, work = self.settings, []
+        if rarely and me.api[0] and "api" not in me.skip:
+            self.rare = monotonic()
+            work.append(self.attempt("api", "primary", "api", self._api()))
+        if "dns" not in me.skip:
+            work.append(self.attempt("dns", "primary", "dns", self._dns()))
+        if me.service[0] and "service" not in me.skip:
+            work.append(self.attempt("service", "primary", "service", self._service()))
+        if me.node_address:
+            work.append(self.attempt(f"node:{me.node}", "host", "tcp", self._node()))
+        return work
+
+    def _of(self, peer: Peer, large: bool) -> list[Steps]:
+        """The probes of one peer, but for datagrams."""
         if not peer.address:
             self.note(peer.name, "primary", "http", "it has no address yet")
-            return
-        ways = [("primary", peer.address, "")]
+            return []
+        work = [self._http(peer, "primary", peer.address, "", large)]
         if self.extra and peer.extra:
-            ways.append(("extra", peer.extra, self.extra))
-        work: list[Awaitable[Any]] = []
-        for net, address, local in ways:
-            work.append(self._http(peer, net, address, local))
-            work.append(self.attempt(peer.name, net, "udp", self._udp(address, UDP_PORT, local)))
-        if peer.mesh == "b":
-            if self.settings.mesh == "a":
-                work.append(self.attempt(peer.name, "primary", "policy_allow", self._allowed(peer)))
-            else:
-                work.append(self.attempt(peer.name, "primary", "policy_deny", self._denied(peer), DENIED + 1))
-        await asyncio.gather(*work)
+            work.append(self._http(peer, "extra", peer.extra, self.extra, large))
+        kind = "policy_allow" if self.settings.mesh == "a" else "policy_deny"
+        if peer.mesh == "b" and kind not in self.settings.skip:
+            probe = self._allowed(peer, self.settings.timeout) if kind == "policy_allow" else self._denied(peer)
+            work.append(self.attempt(peer.name, "primary", kind, probe))
+        return work
 
-    async def _http(self, peer: Peer, net: str, address: str, local: str) -> None:
+    def _http(self, peer: Peer, net: str, address: str, local: str, large: bool) -> Steps:
         """A small request, then a large one over the same connection: the second is not tried without the first."""
-        opened: list[asyncio.StreamWriter] = []
-
-        async def small() -> None:
-            reader, writer = await connect(address, HTTP_PORT, local)
-            opened.append(writer)
-            streams.append(reader)
-            status, text = await request(reader, writer, "/hello")
-            hello = json.loads(text) if status == 200 else {}
-            who = f"{hello.get('node')}/{hello.get('mesh')}"
-            if who != peer.name:
-                raise ValueError(f"answered by {who}" if hello else f"status {status}")
-            peer.extra = self.settings.of_cilium(hello.get("addresses", []))
-
-        async def large() -> None:
-            status, text = await request(streams[0], opened[0], "/large", b"x" * LARGE)
-            if (status, len(text)) != (200, LARGE):
-                raise ValueError(f"status {status}, {len(text)} of {LARGE} bytes")
-
-        streams: list[asyncio.StreamReader] = []
         try:
-            if await self.attempt(peer.name, net, "http", small()):
-                await self.attempt(peer.name, net, "http_large", large())
+            sock = opened(address, local=local)
+        except OSError as problem:
+            self.note(peer.name, net, "http", words(problem))
+            return
+        try:
+            if (yield from self.attempt(peer.name, net, "http", self._small(sock, peer, address))) and large:
+                yield from self.attempt(peer.name, net, "http_large", self._large(sock))
         finally:
-            for writer in opened:
-                writer.close()
+            self.loop.close(sock)
 
-    async def _udp(self, address: str, port: int, local: str = "", data: bytes = b"") -> bytes:
-        """Send a datagram until it is answered; the second one only after half the time."""
-        loop, nonce = asyncio.get_running_loop(), data or os.urandom(16)
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
-            if local:
-                sock.bind((local, 0))
-            sock.connect((address, port))
-            while True:
-                sock.send(nonce)
-                with contextlib.suppress(asyncio.TimeoutError):
-                    answer = await asyncio.wait_for(loop.sock_recv(sock, 4096), self.settings.timeout / 2.5)
-                    if answer[:2] == nonce[:2]:
-                        return answer
+    def _small(self, sock: socket.socket, peer: Peer, address: str) -> Steps:
+        until = monotonic() + self.settings.timeout
+        head, _ = yield from exchanged(sock, HELLO_REQUEST, until, (address, HTTP_PORT))
+        check(head)
+        if peer.sign not in head:
+            raise ValueError(f"answered by {told(head, 'Agent') or 'somebody else'}")
+        if self.settings.cilium_cidr and not peer.extra:
+            peer.extra = self.settings.of_cilium(told(head, "Addresses").split(","))
 
-    async def _allowed(self, peer: Peer) -> None:
-        reader, writer = await connect(peer.address, GUARD_PORT)
+    def _large(self, sock: socket.socket) -> Steps:
+        head, body = yield from exchanged(sock, LARGE_REQUEST, monotonic() + self.settings.timeout)
+        check(head)
+        if len(body) != LARGE:
+            raise ValueError(f"{len(body)} of {LARGE} bytes")
+
+    def _datagrams(self, peers: Iterable[Peer]) -> list[Steps]:
+        known = [peer for peer in peers if peer.address]
+        extra = [(peer.name, peer.extra) for peer in known if self.extra and peer.extra]
+        if "udp" in self.settings.skip:
+            return []
+        return [self._udp("primary", [(p.name, p.address) for p in known], ""), self._udp("extra", extra, self.extra)]
+
+    def _udp(self, net: str, targets: list[tuple[str, str]], local: str) -> Steps:
+        """A datagram to each, and again when it is not answered; all from one socket, a new one in every round."""
+        began, every, nonce = monotonic(), self.settings.timeout / 2.5, os.urandom(8)
+        waiting = {nonce + struct.pack("!I", n): target for n, target in enumerate(targets)}
+        errors: dict[bytes, str] = {}
+        if not waiting:
+            return
+        sock, again, until = None, began, began + self.settings.timeout
         try:
-            await reader.readexactly(5)
+            sock = opened(targets[0][1], socket.SOCK_DGRAM, local)
+            while waiting and again < until:
+                for data, (_, address) in waiting.items():
+                    try:
+                        sock.sendto(data, (address, UDP_PORT))
+                    except BlockingIOError:  # the queue is full; there is a second time
+                        continue
+                    except OSError as problem:
+                        errors[data] = words(problem)
+                again = min(again + every, until)
+                with contextlib.suppress(TimeoutError):
+                    while waiting:
+                        yield sock, READ, again
+                        self._echoes(sock, net, waiting, began)
+        except OSError as problem:  # the own address is gone
+            errors = dict.fromkeys(waiting, words(problem))
         finally:
-            writer.close()
+            if sock is not None:
+                self.loop.close(sock)
+        for data, (name, _) in waiting.items():
+            self.note(name, net, "udp", errors.get(data, "timeout"))
 
-    async def _denied(self, peer: Peer) -> None:
+    def _echoes(self, sock: socket.socket, net: str, waiting: dict[bytes, tuple[str, str]], began: float) -> None:
+        with contextlib.suppress(OSError):
+            while waiting:
+                data, source = sock.recvfrom(64)
+                if data in waiting and source[0] == waiting[data][1]:
+                    self.note(waiting.pop(data)[0], net, "udp", "", 200, (monotonic() - began) * 1000)
+
+    def _allowed(self, peer: Peer, within: float) -> Steps:
+        until, sock = monotonic() + within, opened(peer.address)
         try:
-            await asyncio.wait_for(self._allowed(peer), DENIED)
+            yield from connected(sock, (peer.address, GUARD_PORT), until)
+            yield sock, READ, until
+            if not sock.recv(5):
+                raise EOFError
+        finally:
+            self.loop.close(sock)
+
+    def _denied(self, peer: Peer) -> Steps:
+        try:
+            yield from self._allowed(peer, DENIED)
         except TROUBLE:
             return
         raise ValueError("not blocked")
 
-    async def _api(self) -> None:
+    def _api(self) -> Steps:
         """Any answer will do that comes from the holder of the cluster's certificate."""
-        tls = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-        reader, writer = await connect(*self.settings.api, tls=tls)
+        connection = Secure(self.settings, self.loop, self.settings.timeout)
         try:
-            await request(reader, writer, "/version")
+            yield from connection.request("/version")
+            answer = yield from connection.read(self.settings.timeout)
         finally:
-            writer.close()
+            connection.close()
+        if not answer.startswith(b"HTTP/1."):
+            raise EOFError
+        return int(answer[9:12])
 
-    async def _service(self) -> None:
-        reader, writer = await connect(*self.settings.service)
+    def _service(self) -> Steps:
+        until, sock = monotonic() + self.settings.timeout, opened(self.settings.service[0])
         try:
-            status, _ = await request(reader, writer, "/hello")
+            check((yield from exchanged(sock, HELLO_REQUEST, until, self.settings.service))[0])
         finally:
-            writer.close()
-        if status != 200:
-            raise ValueError(f"status {status}")
+            self.loop.close(sock)
 
-    async def _node(self) -> None:
+    def _node(self) -> Steps:
         """The own node answers on a port that nobody listens on: a refusal is an answer."""
-        with contextlib.suppress(ConnectionRefusedError):
-            _, writer = await connect(self.settings.node_address, NODE_PORT)
-            writer.close()
+        sock = opened(self.settings.node_address)
+        try:
+            with contextlib.suppress(ConnectionRefusedError):
+                yield from connected(sock, (self.settings.node_address, NODE_PORT), monotonic() + self.settings.timeout)
+        finally:
+            self.loop.close(sock)
 
-    async def _dns(self) -> None:
+    def _dns(self) -> Steps:
         """Ask the cluster's name server, by hand, as the resolver's own timeouts are far longer than a round."""
         server, name = resolver(text_of("/etc/resolv.conf"))
         labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
         query = os.urandom(2) + b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + labels + b"\x00\x00\x01\x00\x01"
-        answer = await self._udp(server, 53, data=query)
-        if answer[3] & 15:
-            raise ValueError(f"{name}: error {answer[3] & 15}")
+        began, timeout, sock = monotonic(), self.settings.timeout, opened(server, socket.SOCK_DGRAM)
+        try:
+            sock.connect((server, 53))
+            for share in (0.4, 0.8, 1.0):
+                sock.send(query)
+                with contextlib.suppress(TimeoutError):
+                    while True:
+                        yield sock, READ, began + timeout * share
+                        answer = sock.recv(4096)
+                        if answer[:2] == query[:2] and len(answer) > 3:
+                            if answer[3] & 15:
+                                raise ValueError(f"{name}: error {answer[3] & 15}")
+                            return
+        finally:
+            self.loop.close(sock)
+        raise TimeoutError
 
-    def _streams(self, peers: dict[str, Peer]) -> list[dict[str, Any]]:
-        """Look at the long-lived connections, and have one to exactly the present peers."""
-        stalls = []
+    def _keep_streams(self, peers: dict[str, Peer]) -> None:
+        """Have a long-lived connection to exactly the present peers; each has a beat under way."""
         for name, stream in list(self.streams.items()):
-            if peers.get(name) is not stream.peer:
+            if peers.get(name) is stream.peer:
+                stream.beat()
+            else:
                 stream.close()
                 del self.streams[name]
-                continue
-            error, stall = stream.look()
-            self.note(name, "primary", "tcp", error)
-            stalls += [stall] if stall else []
         for name, peer in peers.items():
             if name not in self.streams and peer.address and "tcp" not in self.settings.skip:
-                self.streams[name] = Stream(peer, self.settings.timeout)
+                self.streams[name] = Stream(peer, self.settings.timeout, self.loop)
+
+    def _look(self) -> list[dict[str, Any]]:
+        stalls = []
+        for name, stream in self.streams.items():
+            error, stall = stream.look(monotonic())
+            self.note(name, "primary", "tcp", error, 200 if not error else 0)
+            stalls += [stall] if stall else []
         return stalls
+
+
+def told(head: bytes, what: str) -> str:
+    """What an agent's answer tells of it in its head, or ''."""
+    found = re.search(rf"\r\nX-Knet-{what}: (.*?)\r\n", head.decode("latin-1") + "\r\n")
+    return found[1] if found else ""
+
+
+def check(head: bytes) -> None:
+    """The answer is a success.
+
+    Raises:
+        ValueError: it is not.
+    """
+    status = head[9:12].decode("latin-1")
+    if status != "200":
+        raise ValueError(f"status {status}")
+
+
+def answer_of(status: str, text: str, kind: str = "text/plain") -> bytes:
+    """An HTTP answer."""
+    body = text.encode()
+    return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def resolver(text: str) -> tuple[str, str]:
@@ -553,7 +1092,7 @@ def at_share(ordered: list[float], share: float) -> float:
 
 def words(problem: BaseException) -> str:
     """An exception as the report tells it."""
-    if isinstance(problem, asyncio.TimeoutError):
+    if isinstance(problem, (TimeoutError, socket.timeout)):
         return "timeout"
     if isinstance(problem, ConnectionRefusedError):
         return "refused"
@@ -567,6 +1106,18 @@ def text_of(path: str | Path) -> str:
     return Path(path).read_text(encoding="utf-8")
 
 
+def instant(text: str) -> float:
+    """An ISO instant in seconds since 1970. Python 3.9 knows no Z.
+
+    Raises:
+        ValueError: it is none, or has no zone.
+    """
+    found = datetime.fromisoformat(text.replace("Z", "+00:00"))  # noqa: FURB162 - Python 3.9
+    if found.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return found.timestamp()
+
+
 def stamp() -> str:
     """Now, in UTC."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # noqa: UP017 - Python 3.9
@@ -578,34 +1129,58 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-async def serve() -> None:
+def serve() -> None:
     """Answer and probe until TERM, which ends everything at once: there is nothing to put away."""
-    settings = Settings(dict(os.environ))
+    settings, loop = Settings(dict(os.environ)), Loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, os._exit, 0)
-    server, directory = Server(settings, own_addresses(settings)), Directory(settings)
-    await server.start()
-    await asyncio.gather(directory.run(), Probes(settings, directory, server).run())
+        signal.signal(number, lambda *_: os._exit(0))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # four sockets per peer
+    server = Server(settings, own_addresses(settings), loop)
+    server.start()
+    Probes(settings, server, loop).start()
+    gc.freeze()  # what was loaded is never garbage
+    while True:
+        loop.turn()
 
 
 def status() -> int:
-    """Print the last round; 0 when it was clean, 1 when it was not or had no peers, 2 when nobody answers."""
+    """Say `STATUS OK`, as the original does; 0 when the last round was clean, 1 when not, 2 when nobody answers."""
     settings = Settings(dict(os.environ))
     host = settings.listen if settings.listen not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    text = b""
     try:
-        with urllib.request.urlopen(f"http://{host}:{HTTP_PORT}/status", timeout=5) as answer:
-            text = answer.read().decode()
-    except OSError as problem:
-        say(f"the agent does not answer: {problem}")
-        return 2
-    say(text)
-    last = json.loads(text)
-    return 0 if last["peers"] and not last["bad"] else 1
+        with socket.create_connection((host, HTTP_PORT), 5) as sock:
+            sock.sendall(b"GET /report?lines=1 HTTP/1.1\r\nHost: knet\r\n\r\n")
+            sock.shutdown(socket.SHUT_WR)
+            while part := sock.recv(65536):
+                text += part
+        last = json.loads(text.partition(b"\r\n\r\n")[2] or b"null")
+    except (OSError, ValueError) as problem:
+        return fail(2, f"the agent does not answer: {problem}")
+    if not last:
+        return fail(2, "the agent has finished no round yet")
+    age, allowed = time.time() - instant(last["at"]), 3 * last["interval_s"] + 2 * settings.timeout
+    if not last["peers"]:
+        return fail(1, "it has no peers: nothing is proven")
+    if age > allowed:
+        return fail(1, f"the last round is {age:.1f} s old")
+    if last["bad"]:
+        told = ("{node}/{mesh} -> {peer} {kind} ({net}): {error}".format(**last, **bad) for bad in last["bad"])
+        return fail(1, "\n".join(told))
+    say("STATUS OK")
+    return 0
+
+
+def fail(code: int, text: str) -> int:
+    """Say on the error output what is wrong; the exit code."""
+    sys.stderr.write(text + "\n")
+    return code
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["status"]:
         sys.exit(status())
-    if sys.argv[1:] != ["serve"]:
+    if sys.argv[1:] not in (["serve"], ["server"]):  # the second is the original's name for it
         sys.exit("usage: agent.py serve|status")
-    asyncio.run(serve())
+    serve()

@@ -5,11 +5,10 @@ import asyncio
 import json
 import os
 import random
-import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from cni_migrate.core.objects import GateAsk
 from cni_migrate.core.peers import Graph
 from cni_migrate.knet import agent
 from cni_migrate.knet.reader import LogProber, rounds_of
+from tests.unit.knet.secure_api import SecureApi
 
 SOURCE = Path(agent.__file__)
 
@@ -63,7 +63,7 @@ def known(directory: agent.Directory) -> dict[str, str]:
 
 
 def test_peers_are_the_agents_that_stay() -> None:
-    directory = agent.Directory(settings())
+    directory = agent.Directory(settings(), agent.Loop())
     found = [
         pod("self", "w1", "a"),
         pod("other", "w1", "b", "10.244.1.3"),
@@ -73,17 +73,17 @@ def test_peers_are_the_agents_that_stay() -> None:
         pod("starting", "w4", "a", ""),
         pod("unscheduled", "", "a", ""),
     ]
-    directory._take(map(agent.entry, found))
+    directory.take(map(agent.entry, found))
     assert known(directory) == {"w1/b": "10.244.1.3", "w2/b": "10.245.2.9", "w4/a": ""}
 
 
 def test_a_peer_that_stays_keeps_what_it_told_and_a_new_pod_starts_anew() -> None:
-    directory = agent.Directory(settings())
-    directory._take([agent.entry(pod("one"))])
+    directory = agent.Directory(settings(), agent.Loop())
+    directory.take([agent.entry(pod("one"))])
     directory.peers["w2/b"].extra = "10.245.2.3"
-    directory._take([agent.entry(pod("one"))])
+    directory.take([agent.entry(pod("one"))])
     assert directory.peers["w2/b"].extra == "10.245.2.3"
-    directory._take([agent.entry(pod("two"))])
+    directory.take([agent.entry(pod("two"))])
     assert directory.peers["w2/b"].extra == ""
 
 
@@ -107,79 +107,188 @@ def test_shares_of_times() -> None:
 
 
 def test_errors_in_words() -> None:
-    known = [
-        ConnectionRefusedError(),
-        asyncio.IncompleteReadError(b"", 1),
-        TimeoutError(),
-        OSError(113, "No route to host"),
-    ]
+    known = [ConnectionRefusedError(), EOFError(), TimeoutError(), OSError(113, "No route to host")]
     assert [agent.words(problem) for problem in known] == ["refused", "reset", "timeout", "no route to host"]
 
 
+def turns(loop: agent.Loop, enough: Callable[[], bool]) -> None:
+    """Let the loop turn until it is enough."""
+    deadline = time.monotonic() + 10
+    while not enough() or loop.closing:
+        assert time.monotonic() < deadline
+        loop.at(time.monotonic() + 0.05, lambda: None)
+        loop.turn()
+
+
+def ok(*lines: Any) -> bytes:
+    return b"HTTP/1.0 200 OK\r\n\r\n" + b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def page(items: list[dict[str, Any]], more: str = "") -> bytes:
+    return ok({"metadata": {"resourceVersion": "5", "continue": more}, "items": items})
+
+
+GONE = {"type": "ERROR", "object": {"code": 410}}
+
+
+def followed(directory: agent.Directory, steps: agent.Steps) -> list[BaseException]:
+    """Take the steps to their end; how they ended when it was by an error."""
+    ended: list[BaseException | None] = []
+
+    def all_of() -> agent.Steps:
+        try:
+            yield from steps
+        except agent.TROUBLE as problem:
+            ended.append(problem)
+        else:
+            ended.append(None)
+
+    agent.Task(directory.loop, all_of())
+    turns(directory.loop, lambda: bool(ended))
+    return [problem for problem in ended if problem]
+
+
 def test_it_follows_the_pods_by_list_and_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "token").write_text("secret\n")
     monkeypatch.setattr(agent, "ACCOUNT", tmp_path)
-    monkeypatch.setattr(ssl, "create_default_context", lambda cafile: None)
-    listed = {"metadata": {"resourceVersion": "5"}, "items": [pod("one")]}
     events = [
         {"type": "ADDED", "object": pod("two", "w3")},
         {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "8"}}},
         {"type": "MODIFIED", "object": pod("two", "w3", address="10.244.3.9")},
         {"type": "DELETED", "object": pod("one")},
     ]
-    asked: list[str] = []
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        asked.append(head)
-        writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
-        if "watch=true" not in head:
-            writer.write(json.dumps(listed).encode() + b"\n")
-        elif len(asked) == 2:
-            writer.write("".join(json.dumps(event) + "\n" for event in events).encode())
-        else:
-            writer.write(json.dumps({"type": "ERROR", "object": {"code": 410}}).encode() + b"\n")
-        await writer.drain()
-        writer.close()
-
-    async def follow() -> dict[str, str]:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        directory = agent.Directory(settings(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(port)))
-        await asyncio.wait_for(directory._follow(), 10)
-        server.close()
-        await server.wait_closed()
-        return known(directory)
-
-    assert asyncio.run(follow()) == {"w3/b": "10.244.3.9"}
-    assert all("Authorization: Bearer secret" in head for head in asked)
-    assert "resourceVersion=5" in asked[1]
-    assert "resourceVersion=7" in asked[2]
+    answers = [page([pod("one")], more="next page"), page([pod("three", "w4")]), ok(*events), ok(GONE)]
+    with SecureApi(tmp_path, lambda _: answers.pop(0)) as api:
+        directory = agent.Directory(settings(**api.env), agent.Loop())
+        assert followed(directory, directory.follow_pods()) == []
+    assert known(directory) == {"w3/b": "10.244.3.9", "w4/b": "10.244.2.3"}
+    assert all("Authorization: Bearer secret" in head for head in api.asked)
+    assert "continue=next+page" in api.asked[1]
+    assert ["resourceVersion=5" in api.asked[2], "resourceVersion=7" in api.asked[3]] == [True, True]
 
 
 def test_a_refused_list_is_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "token").write_text("secret")
     monkeypatch.setattr(agent, "ACCOUNT", tmp_path)
-    monkeypatch.setattr(ssl, "create_default_context", lambda cafile: None)
+    with SecureApi(tmp_path, lambda _: b"HTTP/1.0 403 Forbidden\r\n\r\n") as api:
+        directory = agent.Directory(settings(**api.env), agent.Loop())
+        problems = followed(directory, directory.follow_pods())
+    assert [str(problem) for problem in problems] == ["the API server says 403"]
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.0 403 Forbidden\r\n\r\n")
-        await writer.drain()
-        writer.close()
 
-    async def follow() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        directory = agent.Directory(settings(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(port)))
-        try:
-            await directory._follow()
-        finally:
-            server.close()
-            await server.wait_closed()
+def test_the_pace_comes_from_one_config_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "ACCOUNT", tmp_path)
 
-    with pytest.raises(ValueError, match="the API server says 403"):
-        asyncio.run(follow())
+    def pace(until: str) -> dict[str, Any]:
+        return {"metadata": {"name": "knet-stress-pace", "resourceVersion": "6"}, "data": {"until": until}}
+
+    answers = [page([pace("2100-01-01T00:00:00Z")]), ok({"type": "MODIFIED", "object": pace("soon")}, GONE)]
+    heard: list[float] = []
+    with SecureApi(tmp_path, lambda _: answers.pop(0)) as api:
+        directory = agent.Directory(settings(**api.env), agent.Loop(), lambda: heard.append(directory.fast_until))
+        assert followed(directory, directory.follow_pace()) == []
+    century = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+    assert heard == [century, century]  # what cannot be understood changes nothing
+    assert all("configmaps?fieldSelector=metadata.name%3Dknet-stress-pace" in head for head in api.asked)
+
+
+def calm_probes(**config: float) -> agent.Probes:
+    """An agent's rounds with nothing to probe, long after its start."""
+    mine, loop = settings(KNET_SKIP="dns"), agent.Loop()
+    mine.interval, mine.idle_interval = config.get("interval", 0.5), config.get("idle", 5.0)
+    probes = agent.Probes(mine, agent.Server(mine, [], loop), loop)
+    probes.fast_until = 0.0
+    return probes
+
+
+def test_without_a_slow_pace_the_rounds_stay_as_they_are() -> None:
+    assert agent.Settings({}).idle_interval == agent.Settings({}).interval == 0.5
+    probes = calm_probes(idle=0.5)
+    assert (probes.pace, probes.calm) == (0.5, False)
+
+
+def test_rounds_are_slow_until_something_changes() -> None:
+    probes = calm_probes()
+    assert (probes.pace, probes.calm) == (5.0, True)
+    probes.directory.take([agent.entry(pod("one"))])
+    assert (probes.pace, probes.calm) == (0.5, False)
+    probes.fast_until = 0.0
+    probes.directory.take([agent.entry(pod("one"))])
+    assert probes.calm  # nothing new
+    probes.directory.fast_until = time.time() + 10
+    assert not probes.calm
+
+
+def test_a_new_failure_and_its_end_make_the_rounds_fast() -> None:
+    probes = calm_probes()
+    paces: list[float] = []
+
+    def rounds() -> agent.Steps:
+        for found in ([], [pod("starting", address="")], [pod("starting", address="")], []):
+            probes.directory.take(map(agent.entry, found))
+            probes.fast_until = 0.0  # not for the peer that is new
+            report = yield from probes.round(len(paces) + 1)
+            paces.append(report["interval_s"])
+
+    probes.task = agent.Task(probes.loop, rounds())
+    turns(probes.loop, lambda: len(paces) == 4)
+    assert paces == [5.0, 0.5, 5.0, 0.5]
+
+
+def test_answers_to_requests_in_pieces_and_in_a_row() -> None:
+    server = calm_probes().server
+    assert server.http(agent.LARGE_REQUEST[:5000]) == (b"", agent.LARGE_REQUEST[:5000])
+    said, left = server.http(agent.LARGE_REQUEST + b"GET /nothing HTTP/1.1\r\n\r\nGET /he")
+    assert said.count(b"HTTP/1.1 200 OK") == said.count(b"HTTP/1.1 404") == 1
+    assert left == b"GET /he"
+
+
+def body(server: agent.Server, path: str) -> str:
+    return server.http(f"GET {path} HTTP/1.1\r\n\r\n".encode())[0].decode().partition("\r\n\r\n")[2]
+
+
+def test_the_report_gives_the_newest_rounds_last() -> None:
+    server = calm_probes().server
+    assert body(server, "/readyz") == "no round yet"
+    server.rounds.extend(f'{{"round":{number}}}\n' for number in range(1, 31))
+    assert body(server, "/readyz") == "ok"
+    assert [json.loads(line)["round"] for line in body(server, "/report").splitlines()] == [*range(19, 31)]
+    assert body(server, "/report?lines=2") == '{"round":29}\n{"round":30}\n'
+    assert len(body(server, "/report?lines=99").splitlines()) == 24
+    assert b"Content-Type: application/x-ndjson" in server.http(b"GET /report HTTP/1.1\r\n\r\n")[0]
+
+
+def test_metrics_have_the_original_s_names_and_a_label_for_the_peer() -> None:
+    probes = calm_probes()
+    probes.note("w2/b", "primary", "http", "", 200, 7.0)
+    probes.note("w2/b", "primary", "http", "status 500")
+    probes.note("w2/b", "primary", "udp", "timeout")
+    probes.note("api", "primary", "api", "", 403, 1.0)
+    lines = body(probes.server, "/metrics").splitlines()
+    me = 'instance_id="w1",mesh="a"'
+    sent = f"knet_stress_client_requests_sent{{{me}"
+    assert f'{sent},code="200",peer="w2/b",net="primary",kind="http"}} 1' in lines
+    assert f'{sent},code="500",peer="w2/b",net="primary",kind="http"}} 1' in lines
+    assert f'{sent},code="0",peer="w2/b",net="primary",kind="udp"}} 1' in lines
+    assert f'knet_stress_client_api_requests_sent{{{me},code="403"}} 1' in lines
+    took = f'knet_stress_client_requests_duration_seconds_bucket{{{me},net="primary",kind="http"'
+    assert [f'{took},le="{le}"}} {count}' in lines for le, count in (("0.005", 0), ("0.010", 1), ("+Inf", 1))] == [
+        True
+    ] * 3
+    assert f"knet_stress_server_requests_received{{{me}}} 1" in lines
+
+
+def test_a_sleeping_agent_is_woken(tmp_path: Path) -> None:
+    loop = agent.Loop()
+    went: list[float] = []
+
+    def sleeper() -> agent.Steps:
+        yield None, 0, time.monotonic() + 60
+        went.append(time.monotonic())
+
+    task = agent.Task(loop, sleeper())
+    task.wake(time.monotonic() + 0.05)
+    began = time.monotonic()
+    turns(loop, lambda: bool(went))
+    assert 0.04 < went[0] - began < 5
 
 
 CONFIG = Config.model_validate(
@@ -228,7 +337,9 @@ class Agents:
 
     def status(self, name: str) -> int:
         command = [sys.executable, str(SOURCE), "status"]
-        return subprocess.run(command, env=self.env(name), capture_output=True, check=False, timeout=30).returncode
+        done = subprocess.run(command, env=self.env(name), capture_output=True, text=True, check=False, timeout=30)
+        assert (done.stdout == "STATUS OK\n") == (done.returncode == 0) == (not done.stderr), done
+        return done.returncode
 
     async def tail(self, namespace: str, pod: str, lines: int) -> str:
         assert namespace == "knet-stress"
