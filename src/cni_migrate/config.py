@@ -6,6 +6,7 @@ Unknown keys are refused everywhere. What must not change once a migration has b
 import hashlib
 import ipaddress
 import json
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -19,6 +20,10 @@ def _network(text: str) -> str:
 
 
 Cidr = Annotated[str, AfterValidator(_network)]
+
+
+PROXY_ROUNDS = 20
+"""The longest gate that can be read by the API server's proxy: agents keep 24 rounds for it."""
 
 
 class Section(BaseModel):
@@ -119,6 +124,10 @@ class Knet(Section):
     full_mesh_max: int = Field(default=12, ge=2, description="up to so many nodes every agent probes every other")
     degree: int = Field(default=4, ge=2, description="above that, an agent probes so many nodes (even)")
     keep: bool = Field(default=False, description="leave the agents in place after clean-up")
+    reader: Literal["log", "proxy"] = Field(
+        default="log",
+        description="how reports are read: the pods' log, or the pods through the API server (proxy)",
+    )
 
 
 class Gate(Section):
@@ -215,6 +224,12 @@ class Config(Section):
             )
         if self.knet.degree % 2:
             raise ValueError(f"knet.degree is {self.knet.degree}: it must be even")
+        rounds = max(self.gate.rounds, math.ceil(self.gate.seconds / self.knet.interval) + 1)
+        if self.knet.reader == "proxy" and rounds > PROXY_ROUNDS:
+            raise ValueError(
+                f"knet.reader proxy: a gate of {rounds} rounds (gate.rounds, or gate.seconds at knet.interval) is more"
+                f" than the {PROXY_ROUNDS} that can be read by it; use knet.reader log"
+            )
         if not self.multus.cni_file < min(self.canal.cni_file, self.cilium.extra_file):
             raise ValueError(f"multus.cni_file {self.multus.cni_file} must sort before Canal's and Cilium's files")
         return self

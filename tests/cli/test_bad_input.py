@@ -167,14 +167,24 @@ def test_the_configuration(
     assert untouched.writes == before
 
 
-def test_a_configuration_that_contradicts_itself(migrate: Typed, tmp_path: Path) -> None:
-    """Two networks that overlap are both named."""
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("cilium:\n  pod_cidr: 10.244.0.0/16\n", "overlaps", id="networks"),
+        pytest.param("knet: {reader: proxy}\ngate: {seconds: 10}\n", "a gate of 21 rounds", id="a long gate by proxy"),
+        pytest.param("knet: {reader: proxy}\ngate: {rounds: 21}\n", "use knet.reader log", id="many rounds by proxy"),
+    ],
+)
+def test_a_configuration_that_contradicts_itself(migrate: Typed, tmp_path: Path, text: str, says: str) -> None:
+    """What does not fit together is named; by the log, a gate may be as long as one likes."""
     file = tmp_path / "migrate.yaml"
-    file.write_text("cilium:\n  pod_cidr: 10.244.0.0/16\n", encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
     ended = migrate("config", "show", "--config", str(file))
     assert ended.code == 2
     assert str(file) in ended.err
-    assert "overlaps" in ended.err
+    assert says in ended.err
+    file.write_text(text.replace("proxy", "log").replace("10.244", "10.99"), encoding="utf-8")
+    assert migrate("config", "show", "--config", str(file)).code == 0
 
 
 @pytest.mark.parametrize(

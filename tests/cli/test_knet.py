@@ -12,6 +12,11 @@ from typing import Any
 
 import pytest
 
+from cni_migrate.cli.gather import asks
+from cni_migrate.cli.session import manifests_for
+from cni_migrate.config import Config
+from cni_migrate.kube.access import Ask
+from cni_migrate.sim.apiserver.auth import Rule
 from cni_migrate.sim.client import ApiError, Kind
 from cni_migrate.sim.scenario import Scenario
 from tests.cli.conftest import CONFIG_MAPS, DAEMONSETS, NAMESPACES, QUICK, Served, Typed
@@ -175,6 +180,35 @@ def test_who_does_not_report_is_silent(served: Make, typed: Callable[[Served], T
     assert set(data["silent"]) == {"w2/a", "w2/b"}
     assert {cell["from"] for cell in data["cells"] if cell["state"] == "silent"} == {"w2"}
     assert data["count"]["silent"] == 3
+
+
+def test_reports_by_the_proxy(served: Make, on: On, tmp_path: Path) -> None:
+    """`knet.reader: proxy` needs no log; a user without the right is told which one is missing."""
+    config = tmp_path / "proxy.yaml"
+    config.write_text(QUICK.replace("0.05}", "0.05, reader: proxy}"), encoding="utf-8")
+    cluster = served(nodes=3)
+    knet = on(cluster)
+    assert knet("knet", "deploy", "--config", str(config)).code == 0
+    ended = knet("knet", "status", "--config", str(config))
+    assert ended.code == 0, ended.err
+    counts = cluster.sim.app.hooks.counts
+    assert counts["GET", "pods/proxy"].requests >= 6
+    assert ("GET", "pods/log") not in counts
+    auth = cluster.sim.app.auth
+    auth.tokens = {"": "reader"}
+    auth.rules = {"reader": [Rule(verbs=("list", "watch")), Rule(resources=("configmaps", "leases"))]}
+    refused = knet("knet", "status", "--config", str(config))
+    assert refused.code == 6
+    assert 'cannot get resource "pods/proxy"' in refused.out
+
+
+@pytest.mark.parametrize(("reader", "right"), [("log", "log"), ("proxy", "proxy")])
+def test_preflight_asks_for_the_right_that_is_needed(reader: str, right: str) -> None:
+    """Of the agents' namespace: the one way of reading, and not the other."""
+    config = Config.model_validate({"knet": {"reader": reader}})
+    asked = asks(manifests_for(config, None).rbac())
+    ways = [ask for ask in asked if ask.subresource in ("log", "proxy") and ask.namespace == "knet-stress"]
+    assert ways == [Ask("get", "", "pods", right, "knet-stress")]
 
 
 def test_watching(served: Make, typed: Callable[[Served], Typed], quick: str) -> None:

@@ -22,7 +22,7 @@ GROUPS = [
 SERVED: dict[str, list[str]] = {
     "api/v1": [
         "configmaps", "endpoints", "events", "namespaces", "namespaces/status", "nodes", "nodes/status", "pods",
-        "pods/binding", "pods/eviction", "pods/log", "pods/status", "secrets", "serviceaccounts", "services",
+        "pods/binding", "pods/eviction", "pods/log", "pods/proxy", "pods/status", "secrets", "serviceaccounts", "services",
     ],
     "apis/apps/v1": ["controllerrevisions", "daemonsets", "daemonsets/status", "deployments", "replicasets",
                      "statefulsets"],
@@ -45,6 +45,8 @@ EXPECTED: dict[str, Json] = {
                       "group": "policy", "verbs": ["create"]},
     "pods/log": {"kind": "Pod", "namespaced": True, "singularName": "", "shortNames": None, "group": None,
                  "verbs": ["get"]},
+    "pods/proxy": {"kind": "PodProxyOptions", "namespaced": True, "singularName": "", "shortNames": None, "group": None,
+                   "verbs": ["create", "delete", "get", "patch", "update"]},
     "namespaces": {"kind": "Namespace", "namespaced": False, "singularName": "namespace", "shortNames": ["ns"],
                    "group": None, "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"]},
 }  # fmt: skip

@@ -34,6 +34,8 @@ CASES: list[tuple[str, str, str, str, str]] = [
     ("DELETE", "/api/v1/namespaces/default/pods", "pods", 'deletecollection resource "pods" in API group ""', DEFAULT),
     ("PATCH", "/api/v1/namespaces/default/pods/p/status", 'pods "p"', 'patch resource "pods/status" in API group ""',
      DEFAULT),
+    ("GET", "/api/v1/namespaces/default/pods/p:8080/proxy/report", 'pods "p:8080"',
+     'get resource "pods/proxy" in API group ""', DEFAULT),
     ("GET", "/apis/apps/v1/daemonsets", "daemonsets.apps", 'list resource "daemonsets" in API group "apps"', CLUSTER),
     ("PUT", "/apis/coordination.k8s.io/v1/namespaces/default/leases/l", 'leases.coordination.k8s.io "l"',
      'update resource "leases" in API group "coordination.k8s.io"', DEFAULT),

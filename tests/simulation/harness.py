@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cni_migrate.cli.session import host_image, plan_for
+from cni_migrate.cli.session import host_image, plan_for, prober_for
 from cni_migrate.config import Config
 from cni_migrate.core.decide import Turn
 from cni_migrate.core.goal import Final, Goal
@@ -21,11 +21,9 @@ from cni_migrate.core.view import Plan
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
-from cni_migrate.knet.reader import LogProber, lines_needed
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.inprocess import close_api, in_process_api
-from cni_migrate.kube.logs import KubeLogs
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from tests.simulation.invariants import Invariants
@@ -155,7 +153,7 @@ class Process:
                     plan=plan,
                     goal=self.goal,
                     cluster=cluster,
-                    prober=LogProber(KubeLogs(cluster.client, clock).tail, clock, lines=lines_needed(self.config)),
+                    prober=prober_for(cluster.client, clock, self.config),
                     clock=clock,
                     store=RecordStore(documents, self.config.namespace),
                     lock=Lock(

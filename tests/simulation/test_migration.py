@@ -39,6 +39,21 @@ def test_everything_is_on_cilium_and_nothing_of_the_old_is_left(strategy: str) -
     run_virtual(main())
 
 
+def test_reports_by_the_proxy() -> None:
+    """A whole migration that never reads a log: the agents are asked through the API server, and gates pass."""
+
+    async def main() -> None:
+        config = config_for("overlay", knet={"reader": "proxy"})
+        async with simulated(SMALL, config) as (sim, _):
+            final = await Process(sim, config).run()
+            assert final == Final("done", "the cluster runs on Cilium; the audit is clean")
+            counts = sim.app.hooks.counts
+            assert counts["GET", "pods/proxy"].requests > 20
+            assert ("GET", "pods/log") not in counts
+
+    run_virtual(main())
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_same_seed_gives_the_same_requests(strategy: str) -> None:
     """Two runs of one seed send the same requests, byte for byte."""

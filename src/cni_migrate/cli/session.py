@@ -29,6 +29,7 @@ from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.connect import connect
 from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.logs import KubeLogs
+from cni_migrate.kube.pages import KubePages
 from cni_migrate.kube.request import Client
 from cni_migrate.ports import Clock
 
@@ -96,7 +97,8 @@ async def session(common: Common, config: Config) -> AsyncGenerator[Session]:
 
 def prober_for(client: Client, clock: Clock, config: Config) -> LogProber:
     """The reader of the agents' reports, by the way that is configured."""
-    return LogProber(KubeLogs(client, clock).tail, clock, lines=lines_needed(config))
+    tail = KubePages(client).tail if config.knet.reader == "proxy" else KubeLogs(client, clock).tail
+    return LogProber(tail, clock, lines=lines_needed(config))
 
 
 def plan_for(config: Config, seen: Snapshot | None) -> Plan:

@@ -1,4 +1,4 @@
-"""Reads what the agents report: one JSON line per round in their pods' logs (docs/reference/knet-report.md)."""
+"""Reads what the agents report: one JSON line per round, from wherever they come (docs/reference/knet-report.md)."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ SCHEMA = 1
 """The version of the reports that is understood. A higher one is told, never guessed at."""
 
 Tail = Callable[[str, str, int], Awaitable[str]]
-"""`tail(namespace, pod, lines)`: the end of a pod's log."""
+"""`tail(namespace, pod, lines)`: the end of what an agent has reported."""
 
 
 def lines_needed(config: Config) -> int:
@@ -26,9 +26,10 @@ def lines_needed(config: Config) -> int:
 
 
 class LogProber:
-    """The agents' reports by way of `pods/log`: needs no exec right, works when the API server reaches no pod.
+    """The agents' reports, line by line as they log them.
 
-    Reads at most `parallel` logs at once, each once per call however many asks name it.
+    By `pods/log`, which works when the API server reaches no pod, or by another way that gives the same lines. Reads
+    at most `parallel` pods at once, each once per call however many asks name it.
     """
 
     def __init__(self, tail: Tail, clock: Clock, *, lines: int = 24, parallel: int = 32) -> None:
@@ -47,7 +48,7 @@ class LogProber:
                 try:
                     text = await self._tail(namespace, pod, self._lines)
                 except (MigrateError, OSError, TimeoutError) as problem:
-                    return [], f"its log cannot be read: {problem}"
+                    return [], f"its reports cannot be read: {problem}"
             return rounds_of(text, agent)
 
         pods = list(dict.fromkeys(pod for ask in wanted for pod in ask.pods))

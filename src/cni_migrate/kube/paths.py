@@ -119,6 +119,6 @@ def right(method: str, url_path: str, *, watch: bool = False) -> Right:
     if rest[0] == "namespaces" and len(rest) > 2:
         namespace, rest = rest[1], rest[2:]
     name = rest[1] if len(rest) > 1 else ""
-    resource = "/".join([rest[0], *rest[2:]])
+    resource = "/".join([rest[0], *rest[2:3]])  # what follows a proxy is a page, not a resource
     reading = "watch" if watch else "get" if name else "list"
     return Right(_VERBS.get(method, reading), group, resource, namespace, name)

@@ -1,7 +1,7 @@
 """One simulated cluster: clock, store, API server and world, from a scenario."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from cni_migrate.sim.apiserver.store import Store
 from cni_migrate.sim.client import Kind, Object
 from cni_migrate.sim.clock import EPOCH, SimClock
 from cni_migrate.sim.scenario import Scenario, load
+from cni_migrate.sim.world import pages
 from cni_migrate.sim.world.faults import Faults
 from cni_migrate.sim.world.settled import Builder, machines_of, node_mask
 from cni_migrate.sim.world.world import World
@@ -95,6 +96,7 @@ class Simulation:
             node_mask=node_mask(scenario, len(machines)),
         )
         self.app.logs = self._logs
+        self.app.pages = self._pages
         await self._group.__aenter__()
         for work in await self.world.start(builder.planes):
             self._tasks.append(self._group.create_task(work))
@@ -118,6 +120,9 @@ class Simulation:
                 StoreSink(self.app).create(resource.kind, manifest)
                 return
         raise ValueError(f"the simulator serves no {manifest['apiVersion']} {manifest['kind']}")
+
+    async def _pages(self, pod: Object, port: int, path: str, query: Mapping[str, str]) -> tuple[str, str] | None:
+        return pages.page(self.world, pod, port, path, query)
 
     async def _logs(self, pod: Object, container: str, previous: bool) -> Sequence[LogLine]:
         return cast("Sequence[LogLine]", self.world.log(pod, container))

@@ -99,7 +99,7 @@ def test_what_is_not_clean_fails_and_names_the_pair(changes: dict[str, list[Roun
 
 SILENT: dict[str, tuple[GateReading, str]] = {
     "not read": (reading({"w2/a": None}), "no report"),
-    "not readable": (reading({"w2/a": []}, w2_a="its log cannot be read: 403"), "its log cannot be read: 403"),
+    "not readable": (reading({"w2/a": []}, w2_a="its reports cannot be read: 403"), "its reports cannot be read: 403"),
     "stopped": (reading({"w2/a": rounds("w2/a", first=-9.0)}), "last report 10.0 s ago"),
     "dated in the future": (
         reading({"w2/a": rounds("w2/a", first=5.0)}),

@@ -360,6 +360,15 @@ def test_migrate_holds_every_right_that_it_grants() -> None:
     assert not verbs & {"*", "escalate", "bind", "impersonate"}
 
 
+@pytest.mark.parametrize(("reader", "right"), [("log", "pods/log"), ("proxy", "pods/proxy")])
+def test_the_rights_follow_the_way_of_reading(reader: str, right: str) -> None:
+    """Of the two rights one is granted, and it is the one that is needed, where the agents are."""
+    roles = [m for m in made(knet={"reader": reader}).rbac() if m["kind"] in ("Role", "ClusterRole")]
+    here = [m for m in roles if m["metadata"].get("namespace") in ("knet-stress", None)]
+    granted = {(one, *rule["verbs"]) for m in here for rule in m["rules"] for one in rule["resources"]}
+    assert {one for one in granted if one[0] in ("pods/log", "pods/proxy")} == {(right, "get")}
+
+
 def test_names_and_namespaces_are_configuration() -> None:
     manifests = made(namespace="mine", knet={"namespace": "probes"}, cilium={"namespace": "net"})
     assert [m["metadata"]["name"] for m in manifests.namespaces()] == ["mine", "probes"]

@@ -107,7 +107,7 @@ def test_each_ask_gets_its_agents_and_each_log_is_read_once() -> None:
     prober = LogProber(logs.tail, Clock(), parallel=2)
     readings = asyncio.run(prober.read([ask("one", "w1/a", "w2/a"), ask("two", "w1/a", "w1/b")]))
     assert set(readings["one"].rounds) == {"w1/a", "w2/a"}
-    assert readings["one"].errors == {"w2/a": "its log cannot be read: no route"}
+    assert readings["one"].errors == {"w2/a": "its reports cannot be read: no route"}
     assert readings["one"].rounds["w2/a"] == []
     assert readings["two"].errors == {}
     assert readings["two"].at == NOW

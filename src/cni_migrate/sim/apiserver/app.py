@@ -12,6 +12,7 @@ from cni_migrate.sim.apiserver.hooks import Answer, Call, Fault, Hooks
 from cni_migrate.sim.apiserver.local import LocalClient
 from cni_migrate.sim.apiserver.machinery import Machinery
 from cni_migrate.sim.apiserver.podlogs import LogSource
+from cni_migrate.sim.apiserver.podproxy import PageSource
 from cni_migrate.sim.apiserver.requests import Request, parse, query_of
 from cni_migrate.sim.apiserver.resources import Catalog
 from cni_migrate.sim.apiserver.store import Store
@@ -25,7 +26,8 @@ class ApiServer:
     """A simulated Kubernetes API server: an ASGI application on a store.
 
     Make it inside the running event loop. `hooks` are the tests' handles, `auth` holds tokens and rules and may be
-    changed at any time, `logs` is set by whoever plays the kubelets. `taint_delay` is how long, in seconds of loop
+    changed at any time, `logs` and `pages` are set by whoever plays the kubelets and
+    the programs in pods. `taint_delay` is how long, in seconds of loop
     time, a node's taints lag behind its state; with 0 they follow within the request: no real cluster is that quick.
     """
 
@@ -54,6 +56,15 @@ class ApiServer:
     @logs.setter
     def logs(self, source: LogSource | None) -> None:
         self._handlers.logs = source
+
+    @property
+    def pages(self) -> PageSource | None:
+        """Where `pods/proxy` comes from."""
+        return self._handlers.pages
+
+    @pages.setter
+    def pages(self, source: PageSource | None) -> None:
+        self._handlers.pages = source
 
     def client(self, manager: str = "simulator") -> LocalClient:
         """A client in this process for the simulated world."""

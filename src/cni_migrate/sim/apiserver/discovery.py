@@ -96,6 +96,7 @@ _SUBRESOURCES: dict[str, Object] = {
     "eviction": {"kind": "Eviction", "group": "policy", "version": "v1", "verbs": ["create"]},
     "finalize": {"verbs": ["update"]},
     "log": {"verbs": ["get"]},
+    "proxy": {"kind": "PodProxyOptions", "verbs": ["create", "delete", "get", "patch", "update"]},
     "scale": {"kind": "Scale", "group": "autoscaling", "version": "v1", "verbs": ["get", "patch", "update"]},
 }
 

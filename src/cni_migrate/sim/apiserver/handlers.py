@@ -12,6 +12,7 @@ from cni_migrate.sim.apiserver import (
     exchanges,
     jsonvalue,
     podlogs,
+    podproxy,
     selectors,
     status,
     tables,
@@ -67,6 +68,7 @@ class Handlers:
         self._auth = auth
         self._dice = dice
         self.logs: podlogs.LogSource | None = None
+        self.pages: podproxy.PageSource | None = None
 
     async def handle(self, exchange: Exchange) -> Answer | None:
         """The answer, or None when it has been streamed."""
@@ -289,6 +291,13 @@ class Handlers:
             return _json(await eviction.evict_with_retries(self._machinery, *asked, dry_run), 201)
         if resource.key == ("", "pods") and name == "log" and request.method == "GET":
             return await self._log(resource, exchange)
+        if resource.key == ("", "pods") and name == "proxy" and request.method == "GET":
+
+            def pod(name: str) -> Object:
+                return self._machinery.get(resource, request.namespace, name).object
+
+            text, kind = await podproxy.page(pod, request.name, request.trail, exchange.query, self.pages)
+            return Answer(200, text.encode(), kind)
         raise status.not_emulated(f"{resource.qualified}/{name}")
 
     async def _log(self, resource: Resource, exchange: Exchange) -> Answer | None:

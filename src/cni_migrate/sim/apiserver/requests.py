@@ -21,6 +21,8 @@ class Request:
     resource: str = ""
     name: str = ""
     subresource: str = ""
+    trail: str = ""
+    """What follows the subresource: the path of the page that a proxy is asked for."""
 
     @property
     def counted_as(self) -> str:
@@ -55,10 +57,12 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> Request:
         if len(rest) > 2 and rest[2] not in ("status", "finalize"):
             rest = rest[2:]
     resource, name, subresource = (*rest, "", "", "")[:3]
-    subresource = "/".join([subresource, *rest[3:]]) if len(rest) > 3 else subresource
+    trail = "/".join(rest[3:])
+    if trail and subresource != "proxy":
+        subresource, trail = f"{subresource}/{trail}", ""
     verb = _VERBS.get(method) or ("get" if name else "list")
     if verb == "list" and is_true(query, "watch"):
         verb = "watch"
     if verb == "delete" and not name:
         verb = "deletecollection"
-    return Request(method, path, verb, group, version, namespace, resource, name, subresource)
+    return Request(method, path, verb, group, version, namespace, resource, name, subresource, trail)

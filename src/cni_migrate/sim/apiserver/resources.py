@@ -78,7 +78,7 @@ def _builtin(
     )
 
 
-_POD = ("binding", "ephemeralcontainers", "eviction", "log", "status")
+_POD = ("binding", "ephemeralcontainers", "eviction", "log", "proxy", "status")
 _REVIEW = ("create",)
 
 BUILTIN: tuple[Resource, ...] = (
