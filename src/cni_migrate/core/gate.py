@@ -4,44 +4,23 @@ Pure. What is expected comes from the Nodes, never from the pods that happen to 
 report, or does not know a peer it should, is a failure. Zero agents, zero peers or zero probes prove nothing.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from cni_migrate.config import Config
 from cni_migrate.core import names
+from cni_migrate.core.diagnosis import Expected as Expected
+from cni_migrate.core.diagnosis import Known as Known
+from cni_migrate.core.diagnosis import Pair as Pair
+from cni_migrate.core.diagnosis import agents_of as _agents
+from cni_migrate.core.diagnosis import diagnose as diagnose
+from cni_migrate.core.diagnosis import node_of as _node
 from cni_migrate.core.objects import BadProbe, GateAsk, GateReading, Pod, Round, Snapshot
-from cni_migrate.core.peers import MESHES, graph
+from cni_migrate.core.peers import graph
 
 SKEW = 2.0
 """Seconds by which the clocks of the nodes and of this program may differ before an agent counts as silent."""
-
-Expected = Mapping[str, frozenset[str]]
-"""Agent ("node/mesh") to the peers whose probes are judged. The agent must report, and must list all of them."""
-
-Known = str
-"""`agent peer net kind` of a probe that failed in the baseline already: a word that the record can keep."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Pair:
-    """A direction that does not work: an agent, what it probes, how, and the error in words."""
-
-    agent: str
-    peer: str
-    net: str
-    kind: str
-    error: str
-
-    @property
-    def known(self) -> Known:
-        """The pair without the words of its error, to be recognised by."""
-        return f"{self.agent} {self.peer} {self.net} {self.kind}"
-
-    def __str__(self) -> str:
-        where = "" if self.net == "primary" else f" over the {self.net} network"
-        return f"{self.agent} -> {self.peer} {self.kind}{where}: {self.error}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,81 +181,6 @@ def judge(
     return Passed(sent, lost, stall)
 
 
-def diagnose(pairs: Sequence[Pair], expected: Expected, silent: Collection[tuple[str, str]] = ()) -> str:
-    """What the pattern of the failures means, in words; each cause that fits, the broadest first."""
-    said = []
-    if silent:
-        where = sorted({_node(agent) for agent, _ in silent})
-        said.append(f"no report from {_list([agent for agent, _ in silent])}")
-        if len(silent) == len(expected):
-            said[-1] = "no agent reports at all"
-        elif len(where) == 1:
-            said[-1] += f": all on node {where[0]}"
-    missing = [pair for pair in pairs if pair.kind == "peer"]
-    if missing:
-        who, whom = sorted({pair.agent for pair in missing}), sorted({pair.peer for pair in missing})
-        said.append(f"{_list(who)} does not list {_list(whom)}")
-    rest = [pair for pair in pairs if pair.kind != "peer"]
-    if rest:
-        said.append(_pattern(rest, expected))
-    return "; ".join(said) or "nothing is wrong"
-
-
-_SERVICES = {
-    "dns": "only names fail to resolve: look at the cluster's DNS pods and their node",
-    "api": "only the API server cannot be reached from pods",
-    "service": "only the ClusterIP fails: look at kube-proxy and the Service's endpoints",
-    "http_large": "small packets pass and large ones do not: the MTU of one network is too large",
-    "udp": "only UDP fails: a firewall or a conntrack rule",
-    "tcp": "only connections that live long fail: they were cut or stalled",
-    "policy_allow": "allowed callers are blocked: a NetworkPolicy does not see who they are",
-    "policy_deny": "forbidden callers get through: NetworkPolicies are not enforced there",
-}
-
-
-def _pattern(pairs: Sequence[Pair], expected: Expected) -> str:
-    kinds = {pair.kind for pair in pairs}
-    where = _place(pairs, expected)
-    nets = {pair.net for pair in pairs}
-    if nets == {"host"}:
-        return f"pods do not reach their nodes{where}"
-    if len(kinds) == 1 and (kind := kinds.pop()) in _SERVICES:
-        return f"{_SERVICES[kind]}{where}"
-    if kinds and kinds <= {"policy_allow", "policy_deny"}:
-        return f"NetworkPolicies do not hold in either direction{where}"
-    if nets == {"extra"}:
-        return f"only the extra interface fails: the tunnel of Cilium between dual nodes{where}"
-    if expected and {pair.agent for pair in pairs} == set(expected) and not where:
-        return "nothing reaches anything"
-    return f"probes fail{where}"
-
-
-def _place(pairs: Sequence[Pair], expected: Expected) -> str:
-    """Where: one node as target, as source, both, or one direction between two nodes."""
-    between = [pair for pair in pairs if pair.peer in expected or "/" in pair.peer]
-    if not between:
-        origins = {_node(pair.agent) for pair in pairs}
-        return "" if origins == {_node(agent) for agent in expected} else f" (from {_list(sorted(origins))})"
-    flows = {(_node(pair.agent), _node(pair.peer)) for pair in between}
-    sources, targets = {source for source, _ in flows}, {target for _, target in flows}
-    common = Counter(node for flow in flows for node in set(flow))
-    hubs = [node for node, count in common.items() if count == len(flows)]
-    if len(flows) == 1:
-        ((source, target),) = flows
-        return f" (on node {source} itself)" if source == target else f" (in one direction, {source} to {target})"
-    if len(targets) == 1 and sources != targets:
-        (target,) = targets
-        return f" (towards node {target} only: it hears nobody)"
-    if len(sources) == 1:
-        (source,) = sources
-        return f" (from node {source} only: nobody hears it)"
-    if len(hubs) == 1:
-        return f" (to and from node {hubs[0]}: it is cut off)"
-    if len(hubs) == 2:
-        return f" (between {hubs[0]} and {hubs[1]})" if hubs[0] < hubs[1] else f" (between {hubs[1]} and {hubs[0]})"
-    return f" (from {_list(sorted(sources))} to {_list(sorted(targets))})" if len(flows) < 9 else ""
-
-
 def _bad(one: Round, agent: str, peers: frozenset[str], known: frozenset[Known], ignored: frozenset[str]) -> list[Pair]:
     """What keeps a round from being clean."""
     found = [Pair(agent, peer, "primary", "peer", "the agent does not list this peer") for peer in peers - one.peers]
@@ -344,18 +248,5 @@ def _pod_of(agent: str, snapshot: Snapshot, config: Config) -> tuple[Pod | None,
     return pod, ""
 
 
-def _agents(node: str) -> list[str]:
-    return [f"{node}/{mesh}" for mesh in MESHES]
-
-
-def _node(agent: str) -> str:
-    return agent.rpartition("/")[0]
-
-
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _list(found: Sequence[str], most: int = 4) -> str:
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return ", ".join(found[:most]) + more

@@ -48,6 +48,7 @@ FAST = 60.0  # seconds of fast rounds after something changed
 CALM_LARGE = 3  # of so many calm rounds one has the large probes
 BATCH, APART = 8, 0.005  # so many peers are probed at once, the next ones so many seconds later
 KEPT, SHOWN = 24, 12  # rounds that `/report` keeps, and shows unless it is told how many
+NONCE = 12  # bytes at the beginning of a datagram; the rest is the network and the sender's name
 GRID = 0.05  # seconds by which a deadline may be late
 IDLE = 30.0  # seconds without a byte after which a caller is gone
 BUCKETS = 40  # of 5 ms each, in the histogram
@@ -56,6 +57,7 @@ READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 TROUBLE = (OSError, EOFError, ValueError)
 ODD = (*TROUBLE, LookupError, TypeError, AttributeError)  # also what was said in good form may make no sense
 NOT_YET = (BlockingIOError, ssl.SSLWantReadError)
+HEARD = "unanswered, though it is heard"  # a datagram to a peer whose own ones arrive: the way there is broken
 HELLO_REQUEST = b"GET /hello HTTP/1.1\r\nHost: knet\r\n\r\n"
 LARGE_REQUEST = b"POST /large HTTP/1.1\r\nHost: knet\r\nContent-Length: %d\r\n\r\n" % LARGE + b"x" * LARGE
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -336,6 +338,7 @@ class Server:
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
         self.times: dict[tuple[str, str], list[float]] = {}
         self.received = 0
+        self.heard: dict[bytes, float] = {}
         self.callers: list[Caller] = []
         head = f"HTTP/1.1 200 OK\r\nX-Knet-Agent: {settings.name}\r\nX-Knet-Addresses: {','.join(addresses)}\r\n"
         self.hello = f"{head}Content-Length: 19\r\n\r\n".encode()
@@ -373,7 +376,9 @@ class Server:
         def repeat() -> None:
             with contextlib.suppress(OSError):
                 for _ in range(256):
-                    sock.sendto(*sock.recvfrom(4096))
+                    data, caller = sock.recvfrom(512)
+                    self.heard[data[NONCE:]] = monotonic()
+                    sock.sendto(data, caller)
 
         return repeat
 
@@ -804,6 +809,7 @@ class Probes:
         self._keep_streams(peers)
         if len(self.server.counts) > 64 * (len(peers) + 8):  # of peers that are no more
             self.server.counts.clear()
+            self.server.heard.clear()
         work = self._common(rarely)
         for peer in random.sample(list(peers.values()), len(peers)):
             work += self._of(peer, large)
@@ -928,8 +934,9 @@ class Probes:
 
     def _udp(self, net: str, targets: list[tuple[str, str]], local: str) -> Steps:
         """A datagram to each, and again when it is not answered; all from one socket, a new one in every round."""
-        began, every, nonce = monotonic(), self.settings.timeout / 2.5, os.urandom(8)
-        waiting = {nonce + struct.pack("!I", n): target for n, target in enumerate(targets)}
+        began, every, nonce = monotonic(), self.settings.timeout / 2.5, os.urandom(NONCE - 4)
+        sign = f"{net} {self.settings.name}".encode()
+        waiting = {nonce + struct.pack("!I", n) + sign: target for n, target in enumerate(targets)}
         errors: dict[bytes, str] = {}
         if not waiting:
             return
@@ -955,12 +962,13 @@ class Probes:
             if sock is not None:
                 self.loop.close(sock)
         for data, (name, _) in waiting.items():
-            self.note(name, net, "udp", errors.get(data, "timeout"))
+            heard = self.server.heard.get(f"{net} {name}".encode(), 0.0) > began
+            self.note(name, net, "udp", errors.get(data, HEARD if heard else "timeout"))
 
     def _echoes(self, sock: socket.socket, net: str, waiting: dict[bytes, tuple[str, str]], began: float) -> None:
         with contextlib.suppress(OSError):
             while waiting:
-                data, source = sock.recvfrom(64)
+                data, source = sock.recvfrom(512)
                 if data in waiting and source[0] == waiting[data][1]:
                     self.note(waiting.pop(data)[0], net, "udp", "", 200, (monotonic() - began) * 1000)
 

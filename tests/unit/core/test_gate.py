@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cni_migrate.config import Config
-from cni_migrate.core import gate
+from cni_migrate.core import diagnosis, gate
 from cni_migrate.core.gate import Failing, Pair, Passed, Pending, Verdict
 from cni_migrate.core.objects import BadProbe, GateReading, Node, Pod, Round, Snapshot
 from cni_migrate.core.peers import Graph, graph
@@ -232,8 +232,32 @@ def pairs(*found: str, kind: str = "http", net: str = "primary") -> list[Pair]:
     return [Pair(agent, peer, net, kind, "timeout") for agent, peer in ends]
 
 
+def heard(*found: str) -> list[Pair]:
+    return [replace(pair, error=diagnosis.HEARD) for pair in pairs(*found, kind="udp")]
+
+
 THREE = {f"w{n}/{mesh}": frozenset({"x"}) for n in (1, 2, 3) for mesh in "ab"}
 PATTERNS: dict[str, tuple[list[Pair], str]] = {
+    "one agent": (pairs("w1/a>w2/a", "w3/a>w2/a", "w2/b>w2/a"), "towards agent w2/a only: its process or its pod"),
+    "one agent's network": (pairs("w1/a>w2/a", "w2/a>w3/a", "w2/b>w2/a"), "to and from agent w2/a only: its process or"),
+    "lost towards a node": (
+        pairs("w1/a>w2/a", "w3/a>w2/a", "w2/a>w3/b", kind="http") + heard("w1/a>w2/a", "w3/a>w2/b")
+        + pairs("w2/a>w1/a", kind="udp"),
+        "probes fail (packets towards node w2 are lost, those from it arrive)",
+    ),
+    "lost from a node": (
+        pairs("w1/a>w2/a", "w3/a>w2/a", kind="http") + heard("w2/b>w1/a", "w2/a>w3/a"),
+        "probes fail (packets from node w2 are lost, those towards it arrive)",
+    ),
+    "lost from one to another": (
+        pairs("w1/a>w2/a", "w2/a>w1/a") + heard("w1/a>w2/b"),
+        "packets from node w1 to w2 are lost, those in the other direction arrive",
+    ),
+    "late": (heard("w1/a>w2/a", "w2/a>w1/a") + pairs("w1/a>w2/a"), "answers come too late"),
+    "one of two ways is known": (pairs("w1/a>w2/a", "w3/a>w2/a") + heard("w1/a>w2/a"), "towards agent w2/a only"),
+    "large packets of a node": (
+        pairs("w1/a>w2/a", "w2/b>w3/a", kind="http_large"), "is too large (to and from node w2)"),
+    "udp of a node": (pairs("w1/a>w2/a", "w2/b>w3/a", kind="udp"), "conntrack rule (to and from node w2)"),
     "deaf": (pairs("w1/a>w2/a", "w3/a>w2/b"), "towards node w2 only: it hears nobody"),
     "mute": (pairs("w2/a>w1/a", "w2/b>w3/b"), "from node w2 only: nobody hears it"),
     "cut off": (pairs("w2/a>w1/a", "w3/b>w2/b"), "to and from node w2: it is cut off"),
@@ -266,12 +290,15 @@ PATTERNS: dict[str, tuple[list[Pair], str]] = {
 
 @pytest.mark.parametrize(("found", "said"), PATTERNS.values(), ids=PATTERNS)
 def test_the_pattern_is_told_in_words(found: list[Pair], said: str) -> None:
-    assert said in gate.diagnose(found, THREE)
+    assert said in diagnosis.diagnose(found, THREE)
 
 
 def test_silence_is_told_in_words() -> None:
-    assert "all on node w2" in gate.diagnose([], THREE, [("w2/a", "x"), ("w2/b", "x")])
-    assert gate.diagnose([], THREE, [(agent, "x") for agent in THREE]) == "no agent reports at all"
+    assert "all on node w2" in diagnosis.diagnose([], THREE, [("w2/a", "x"), ("w2/b", "x")])
+    assert diagnosis.diagnose([], THREE, [("w2/a", "x")]) == "no report from w2/a"
+    whole = diagnosis.diagnose(pairs("w1/a>w2/a", "w3/a>w2/a"), THREE, [("w2/a", "x"), ("w2/b", "x")])
+    assert "towards node w2 only" in whole
+    assert diagnosis.diagnose([], THREE, [(agent, "x") for agent in THREE]) == "no agent reports at all"
 
 
 @pytest.mark.parametrize("index", range(6))

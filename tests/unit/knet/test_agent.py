@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_migrate.config import Config
-from cni_migrate.core import gate
+from cni_migrate.core import diagnosis, gate
 from cni_migrate.core.gate import Failing, Passed, Verdict
 from cni_migrate.core.objects import GateAsk
 from cni_migrate.core.peers import Graph
@@ -104,6 +104,10 @@ def test_the_resolver_s_file() -> None:
 def test_shares_of_times() -> None:
     assert agent.at_share([], 0.99) == 0.0
     assert [agent.at_share([1.0, 2.0, 3.0, 40.04], share) for share in (0.5, 0.99, 1.0)] == [3.0, 40.0, 40.0]
+
+
+def test_the_agent_and_the_gate_have_the_same_word_for_a_broken_way() -> None:
+    assert agent.HEARD == diagnosis.HEARD
 
 
 def test_errors_in_words() -> None:
@@ -395,7 +399,7 @@ def test_real_agents_prove_connectivity_and_name_what_is_broken(agents: Agents) 
     assert isinstance(verdict, Failing)
     assert {(pair.agent, pair.peer) for pair in verdict.pairs} == {(name, "w2/a") for name in AGENTS if name != "w2/a"}
     assert {pair.kind for pair in verdict.pairs} >= {"http", "udp", "tcp"}
-    assert "hears nobody" in verdict.diagnosis
+    assert "towards agent w2/a only: its process or its pod" in verdict.diagnosis
     rounds, _ = rounds_of(agents.log("w1/a").read_text(), "w1/a")
     first_bad = next(one for one in rounds if one.at > stopped and one.bad)
     assert len([one for one in rounds if stopped < one.at <= first_bad.at]) <= 3
