@@ -127,12 +127,14 @@ def judge(
     config: Config,
     *,
     ignore: Collection[str] | None = None,
+    newest: datetime | None = None,
 ) -> Verdict:
     """Whether connectivity is proven.
 
     Passed: every expected agent's newest rounds, at least `gate.rounds` in a row over at least `gate.seconds`, are
-    clean, were begun after `since`, list all its expected peers, and the newest is fresh. A pair that was bad in the
-    `baseline` by the same net and kind does not count, nor do probes of the kinds in `ignore` (default: `unenforced`).
+    clean, were begun after `since`, list all its expected peers, and the newest is fresh, and was begun after `newest`
+    if that is given. A pair that was bad in the `baseline` by the same net and kind does not count, nor do probes of
+    the kinds in `ignore` (default: `unenforced`).
     """
     if not expected or not all(expected.values()):
         lonely = sorted(agent for agent, peers in expected.items() if not peers)
@@ -154,20 +156,20 @@ def judge(
             silent.append((agent, why))
             continue
         run: list[Round] = []
+        bad: list[Pair] = []
         lost += _lost(rounds, agent, expected[agent], known, kinds, since)
         for one in reversed(rounds):
             if one.at < since or (run and one.round != run[-1].round - 1):
                 break
             bad = _bad(one, agent, expected[agent], known, kinds)
             if bad:
-                pairs.update(bad if not run else ())
                 break
             run.append(one)
-        if any(pair.agent == agent for pair in pairs):
+        if bad and not run:
+            pairs.update(bad)
             continue
-        span = (run[0].at - run[-1].at).total_seconds() if run else 0.0
-        if len(run) < config.gate.rounds or span < config.gate.seconds:
-            short.append(f"{agent} {_count(len(run), 'clean round')} over {span:.1f} s")
+        if lacking := _lacking(run, config, newest):
+            short.append(f"{agent} {lacking}" + (f" since {bad[0]}" if bad else ""))
             continue
         sent += sum(one.sent for one in run)
         stall = max([stall, *(one.stall_ms for one in run)])
@@ -179,6 +181,14 @@ def judge(
         want = f"{config.gate.rounds} over {config.gate.seconds:g} s"
         return Pending(f"{_count(len(short), 'agent')} not at {want} yet: {', '.join(short[:3])}{more}")
     return Passed(sent, lost, stall)
+
+
+def _lacking(run: Sequence[Round], config: Config, newest: datetime | None) -> str:
+    """What a run of clean rounds, the newest first, lacks of what is asked for, or ''."""
+    span = (run[0].at - run[-1].at).total_seconds() if run else 0.0
+    if len(run) < config.gate.rounds or span < config.gate.seconds:
+        return f"{_count(len(run), 'clean round')} over {span:.1f} s"
+    return f"no round since {newest:%H:%M:%S}" if newest is not None and run[0].at < newest else ""
 
 
 def _bad(one: Round, agent: str, peers: frozenset[str], known: frozenset[Known], ignored: frozenset[str]) -> list[Pair]:

@@ -139,15 +139,19 @@ def agents(asked: Question, read: GateReading, verdict: Verdict) -> tuple[Agent,
 
 
 def _worst(pairs: Sequence[Pair], newest: Round | None) -> str:
-    """The peer that is reached in the fewest ways, and the ways that fail; what does not count is only counted."""
+    """The peer that is reached in the fewest ways, an agent before a service, and how many more there are.
+
+    What does not count is only counted.
+    """
     if not pairs:
         excused = len(newest.bad) if newest else 0
         return f"{excused} that do not count" if excused else ""
     ways: dict[str, list[str]] = {}
     for pair in pairs:
         ways.setdefault(pair.peer, []).append(pair.kind if pair.net == "primary" else f"{pair.net} {pair.kind}")
-    peer = min(ways, key=lambda one: (-len(ways[one]), one))
-    return f"{peer}: {', '.join(ways[peer])}"
+    peer = min(ways, key=lambda one: ("/" not in one, -len(ways[one]), one))
+    more = f", and {len(ways) - 1} more" if len(ways) > 1 else ""
+    return f"{peer}: {', '.join(ways[peer])}{more}"
 
 
 def unready(seen: Snapshot, config: Config, digest: str) -> dict[str, str]:

@@ -115,6 +115,22 @@ def test_a_silent_agent_fails(look: GateReading, why: str) -> None:
     assert "no report from w2/a" in verdict.diagnosis
 
 
+def test_the_newest_round_may_have_to_be_newer_than_the_others() -> None:
+    look = reading({})
+    assert isinstance(judge(look, newest=at(2.9)), Passed)
+    verdict = judge(look, newest=at(3.1))
+    assert isinstance(verdict, Pending)
+    assert "no round since 00:00:03" in verdict.saw
+
+
+def test_what_failed_just_before_is_named_while_there_is_too_little_since() -> None:
+    """A probe that fails now and then never fails the newest round for sure: the wait says which."""
+    look = reading({"w1/a": [*rounds("w1/a", count=4, bad=bad()), *rounds("w1/a", count=6)[4:]]})
+    verdict = judge(look)
+    assert isinstance(verdict, Pending)
+    assert "w1/a 2 clean rounds over 0.5 s since w1/a -> w2/a http: timeout" in verdict.saw
+
+
 NOT_YET: dict[str, tuple[dict[str, list[Round] | None], str]] = {
     "too few rounds": ({"w1/a": rounds("w1/a", first=2.5, count=2)}, "w1/a 2 clean rounds over 0.5 s"),
     "too short a time": ({"w1/a": rounds("w1/a", first=1.5, count=4)}, "w1/a 4 clean rounds over 1.5 s"),

@@ -91,15 +91,21 @@ def test_what_is_ignored_or_known_does_not_count() -> None:
 
 def test_an_agents_line() -> None:
     """Its newest round, and the peer that it reaches in the fewest ways."""
-    bad = tuple(
-        BadProbe(peer, net, kind, "timeout")
-        for peer, net, kind in (("w2/a", "primary", "udp"), ("w2/b", "primary", "http"), ("w2/b", "extra", "udp"))
-    )
+    failing = (("w2/a", "primary", "udp"), ("w2/b", "primary", "http"), ("w2/b", "extra", "udp"))
+    bad = tuple(BadProbe(peer, net, kind, "timeout") for peer, net, kind in failing)
     question = mesh.question(both_on("w1", "w2"), CONFIG)
     full, verdict = question.judged(read(w1_a=rounds("w1/a", bad)), CONFIG)
     first, second, *_ = mesh.agents(question, full, verdict)
-    assert first == mesh.Agent("w1", "a", "knet-stress-a-w1", 0.5, 3, 3, 20, 3, "w2/b: extra udp, http", "")
+    assert first == mesh.Agent("w1", "a", "knet-stress-a-w1", 0.5, 3, 3, 20, 3, "w2/b: extra udp, http, and 1 more", "")
     assert second == mesh.Agent("w1", "b", "knet-stress-b-w1", 0.5, 3, 3, 20, 0, "", "")
+
+
+def test_an_agent_is_told_before_a_service() -> None:
+    """When each fails in one way, the peer says more."""
+    bad = (BadProbe("dns", "primary", "dns", "timeout"), BadProbe("w2/a", "primary", "udp", "timeout"))
+    question = mesh.question(both_on("w1", "w2"), CONFIG)
+    full, verdict = question.judged(read(w1_a=rounds("w1/a", bad)), CONFIG)
+    assert mesh.agents(question, full, verdict)[0].worst == "w2/a: udp, and 1 more"
 
 
 PAIR = Pair("w1/a", "w2/a", "primary", "http", "timeout")

@@ -66,6 +66,7 @@ def _verdict(
         since,
         view.config,
         ignore=frozenset() if final else None,
+        newest=view.since,
     )
     if missing and not isinstance(verdict, Failing):
         agent, why = next(iter(missing.items()))
@@ -81,17 +82,21 @@ def _gate(
     *,
     own: bool = False,
     final: bool = False,
-    since: datetime | None = None,
+    earlier: bool = False,
 ) -> Answer:
-    """Wait until connectivity is proven since the step began, or `since`; the deadline turns a failure into a hold."""
-    since = since or view.since
-    if (early := _too_early(view, since)) > 0:
+    """Wait until connectivity is proven since the step began; the deadline turns a failure into a held node.
+
+    `earlier`: rounds from before the step count too, all but the newest.
+    """
+    need = 2 * view.config.knet.interval if earlier else _needed(view)
+    if (early := _too_early(view, need)) > 0:
         return Wait(on=on, saw="the agents' next rounds", retry_in=early)
+    since = view.since - timedelta(seconds=_needed(view)) if earlier else view.since
     verdict, question, _ = _verdict(view, key, focus, since, own=own, final=final)
     if isinstance(verdict, Passed):
         return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
     saw = verdict.saw if isinstance(verdict, Pending) else _described(verdict)
-    return Wait(on=on, saw=saw, ask=question, retry_in=_pause(view, verdict), gate=isinstance(verdict, Failing))
+    return Wait(on=on, saw=saw, ask=question, retry_in=_pause(view, verdict), gate=True)
 
 
 def _described(failing: Failing) -> str:
@@ -100,9 +105,9 @@ def _described(failing: Failing) -> str:
     return f"{failing.diagnosis}: {', '.join(pairs[:6])}{more}" if pairs else failing.diagnosis
 
 
-def _too_early(view: ClusterView, since: datetime) -> float:
-    """Seconds until the agents can have reported as many rounds as are needed: reading sooner would be wasted."""
-    return _needed(view) - (view.now - since).total_seconds()
+def _too_early(view: ClusterView, need: float) -> float:
+    """Seconds until the agents can have reported what is needed: reading sooner would be wasted."""
+    return need - (view.now - view.since).total_seconds()
 
 
 def _needed(view: ClusterView) -> float:
@@ -132,13 +137,12 @@ def gate(view: NodeView) -> Answer:
 def baseline_gate(view: NodeView) -> Answer:
     """Prove that connectivity of the node is as good as at the beginning, before anything is taken away.
 
-    Its own agents tell: a probe is answered only when packets go both ways. Nothing of the node has been touched yet:
-    the rounds just before the step count as well, and nobody has to wait for new ones.
+    Nothing of the node has been touched yet: the rounds just before the step count as well. But one has to come after
+    it, as what was done last, elsewhere, may have broken something.
     """
     name = view.node.name
-    before = view.since - timedelta(seconds=_needed(view))
     on = f"connectivity of node {name} to be as good as in the baseline"
-    return _gate(view, _key(view), [name], on, own=True, since=before)
+    return _gate(view, _key(view), [name], on, earlier=True)
 
 
 @node_step("agent")
@@ -176,7 +180,7 @@ def take_baseline(view: ClusterView) -> Answer:
     """Take the baseline: what is broken already does not count against the migration, and is shown."""
     key = f"baseline/{view.since.isoformat()}"
     on = "the agents to report how connectivity is now"
-    if (early := _too_early(view, view.since)) > 0:
+    if (early := _too_early(view, _needed(view))) > 0:
         return Wait(on=on, saw="the agents' first rounds", retry_in=early)
     verdict, question, wanted = _verdict(view, key, None, view.since)
     if isinstance(verdict, Passed):
