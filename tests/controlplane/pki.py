@@ -26,22 +26,32 @@ def _write(path: Path, data: bytes) -> None:
 
 
 class Authority:
-    """A CA in a folder: `ca.crt` and, for each name that is issued, `NAME.crt` and `NAME.key`."""
+    """A CA in a folder: `ca.crt` and, for each name that is issued, `NAME.crt` and `NAME.key`.
+
+    One that is there already goes on.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cni-migrate tests")])
+        self.certificate = folder / "ca.crt"
+        if self.certificate.exists():
+            key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+            assert isinstance(key, ec.EllipticCurvePrivateKey)
+            self._key = key
+        else:
+            self._key = ec.generate_private_key(ec.SECP256R1())
+            self._write_own()
+
+    def _write_own(self) -> None:
         builder = self._builder(self._name, self._key.public_key())
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         builder = builder.add_extension(
             x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
         )
-        certificate = builder.sign(self._key, hashes.SHA256())
-        self.certificate = folder / "ca.crt"
-        _write(self.certificate, certificate.public_bytes(serialization.Encoding.PEM))
-        _write(folder / "ca.key", _pem(self._key))
+        _write(self.folder / "ca.key", _pem(self._key))
+        _write(self.certificate, builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)

@@ -1,0 +1,146 @@
+"""Builds the lab's programs from their Go modules, each module once: kept under a digest of sources, flags and Go."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.controlplane.build import LDFLAGS
+from tests.lab.processes import run, say
+from tests.lab.settings import CILIUM, HERE, Lab, LabError
+
+NEEDS = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "ipset": "ipset",
+    "curl": "curl",
+    "python3": "python3",
+    "nsenter": "util-linux",
+    "mount": "mount",
+    "gcc": "gcc",
+    "bpftool": "bpftool",
+    "clang-19": "clang-19",
+    "llc-19": "llvm-19",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "/usr/lib/x86_64-linux-gnu/libc.a": "libc6-dev",
+}
+"""What has to be on the machine, a program or a file, and the Debian package that brings it."""
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where the nodes look for programs: what a user has elsewhere is not on a node."""
+
+
+@dataclass(frozen=True)
+class GoBuild:
+    """One `go build` in one of the modules under go/."""
+
+    name: str
+    module: str
+    outputs: tuple[str, ...]
+    packages: tuple[str, ...] = ("./cmd/...",)
+    ldflags: str = "-s -w"
+    tags: str = ""
+    cgo: bool = False
+
+    def argv(self, target: Path) -> list[str]:
+        """The command line."""
+        where = f"{target}/" if "./cmd/..." in self.packages else str(target / self.outputs[0])
+        flags = ["-trimpath", "-buildvcs=false", "-tags", self.tags, "-ldflags", self.ldflags]
+        return ["go", "build", *flags, "-o", where, *self.packages]
+
+
+BUILDS = (
+    GoBuild("node", "node", ("kubelet", "kube-proxy", "pause"), ldflags=LDFLAGS),
+    GoBuild(
+        "cni",
+        "cni",
+        ("multus", "install_multus", "prober"),
+        packages=("./cmd/...", "gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd/install_multus"),
+    ),
+    GoBuild(
+        "flanneld",
+        "cni",
+        ("flanneld",),
+        packages=("github.com/flannel-io/flannel",),
+        cgo=True,
+        tags="netgo,osusergo",
+        ldflags="-s -w -linkmode external -extldflags -static",
+    ),
+    GoBuild(
+        "flannel-cni",
+        "flannel-cni",
+        ("flannel",),
+        packages=("github.com/containernetworking/plugins/plugins/meta/flannel",),
+    ),
+    GoBuild(
+        "cilium",
+        "cilium",
+        ("cilium-agent", "cilium-operator", "cilium-cni", "cilium-dbg"),
+        tags="ipam_provider_operator",
+        # The agent reads "version revision date" out of this string.
+        ldflags="-s -w -X 'github.com/cilium/cilium/pkg/version.ciliumVersion="
+        f"{CILIUM} module 1970-01-01T00:00:00+00:00'",
+    ),
+)
+
+
+def check_packages() -> None:
+    """Raises with the one command that installs all that is missing."""
+    missing = [
+        package
+        for need, package in NEEDS.items()
+        if not (Path(need).exists() if need.startswith("/") else shutil.which(need, path=SYSTEM_PATH))
+    ]
+    if missing:
+        command = "apt-get install -y --no-install-recommends " + " ".join(missing)
+        raise LabError(f"the lab needs packages that are not installed; on Debian 12, as root:\n  {command}")
+    if not shutil.which("go"):
+        raise LabError("the lab needs Go 1.24 or newer on PATH: a distribution's package may be older, see go.dev/dl")
+
+
+def _folder(lab: Lab, item: GoBuild) -> Path:
+    """Where a build is kept."""
+    digest = hashlib.sha256(repr(item).encode() + run("go", "version").stdout.encode())
+    root = HERE / "go" / item.module
+    for path in sorted(root.rglob("*")):
+        if path.suffix in (".go", ".mod", ".sum"):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return lab.cache / f"{item.name}-{digest.hexdigest()[:16]}"
+
+
+def programs(lab: Lab) -> dict[str, Path]:
+    """Where each program is, or would be."""
+    return {name: folder / name for item in BUILDS for folder in [_folder(lab, item)] for name in item.outputs}
+
+
+def build_programs(lab: Lab) -> dict[str, Path]:
+    """Build what is missing; where each program is."""
+    for item in BUILDS:
+        folder = _folder(lab, item)
+        if all((folder / name).exists() for name in item.outputs):
+            continue
+        say(f"building {', '.join(item.outputs)} (some minutes when Go's cache is cold)")
+        started = time.monotonic()
+        staging = folder.with_name(folder.name + ".building")
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        environment = os.environ | {"CGO_ENABLED": "1" if item.cgo else "0"}
+        done = subprocess.run(item.argv(staging), cwd=HERE / "go" / item.module, env=environment, check=False)
+        if done.returncode:
+            raise LabError(f"`go build` of {item.name} failed, see above; it needs the module proxy")
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.rename(folder)
+        say(f"  {time.monotonic() - started:.0f} s")
+    return programs(lab)
+
+
+def cilium_source() -> Path:
+    """The unpacked Cilium module: its BPF programs and scripts go into the image."""
+    where = HERE / "go" / "cilium"
+    run("go", "mod", "download", "github.com/cilium/cilium", cwd=where)
+    return Path(run("go", "list", "-m", "-f", "{{.Dir}}", "github.com/cilium/cilium", cwd=where).stdout.strip())

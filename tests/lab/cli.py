@@ -1,0 +1,99 @@
+"""What is typed: `python -m tests.lab COMMAND`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from tests.controlplane.build import ControlPlaneMissingError, ensure_binaries
+from tests.lab import cluster, nodes
+from tests.lab.processes import say
+from tests.lab.settings import Lab, LabError, default_lab
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m tests.lab", description="A real cluster on this machine.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text)
+
+    add("build", "build what is missing")
+    sub = add("up", "build what is missing, then start the cluster")
+    sub.add_argument("--nodes", type=int, default=3)
+    sub.add_argument("--no-canal", action="store_true", help="nodes without a network")
+    sub.add_argument("--workloads", action="store_true", help="with the workloads of the tests")
+    add("down", "remove everything; safe to repeat, also after a crash")
+    add("status", "show what runs; exit 1 when something does not")
+    add("kubeconfig", "print the path of the administrator's kubeconfig")
+    add("folder", "print the folder of the lab's state and logs")
+    sub = add("kubectl", "run kubectl as administrator")
+    sub.add_argument("words", nargs=argparse.REMAINDER)
+    sub = add("exec", "run a command inside a node")
+    sub.add_argument("node")
+    sub.add_argument("words", nargs=argparse.REMAINDER)
+    sub = add("load", "bring an image's archive to every node")
+    sub.add_argument("archive", type=Path)
+    add("stop-node", "cut a node's power").add_argument("node")
+    add("start-node", "boot a stopped node").add_argument("node")
+    return top
+
+
+def _up(lab: Lab, args: argparse.Namespace) -> None:
+    here = cluster.built(lab)
+    here.up(args.nodes, canal=not args.no_canal)
+    if args.workloads:
+        here.apply("workloads.yaml")
+    say(f"export KUBECONFIG={lab.admin}")
+
+
+def _enter(lab: Lab, args: argparse.Namespace) -> None:
+    """Become the command: its exit code is ours."""
+    words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    if args.command == "kubectl":
+        program = str(ensure_binaries()["kubectl"])
+        os.execv(program, ["kubectl", f"--kubeconfig={lab.admin}", *words])
+    inside = nodes.command(lab, args.node, words or ["bash"])
+    os.execvp(inside[0], inside)
+
+
+def _dispatch(lab: Lab, args: argparse.Namespace) -> int:
+    if args.command not in ("build", "up", "down", "folder"):
+        lab.state()
+    match args.command:
+        case "build":
+            cluster.built(lab)
+        case "up":
+            _up(lab, args)
+        case "down":
+            cluster.down(lab)
+        case "status":
+            return 0 if cluster.built(lab).status() else 1
+        case "kubeconfig" | "folder":
+            say(str(lab.admin if args.command == "kubeconfig" else lab.folder))
+        case "kubectl" | "exec":
+            _enter(lab, args)
+        case "load":
+            for name in lab.state()["nodes"]:
+                nodes.load(lab, name, args.archive)
+        case "stop-node":
+            nodes.stop(lab, args.node)
+        case _:
+            cluster.built(lab).start_node(args.node)
+    return 0
+
+
+def main() -> int:
+    """The command line; its exit code."""
+    args = _parser().parse_args()
+    os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"  # not on every user's
+    if os.geteuid() != 0:
+        sys.stderr.write("the lab makes namespaces, links and cgroups: it needs root\n")
+        return 2
+    try:
+        return _dispatch(default_lab(), args)
+    except BrokenPipeError:  # the reader of our output is gone
+        return 1
+    except (LabError, ControlPlaneMissingError) as error:
+        sys.stderr.write(f"lab: {error}\n")
+        return 1

@@ -1,0 +1,108 @@
+"""A whole lab: up, down, status."""
+
+import shutil
+import time
+from pathlib import Path
+
+from tests.controlplane.build import ensure_binaries
+from tests.lab import build, images, leftovers, nodes
+from tests.lab.control_plane import COMPONENTS, ControlPlane
+from tests.lab.processes import alive, kill, marked, say, wait_for
+from tests.lab.settings import HERE, Lab, LabError
+
+API_PORT = 16443
+"""etcd has the next two."""
+
+
+class Cluster:
+    """The lab with its programs at hand; made by `built` or by `present`."""
+
+    def __init__(self, lab: Lab, programs: dict[str, Path], archives: Path) -> None:
+        self.lab = lab
+        self.control_plane = ControlPlane(lab, ensure_binaries())
+        self._programs = programs
+        self._archives = archives
+
+    def up(self, count: int, *, canal: bool = True, api_port: int = API_PORT) -> None:
+        """Start the cluster, or what is missing of it, until its nodes are Ready (without Canal: registered)."""
+        started = time.monotonic()
+        names = [f"node{number}" for number in range(1, count + 1)]
+        if self.lab.exists:
+            state = self.lab.state()
+            api_port = state["api_port"]
+            names = sorted({*names, *state["nodes"]}, key=len)
+        self.lab.save({"api_port": api_port, "nodes": names})
+        self.control_plane.up(api_port)
+        say(f"control plane ready after {time.monotonic() - started:.1f} s")
+        for name in names:
+            self.start_node(name, wait=False)
+        for name in names:
+            nodes.await_booted(self.lab, name)
+        wait_for("nodes to register", lambda: set(names) <= set(self.conditions()), 60)
+        say(f"{len(names)} nodes registered after {time.monotonic() - started:.1f} s")
+        self.control_plane.await_accounts()
+        if canal:
+            self.apply("canal.yaml")
+            self.await_ready(names)
+            say(f"nodes Ready after {time.monotonic() - started:.1f} s")
+
+    def apply(self, manifest: str) -> None:
+        """Apply one of the lab's manifests."""
+        self.control_plane.kubectl("apply", "-f", str(HERE / "manifests" / manifest))
+
+    def start_node(self, name: str, *, wait: bool = True) -> None:
+        """Boot a node."""
+        nodes.start(self.lab, name, self._programs, self._archives)
+        if wait:
+            nodes.await_booted(self.lab, name)
+
+    def await_ready(self, names: list[str]) -> None:
+        """Wait until nodes are Ready."""
+        wait_for("nodes to become Ready", lambda: all(self.conditions().get(name) == "True" for name in names), 180)
+
+    def conditions(self) -> dict[str, str]:
+        """Of each node, whether it is Ready: True, False or Unknown."""
+        template = '{range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+        lines = self.control_plane.kubectl("get", "nodes", "-o", f"jsonpath={template}", check=False).stdout.split()
+        return dict(line.split("=") for line in lines)
+
+    def status(self) -> bool:
+        """Show which parts run; whether all do."""
+        good, ready = True, self.conditions()
+        for name in COMPONENTS:
+            pid = alive(self.lab.folder / f"{name}.pid")
+            good &= bool(pid)
+            say(f"{name:26} {f'pid {pid}' if pid else 'stopped'}")
+        for name in self.lab.state()["nodes"]:
+            pid = alive(nodes.pid_file(self.lab, name))
+            good &= bool(pid)
+            say(f"{name:26} {f'pid {pid}' if pid else 'stopped'}, Ready={ready.get(name, 'not registered')}")
+        return good
+
+
+def built(lab: Lab) -> Cluster:
+    """The lab with everything built that it needs."""
+    build.check_packages()
+    programs = build.build_programs(lab)
+    return Cluster(lab, programs, images.pack(lab, programs))
+
+
+def down(lab: Lab) -> None:
+    """Remove all that a lab made on this machine, whatever state it is in; safe to repeat."""
+    pids: list[int] = []
+    for _ in range(100):
+        pids = marked(lab)
+        if not pids:
+            break
+        kill(pids)
+        time.sleep(0.1)
+    if pids:
+        raise LabError(f"processes do not end: {pids}")
+    leftovers.remove_links(lab)
+    leftovers.remove_cgroups(lab)
+    shutil.rmtree(lab.folder, ignore_errors=True)
+    left = leftovers.found(lab)
+    if lab.folder.exists():
+        left.append(f"folder {lab.folder}")
+    if left:
+        raise LabError("not everything of the lab could be removed:\n  " + "\n  ".join(left))
