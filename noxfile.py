@@ -9,6 +9,7 @@ nox -s tests -- -k drain
 nox -s tests-3.13       one Python of those the package declares
 nox -s minimums         with the oldest versions that pyproject.toml allows
 nox -s bench            what things cost; figures, no verdict
+nox -s knet_faults      real agents in network namespaces, every fault in turn; as root, with iproute2
 """
 
 import os
@@ -81,6 +82,13 @@ def bench(session: nox.Session) -> None:
     """Start-up time, requests and bytes per node, large clusters on virtual time. Printed, never asserted."""
     session.install("--editable", ".", *_groups("test"))
     session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session(default=False)
+def knet_faults(session: nox.Session) -> None:
+    """Make every fault among real agents and tell what the gate says: `nox -s knet_faults -- --agents 20`."""
+    session.install("--editable", ".", *_groups("test"))
+    session.run("python", "-m", "tests.knet_faults", *session.posargs)
 
 
 if __name__ == "__main__":
