@@ -249,6 +249,28 @@ def _document(lines: Iterable[str]) -> dict[str, Any]:
     return found
 
 
+def test_a_moments_failure_is_not_the_verdict(served: Make, on: On, tmp_path: Path) -> None:
+    """As in a gate: enough clean rounds after it prove connectivity. The picture shows what is now."""
+    config = tmp_path / "patient.yaml"
+    config.write_text(QUICK.replace("0.05}", "0.05, timeout: 8}"), encoding="utf-8")
+    cluster = served(nodes=3)
+    knet = on(cluster)
+    assert knet("knet", "deploy", "--config", str(config)).code == 0
+    machines = cluster.sim.world.machines
+
+    async def stop() -> None:
+        machines.kubelet_down("w2")
+
+    async def mend_soon() -> None:
+        cluster.sim.world.later(2.0, lambda: machines.kubelet_up("w2"))
+
+    cluster.do(stop)
+    assert json.loads(knet("knet", "matrix", "-o", "json", "--config", str(config)).out)["count"]["silent"] == 3
+    cluster.do(mend_soon)
+    ended = knet("knet", "status", "--config", str(config))
+    assert ended.code == 0, ended.err
+
+
 def test_an_agent_that_does_not_become_ready(served: Make, on: On, tmp_path: Path) -> None:
     """The wait has an end, and says for whom it waited and what was seen last."""
     config = tmp_path / "short.yaml"

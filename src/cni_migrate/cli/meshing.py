@@ -76,7 +76,7 @@ def _kinds(text: str) -> frozenset[str]:
 async def _status(common: Common, ignore: frozenset[str], form: str) -> None:
     config = configured(common, {}).config
     async with session(common, config) as here, here.cluster() as cluster:
-        seen = await _settled(here, cluster, ignore)
+        seen = await _settled(here, cluster, ignore, (Pending, Failing))
     if form == "table":
         _show_status(output.out(), seen)
     else:
@@ -100,7 +100,7 @@ async def _picture(common: Common, ignore: frozenset[str], form: str, *, watch: 
     config = configured(common, {}).config
     async with session(common, config) as here, here.cluster() as cluster:
         if not watch:
-            _show_picture(output.out(), await _settled(here, cluster, ignore), form)
+            _show_picture(output.out(), await _settled(here, cluster, ignore, (Pending,)), form)
             return
         to = output.out()
         if form == "table" and to.is_terminal:
@@ -119,8 +119,13 @@ async def _picture(common: Common, ignore: frozenset[str], form: str, *, watch: 
             await asyncio.sleep(config.knet.interval)
 
 
-async def _settled(here: Session, cluster: KubeCluster, ignore: frozenset[str]) -> Seen:
-    """The first look whose verdict is final; agents that have just started are given the time for their rounds.
+async def _settled(
+    here: Session, cluster: KubeCluster, ignore: frozenset[str], again: tuple[type[Verdict], ...]
+) -> Seen:
+    """The first look whose verdict is none of `again`, or the last one.
+
+    So agents that have just started are given the time for their rounds, and one lost probe a second chance, as in a
+    gate: it has to be followed by as many clean rounds as a gate wants.
 
     Raises:
         GateFailed: there are no agents.
@@ -129,7 +134,7 @@ async def _settled(here: Session, cluster: KubeCluster, ignore: frozenset[str]) 
     end = loop.time() + mesh.seconds_needed(here.config)
     while True:
         seen = await _look(here, cluster, ignore)
-        if not isinstance(seen.verdict, Pending) or loop.time() >= end:
+        if not isinstance(seen.verdict, again) or loop.time() >= end:
             return seen
         await here.clock.sleep(here.config.knet.interval)
 
@@ -174,14 +179,18 @@ def _show_status(to: Console, seen: Seen) -> None:
         )  # fmt: skip
     output.show_table(to, table)
     to.print()
-    for line in (*seen.left_out, *verdict_lines(seen.verdict)):
+    for line in (*seen.left_out, *_explained(seen.verdict)):
         to.print(line, soft_wrap=True)
 
 
-def verdict_lines(verdict: Verdict) -> Iterator[Text]:
-    """The verdict, and below it what is broken."""
+def _headline(verdict: Verdict) -> Text:
     style = {Passed: "bold green", Pending: "bold yellow", Failing: "bold red"}[type(verdict)]
-    yield Text(mesh.said(verdict), style=style)
+    return Text(mesh.said(verdict), style=style)
+
+
+def _explained(verdict: Verdict) -> Iterator[Text]:
+    """The verdict, and below it what is broken."""
+    yield _headline(verdict)
     lines = mesh.details(verdict)
     for line in lines[:MOST_LINES]:
         yield Text(f"  {line}")
@@ -204,7 +213,7 @@ def _show_picture(to: Console, seen: Seen, form: str) -> None:
 
 def _drawn(to: Console, seen: Seen) -> list[Any]:
     parts = drawing.drawn(seen.matrix, to.width)
-    return [*parts, Text(""), *seen.left_out, *verdict_lines(seen.verdict)]
+    return [*parts, Text(""), *seen.left_out, _headline(seen.verdict)]
 
 
 def _status_data(seen: Seen) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from cni_migrate.config import Config
 from cni_migrate.core import names
 from cni_migrate.core.gate import Expected, Failing, Known, Pair, Passed, Pending, Verdict, ask, expected, judge
 from cni_migrate.core.lifecycle import Phase
+from cni_migrate.core.matrix import in_order
 from cni_migrate.core.objects import GateAsk, GateReading, Node, Pod, Round, Snapshot
 from cni_migrate.core.peers import MESHES
 from cni_migrate.core.record import Record
@@ -68,7 +69,10 @@ def question(
 
 
 def seconds_needed(config: Config) -> float:
-    """In so many seconds agents that have just started report what the gate needs, with one round to spare."""
+    """In so many seconds agents that have just started, or have lost a probe, report what the gate needs.
+
+    Two rounds and a probe's timeout are to spare.
+    """
     gate, interval = config.gate, config.knet.interval
     return max(gate.seconds, gate.rounds * interval) + 2 * interval + config.knet.timeout
 
@@ -151,7 +155,7 @@ def _worst(pairs: Sequence[Pair], newest: Round | None) -> str:
         ways.setdefault(pair.peer, []).append(pair.kind if pair.net == "primary" else f"{pair.net} {pair.kind}")
     peer = min(ways, key=lambda one: ("/" not in one, -len(ways[one]), one))
     more = f", and {len(ways) - 1} more" if len(ways) > 1 else ""
-    return f"{peer}: {', '.join(ways[peer])}{more}"
+    return f"{peer}: {', '.join(in_order(ways[peer]))}{more}"
 
 
 def unready(seen: Snapshot, config: Config, digest: str) -> dict[str, str]:

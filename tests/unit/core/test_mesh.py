@@ -96,7 +96,7 @@ def test_an_agents_line() -> None:
     question = mesh.question(both_on("w1", "w2"), CONFIG)
     full, verdict = question.judged(read(w1_a=rounds("w1/a", bad)), CONFIG)
     first, second, *_ = mesh.agents(question, full, verdict)
-    assert first == mesh.Agent("w1", "a", "knet-stress-a-w1", 0.5, 3, 3, 20, 3, "w2/b: extra udp, http, and 1 more", "")
+    assert first == mesh.Agent("w1", "a", "knet-stress-a-w1", 0.5, 3, 3, 20, 3, "w2/b: http, extra udp, and 1 more", "")
     assert second == mesh.Agent("w1", "b", "knet-stress-b-w1", 0.5, 3, 3, 20, 0, "", "")
 
 
@@ -172,7 +172,7 @@ def test_deployed_means_both() -> None:
 
 
 def test_time_enough_for_the_rounds() -> None:
-    """What the gate wants, one round to spare, and the timeout of a probe."""
+    """What the gate wants, two rounds to spare, and the timeout of a probe."""
     slow = Config.model_validate({"knet": {"interval": 10, "timeout": 2}, "gate": {"rounds": 3, "seconds": 5}})
     assert mesh.seconds_needed(slow) == 3 * 10 + 2 * 10 + 2
     assert mesh.seconds_needed(CONFIG) == 2.0 + 1.0 + 1.0
