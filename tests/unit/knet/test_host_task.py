@@ -1,11 +1,16 @@
 """The host-task script, run by a real shell on a folder that stands for a node's root, case by case."""
 
+import atexit
 import json
 import os
+import re
 import shlex
+import shutil
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +75,20 @@ FAKES = {
 }
 
 
+@cache
+def _tools() -> str:
+    """A folder with the machine's programs but for those of networks: only the fakes of these may be found."""
+    folder = Path(tempfile.mkdtemp(prefix="cni-migrate-tools-"))
+    atexit.register(shutil.rmtree, folder)
+    networks = re.compile(r"(ip6?tables|xtables|nft|ip$)")
+    for place in os.environ["PATH"].split(os.pathsep):
+        for program in Path(place).iterdir() if Path(place).is_dir() else ():
+            link = folder / program.name
+            if not networks.match(program.name) and not link.is_symlink():
+                link.symlink_to(program)
+    return str(folder)
+
+
 class Node:
     """A node's root in a folder, and the state of its kernel beside it."""
 
@@ -117,7 +136,7 @@ class Node:
         message = self.state / "message"
         message.write_text("")
         env = os.environ | {
-            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "PATH": f"{self.bin}:{_tools()}",
             "HOST_ROOT": str(self.root),
             "STATE": str(self.state),
             "TERMINATION_LOG": str(message),
