@@ -120,6 +120,9 @@ class Knet(Section):
     image: str = Field(default="docker.io/library/python:3.12-alpine", description="any image with Python 3.9 or newer")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
     interval: float = Field(default=0.5, ge=0.05, le=60, description="seconds between an agent's rounds")
+    idle_interval: float = Field(
+        default=5.0, ge=0.05, le=600, description="the same while no driver is at work and nothing changes near an agent"
+    )
     timeout: float = Field(default=1.0, gt=0, le=60, description="seconds a probe may take")
     full_mesh_max: int = Field(default=12, ge=2, description="up to so many nodes every agent probes every other")
     degree: int = Field(default=4, ge=2, description="above that, an agent probes so many nodes (even)")

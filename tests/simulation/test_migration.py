@@ -1,12 +1,17 @@
 """A whole migration by each strategy on a calm cluster: it ends migrated, as it was marked before, and is repeatable."""
 
+import asyncio
 import hashlib
 
 import pytest
 
+from cni_migrate.core import names
 from cni_migrate.core.goal import Final
+from cni_migrate.core.pace import SLOT
 from cni_migrate.core.record import Record
+from cni_migrate.sim.apiserver.hooks import Answer, Call
 from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.world.kinds import CONFIG_MAP
 from tests.simulation.harness import SMALL, Process, config_for, simulated
 from tests.simulation.outcome import outcome
 
@@ -114,3 +119,28 @@ def test_more_nodes_at_once_after_the_canary(strategy: str) -> None:
     assert worst == 3
     assert max(at_once) == 3
     assert [count for count in at_once if count][:3] == [1, 1, 1]
+
+
+def test_agents_are_kept_fast_while_the_driver_is_at_work() -> None:
+    """By a ConfigMap that is written now and then, and that leaves nothing behind."""
+
+    async def main() -> None:
+        config = config_for("overlay")
+        async with simulated(SMALL, config) as (sim, _):
+            paces: list[int] = []
+
+            def watch(call: Call, answer: Answer | None) -> None:
+                if answer is not None and answer.code < 300 and call.path.endswith(f"/configmaps/{names.PACE}"):
+                    paces.append(call.method == "PUT")
+
+            sim.app.hooks.observers.append(watch)
+            process = Process(sim, config)
+            final = await process.run()
+            assert final is not None
+            assert final.outcome == "done", final
+            seconds = asyncio.get_running_loop().time()
+            assert 1 <= sum(paces) <= 2 + seconds / SLOT
+            maps = await sim.app.client("somebody").list(CONFIG_MAP)
+            assert names.PACE not in {one["metadata"]["name"] for one in maps[0]}
+
+    run_virtual(main())

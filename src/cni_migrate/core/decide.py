@@ -13,6 +13,7 @@ from cni_migrate.core.forward import forward
 from cni_migrate.core.goal import Goal
 from cni_migrate.core.lifecycle import Phase
 from cni_migrate.core.objects import Snapshot
+from cni_migrate.core.pace import keep_pace
 from cni_migrate.core.record import Record
 from cni_migrate.core.turn import Deciding, Turn, carry_on, stop, stop_for_held
 from cni_migrate.core.view import Plan
@@ -40,6 +41,8 @@ def decide(plan: Plan, goal: Goal, record: Record, seen: Snapshot, now: datetime
     elif not stop_for_held(turn):
         (backward if goal.kind == "back" else forward)(turn)
     work = turn.work
+    if turn.final is None and (pace := keep_pace(plan, turn.record, seen, now)) is not None:
+        work.effects.append(pace)
     deadline = now + LOOK_AGAIN
     if work.deadline is not None:
         deadline = min(deadline, max(work.deadline, now + timedelta(milliseconds=10)))

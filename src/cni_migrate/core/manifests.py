@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
@@ -90,6 +91,11 @@ class Manifests:
         settings = json.dumps(knet_config(self._config), sort_keys=True)
         digest = hashlib.sha256((self._facts.agent + settings).encode()).hexdigest()[:16]
         return self._render("knet-stress.yaml", agent=self._facts.agent, knet_config=settings, knet_digest=digest)
+
+    def pace(self, until: datetime) -> Manifest:
+        """The ConfigMap that asks the agents for fast rounds until an instant."""
+        found = next(m for m in self.knet() if m["metadata"]["name"] == names.PACE)
+        return {**found, "data": {"until": until.isoformat(timespec="seconds")}}
 
     def cilium(self) -> list[Manifest]:
         """Cilium as it runs during the migration, beside Canal."""
@@ -206,6 +212,7 @@ def knet_config(config: Config) -> dict[str, Any]:
     """What the agents are told: docs/reference/knet-report.md."""
     return {
         "interval_s": config.knet.interval,
+        "idle_interval_s": config.knet.idle_interval,
         "timeout_s": config.knet.timeout,
         "full_mesh_max": config.knet.full_mesh_max,
         "degree": config.knet.degree,

@@ -29,6 +29,9 @@ FIRST_CILIUM = "cilium-canal"
 CILIUM_OPERATOR = "cilium-operator"
 MULTUS = "kube-multus"
 KNET = {"a": "knet-stress-a", "b": "knet-stress-b"}
+PACE = "knet-stress-pace"
+"""The ConfigMap in the agents' namespace that asks them for fast rounds until an instant."""
+
 NODE_CONFIG = "cilium-default"
 
 STAGE = "cni-migrate.io/stage"
