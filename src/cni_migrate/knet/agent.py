@@ -59,8 +59,10 @@ ODD = (*TROUBLE, LookupError, TypeError, AttributeError)  # also what was said i
 NOT_YET = (BlockingIOError, ssl.SSLWantReadError)
 HEARD = "unanswered, though it is heard"  # a datagram to a peer whose own ones arrive: the way there is broken
 HELLO_REQUEST = b"GET /hello HTTP/1.1\r\nHost: knet\r\n\r\n"
+HELLO_LAST = b"GET /hello HTTP/1.1\r\nHost: knet\r\nConnection: close\r\n\r\n"
 LARGE_REQUEST = b"POST /large HTTP/1.1\r\nHost: knet\r\nContent-Length: %d\r\n\r\n" % LARGE + b"x" * LARGE
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+LAST = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 
 Key = tuple[str, str, str]
 """A direction: peer, network, kind."""
@@ -269,6 +271,10 @@ class Peer:
         self.mesh, self.sign = name.rpartition("/")[2], f"\r\nX-Knet-Agent: {name}\r\n".encode()
 
 
+Answer = Callable[[bytes], "tuple[bytes, bytes | None]"]
+"""From what was heard and not answered yet to what to say and what is left of it, None to hang up."""
+
+
 def neighbours(node: str, nodes: set[str], settings: Settings) -> set[str]:
     """The other nodes whose agents to probe: all, or the nearest ones in the ring that a hash orders."""
     if len(nodes) <= settings.full_mesh_max:
@@ -294,39 +300,41 @@ def own_addresses(settings: Settings) -> list[str]:
 class Caller:
     """A connection that somebody made to this agent."""
 
-    __slots__ = ("active", "answer", "heard", "loop", "out", "sock")
+    __slots__ = ("active", "answer", "events", "heard", "loop", "out", "sock")
 
-    def __init__(self, loop: Loop, sock: socket.socket, answer: Callable[[bytes], tuple[bytes, bytes]]) -> None:
-        self.loop, self.sock, self.answer, self.heard, self.out = loop, sock, answer, b"", b""
+    def __init__(self, loop: Loop, sock: socket.socket, answer: Answer, out: bytes = b"") -> None:
+        self.loop, self.sock, self.answer, self.out, self.events = loop, sock, answer, out, 0
+        self.heard: bytes | None = b""  # None: nothing more is of interest
         self.active = monotonic()
-        loop.watch(sock, READ, self.ready)
+        self.ready()
 
     def ready(self) -> None:
-        """Take what has come and send what there is to say."""
+        """Take what has come, send as much as goes, and wait for what comes next."""
         try:
+            if not self.out:
+                data = self.sock.recv(65536, socket.MSG_DONTWAIT)
+                if not data:
+                    raise EOFError
+                self.active = monotonic()
+                self.out, self.heard = self.answer((self.heard or b"") + data)
             if self.out:
-                self.send(b"")
-                return
-            data = self.sock.recv(65536, socket.MSG_DONTWAIT)
-            if not data:
-                raise EOFError
-            said, self.heard = self.answer(self.heard + data)
-            if said:
-                self.send(said)
+                self.out = self.out[self.sock.send(self.out, socket.MSG_DONTWAIT) :]
         except BlockingIOError:
-            return
+            pass
         except TROUBLE:
-            self.loop.close(self.sock)
-            self.active = 0.0
+            self.end()
+            return
+        events = WRITE if self.out else READ
+        if self.heard is None and not self.out:
+            self.end()
+        elif events != self.events:
+            self.events = events
+            self.loop.watch(self.sock, events, self.ready)
 
-    def send(self, data: bytes) -> None:
-        """Send as much as goes, the rest when it goes."""
-        self.active = monotonic()
-        waited, self.out = bool(self.out), self.out + data
-        with contextlib.suppress(BlockingIOError):
-            self.out = self.out[self.sock.send(self.out, socket.MSG_DONTWAIT) :]
-        if waited != bool(self.out):
-            self.loop.watch(self.sock, WRITE if self.out else READ, self.ready)
+    def end(self) -> None:
+        """Close it."""
+        self.loop.close(self.sock)
+        self.active = 0.0
 
 
 class Server:
@@ -351,6 +359,8 @@ class Server:
             # Callers would inherit the reset at the end, and lose what they have not read yet.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes(8))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if port == HTTP_PORT:  # who connects speaks first: one event instead of two
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
             sock.bind((self.settings.listen, port))
             sock.listen(1024)
             self.loop.watch(sock, READ, self._acceptor(sock, answer))
@@ -360,15 +370,14 @@ class Server:
             self.loop.watch(sock, READ, self._repeater(sock))
         self._sweep()
 
-    def _acceptor(self, listener: socket.socket, answer: Callable[[bytes], tuple[bytes, bytes]]) -> Callable[[], None]:
+    def _acceptor(self, listener: socket.socket, answer: Answer) -> Callable[[], None]:
         def accept() -> None:
             with contextlib.suppress(OSError):  # nobody more, or gone again
                 for _ in range(64):
                     sock, _ = listener.accept()
-                    caller = Caller(self.loop, sock, answer)
-                    self.callers.append(caller)
-                    if answer == self._silent:
-                        caller.send(b"open\n")
+                    caller = Caller(self.loop, sock, answer, b"open\n" if answer == self._silent else b"")
+                    if caller.active:
+                        self.callers.append(caller)
 
         return accept
 
@@ -387,26 +396,25 @@ class Server:
         now = monotonic()
         for caller in self.callers:
             if 0 < caller.active < now - IDLE:
-                self.loop.close(caller.sock)
-                caller.active = 0.0
+                caller.end()
         self.callers = [caller for caller in self.callers if caller.active]
         self.loop.at(now + 2.0, self._sweep)
 
-    def _echo(self, data: bytes) -> tuple[bytes, bytes]:
+    def _echo(self, data: bytes) -> tuple[bytes, bytes | None]:
         return data, b""
 
-    def _silent(self, data: bytes) -> tuple[bytes, bytes]:
+    def _silent(self, data: bytes) -> tuple[bytes, bytes | None]:
         return b"", b""
 
-    def http(self, data: bytes) -> tuple[bytes, bytes]:
-        """The answers to the requests that are complete, and what is left.
+    def http(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """The answers to the requests that are complete, and what is left; None after a last request.
 
         Raises:
             ValueError: the request cannot be understood.
         """
-        if data == HELLO_REQUEST:  # by far the most frequent one
+        if data in (HELLO_REQUEST, HELLO_LAST):  # by far the most frequent ones
             self.received += 1
-            return self.hello + b"%d" % time.time_ns(), b""
+            return self.hello + b"%d" % time.time_ns(), b"" if data == HELLO_REQUEST else None
         said = b""
         while data:
             end = data.find(b"\r\n\r\n") + 4
@@ -418,6 +426,8 @@ class Server:
                 break
             self.received += 1
             said += self._answer(data.split(b" ", 2)[1])
+            if LAST.search(data, 0, end):
+                return said, None
             data = data[end:]
         if len(data) > 1 << 20:
             raise ValueError("the request is too long")
@@ -905,14 +915,14 @@ class Probes:
             self.note(peer.name, net, "http", words(problem))
             return
         try:
-            if (yield from self.attempt(peer.name, net, "http", self._small(sock, peer, address))) and large:
+            if (yield from self.attempt(peer.name, net, "http", self._small(sock, peer, address, large))) and large:
                 yield from self.attempt(peer.name, net, "http_large", self._large(sock))
         finally:
             self.loop.close(sock)
 
-    def _small(self, sock: socket.socket, peer: Peer, address: str) -> Steps:
+    def _small(self, sock: socket.socket, peer: Peer, address: str, large: bool) -> Steps:
         until = monotonic() + self.settings.timeout
-        head, _ = yield from exchanged(sock, HELLO_REQUEST, until, (address, HTTP_PORT))
+        head, _ = yield from exchanged(sock, HELLO_REQUEST if large else HELLO_LAST, until, (address, HTTP_PORT))
         check(head)
         if peer.sign not in head:
             raise ValueError(f"answered by {told(head, 'Agent') or 'somebody else'}")
@@ -1004,7 +1014,7 @@ class Probes:
     def _service(self) -> Steps:
         until, sock = monotonic() + self.settings.timeout, opened(self.settings.service[0])
         try:
-            check((yield from exchanged(sock, HELLO_REQUEST, until, self.settings.service))[0])
+            check((yield from exchanged(sock, HELLO_LAST, until, self.settings.service))[0])
         finally:
             self.loop.close(sock)
 
@@ -1159,8 +1169,7 @@ def status() -> int:
     text = b""
     try:
         with socket.create_connection((host, HTTP_PORT), 5) as sock:
-            sock.sendall(b"GET /report?lines=1 HTTP/1.1\r\nHost: knet\r\n\r\n")
-            sock.shutdown(socket.SHUT_WR)
+            sock.sendall(b"GET /report?lines=1 HTTP/1.1\r\nHost: knet\r\nConnection: close\r\n\r\n")
             while part := sock.recv(65536):
                 text += part
         last = json.loads(text.partition(b"\r\n\r\n")[2] or b"null")
