@@ -1,8 +1,9 @@
-"""What things cost: printed, never asserted. `nox -s bench`, or `python -m tests.bench [startup] [cost] [scale]`.
+"""What things cost: printed, never asserted. `nox -s bench`, or `python -m tests.bench [startup] [cost] [scale] [knet]`.
 
 startup   `migrate --version` against `python -c "import typer"`
 cost      API requests and bytes per node, 3 and 10 nodes, both strategies
 scale     a 100- and a 1,000-node migration: real seconds and memory (5 % of the nodes at once)
+knet      probes and log bytes of the agents against the original's all-pairs scheme; one real agent with 100 peers
 """
 
 import argparse
@@ -12,9 +13,10 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from tests.bench.case import Measured
+from tests.bench.knet import agent_use, scheme
 from tests.bench.startup import RUNS, startup
 
-PARTS = ("startup", "cost", "scale")
+PARTS = ("startup", "cost", "scale", "knet")
 
 
 def _say(text: str = "") -> None:
@@ -92,6 +94,23 @@ def _scale(sizes: Sequence[int], strategies: Sequence[str], max_unavailable: str
                 _say(f"  {m.why}")
 
 
+def _knet(sizes: Sequence[int], peers: int) -> None:
+    head = ("nodes", "peers", "probes/round", "per agent", "B/line", "kB logged", "read at a gate", "original")
+    widths = (6, 6, 12, 9, 7, 9, 14, 12)
+    _say("the agents' rounds: what one costs; the original's check asks 4 N² times")
+    _say(_row(head, widths))
+    for size in sizes:
+        s = scheme(size)
+        per, logged = s.probes / (2 * size), 2 * size * s.line / 1000
+        cells = (size, f"{s.peers:.1f}", f"{s.probes:,}", f"{per:.0f}", s.line, f"{logged:,.0f}", s.read)
+        _say(_row((*cells, f"{s.original:,}"), widths))
+    _say(f"one real agent with {peers} peers that probe it too (aim: 2 % of a core when calm, 40 MiB)")
+    for use in agent_use(peers, fast_s=20, slow_s=40):
+        _say(
+            f"  a round every {use.interval:g} s: {use.percent:5.1f} % of a core, {use.mib:.0f} MiB, p99 {use.p99_ms} ms"
+        )
+
+
 def main() -> None:
     """Print what was asked for; everything by default."""
     parser = argparse.ArgumentParser(
@@ -101,6 +120,8 @@ def main() -> None:
     parser.add_argument("--strategy", action="append", choices=["multus", "overlay"])
     parser.add_argument("--cost-nodes", default="3,10", help="sizes for the costs")
     parser.add_argument("--scale-nodes", default="100,1000", help="sizes for the scale")
+    parser.add_argument("--knet-nodes", default="100,1000,5000", help="sizes for the agents' rounds")
+    parser.add_argument("--knet-peers", type=int, default=100, help="peers of the one real agent")
     parser.add_argument("--max-unavailable", default="5%", help="for the scale")
     parser.add_argument("--detail", action="store_true", help="the costs by method and resource")
     options = parser.parse_args()
@@ -112,6 +133,8 @@ def main() -> None:
             _startup()
         elif part == "cost":
             _cost([int(size) for size in options.cost_nodes.split(",")], strategies, detail=options.detail)
+        elif part == "knet":
+            _knet([int(size) for size in options.knet_nodes.split(",")], options.knet_peers)
         else:
             _scale([int(size) for size in options.scale_nodes.split(",")], strategies, options.max_unavailable)
         _say()
