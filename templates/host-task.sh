@@ -13,6 +13,8 @@ canal_cidr=${CANAL_POD_CIDR:-}
 multus_file=${MULTUS_FILE:-00-multus.conflist}
 leases=/var/lib/cni/networks/k8s-pod-network
 flannel_state=/var/lib/cni/flannel
+multus_state=/var/lib/cni/multus
+results=/var/lib/cni/results # what the runtime remembers of each pod's network; a pod that another plugin removed stays
 subnet_env=/run/flannel/subnet.env
 message=${TERMINATION_LOG:-/dev/termination-log}
 
@@ -139,11 +141,14 @@ remove_flannel() { # LIST: Canal's files in the CNI folder
     remove_chains 'FLANNEL-(FWD|POSTRTG)'
     rm -f "$root$subnet_env" "$root$bin_folder/flannel" "$root$bin_folder/calico" "$root$bin_folder/calico-ipam"
     rm -rf "$root$leases" "$root$flannel_state"
+    rm -f "$root$results"/k8s-pod-network-*
+    rmdir "$root${subnet_env%/*}" 2>/dev/null || true
 }
 
 remove_multus() { # LIST: Multus's files in the CNI folder
     remove_files "$1"
-    rm -f "$root$bin_folder/multus"
+    rm -f "$root$bin_folder/multus" "$root$bin_folder/passthru" "$root$results"/multus-cni-network-*
+    rm -rf "$root$multus_state"
 }
 
 remove_cilium() { # LIST: files in the CNI folder besides those that have Cilium's name
@@ -162,7 +167,10 @@ quoted() { # MAX: lines as the inside of a JSON list, at most MAX of them
 report() {
     files=$(for path in "$netd"/*; do [ -f "$path" ] && echo "${path##*/}"; done | sort || true)
     left=$(for path in "$bin_folder/calico" "$bin_folder/calico-ipam" "$bin_folder/flannel" "$bin_folder/multus" \
-        "$flannel_state" "$leases"; do [ -e "$root$path" ] && echo "$path"; done || true)
+        "$bin_folder/passthru" "$flannel_state" "$multus_state" "$leases"; do [ -e "$root$path" ] && echo "$path"; done
+        for network in k8s-pod-network multus-cni-network; do
+            for path in "$root$results/$network"-*; do [ -e "$path" ] && echo "$results/$network-*" && break; done
+        done || true)
     links=$(our_links)
     addresses=$(lease_names)
     names=$(chains '(FLANNEL-|(OLD_)?CILIUM_)[^ ]*' | sed 's/.* //' | sort -u)

@@ -109,6 +109,12 @@ class Node:
             self._touch("run/flannel", ["subnet.env"])
         if tree.get("flannel_state"):
             self._touch("var/lib/cni/flannel", ["0123abcd"])
+        if tree.get("multus_state"):
+            self._touch("var/lib/cni/multus", ["0123abcd"])
+            self._touch("var/lib/cni/multus/results", ["k8s-pod-network-0123abcd-eth0"])
+        self._touch(
+            "var/lib/cni/results", [f"{network}-{n:04x}-eth0" for network in tree.get("results", ()) for n in (1, 2)]
+        )
         if tree.get("leases") is not None:
             # host-local's own files besides the leases are no leases.
             self._touch("var/lib/cni/networks/k8s-pod-network", [*tree["leases"], "last_reserved_ip.0", "lock"])
@@ -172,6 +178,8 @@ class Node:
             "leases": sorted(set(listed(leases)) - {"last_reserved_ip.0", "lock"}) if leases.exists() else None,
             "bin": listed(self.root / "opt/cni/bin"),
             "flannel_state": (self.root / "var/lib/cni/flannel").exists(),
+            "multus_state": (self.root / "var/lib/cni/multus").exists(),
+            "results": sorted({name.rsplit("-", 2)[0] for name in listed(self.root / "var/lib/cni/results")}),
         }
 
 
@@ -179,6 +187,7 @@ def full(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A tree of the table with everything that it does not name."""
     empty: dict[str, Any] = {
         "netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": [], "flannel_state": False,
+        "multus_state": False, "results": [],
     }  # fmt: skip
     return {key: sorted(value) if isinstance(value, list) else value for key, value in {**empty, **tree}.items()}
 

@@ -7,13 +7,14 @@ import pytest
 from ruamel.yaml import YAML
 
 from cni_migrate.sim.clock import run_virtual
-from cni_migrate.sim.world.host import FLANNEL_FOLDER, LEASE_FOLDER, Host, Plane
+from cni_migrate.sim.world.host import FLANNEL_FOLDER, LEASE_FOLDER, MULTUS_FOLDER, Host, Plane
 from cni_migrate.sim.world.hosttask import perform
 
 TABLE: dict[str, Any] = YAML(typ="safe", pure=True).load(
     (Path(__file__).parents[2] / "conformance" / "host_task_cases.yaml").read_text(encoding="utf-8")
 )
 _BIN = "/opt/cni/bin/"
+_RESULTS = "/var/lib/cni/results/"
 
 
 def host_of(tree: dict[str, Any]) -> Host:
@@ -21,6 +22,9 @@ def host_of(tree: dict[str, Any]) -> Host:
     left = {_BIN + name for name in tree.get("bin", ())}
     if tree.get("flannel_state"):
         left.add(FLANNEL_FOLDER)
+    if tree.get("multus_state"):
+        left.add(MULTUS_FOLDER)
+    left |= {f"{_RESULTS}{network}-*" for network in tree.get("results", ())}
     if tree.get("leases") is not None:
         left.add(LEASE_FOLDER)
         host.leases = dict.fromkeys(tree["leases"], "uid")
@@ -46,6 +50,10 @@ def tree_of(host: Host) -> dict[str, Any]:
         "leases": sorted(host.leases) if LEASE_FOLDER in plane.left else None,
         "bin": sorted(path.removeprefix(_BIN) for path in plane.left if path.startswith(_BIN)),
         "flannel_state": FLANNEL_FOLDER in plane.left,
+        "multus_state": MULTUS_FOLDER in plane.left,
+        "results": sorted(
+            path.removeprefix(_RESULTS).removesuffix("-*") for path in plane.left if path.startswith(_RESULTS)
+        ),
     }
 
 
@@ -53,7 +61,7 @@ def full(tree: dict[str, Any]) -> dict[str, Any]:
     empty: dict[str, Any] = {"netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": []}
     return {
         key: sorted(value) if isinstance(value, list) else value
-        for key, value in {**empty, "flannel_state": False, **tree}.items()
+        for key, value in {**empty, "flannel_state": False, "multus_state": False, "results": [], **tree}.items()
     }
 
 

@@ -24,6 +24,10 @@ CILIUM_BINARY = "/opt/cni/bin/cilium-cni"
 MULTUS_BINARY = "/opt/cni/bin/multus"
 LEASE_FOLDER = "/var/lib/cni/networks/k8s-pod-network"
 FLANNEL_FOLDER = "/var/lib/cni/flannel"
+PASSTHRU_BINARY = "/opt/cni/bin/passthru"
+MULTUS_FOLDER = "/var/lib/cni/multus"
+CANAL_RESULTS = "/var/lib/cni/results/k8s-pod-network-*"
+MULTUS_RESULTS = "/var/lib/cni/results/multus-cni-network-*"
 
 NEVER = -math.inf
 ALWAYS = math.inf

@@ -14,13 +14,17 @@ from cni_migrate.sim.world.host import (
     ALWAYS,
     BRIDGE,
     CALICO_BINARIES,
+    CANAL_RESULTS,
     CILIUM_BINARY,
     FLANNEL_BINARY,
     FLANNEL_CHAINS,
     FLANNEL_FOLDER,
     LEASE_FOLDER,
     MULTUS_BINARY,
+    MULTUS_FOLDER,
+    MULTUS_RESULTS,
     NEVER,
+    PASSTHRU_BINARY,
     Host,
     lease_list,
 )
@@ -28,7 +32,12 @@ from cni_migrate.sim.world.programs import Health, Program, Run
 
 _LINKS = re.compile(r"cni0|flannel(-v6)?\..*|cilium_.*|lxc.*")
 _CHAINS = re.compile(r"(FLANNEL-|(OLD_)?CILIUM_).*")
-_REPORTED = (*CALICO_BINARIES, FLANNEL_BINARY, MULTUS_BINARY, FLANNEL_FOLDER, LEASE_FOLDER)
+_OF_CANAL = (*CALICO_BINARIES, FLANNEL_BINARY, FLANNEL_FOLDER, LEASE_FOLDER, CANAL_RESULTS)
+_OF_MULTUS = (MULTUS_BINARY, PASSTHRU_BINARY, MULTUS_FOLDER, MULTUS_RESULTS)
+_REPORTED = (
+    *(*CALICO_BINARIES, FLANNEL_BINARY, MULTUS_BINARY, PASSTHRU_BINARY),
+    *(FLANNEL_FOLDER, MULTUS_FOLDER, LEASE_FOLDER, CANAL_RESULTS, MULTUS_RESULTS),
+)
 _WORD = re.compile(r"[A-Za-z0-9._:,=-]+")
 
 
@@ -47,7 +56,7 @@ def status(host: Host) -> dict[str, object]:
         "links": sorted(link for link in links(host) if _LINKS.fullmatch(link)),
         "leases": lease_list(host),
         "chains": sorted(chain for chain in plane.chains if _CHAINS.fullmatch(chain)),
-        "left": sorted(path for path in _REPORTED if path in plane.left),
+        "left": [path for path in _REPORTED if path in plane.left],
     }
 
 
@@ -87,7 +96,7 @@ def remove_flannel(host: Host, argument: str) -> None:
         chains=plane.chains - set(FLANNEL_CHAINS),
         subnet="",
         flannel_seen=NEVER,
-        left=plane.left - {FLANNEL_BINARY, *CALICO_BINARIES, LEASE_FOLDER, FLANNEL_FOLDER},
+        left=plane.left - set(_OF_CANAL),
         files={n: text for n, text in plane.files.items() if n not in gone and not n.endswith(BACKUP)},
     )
 
@@ -95,7 +104,7 @@ def remove_flannel(host: Host, argument: str) -> None:
 def remove_multus(host: Host, argument: str) -> None:
     """Remove what Multus leaves on a node."""
     host.remove_files(*_names(argument, "00-multus.conflist"))
-    host.change(left=host.plane.left - {MULTUS_BINARY})
+    host.change(left=host.plane.left - set(_OF_MULTUS))
 
 
 def remove_cilium(host: Host, argument: str) -> None:

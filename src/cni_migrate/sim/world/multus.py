@@ -5,7 +5,7 @@ from typing import Any
 
 from cni_migrate.sim.client import Object
 from cni_migrate.sim.world.context import Context
-from cni_migrate.sim.world.host import CILIUM_BINARY, MULTUS_BINARY, Host, Plane
+from cni_migrate.sim.world.host import CILIUM_BINARY, MULTUS_BINARY, PASSTHRU_BINARY, Host, Plane
 from cni_migrate.sim.world.programs import Health, Program, Run
 
 
@@ -60,7 +60,7 @@ class Multus(Program):
         run.memory["cilium"] = env.get("CILIUM_CONF_FILE", "")
         run.memory["network"] = env.get("CANAL_POD_CIDR", "") or self.ctx.pod_network
         run.memory["route"] = env.get("ROUTE_VIA_CILIUM", "true").lower() == "true"
-        run.host.change(left=run.host.plane.left | {MULTUS_BINARY})
+        run.host.change(left=run.host.plane.left | {MULTUS_BINARY, PASSTHRU_BINARY})
         self._running[run.host.name] = run
         self.after(run, "build", self.ctx.about(self.ctx.timings.multus_start, "multus", run.uid, run.attempt))
         return None

@@ -9,11 +9,14 @@ from cni_migrate.sim.world.cniconf import Network, in_force
 from cni_migrate.sim.world.host import (
     BRIDGE,
     CALICO_BINARIES,
+    CANAL_RESULTS,
     CILIUM_BINARY,
     FLANNEL_BINARY,
     FLANNEL_FOLDER,
     LEASE_FOLDER,
     MULTUS_BINARY,
+    MULTUS_FOLDER,
+    MULTUS_RESULTS,
     Host,
 )
 
@@ -120,6 +123,7 @@ def _add_multus(pod: Object, host: Host, now: float, network: Network) -> Sandbo
                 raise
     made.via_extra = bool(made.extra) and not first.default_route
     made.maker = "multus"
+    host.change(left=host.plane.left | {MULTUS_FOLDER, MULTUS_RESULTS})
     return made
 
 
@@ -134,7 +138,7 @@ def _add_canal(pod: Object, host: Host, now: float, network: Network, *, maker: 
     host.leases[address] = meta.uid(pod)
     host.last_lease = number
     host.change(
-        left=plane.left | {LEASE_FOLDER, FLANNEL_FOLDER} if network.bridged else plane.left | {LEASE_FOLDER},
+        left=plane.left | {LEASE_FOLDER, CANAL_RESULTS} | ({FLANNEL_FOLDER} if network.bridged else set()),
         links=plane.links | {BRIDGE} if network.bridged else plane.links,
     )
     made = _sandbox(pod, host, now, "canal", address, maker=maker)

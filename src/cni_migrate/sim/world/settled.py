@@ -17,6 +17,7 @@ from cni_migrate.sim.world.flannel import CNI_FILE, annotations, binaries
 from cni_migrate.sim.world.host import (
     ALWAYS,
     BRIDGE,
+    CANAL_RESULTS,
     FLANNEL_CHAINS,
     FLANNEL_FOLDER,
     FLANNEL_LINK,
@@ -135,7 +136,7 @@ class Builder:
 
     def _plane(self, share: str, text: str) -> Plane:
         scenario = self._scenario
-        left = {*binaries(text), LEASE_FOLDER}
+        left = {*binaries(text), LEASE_FOLDER, CANAL_RESULTS}
         links = {FLANNEL_LINK}
         if not scenario.calico:
             left.add(FLANNEL_FOLDER)
