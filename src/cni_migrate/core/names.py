@@ -15,6 +15,9 @@ LEASE = "cni-migrate"
 CORDONED_BY = "cni-migrate.io/cordoned"
 """Node annotation, set in the same patch as the cordon: this cordon is ours and may be lifted by us."""
 
+FLANNEL_ANNOTATIONS = "flannel.alpha.coreos.com/"
+"""Node annotations by which Canal's flannel tells its peers where it is; they outlive it."""
+
 MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = "app.kubernetes.io/component"
 TOOL = "cni-migrate"

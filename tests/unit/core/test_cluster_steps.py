@@ -309,6 +309,14 @@ def test_every_mark_of_the_migration_is_removed() -> None:
     assert _answer("remove_labels", seen(a_node(labels={"theirs": "x"}))) == Done()
 
 
+def test_canals_annotations_go_once_it_is_gone() -> None:
+    """They outlive it, and nobody else removes them; as long as Canal is there they are what its peers read."""
+    node = a_node(annotations={"flannel.alpha.coreos.com/public-ip": "172.18.0.2", "theirs": "x"})
+    (effect,) = _effects(_answer("remove_labels", seen(node)))
+    assert effect == PatchNode("w1", "uid-w1", "100", {}, {"flannel.alpha.coreos.com/public-ip": None})
+    assert _answer("remove_labels", seen(node, a_daemonset("canal"))) == Done()
+
+
 def test_agents_are_removed_unless_they_are_to_be_kept() -> None:
     """knet.keep."""
     assert _effects(_answer("remove_knet", seen(a_node())))

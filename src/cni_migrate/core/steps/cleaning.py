@@ -174,21 +174,26 @@ def restart_canal(view: ClusterView) -> Answer:
 
 @cluster_step("host")
 def remove_labels(view: ClusterView) -> Answer:
-    """Take every label, annotation and taint of the migration off the nodes."""
+    """Take every label, annotation and taint of the migration off the nodes; once Canal is gone, its annotations too."""
     keys = [label.key for label in view.config.labels.every()]
+    canal = view.config.canal
+    canal_gone = (canal.namespace, canal.daemonset) not in view.seen.daemonsets
     effects: list[Effect] = []
     for node in view.seen.nodes.values():
         labels: dict[str, str | None] = {key: None for key in keys if key in node.labels}
         ours = names.CORDONED_BY in node.annotations
+        annotations: dict[str, str | None] = {names.CORDONED_BY: None} if ours else {}
+        if canal_gone:
+            annotations |= {key: None for key in node.annotations if key.startswith(names.FLANNEL_ANNOTATIONS)}
         taints = tuple(taint for taint in node.taints if taint != view.plan.taint)
-        if labels or ours or taints != node.taints:
+        if labels or annotations or taints != node.taints:
             effects.append(
                 PatchNode(
                     node.name,
                     node.uid,
                     node.resource_version,
                     labels,
-                    {names.CORDONED_BY: None} if ours else {},
+                    annotations,
                     unschedulable=False if ours and node.unschedulable else None,
                     taints=taints if taints != node.taints else None,
                 )
