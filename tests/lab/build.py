@@ -54,13 +54,14 @@ class GoBuild:
         return ["go", "build", *flags, "-o", where, *self.packages]
 
 
+_MULTUS = "gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd"
 BUILDS = (
     GoBuild("node", "node", ("kubelet", "kube-proxy", "pause"), ldflags=LDFLAGS),
     GoBuild(
         "cni",
         "cni",
-        ("multus", "install_multus", "prober"),
-        packages=("./cmd/...", "gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd/install_multus"),
+        ("multus", "install_multus", "passthru-cni", "prober"),
+        packages=("./cmd/...", f"{_MULTUS}/install_multus", f"{_MULTUS}/passthru-cni"),
     ),
     GoBuild(
         "flanneld",

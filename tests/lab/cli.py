@@ -27,11 +27,8 @@ def _parser() -> argparse.ArgumentParser:
     add("status", "show what runs; exit 1 when something does not")
     add("kubeconfig", "print the path of the administrator's kubeconfig")
     add("folder", "print the folder of the lab's state and logs")
-    sub = add("kubectl", "run kubectl as administrator")
-    sub.add_argument("words", nargs=argparse.REMAINDER)
-    sub = add("exec", "run a command inside a node")
-    sub.add_argument("node")
-    sub.add_argument("words", nargs=argparse.REMAINDER)
+    add("kubectl", "run kubectl as administrator; all that follows goes to it")
+    add("exec", "run a command inside a node; all that follows goes to it").add_argument("node")
     sub = add("load", "bring an image's archive to every node")
     sub.add_argument("archive", type=Path)
     add("stop-node", "cut a node's power").add_argument("node")
@@ -47,9 +44,15 @@ def _up(lab: Lab, args: argparse.Namespace) -> None:
     say(f"export KUBECONFIG={lab.admin}")
 
 
-def _enter(lab: Lab, args: argparse.Namespace) -> None:
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """What is ours, and what goes to another program: argparse would take its flags for ours."""
+    own = {"kubectl": 1, "exec": 2}.get(words[0], len(words)) if words else 0
+    rest = words[own:]
+    return words[:own], rest[1:] if rest[:1] == ["--"] else rest
+
+
+def _enter(lab: Lab, args: argparse.Namespace, words: list[str]) -> None:
     """Become the command: its exit code is ours."""
-    words = args.words[1:] if args.words[:1] == ["--"] else args.words
     if args.command == "kubectl":
         program = str(ensure_binaries()["kubectl"])
         os.execv(program, ["kubectl", f"--kubeconfig={lab.admin}", *words])
@@ -57,7 +60,7 @@ def _enter(lab: Lab, args: argparse.Namespace) -> None:
     os.execvp(inside[0], inside)
 
 
-def _dispatch(lab: Lab, args: argparse.Namespace) -> int:
+def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
     if args.command not in ("build", "up", "down", "folder"):
         lab.state()
     match args.command:
@@ -72,7 +75,7 @@ def _dispatch(lab: Lab, args: argparse.Namespace) -> int:
         case "kubeconfig" | "folder":
             say(str(lab.admin if args.command == "kubeconfig" else lab.folder))
         case "kubectl" | "exec":
-            _enter(lab, args)
+            _enter(lab, args, rest)
         case "load":
             for name in lab.state()["nodes"]:
                 nodes.load(lab, name, args.archive)
@@ -85,13 +88,14 @@ def _dispatch(lab: Lab, args: argparse.Namespace) -> int:
 
 def main() -> int:
     """The command line; its exit code."""
-    args = _parser().parse_args()
+    own, rest = _split(sys.argv[1:])
+    args = _parser().parse_args(own)
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"  # not on every user's
     if os.geteuid() != 0:
         sys.stderr.write("the lab makes namespaces, links and cgroups: it needs root\n")
         return 2
     try:
-        return _dispatch(default_lab(), args)
+        return _dispatch(default_lab(), args, rest)
     except BrokenPipeError:  # the reader of our output is gone
         return 1
     except (LabError, ControlPlaneMissingError) as error:

@@ -32,7 +32,11 @@ def _images(programs: dict[str, Path]) -> list[Image]:
         Image(
             f"ghcr.io/k8snetworkplumbingwg/multus-cni:v{MULTUS}",
             ("/thin_entrypoint",),
-            {"usr/src/multus-cni/bin/multus": programs["multus"], "install_multus": programs["install_multus"]},
+            {
+                "usr/src/multus-cni/bin/multus": programs["multus"],
+                "usr/src/multus-cni/bin/passthru": programs["passthru-cni"],
+                "install_multus": programs["install_multus"],
+            },
         ),
         Image(
             f"quay.io/cilium/operator-generic:v{CILIUM}",
