@@ -542,7 +542,10 @@ class Stream:
         except BlockingIOError:
             return
         except TROUBLE as problem:
+            cut = self.up and now - self.tried > BEAT
             self._drop(words(problem), now)
+            if cut:  # what the cut itself takes is told, not the time to the next beat
+                self._connect(now)
 
     def undecided(self, now: float) -> bool:
         """Whether an echo is missing that may come in time."""
@@ -710,7 +713,7 @@ class Directory:
 
         if not self._waits:
             self._waits = True
-            self.loop.at(monotonic() + 0.2, take)
+            self.loop.at(monotonic() + max(0.2, len(self.entries) / 5000), take)
 
     def take(self, found: Iterable[dict[str, str]]) -> None:
         """Make the peers out of all agents; one that stays the same pod keeps what is known of it."""
