@@ -121,7 +121,10 @@ class Knet(Section):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
     interval: float = Field(default=0.5, ge=0.05, le=60, description="seconds between an agent's rounds")
     idle_interval: float = Field(
-        default=5.0, ge=0.05, le=600, description="the same while no driver is at work and nothing changes near an agent"
+        default=5.0,
+        ge=0.05,
+        le=600,
+        description="the same while no driver is at work and nothing changes near an agent",
     )
     timeout: float = Field(default=1.0, gt=0, le=60, description="seconds a probe may take")
     full_mesh_max: int = Field(default=12, ge=2, description="up to so many nodes every agent probes every other")

@@ -174,7 +174,7 @@ def restart_canal(view: ClusterView) -> Answer:
 
 @cluster_step("host")
 def remove_labels(view: ClusterView) -> Answer:
-    """Take every label, annotation and taint of the migration off the nodes; once Canal is gone, its annotations too."""
+    """Take the migration's labels, annotations and taints off the nodes; once Canal is gone, its annotations too."""
     keys = [label.key for label in view.config.labels.every()]
     canal = view.config.canal
     canal_gone = (canal.namespace, canal.daemonset) not in view.seen.daemonsets

@@ -4,8 +4,8 @@
 //	prober                     serve on :8080
 //	prober addrs               print the interface addresses as JSON
 //	prober probe HOST:PORT...  probe each target once, one JSON line per target
-//	prober watch -for 60s -every 100ms HOST:PORT
-//	                           probe in a loop, print each loss and a summary
+//	prober watch -for 60s -every 100ms HOST:PORT...
+//	                           probe in a loop; JSON lines: each loss, then a summary
 package main
 
 import (
@@ -41,6 +41,12 @@ type summary struct {
 	Lost    int     `json:"lost"`
 	LongGap float64 `json:"longest_gap_s"` // longest run of losses, in seconds
 	MaxMs   float64 `json:"max_ms"`
+}
+
+type loss struct {
+	Target string    `json:"target"`
+	At     time.Time `json:"at"` // when the probe was sent
+	Why    string    `json:"why"`
 }
 
 func serve() {
@@ -111,10 +117,11 @@ func probeAll(targets []string, timeout time.Duration) {
 	}
 }
 
-func watch(target string, total, every, timeout time.Duration) {
+// watch probes one target in a loop. It prints each lost probe at once, and a
+// summary at the end.
+func watch(target string, total, every, timeout time.Duration, out *json.Encoder, lock *sync.Mutex) {
 	s := summary{Target: target}
 	var gapStart time.Time
-	var mutex sync.Mutex
 	var wait sync.WaitGroup
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -124,8 +131,8 @@ func watch(target string, total, every, timeout time.Duration) {
 		go func(at time.Time) {
 			defer wait.Done()
 			p := probeOnce(target, timeout)
-			mutex.Lock()
-			defer mutex.Unlock()
+			lock.Lock()
+			defer lock.Unlock()
 			s.MaxMs = max(s.MaxMs, p.Millis)
 			if p.OK {
 				gapStart = time.Time{}
@@ -136,11 +143,26 @@ func watch(target string, total, every, timeout time.Duration) {
 				gapStart = at
 			}
 			s.LongGap = max(s.LongGap, at.Sub(gapStart).Seconds()+every.Seconds())
-			fmt.Println(at.UTC().Format("15:04:05.000"), "lost:", strings.TrimPrefix(p.Reply.Error, "Get "))
+			out.Encode(loss{Target: target, At: at.UTC(), Why: strings.TrimPrefix(p.Reply.Error, "Get ")})
 		}(time.Now())
 	}
 	wait.Wait()
-	json.NewEncoder(os.Stdout).Encode(s)
+	lock.Lock()
+	defer lock.Unlock()
+	out.Encode(s)
+}
+
+func watchAll(targets []string, total, every, timeout time.Duration) {
+	out, lock := json.NewEncoder(os.Stdout), &sync.Mutex{}
+	var wait sync.WaitGroup
+	for _, target := range targets {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			watch(target, total, every, timeout, out, lock)
+		}()
+	}
+	wait.Wait()
 }
 
 func main() {
@@ -158,10 +180,10 @@ func main() {
 		addrs()
 	case os.Args[1] == "probe":
 		probeAll(flags.Args(), *timeout)
-	case os.Args[1] == "watch" && flags.NArg() == 1:
-		watch(flags.Arg(0), *total, *every, *timeout)
+	case os.Args[1] == "watch" && flags.NArg() > 0:
+		watchAll(flags.Args(), *total, *every, *timeout)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: prober [addrs | probe HOST:PORT... | watch [-for D] [-every D] HOST:PORT]")
+		fmt.Fprintln(os.Stderr, "usage: prober [addrs | probe HOST:PORT... | watch [-for D] [-every D] HOST:PORT...]")
 		os.Exit(2)
 	}
 }
