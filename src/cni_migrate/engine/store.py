@@ -6,6 +6,7 @@ another version is a `Conflict`: somebody else holds the lock now.
 
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from cni_migrate.core import names
@@ -17,6 +18,7 @@ from cni_migrate.ports import Documents
 LABELS = {names.MANAGED_BY: names.TOOL, names.COMPONENT: "record"}
 
 
+@lru_cache(maxsize=65_536)
 def shard_of(node: str, shards: int) -> int:
     """Which shard holds a node's entry: the same for ever, as `shards` is fixed when the record is made."""
     return zlib.crc32(node.encode()) % shards
