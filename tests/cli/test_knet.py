@@ -57,7 +57,7 @@ def test_without_agents(on: On, untouched: Served) -> None:
     dry = typed("knet", "deploy", "--dry-run")
     assert dry.code == 0
     assert "DaemonSet knet-stress/knet-stress-b" in dry.out
-    assert dry.out.count("missing") == 10
+    assert dry.out.count("missing") == 11
     assert "Nothing was written" in dry.out
     assert typed("knet", "remove", "--yes").out == "nothing of the mesh is there: nothing was changed\n"
     asked = typed("knet", "remove")
@@ -78,7 +78,7 @@ def test_deploy_look_remove(served: Make, typed: Callable[[Served], Typed]) -> N
     again = knet("deploy")
     assert (again.code, again.out) == (0, ended.out)
     assert cluster.read(DAEMONSETS, "knet-stress-a", "knet-stress")["metadata"]["generation"] == generation
-    assert knet("deploy", "--dry-run").out.count("is there") == 10
+    assert knet("deploy", "--dry-run").out.count("is there") == 11
 
     status = knet("status")
     assert status.code == 0, status.err
@@ -101,7 +101,7 @@ def test_deploy_look_remove(served: Make, typed: Callable[[Served], Typed]) -> N
 
     removed = knet("remove", "--yes")
     assert removed.code == 0, removed.err
-    assert removed.out == "10 objects deleted, no agent is left\n"
+    assert removed.out == "11 objects deleted, no agent is left\n"
     assert knet("status").code == 6
     assert knet("remove", "--yes").out.startswith("nothing of the mesh is there")
     assert knet("deploy").code == 0  # also while the namespace may still be on its way out
