@@ -1,5 +1,6 @@
 """Whole runs through the command line, on a served cluster: forward, stopped, resumed, back; and what is said."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,15 +174,21 @@ def test_a_held_node(on: On, served: Make, tmp_path: Path) -> None:
     assert typed("retry-node", "w9", *common).code == 2
 
 
-def _start(cluster: Served, config: str, *arguments: str) -> "subprocess.Popen[str]":
+@contextlib.contextmanager
+def _start(cluster: Served, config: str, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    """A process of the program, which ends with the block at the latest: also when the test has failed."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith("MIGRATE_")}
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "cni_migrate.cli.main", *arguments, "--config", config],
         env={**environ, "KUBECONFIG": str(cluster.kubeconfig)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _until(process: "subprocess.Popen[str]", what: str) -> str:
@@ -197,8 +204,7 @@ def _until(process: "subprocess.Popen[str]", what: str) -> str:
 def test_the_first_interrupt_finishes_the_step(on: On, served: Make, config: str) -> None:
     """Exit code 130, the record is safe, and the same command goes on."""
     cluster = served(nodes=3, speed=10)
-    process = _start(cluster, config, "run", "--yes", "--strategy", "overlay")
-    with process:
+    with _start(cluster, config, "run", "--yes", "--strategy", "overlay") as process:
         _until(process, '"what": "phase attaching"')
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
@@ -211,8 +217,7 @@ def test_the_first_interrupt_finishes_the_step(on: On, served: Make, config: str
 def test_the_second_interrupt_stops_at_once(served: Make, config: str) -> None:
     """In the middle of a wait."""
     cluster = served(nodes=3, speed=0.5)
-    process = _start(cluster, config, "run", "--yes", "--strategy", "overlay")
-    with process:
+    with _start(cluster, config, "run", "--yes", "--strategy", "overlay") as process:
         _until(process, '"step": "await_knet"')
         process.send_signal(signal.SIGTERM)
         _until(process, "press again")
@@ -227,8 +232,7 @@ def test_the_second_interrupt_stops_at_once(served: Make, config: str) -> None:
 def test_two_runners(on: On, served: Make, config: str) -> None:
     """One works, the other says who holds the lock and since when."""
     cluster = served(nodes=3, speed=1)
-    process = _start(cluster, config, "run", "--yes", "--strategy", "overlay")
-    with process:
+    with _start(cluster, config, "run", "--yes", "--strategy", "overlay") as process:
         _until(process, '"step": "await_knet"')
         file = cluster.kubeconfig.with_name("lease.yaml")
         file.write_text(f"{QUICK}lease_seconds: 5\n", encoding="utf-8")
@@ -249,8 +253,7 @@ def test_a_stopped_runner_that_wakes_up_later_changes_nothing(on: On, served: Ma
     cluster = served(nodes=3, speed=10)
     file = cluster.kubeconfig.with_name("lease.yaml")
     file.write_text(f"{QUICK}lease_seconds: 5\n", encoding="utf-8")
-    process = _start(cluster, str(file), "run", "--yes", "--strategy", "overlay")
-    with process:
+    with _start(cluster, str(file), "run", "--yes", "--strategy", "overlay") as process:
         _until(process, '"step": "restart_cilium"')
         process.send_signal(signal.SIGSTOP)
         try:
