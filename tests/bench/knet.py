@@ -79,7 +79,7 @@ def agent_use(peers: int, *, fast_s: float, slow_s: float) -> list[Use]:
         (f"n{number // 2}", "ab"[number % 2], f"127.77.{number // 250}.{number % 250 + 1}")
         for number in range(peers + 1)
     ]
-    everyone = [{"node": node, "mesh": mesh, "address": address} for node, mesh, address in names]
+    everyone = [{"node": node, "mesh": mesh, "address": at, "host": at} for node, mesh, at in names]
     running: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)

@@ -91,7 +91,7 @@ def _real_lines(folder: Path) -> list[str]:
     """Two agents on loopback addresses, of which one is stopped after a while: what the other says before and after."""
     block = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}"
     (folder / "peers.json").write_text(
-        json.dumps([{"node": f"w{n}", "mesh": "a", "address": f"{block}.{n}"} for n in (1, 2)])
+        json.dumps([{"node": f"w{n}", "mesh": "a", "address": f"{block}.{n}", "host": "127.0.0.1"} for n in (1, 2)])
     )
     (folder / "config.json").write_text(json.dumps({"interval_s": 0.2, "timeout_s": 0.5}))
     log = folder / "log"

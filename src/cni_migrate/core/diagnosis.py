@@ -69,12 +69,13 @@ _SERVICES = {
 
 
 def _pattern(pairs: Sequence[Pair], expected: Expected, silent: frozenset[str]) -> str:
-    kinds = {pair.kind for pair in pairs}
     nets = {pair.net for pair in pairs}
+    if nets == {"host"}:
+        return _hosts(pairs, expected)
+    # What goes to a node is a kind of its own: it does not live long, though it is TCP.
+    kinds = {"host" if pair.net == "host" else pair.kind for pair in pairs}
     part = len(kinds) == 1 and kinds <= _SERVICES.keys()
     where = _place(pairs, expected, silent, part=part)
-    if nets == {"host"}:
-        return f"pods do not reach their nodes{where}"
     if part:
         return f"{_SERVICES[kinds.pop()]}{where}"
     if kinds and kinds <= {"policy_allow", "policy_deny"}:
@@ -84,6 +85,21 @@ def _pattern(pairs: Sequence[Pair], expected: Expected, silent: frozenset[str]) 
     if expected and {pair.agent for pair in pairs} == set(expected) and not where:
         return "nothing reaches anything"
     return f"probes fail{where}"
+
+
+def _hosts(pairs: Sequence[Pair], expected: Expected) -> str:
+    """Which nodes' own addresses pods do not reach, and from where."""
+    flows = {(node_of(pair.agent), pair.peer.removeprefix("node:")) for pair in pairs}
+    sources = sorted({source for source, _ in flows})
+    if all(source == target for source, target in flows):
+        whose = "pods do not reach their nodes"
+        return whose if set(sources) == {node_of(agent) for agent in expected} else f"{whose} (on {_list(sources)})"
+    targets = sorted({target for _, target in flows})
+    word = "the node" if len(targets) == 1 else "the nodes"
+    whose = f"pods on other nodes do not reach {word} {_list(targets)}"
+    if len(targets) == 1 and targets[0] in sources:
+        whose = f"pods do not reach the node {targets[0]}, not even its own"
+    return f"{whose}, at the host's own address (from {_list(sources)})"
 
 
 def _place(pairs: Sequence[Pair], expected: Expected, silent: frozenset[str], *, part: bool) -> str:

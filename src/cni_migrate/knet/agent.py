@@ -42,7 +42,7 @@ HTTP_PORT, UDP_PORT, TCP_PORT, GUARD_PORT, NODE_PORT = 8080, 8081, 8082, 8089, 1
 LARGE = 8192  # bytes each way: more than any MTU, so full-sized packets go both ways
 BEAT, CALM_BEAT = 0.25, 1.0  # seconds between the beats of a long-lived connection
 STALL = 0.25  # a pause of a long-lived connection from which on it is reported
-RARELY = 2.0  # seconds between probes of what all agents share: the API server
+RARELY = 2.0  # seconds between probes of what many share and that seldom breaks alone: the API server, other nodes
 DENIED = 0.4  # seconds after which a forbidden connection counts as blocked: less than a round
 FAST = 60.0  # seconds of fast rounds after something changed
 CALM_LARGE = 3  # of so many calm rounds one has the large probes
@@ -569,6 +569,7 @@ class Directory:
         self.settings, self.loop, self.changed = settings, loop, changed
         self.entries: dict[str, dict[str, str]] = {}
         self.peers: dict[str, Peer] = {}
+        self.hosts: dict[str, str] = {}  # the addresses of the peers' nodes, but for the own one
         self.fast_until = 0.0  # on the clock of the wall, from the ConfigMap knet-stress-pace
         self._waits = False
 
@@ -723,13 +724,16 @@ class Directory:
                 agents.setdefault(f"{one['node']}/{one['mesh']}", one)
         me = self.settings
         near = neighbours(me.node, {a["node"] for a in agents.values()} | {me.node}, me) | {me.node}
-        peers = {}
+        peers: dict[str, Peer] = {}
+        hosts: dict[str, str] = {}
         for name, one in agents.items():
             if name != me.name and one["node"] in near:
+                if one.get("host") and one["node"] != me.node:
+                    hosts.setdefault(one["node"], one["host"])
                 known = self.peers.get(name)
                 same = known and (known.address, known.uid) == (one["address"], one.get("uid", ""))
                 peers[name] = known if known and same else Peer(name, one["address"], one.get("uid", ""))
-        before, self.peers = self.peers, peers
+        before, self.peers, self.hosts = self.peers, peers, hosts
         if before != peers:
             self.changed()
 
@@ -742,6 +746,7 @@ def entry(pod: dict[str, Any]) -> dict[str, str]:
         "node": "" if ended else pod["spec"].get("nodeName", ""),
         "mesh": meta.get("labels", {}).get("cni-migrate.io/mesh", ""),
         "address": status.get("podIP", ""),
+        "host": status.get("hostIP", ""),
         "uid": meta["uid"],
         "leaving": "yes" if "deletionTimestamp" in meta else "",
     }
@@ -810,20 +815,22 @@ class Probes:
     def round(self, number: int) -> Steps:
         """One round; its report."""
         me, at = self.settings, stamp()
-        peers, before = dict(sorted(self.directory.peers.items())), set(self.bad)
+        peers, before, hosts = dict(sorted(self.directory.peers.items())), set(self.bad), self.directory.hosts
         rarely = monotonic() - self.rare >= RARELY
         large = not self.calm or number % CALM_LARGE == 0
         # What is not probed in this round keeps its last result.
-        kept = {"" if rarely else "api", "" if large else "http_large"}
+        shared = set() if rarely else {"api", *map("node:{}".format, hosts)}
         self.bad = {
-            key: error for key, error in self.bad.items() if key[2] in kept and (key[0] in peers or key[0] == "api")
+            key: error
+            for key, error in self.bad.items()
+            if key[0] in shared or (not large and key[2] == "http_large" and key[0] in peers)
         }
         self.sent, self.lost, self.times = 0, 0, []
         self._keep_streams(peers)
         if len(self.server.counts) > 64 * (len(peers) + 8):  # of peers that are no more
             self.server.counts.clear()
             self.server.heard.clear()
-        work = self._common(rarely)
+        work = self._common() + (self._rare(hosts) if rarely else [])
         for peer in random.sample(list(peers.values()), len(peers)):
             work += self._of(peer, large)
         work += self._datagrams(peers.values())
@@ -882,18 +889,24 @@ class Probes:
                 self.times.append(ms)
         self.server.note(key, error[7:] if error.startswith("status ") else str(code), ms)
 
-    def _common(self, rarely: bool) -> list[Steps]:
-        """The probes of what all agents share."""
-        me, work = self.settings, []
-        if rarely and me.api[0] and "api" not in me.skip:
-            self.rare = monotonic()
+    def _rare(self, hosts: dict[str, str]) -> list[Steps]:
+        """The probes that are not for every round: the API server, and the peers' nodes."""
+        work, self.rare = [], monotonic()
+        if self.settings.api[0] and "api" not in self.settings.skip:
             work.append(self.attempt("api", "primary", "api", self._api()))
+        for node, address in hosts.items():
+            work.append(self.attempt(f"node:{node}", "host", "tcp", self._node(address)))
+        return work
+
+    def _common(self) -> list[Steps]:
+        """The probes of what all agents share, and of the own node."""
+        me, work = self.settings, []
         if "dns" not in me.skip:
             work.append(self.attempt("dns", "primary", "dns", self._dns()))
         if me.service[0] and "service" not in me.skip:
             work.append(self.attempt("service", "primary", "service", self._service()))
         if me.node_address:
-            work.append(self.attempt(f"node:{me.node}", "host", "tcp", self._node()))
+            work.append(self.attempt(f"node:{me.node}", "host", "tcp", self._node(me.node_address)))
         return work
 
     def _of(self, peer: Peer, large: bool) -> list[Steps]:
@@ -1021,12 +1034,12 @@ class Probes:
         finally:
             self.loop.close(sock)
 
-    def _node(self) -> Steps:
-        """The own node answers on a port that nobody listens on: a refusal is an answer."""
-        sock = opened(self.settings.node_address)
+    def _node(self, address: str) -> Steps:
+        """A node answers on a port that nobody listens on: a refusal is an answer."""
+        sock = opened(address)
         try:
             with contextlib.suppress(ConnectionRefusedError):
-                yield from connected(sock, (self.settings.node_address, NODE_PORT), monotonic() + self.settings.timeout)
+                yield from connected(sock, (address, NODE_PORT), monotonic() + self.settings.timeout)
         finally:
             self.loop.close(sock)
 

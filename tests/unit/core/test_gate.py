@@ -287,7 +287,23 @@ PATTERNS: dict[str, tuple[list[Pair], str]] = {
     "api": (pairs("w1/a>api", kind="api"), "only the API server cannot be reached from pods"),
     "service": (pairs("w1/a>service", kind="service"), "only the ClusterIP fails"),
     "extra": (pairs("w1/a>w2/a", net="extra"), "only the extra interface fails"),
-    "host": (pairs("w1/a>node:w1", kind="tcp", net="host"), "pods do not reach their nodes"),
+    "own host": (pairs("w1/a>node:w1", kind="tcp", net="host"), "pods do not reach their nodes (on w1)"),
+    "own hosts": (
+        pairs("w1/a>node:w1", "w2/b>node:w2", "w3/a>node:w3", kind="tcp", net="host"), "pods do not reach their nodes"),
+    "another host": (
+        pairs("w1/a>node:w2", "w3/b>node:w2", kind="tcp", net="host"),
+        "pods on other nodes do not reach the node w2, at the host's own address (from w1, w3)",
+    ),
+    "a host alone": (
+        pairs("w1/a>node:w2", "w2/b>node:w2", kind="tcp", net="host"),
+        "pods do not reach the node w2, not even its own, at the host's own address (from w1, w2)",
+    ),
+    "other hosts": (
+        pairs("w1/a>node:w2", "w1/b>node:w3", kind="tcp", net="host"), "reach the nodes w2, w3, at the host's own"),
+    "a host and long-lived": (
+        pairs("w1/a>node:w2", kind="tcp", net="host") + pairs("w1/a>w2/a", kind="tcp"),
+        "probes fail (in one direction, w1 to w2)",
+    ),
     "allowed": (pairs("w1/a>w2/b", kind="policy_allow"), "allowed callers are blocked"),
     "forbidden": (pairs("w1/b>w2/b", kind="policy_deny"), "forbidden callers get through"),
     "both policies": (

@@ -77,6 +77,20 @@ def test_peers_are_the_agents_that_stay() -> None:
     assert known(directory) == {"w1/b": "10.244.1.3", "w2/b": "10.245.2.9", "w4/a": ""}
 
 
+def test_the_nodes_of_the_peers_are_known_by_their_pods() -> None:
+    directory = agent.Directory(settings(), agent.Loop())
+    found = [
+        pod("beside", "w1", "b", hostIP="192.0.2.1"),
+        pod("bound", "w2", "a", ""),
+        pod("runs", "w2", "b", hostIP="192.0.2.2"),
+        pod("too", "w3", "a", hostIP="192.0.2.3"),
+    ]
+    directory.take(map(agent.entry, found))
+    assert directory.hosts == {"w2": "192.0.2.2", "w3": "192.0.2.3"}
+    directory.take(map(agent.entry, found[:3]))
+    assert directory.hosts == {"w2": "192.0.2.2"}
+
+
 def test_a_peer_that_stays_keeps_what_it_told_and_a_new_pod_starts_anew() -> None:
     directory = agent.Directory(settings(), agent.Loop())
     directory.take([agent.entry(pod("one"))])
@@ -237,6 +251,33 @@ def test_a_new_failure_and_its_end_make_the_rounds_fast() -> None:
     assert paces == [5.0, 0.5, 5.0, 0.5]
 
 
+def test_other_nodes_are_probed_rarely_and_keep_their_last_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    probes = calm_probes()
+    asked: list[str] = []
+
+    def node(address: str) -> agent.Steps:
+        asked.append(address)
+        yield None, 0, time.monotonic()
+        if address == "192.0.2.3":
+            raise TimeoutError
+
+    monkeypatch.setattr(probes, "_node", node)
+    reports: list[dict[str, Any]] = []
+    there = [pod("one", address="", hostIP="192.0.2.2"), pod("two", "w3", "a", "", hostIP="192.0.2.3")]
+
+    def rounds() -> agent.Steps:
+        for found, ago in ((there, 9.0), (there, 0.0), (there, 9.0), (there[:1], 0.0)):
+            probes.directory.take(map(agent.entry, found))
+            probes.rare = time.monotonic() - ago
+            reports.append((yield from probes.round(len(reports) + 1)))
+
+    probes.task = agent.Task(probes.loop, rounds())
+    turns(probes.loop, lambda: len(reports) == 4)
+    assert asked == ["192.0.2.2", "192.0.2.3"] * 2
+    bad = [[(b["peer"], b["net"], b["kind"], b["error"]) for b in r["bad"] if b["net"] == "host"] for r in reports]
+    assert bad == [[("node:w3", "host", "tcp", "timeout")]] * 3 + [[]]  # and what is no peer's node is nobody's
+
+
 def test_answers_to_requests_in_pieces_and_in_a_row() -> None:
     server = calm_probes().server
     assert server.http(agent.LARGE_REQUEST[:5000]) == (b"", agent.LARGE_REQUEST[:5000])
@@ -319,7 +360,10 @@ class Agents:
         self.folder = folder
         block = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}"
         self.addresses = {name: f"{block}.{n + 1}" for n, name in enumerate(AGENTS)}
-        peers = [{"node": n[:2], "mesh": n[-1], "address": address} for n, address in self.addresses.items()]
+        peers = [
+            {"node": n[:2], "mesh": n[-1], "address": address, "host": "127.0.0.1"}
+            for n, address in self.addresses.items()
+        ]
         (folder / "peers.json").write_text(json.dumps(peers))
         (folder / "config.json").write_text(json.dumps({"interval_s": 0.2, "timeout_s": 0.5}))
         self.running: dict[str, subprocess.Popen[bytes]] = {}

@@ -226,13 +226,18 @@ class KnetLog:
     # -- probes of what is common to all
 
     def _common(self, agent: Agent, number: int, when: float) -> dict[str, str]:
-        """The service, the API server, DNS and the own node: their errors, empty where all is well."""
+        """The service, the API server, DNS and the nodes: their errors, empty where all is well."""
         net, pick = self._network, zlib.crc32(f"{agent.uid}/{number}".encode())
         host = self._ctx.net.hosts[agent.node]
         if agent.sandbox is None:
             return {}
         outside = net.to_host(agent.sandbox, host, when)
         found = {"api": outside, f"node:{agent.node}": outside}
+        roster = self._program.roster
+        for node in roster.neighbours(agent, when):
+            # A node's address is known from the status of its agents' pods.
+            if node != agent.node and any(peer.sandbox is not None for peer in roster.on(node, when)):
+                found[f"node:{node}"] = net.to_host(agent.sandbox, self._ctx.net.hosts[node], when)
         if self._has_service(agent.namespace):
             found["service"] = self._service(agent.sandbox, pick, when)
         found["dns"] = self._dns(agent.sandbox, pick, when)
