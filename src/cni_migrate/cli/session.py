@@ -121,6 +121,28 @@ def host_image(config: Config, seen: Snapshot | None) -> str:
     return next((image for image in canal.images if "flannel" in image.rpartition("/")[2]), canal.images[-1])
 
 
+INSIST = 1.0
+"""Seconds after which what was cancelled and goes on is cancelled again."""
+
+
 def run_async(main: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine to its end."""
-    return asyncio.run(main)
+    """Run a command's coroutine to its end, or until it is interrupted.
+
+    An interrupt cancels it, again and again until it ends: a cancellation can get lost on the way down, when what is
+    waited for ends at the same moment (asyncio.wait_for before Python 3.12), and Ctrl-C has to work the first time.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+    """
+
+    async def ended() -> T:
+        task = asyncio.ensure_future(main)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=INSIST)
+            raise
+
+    return asyncio.run(ended())

@@ -1,0 +1,39 @@
+"""Ctrl-C ends a command the first time, whatever becomes of the first cancellation."""
+
+import asyncio
+import contextlib
+import signal
+
+import pytest
+
+from cni_migrate.cli import session
+
+
+def test_a_cancellation_that_is_lost_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "INSIST", 0.01)
+    ended: list[str] = []
+
+    async def loses_one() -> None:
+        asyncio.get_running_loop().call_later(0.01, signal.raise_signal, signal.SIGINT)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("tidied up")
+
+    with pytest.raises(KeyboardInterrupt):
+        session.run_async(loses_one())
+    assert ended == ["tidied up"]
+
+
+def test_what_it_gives_and_raises_is_passed_on() -> None:
+    async def gives() -> int:
+        return 3
+
+    async def fails() -> None:
+        raise ValueError("no")
+
+    assert session.run_async(gives()) == 3
+    with pytest.raises(ValueError, match="no"):
+        session.run_async(fails())
