@@ -292,6 +292,50 @@ def test_defaults_of_a_service(space: Space) -> None:
     assert answer.body["spec"]["clusterIP"] == body["spec"]["clusterIP"]
 
 
+def test_node_ports(space: Space) -> None:
+    """Out of the range of node ports, unique, one for two protocols of a port; kept on a PUT that names none."""
+
+    def service(name: str, ports: list[Json], kind: str = "NodePort") -> Json:
+        return {"metadata": {"name": name}, "spec": {"type": kind, "selector": {"a": "b"}, "ports": ports}}
+
+    def ports_of(body: Json) -> list[int]:
+        return [port.get("nodePort", 0) for port in body["spec"]["ports"]]
+
+    both = [{"name": "tcp", "port": 53}, {"name": "udp", "port": 53, "protocol": "UDP"}, {"name": "web", "port": 80}]
+    first = space.create("services", service("first", both))
+    second = space.create("services", service("second", [{"port": 80}]))
+    tcp, udp, web = ports_of(first)
+    assert tcp == udp
+    assert len({tcp, web, *ports_of(second)}) == 3
+    assert all(30000 <= port <= 32767 for port in (tcp, web, *ports_of(second)))
+    assert first["spec"]["externalTrafficPolicy"] == "Cluster"
+
+    again = space.cluster.put(
+        space.path("services/first"),
+        {**first, "spec": {**first["spec"], "ports": [{"name": "web", "port": 81}, {"name": "new", "port": 82}]}},
+    )
+    assert again.code == 200, again.text
+    assert ports_of(again.body)[0] == web
+    assert 30000 <= ports_of(again.body)[1] <= 32767
+    assert ports_of(again.body)[1] not in {web, *ports_of(second)}
+
+    taken = space.cluster.post(space.path("services"), service("third", [{"port": 80, "nodePort": web}]))
+    assert (taken.code, taken.reason) == (422, "Invalid")
+    assert taken.message.endswith(f"spec.ports[0].nodePort: Invalid value: {web}: provided port is already allocated")
+    far = space.cluster.post(space.path("services"), service("third", [{"port": 80, "nodePort": 80}]))
+    assert far.code == 422
+    assert "not in the valid range. The range of valid ports is 30000-32767" in far.message
+
+    plain = space.cluster.patch(space.path("services/first"), {"spec": {"type": "ClusterIP"}})
+    assert plain.code == 200, plain.text
+    assert ports_of(plain.body) == [0, 0]
+    assert "externalTrafficPolicy" not in plain.body["spec"]
+    assert ports_of(space.create("services", service("third", [{"port": 80, "nodePort": web}]))) == [web]
+    later = space.cluster.patch(space.path("services/first"), {"spec": {"type": "NodePort"}})
+    assert all(30000 <= port <= 32767 for port in ports_of(later.body))
+    assert len({*ports_of(later.body), web}) == 3
+
+
 def test_defaults_of_a_network_policy(space: Space) -> None:
     """Policy types follow from the rules."""
     spec = {"podSelector": {}, "ingress": [{"ports": [{"port": 80}]}], "egress": [{}]}

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
-from cni_migrate.sim.apiserver import pods
+from cni_migrate.sim.apiserver import nodeports, pods
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.client import Object
 
@@ -92,6 +92,10 @@ def _default_service(obj: Object) -> None:
         both = spec.get("clusterIP") == "None" and not spec.get("selector")
         spec.setdefault("ipFamilyPolicy", "RequireDualStack" if both else "SingleStack")
         spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if both else ["IPv4"])
+    if spec["type"] in ("NodePort", "LoadBalancer"):
+        spec.setdefault("externalTrafficPolicy", "Cluster")
+    if spec["type"] == "LoadBalancer":
+        spec.setdefault("allocateLoadBalancerNodePorts", True)
     for port in spec.get("ports") or ():
         port.setdefault("protocol", "TCP")
         port.setdefault("targetPort", port.get("port"))
@@ -211,7 +215,9 @@ CREATES: dict[Key, Callable[[Object], None]] = {
 
 
 def prepare_update(resource: Resource, new: Object, old: Object) -> None:
-    """What an update changes by itself: a DaemonSet counts its templates, a pod keeps its default tolerations."""
+    """What an update changes by itself: a DaemonSet counts its templates; what pods and Services were given stays."""
+    if resource.key == ("", "services"):
+        nodeports.keep(new, old)
     if resource.key == ("", "pods"):
         pods.admit_tolerations(new["spec"])
     if resource.key == ("apps", "daemonsets"):

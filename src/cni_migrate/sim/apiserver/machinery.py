@@ -5,7 +5,7 @@ methods, so both meet the same validation, the same conflicts and the same event
 `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from cni_migrate.sim.apiserver import (
     kinds,
     metadata,
     namespaces,
+    nodeports,
     patches,
     pods,
     status,
@@ -72,6 +73,7 @@ class Machinery:
         self._prepare_create(resource, obj)
         found = metadata.validate_name(resource, meta) + metadata.validate(meta)
         found += validation.VALIDATES.get(resource.key, _no_errors)(obj)
+        found = found or [*self._node_ports(resource, obj)]
         if found:
             raise status.invalid(resource, meta.get("name", ""), found)
         if self.store.get(resource, namespace, meta["name"]) is not None:
@@ -113,6 +115,13 @@ class Machinery:
         elif resource.key == ("", "services"):
             taken = {service.object["spec"].get("clusterIP", "") for service in self.store.select(resource)}
             kinds.allocate_cluster_ip(obj, taken)
+
+    def _node_ports(self, resource: Resource, obj: Object) -> Sequence[FieldError]:
+        if resource.key != ("", "services"):
+            return []
+        own = obj["metadata"].get("uid")
+        services = (service.object for service in self.store.select(resource))
+        return nodeports.allocate(obj, (one for one in services if one["metadata"].get("uid") != own))
 
     def _admit_pod(self, resource: Resource, obj: Object) -> None:
         spec, name, namespace = obj["spec"], obj["metadata"].get("name", ""), obj["metadata"].get("namespace", "")
@@ -206,6 +215,7 @@ class Machinery:
         if subresource != "status":
             found += validation.VALIDATES.get(resource.key, _no_errors)(new)
             found += validation.UPDATES.get(resource.key, _no_changes)(new, old.object)
+            found = found or [*self._node_ports(resource, new)]
         if found:
             raise status.invalid(resource, old.name, found)
         if resource.generation and _spec_changed(resource, new, old.object):
