@@ -60,6 +60,7 @@ _SERVICES = {
     "dns": "only names fail to resolve: look at the cluster's DNS pods and their node",
     "api": "only the API server cannot be reached from pods",
     "service": "only the ClusterIP fails: look at kube-proxy and the Service's endpoints",
+    "nodeport": "only the node port fails: look at kube-proxy",
     "http_large": "small packets pass and large ones do not: the MTU of one network is too large",
     "udp": "only UDP fails: a firewall or a conntrack rule",
     "tcp": "only connections that live long fail: they were cut or stalled",
@@ -80,6 +81,8 @@ def _pattern(pairs: Sequence[Pair], expected: Expected, silent: frozenset[str]) 
         return f"{_SERVICES[kinds.pop()]}{where}"
     if kinds and kinds <= {"policy_allow", "policy_deny"}:
         return f"NetworkPolicies do not hold in either direction{where}"
+    if kinds == {"service", "nodeport"}:
+        return f"neither the ClusterIP nor the node port answers: look at kube-proxy and the Service's endpoints{where}"
     if nets == {"extra"}:
         return f"only the extra interface fails: the tunnel of Cilium between dual nodes{where}"
     if expected and {pair.agent for pair in pairs} == set(expected) and not where:

@@ -12,7 +12,8 @@ State = Literal["ok", "failing", "silent", "unknown"]
 nobody probes this direction (each agent has some peers only, or the node is left out), or there is no report yet."""
 
 ORDER: Final = (
-    "peer", "http", "http_large", "udp", "tcp", "policy_allow", "policy_deny", "service", "api", "dns",
+    "peer", "http", "http_large", "udp", "tcp", "policy_allow", "policy_deny",
+    "service", "nodeport", "api", "dns",
 )  # fmt: skip
 """The kinds of probes (docs/reference/knet-report.md) in the order in which they are told; `peer`: it is not listed."""
 
@@ -50,7 +51,7 @@ class Matrix:
     nodes: tuple[str, ...]
     cells: Mapping[tuple[str, str], Cell]
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By node the kinds of failing probes of what is no node: `service`, `api`, `dns`."""
+    """By node the kinds of failing probes of what is no node: `service`, `nodeport`, `api`, `dns`."""
 
     def cell(self, source: str, target: str) -> Cell:
         """One direction."""

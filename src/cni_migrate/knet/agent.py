@@ -44,6 +44,7 @@ BEAT, CALM_BEAT = 0.25, 1.0  # seconds between the beats of a long-lived connect
 STALL = 0.25  # a pause of a long-lived connection from which on it is reported
 RARELY = 2.0  # seconds between probes of what many share and that seldom breaks alone: the API server, other nodes
 DENIED = 0.4  # seconds after which a forbidden connection counts as blocked: less than a round
+LOOK, LOOK_AGAIN = 30.0, 600.0  # at most so many seconds until a node port that fails is read anew; and once more
 FAST = 60.0  # seconds of fast rounds after something changed
 CALM_LARGE = 3  # of so many calm rounds one has the large probes
 BATCH, APART = 8, 0.005  # so many peers are probed at once, the next ones so many seconds later
@@ -570,6 +571,7 @@ class Directory:
         self.entries: dict[str, dict[str, str]] = {}
         self.peers: dict[str, Peer] = {}
         self.hosts: dict[str, str] = {}  # the addresses of the peers' nodes, but for the own one
+        self.node_port, self.doubted = 0, False  # that of the Service, and whether it fails
         self.fast_until = 0.0  # on the clock of the wall, from the ConfigMap knet-stress-pace
         self._waits = False
 
@@ -590,6 +592,28 @@ class Directory:
     def run_pace(self) -> Steps:
         """Follow the ConfigMap that asks for fast rounds, for ever."""
         yield from self._ever("pace", self.follow_pace)
+
+    def run_port(self) -> Steps:
+        """Read the Service's node port, and again when it fails: a Service that was made anew has another one."""
+        pause = 15.0
+        while True:
+            try:
+                yield from self.read_port()
+            except ODD as problem:
+                say(f"service: {words(problem)}")
+                self.doubted = True
+            # All agents fail together: they do not ask at once, and less and less often.
+            pause = min(LOOK_AGAIN, pause * 2) if self.doubted else 15.0
+            yield None, 0, monotonic() + pause * random.uniform(0.5, 1.0)
+            while not self.doubted:
+                yield None, 0, monotonic() + LOOK * random.uniform(0.1, 1.0)
+
+    def read_port(self) -> Steps:
+        """Read the Service; one without a node port has 0."""
+        text: list[bytes] = []
+        yield from self._lines("services/knet-stress", text.append)
+        ports = json.loads(b"".join(text))["spec"].get("ports") or []
+        self.node_port, self.doubted = next((int(port.get("nodePort", 0)) for port in ports), 0), False
 
     def _ever(self, what: str, follow: Callable[[], Steps]) -> Steps:
         pause = 0.5
@@ -773,6 +797,8 @@ class Probes:
         Task(self.loop, self.directory.run())
         if not self.settings.peers_file and self.settings.idle_interval > self.settings.interval:
             Task(self.loop, self.directory.run_pace())
+        if not self.settings.peers_file and self.settings.node_address and "nodeport" not in self.settings.skip:
+            Task(self.loop, self.directory.run_port())
         self._beat()
         self.task = Task(self.loop, self.run())
 
@@ -819,7 +845,7 @@ class Probes:
         rarely = monotonic() - self.rare >= RARELY
         large = not self.calm or number % CALM_LARGE == 0
         # What is not probed in this round keeps its last result.
-        shared = set() if rarely else {"api", *map("node:{}".format, hosts)}
+        shared = set() if rarely else {"api", "nodeport", *map("node:{}".format, hosts)}
         self.bad = {
             key: error
             for key, error in self.bad.items()
@@ -890,10 +916,13 @@ class Probes:
         self.server.note(key, error[7:] if error.startswith("status ") else str(code), ms)
 
     def _rare(self, hosts: dict[str, str]) -> list[Steps]:
-        """The probes that are not for every round: the API server, and the peers' nodes."""
+        """The probes that are not for every round: the API server, the node port, and the peers' nodes."""
         work, self.rare = [], monotonic()
         if self.settings.api[0] and "api" not in self.settings.skip:
             work.append(self.attempt("api", "primary", "api", self._api()))
+        port = self.directory.node_port
+        if port and "nodeport" not in self.settings.skip:
+            work.append(self._node_port((self.settings.node_address, port)))
         for node, address in hosts.items():
             work.append(self.attempt(f"node:{node}", "host", "tcp", self._node(address)))
         return work
@@ -904,7 +933,7 @@ class Probes:
         if "dns" not in me.skip:
             work.append(self.attempt("dns", "primary", "dns", self._dns()))
         if me.service[0] and "service" not in me.skip:
-            work.append(self.attempt("service", "primary", "service", self._service()))
+            work.append(self.attempt("service", "primary", "service", self._service(me.service)))
         if me.node_address:
             work.append(self.attempt(f"node:{me.node}", "host", "tcp", self._node(me.node_address)))
         return work
@@ -1027,12 +1056,16 @@ class Probes:
             raise EOFError
         return int(answer[9:12])
 
-    def _service(self) -> Steps:
-        until, sock = monotonic() + self.settings.timeout, opened(self.settings.service[0])
+    def _service(self, address: tuple[str, int]) -> Steps:
+        until, sock = monotonic() + self.settings.timeout, opened(address[0])
         try:
-            check((yield from exchanged(sock, HELLO_LAST, until, self.settings.service))[0])
+            check((yield from exchanged(sock, HELLO_LAST, until, address))[0])
         finally:
             self.loop.close(sock)
+
+    def _node_port(self, address: tuple[str, int]) -> Steps:
+        good = yield from self.attempt("nodeport", "primary", "nodeport", self._service(address))
+        self.directory.doubted = not good
 
     def _node(self, address: str) -> Steps:
         """A node answers on a port that nobody listens on: a refusal is an answer."""

@@ -286,6 +286,11 @@ PATTERNS: dict[str, tuple[list[Pair], str]] = {
     "dns": (pairs("w1/a>dns", kind="dns"), "only names fail to resolve"),
     "api": (pairs("w1/a>api", kind="api"), "only the API server cannot be reached from pods"),
     "service": (pairs("w1/a>service", kind="service"), "only the ClusterIP fails"),
+    "node port": (pairs("w1/a>nodeport", kind="nodeport"), "only the node port fails: look at kube-proxy (from w1)"),
+    "kube-proxy": (
+        pairs("w1/a>nodeport", kind="nodeport") + pairs("w1/b>service", kind="service"),
+        "neither the ClusterIP nor the node port answers: look at kube-proxy and the Service's endpoints (from w1)",
+    ),
     "extra": (pairs("w1/a>w2/a", net="extra"), "only the extra interface fails"),
     "own host": (pairs("w1/a>node:w1", kind="tcp", net="host"), "pods do not reach their nodes (on w1)"),
     "own hosts": (

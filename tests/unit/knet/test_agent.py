@@ -208,6 +208,50 @@ def test_the_pace_comes_from_one_config_map(tmp_path: Path, monkeypatch: pytest.
     assert all("configmaps?fieldSelector=metadata.name%3Dknet-stress-pace" in head for head in api.asked)
 
 
+def test_the_node_port_comes_from_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "ACCOUNT", tmp_path)
+    ports: list[dict[str, Any]] = [{"port": 80, "nodePort": 30123}, {"port": 80}]
+    with SecureApi(tmp_path, lambda _: ok({"kind": "Service", "spec": {"ports": [ports.pop(0)]}})) as api:
+        directory = agent.Directory(settings(**api.env), agent.Loop())
+        for known_port in (30123, 0):
+            directory.doubted = True
+            assert followed(directory, directory.read_port()) == []
+            assert (directory.node_port, directory.doubted) == (known_port, False)
+    assert all("/namespaces/knet-stress/services/knet-stress " in head for head in api.asked)
+
+
+def test_the_node_port_is_probed_when_it_is_known_and_doubted_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    probes = calm_probes()
+    probes.settings.node_address = "192.0.2.1"
+    asked: list[tuple[str, int]] = []
+
+    def hello(address: tuple[str, int]) -> agent.Steps:
+        asked.append(address)
+        yield None, 0, time.monotonic()
+        if address[1] == 30123:
+            raise ConnectionRefusedError
+
+    def node(address: str) -> agent.Steps:
+        yield None, 0, time.monotonic()
+
+    monkeypatch.setattr(probes, "_service", hello)
+    monkeypatch.setattr(probes, "_node", node)
+    found: list[tuple[list[tuple[str, str, str]], bool]] = []
+
+    def rounds() -> agent.Steps:
+        for port, ago in ((0, 9.0), (30123, 9.0), (30123, 0.0), (30456, 9.0)):
+            probes.directory.node_port, probes.rare = port, time.monotonic() - ago
+            report = yield from probes.round(len(found) + 1)
+            bad = [(one["peer"], one["kind"], one["error"]) for one in report["bad"]]
+            found.append((bad, probes.directory.doubted))
+
+    probes.task = agent.Task(probes.loop, rounds())
+    turns(probes.loop, lambda: len(found) == 4)
+    refused = ([("nodeport", "nodeport", "refused")], True)
+    assert found == [([], False), refused, refused, ([], False)]
+    assert asked == [("192.0.2.1", 30123), ("192.0.2.1", 30456)]
+
+
 def calm_probes(**config: float) -> agent.Probes:
     """An agent's rounds with nothing to probe, long after its start."""
     mine, loop = settings(KNET_SKIP="dns"), agent.Loop()

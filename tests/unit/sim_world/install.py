@@ -158,7 +158,11 @@ def knet_objects(**config: object) -> list[tuple[Kind, Object]]:
             kinds.SERVICE,
             {
                 "metadata": {"name": "knet-stress", **place},
-                "spec": {"selector": {"app": "knet-stress"}, "ports": [{"port": 80, "targetPort": 8080}]},
+                "spec": {
+                    "type": "NodePort",
+                    "selector": {"app": "knet-stress"},
+                    "ports": [{"port": 80, "targetPort": 8080}],
+                },
             },
         ),
         (kinds.NETWORK_POLICY, {"metadata": {"name": "knet-stress-guard", **place}, "spec": guard}),

@@ -226,7 +226,7 @@ class KnetLog:
     # -- probes of what is common to all
 
     def _common(self, agent: Agent, number: int, when: float) -> dict[str, str]:
-        """The service, the API server, DNS and the nodes: their errors, empty where all is well."""
+        """The service and its node port, the API server, DNS and the nodes: their errors, empty where all is well."""
         net, pick = self._network, zlib.crc32(f"{agent.uid}/{number}".encode())
         host = self._ctx.net.hosts[agent.node]
         if agent.sandbox is None:
@@ -238,13 +238,18 @@ class KnetLog:
             # A node's address is known from the status of its agents' pods.
             if node != agent.node and any(peer.sandbox is not None for peer in roster.on(node, when)):
                 found[f"node:{node}"] = net.to_host(agent.sandbox, self._ctx.net.hosts[node], when)
-        if self._has_service(agent.namespace):
+        types = self._services(agent.namespace)
+        if types:
             found["service"] = self._service(agent.sandbox, pick, when)
+        if "NodePort" in types:
+            found["nodeport"] = outside or self._service(agent.sandbox, pick, when)
         found["dns"] = self._dns(agent.sandbox, pick, when)
         return dict(sorted(found.items()))
 
-    def _has_service(self, namespace: str) -> bool:
-        return any(place[0] == namespace for place in self._ctx.cluster[SERVICE].items)
+    def _services(self, namespace: str) -> set[str]:
+        """The types of the services of a namespace."""
+        found = self._ctx.cluster[SERVICE].items
+        return {one["spec"].get("type", "ClusterIP") for place, one in found.items() if place[0] == namespace}
 
     def _service(self, source: Sandbox, pick: int, when: float) -> str:
         """One backend of the agents' service, as kube-proxy would choose one: a pod that is Ready and stays."""
