@@ -483,10 +483,11 @@ class Server:
 
 
 class Stream:
-    """A long-lived connection to a peer: it beats, and keeps the longest wait for an echo."""
+    """A long-lived connection to a peer on one network: it beats, and keeps the longest wait for an echo."""
 
-    def __init__(self, peer: Peer, timeout: float, loop: Loop) -> None:
-        self.peer, self.timeout, self.loop = peer, timeout, loop
+    def __init__(self, peer: Peer, timeout: float, loop: Loop, net: str = "primary", local: str = "") -> None:
+        self.peer, self.timeout, self.loop, self.net, self.local = peer, timeout, loop, net, local
+        self.address = peer.address if net == "primary" else peer.extra
         self.sock: socket.socket | None = None
         self.up, self.error = False, ""
         self.since, self.tried, self.worst, self.reset = monotonic(), 0.0, 0.0, False
@@ -515,10 +516,10 @@ class Stream:
     def _connect(self, now: float) -> None:
         self.tried, self.since = now, self.since or now
         try:
-            self.sock = opened(self.peer.address)
+            self.sock = opened(self.address, local=self.local)
             self.loop.watch(self.sock, WRITE, self._ready)
             with contextlib.suppress(BlockingIOError):
-                self.sock.connect((self.peer.address, TCP_PORT))
+                self.sock.connect((self.address, TCP_PORT))
         except OSError as problem:
             self._drop(words(problem), now)
 
@@ -559,7 +560,7 @@ class Stream:
         self.worst, self.reset = 0.0, False
         if not error and (reset or pause > self.timeout):
             error = "reset" if reset else f"no echo for {pause:.1f} s"
-        stall = {"peer": self.peer.name, "net": "primary", "ms": round(worst * 1000), "reset": reset}
+        stall = {"peer": self.peer.name, "net": self.net, "ms": round(worst * 1000), "reset": reset}
         return error, stall if worst > STALL or reset else None
 
 
@@ -783,7 +784,7 @@ class Probes:
         self.settings, self.server, self.loop = settings, server, loop
         self.directory = Directory(settings, loop, self.hurry)
         self.extra = "" if settings.of_cilium([settings.address]) else settings.of_cilium(server.addresses)
-        self.streams: dict[str, Stream] = {}
+        self.streams: dict[tuple[str, str], Stream] = {}
         self.since: dict[Key, str] = {}
         self.bad: dict[Key, str] = {}
         self.times: list[float] = []
@@ -1099,22 +1100,24 @@ class Probes:
         raise TimeoutError
 
     def _keep_streams(self, peers: dict[str, Peer]) -> None:
-        """Have a long-lived connection to exactly the present peers; each has a beat under way."""
-        for name, stream in list(self.streams.items()):
-            if peers.get(name) is stream.peer:
+        """Have a long-lived connection to exactly the present peers, on each network; each has a beat under way."""
+        for key, stream in list(self.streams.items()):
+            if peers.get(key[0]) is stream.peer:
                 stream.beat()
             else:
                 stream.close()
-                del self.streams[name]
-        for name, peer in peers.items():
-            if name not in self.streams and peer.address and "tcp" not in self.settings.skip:
-                self.streams[name] = Stream(peer, self.settings.timeout, self.loop)
+                del self.streams[key]
+        for name, peer in peers.items() if "tcp" not in self.settings.skip else ():
+            if peer.address and (name, "primary") not in self.streams:
+                self.streams[name, "primary"] = Stream(peer, self.settings.timeout, self.loop)
+            if self.extra and peer.extra and (name, "extra") not in self.streams:
+                self.streams[name, "extra"] = Stream(peer, self.settings.timeout, self.loop, "extra", self.extra)
 
     def _look(self) -> list[dict[str, Any]]:
         stalls = []
-        for name, stream in self.streams.items():
+        for (name, net), stream in self.streams.items():
             error, stall = stream.look(monotonic())
-            self.note(name, "primary", "tcp", error, 200 if not error else 0)
+            self.note(name, net, "tcp", error, 200 if not error else 0)
             stalls += [stall] if stall else []
         return stalls
 

@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -250,6 +251,42 @@ def test_the_node_port_is_probed_when_it_is_known_and_doubted_when_it_fails(monk
     refused = ([("nodeport", "nodeport", "refused")], True)
     assert found == [([], False), refused, refused, ([], False)]
     assert asked == [("192.0.2.1", 30123), ("192.0.2.1", 30456)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs loopback addresses besides 127.0.0.1")
+def test_a_long_lived_connection_on_each_network() -> None:
+    """The extra one once the peer has told its address there, from the own address there; both end with the peer."""
+    probes = calm_probes()
+    block = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}"
+    probes.extra = f"{block}.9"
+    callers: list[str] = []
+    listeners = [socket.create_server((f"{block}.{n}", agent.TCP_PORT)) for n in (2, 3)]
+    try:
+        for listener in listeners:
+            listener.setblocking(False)
+        probes.directory.take([agent.entry(pod("one", address=f"{block}.2"))])
+        peers = probes.directory.peers
+        probes._keep_streams(peers)
+        assert list(probes.streams) == [("w2/b", "primary")]
+        peers["w2/b"].extra = f"{block}.3"
+        probes._keep_streams(peers)
+        turns(probes.loop, lambda: all(stream.up for stream in probes.streams.values()))
+        for listener in listeners:
+            sock, (caller, _) = listener.accept()
+            sock.close()
+            callers.append(caller)
+        probes.loop.at(time.monotonic() + 0.05, lambda: None)
+        probes.loop.turn()
+        stalls = {(stall["peer"], stall["net"]) for stall in probes._look()}
+        assert stalls == set(probes.streams) == {("w2/b", "primary"), ("w2/b", "extra")}
+        assert set(probes.bad) == {("w2/b", "primary", "tcp"), ("w2/b", "extra", "tcp")}
+    finally:
+        probes._keep_streams({})
+        turns(probes.loop, lambda: True)
+        for listener in listeners:
+            listener.close()
+    assert probes.streams == {}
+    assert callers[1] == f"{block}.9"
 
 
 def calm_probes(**config: float) -> agent.Probes:

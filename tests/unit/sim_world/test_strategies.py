@@ -75,8 +75,8 @@ def test_multus_node_by_node(route: bool) -> None:
             await asyncio.sleep(5)
             assert set(map(str, (await bad(sim)).values())) == {"[]"}
             (line,) = await lines(sim, "w1", "a", 1)
-            # 5 peers with 4 primary and 3 extra probes each, 3 guarded ones, and service, its node port, API, DNS, 3 nodes
-            assert line["sent"] == 5 * 7 + 3 + 4 + 3
+            # 5 peers with 4 primary and 4 extra probes each, 3 guarded ones, and service, its node port, API, DNS, 3 nodes
+            assert line["sent"] == 5 * 8 + 3 + 4 + 3
             await switch(sim, "w1")
             assert sorted(sim.world.host("w1").plane.files) == [
                 "00-cilium.conflist",

@@ -21,6 +21,9 @@ from cni_migrate.sim.world.sandbox import Sandbox
 KEPT = 600
 """How many rounds a log goes back: older lines have been rotated away."""
 
+KINDS = ("http", "http_large", "udp", "tcp")
+"""What a peer is probed by on each network."""
+
 GUARD_PORT = 8089
 NO_ADDRESS = "it has no address yet"
 _LOOK_BACK = 8
@@ -139,10 +142,10 @@ class KnetLog:
             bad[peer.label, "primary", "http"] = NO_ADDRESS
             return 1
         path = self._network.path(mine, its.ip, when)
-        sent = self._probe(path, (peer.label, "primary"), ("http", "http_large", "udp", "tcp"), when, bad)
+        sent = self._probe(path, (peer.label, "primary"), KINDS, when, bad)
         if mine.extra and its.cilium:
             extra = self._network.path(mine, its.cilium, when)
-            sent += self._probe(extra, (peer.label, "extra"), ("http", "http_large", "udp"), when, bad)
+            sent += self._probe(extra, (peer.label, "extra"), KINDS, when, bad)
         if peer.mesh == "b":
             sent += 1
             self._guarded(agent, peer.label, path, its.ip, when, bad)
