@@ -3,12 +3,22 @@
 import asyncio
 import contextlib
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from cni_migrate.cli import session
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as in a process of one's own: workers of the test runner ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_cancellation_that_is_lost_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "INSIST", 0.01)
     ended: list[str] = []
