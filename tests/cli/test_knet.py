@@ -221,6 +221,8 @@ def test_watching(served: Make, typed: Callable[[Served], Typed], quick: str) ->
         env=environ,
         stdout=subprocess.PIPE,
         text=True,
+        # A shell's background jobs, and all that they start, ignore SIGINT: not so the command under test.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             assert process.stdout is not None
