@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +77,7 @@ def write(image: Image, target: Path) -> None:
     config_data = json.dumps(config).encode()
     config_name = hashlib.sha256(config_data).hexdigest() + ".json"
     manifest = [{"Config": config_name, "RepoTags": [image.tag], "Layers": [f"{digest}/layer.tar"]}]
-    part = target.with_suffix(".part")
+    part = target.with_suffix(f".{os.getpid()}.part")  # two builds at once must not share it
     with tarfile.open(part, "w") as tar:
         parts = {
             config_name: config_data,
