@@ -87,6 +87,7 @@ BUILDS = (
         ldflags="-s -w -X 'github.com/cilium/cilium/pkg/version.ciliumVersion="
         f"{CILIUM} module 1970-01-01T00:00:00+00:00'",
     ),
+    GoBuild("coredns", "coredns", ("coredns",)),
 )
 
 

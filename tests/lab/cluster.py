@@ -43,6 +43,7 @@ class Cluster:
         self.control_plane.await_accounts()
         if canal:
             self.apply("canal.yaml")
+            self.apply("coredns.yaml")
             self.await_ready(names)
             say(f"nodes Ready after {time.monotonic() - started:.1f} s")
 

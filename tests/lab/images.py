@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.lab import archive, build
 from tests.lab.archive import Image
 from tests.lab.processes import say
-from tests.lab.settings import CILIUM, FLANNEL, HERE, MULTUS, Lab
+from tests.lab.settings import CILIUM, COREDNS, FLANNEL, HERE, MULTUS, Lab
 
 PAUSE = "localhost/lab/pause:1"
 PROBER = "localhost/lab/prober:1"
@@ -38,6 +38,7 @@ def _images(programs: dict[str, Path]) -> list[Image]:
                 "install_multus": programs["install_multus"],
             },
         ),
+        Image(f"registry.k8s.io/coredns/coredns:v{COREDNS}", ("/coredns",), {"coredns": programs["coredns"]}),
         Image(
             f"quay.io/cilium/operator-generic:v{CILIUM}",
             ("cilium-operator-generic",),

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.lab.images import PAUSE
 from tests.lab.processes import run
-from tests.lab.settings import POD_CIDR, Lab
+from tests.lab.settings import DNS_DOMAIN, DNS_IP, POD_CIDR, Lab
 
 SHARED = ("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib64", "/usr/share", "/etc/alternatives")
 """The parts of the node's own userland that every container sees, read-only. /usr/src and /usr/local stay the image's.
@@ -54,6 +54,8 @@ tlsCertFile: {lab.pki}/{name}-serving.crt
 tlsPrivateKeyFile: {lab.pki}/{name}-serving.key
 cgroupDriver: cgroupfs
 cgroupRoot: /{lab.cgroup}/{name}
+clusterDNS: [{DNS_IP}]
+clusterDomain: {DNS_DOMAIN}
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 evictionHard: {{nodefs.available: 1%, imagefs.available: 1%, memory.available: 50Mi}}
 failCgroupV1: false

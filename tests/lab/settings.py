@@ -10,12 +10,15 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 KUBERNETES = "1.34.4"
 CILIUM = "1.15.19"
+COREDNS = "1.12.1"  # kubeadm's for this Kubernetes; 1.14.7 and 1.15.0 need a newer Go than the rest of the lab
 FLANNEL = "0.26.7"
 MULTUS = "4.2.2"
 
 BRIDGE = "cnilab0"
 HOST_IP = "172.30.0.1"
 SERVICE_IP = "10.96.0.1"
+DNS_IP = "10.96.0.10"
+DNS_DOMAIN = "cluster.local"
 SERVICE_CIDR = "10.96.0.0/16"
 POD_CIDR = "10.244.0.0/16"
 
