@@ -1,0 +1,164 @@
+"""The lab's pure parts: names, command lines, what is left behind; and that what is written down twice agrees."""
+
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from cni_migrate.config import Config
+from tests.controlplane import build as controlplane
+from tests.lab import cli, images, leftovers, node_config, settings
+from tests.lab.build import BUILDS, GoBuild
+from tests.lab.settings import HERE, Lab, LabError, node_ip, node_number
+
+MANIFESTS = sorted((HERE / "manifests").glob("*.yaml"))
+TAGS = {
+    f"docker.io/flannel/flannel:v{settings.FLANNEL}",
+    f"ghcr.io/k8snetworkplumbingwg/multus-cni:v{settings.MULTUS}",
+    f"quay.io/cilium/cilium:v{settings.CILIUM}",
+    f"quay.io/cilium/operator-generic:v{settings.CILIUM}",
+    f"registry.k8s.io/coredns/coredns:v{settings.COREDNS}",
+    images.PAUSE,
+    images.PROBER,
+    images.USERLAND,
+}
+
+
+def lab(folder: Path) -> Lab:
+    return Lab(cache=folder / "cache", folder=folder / "running")
+
+
+def required(module: str, path: str) -> str:
+    """The version of PATH that a go.mod asks for."""
+    found = re.search(
+        rf"^(?:require)?\s*{re.escape(path)} v(\S+)", (HERE / "go" / module / "go.mod").read_text(), re.MULTILINE
+    )
+    assert found, f"{module} does not require {path}"
+    return found[1]
+
+
+def test_nodes_have_names_and_addresses_by_number() -> None:
+    """A node's number is in its name and in its address."""
+    assert node_number("node12") == 12
+    assert node_ip(node_number("node1")) == "172.30.0.11"
+
+
+@pytest.mark.parametrize("name", ["", "node", "worker1", "node-1", "node1x", "1"])
+def test_other_names_of_nodes_are_refused(name: str) -> None:
+    """Names become paths and links, so none but the lab's own are taken."""
+    with pytest.raises(LabError, match="node1, node2"):
+        node_number(name)
+
+
+def test_labs_in_different_folders_share_no_names(tmp_path: Path) -> None:
+    """`down` finds links and cgroups by names that only its own lab has."""
+    one, other = lab(tmp_path / "one"), lab(tmp_path / "other")
+    assert one.cgroup != other.cgroup
+    assert one.alias != other.alias
+
+
+def test_a_lab_that_is_not_there_says_how_to_start_one(tmp_path: Path) -> None:
+    """Asking for the state of no lab names the command to type."""
+    with pytest.raises(LabError, match=r"python -m tests\.lab up"):
+        lab(tmp_path).state()
+
+
+def test_a_lab_remembers_what_was_started(tmp_path: Path) -> None:
+    """What is saved is what a later command reads."""
+    here = lab(tmp_path)
+    here.save({"api_port": 1, "nodes": ["node1"]})
+    assert here.exists
+    assert here.state() == {"api_port": 1, "nodes": ["node1"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "own", "rest"),
+    [
+        (["up", "--nodes", "4"], ["up", "--nodes", "4"], []),
+        (["kubectl", "get", "pods", "-A"], ["kubectl"], ["get", "pods", "-A"]),
+        (["kubectl", "exec", "x", "--", "ls", "-l"], ["kubectl"], ["exec", "x", "--", "ls", "-l"]),
+        (["exec", "node1", "--", "ip", "-br", "link"], ["exec", "node1"], ["ip", "-br", "link"]),
+        (["exec", "node1", "ip", "--brief", "link"], ["exec", "node1"], ["ip", "--brief", "link"]),
+        ([], [], []),
+    ],
+)
+def test_flags_of_other_programs_are_theirs(words: list[str], own: list[str], rest: list[str]) -> None:
+    """What follows `kubectl` and `exec NODE` goes on untouched, but for a leading `--`."""
+    assert cli._split(words) == (own, rest)
+
+
+def test_what_is_left_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links are the lab's by their alias, cgroups by their name; others' are not reported."""
+    here, cgroups = lab(tmp_path), tmp_path / "cgroup"
+    for name in (here.cgroup, f"memory/{here.cgroup}", "pids/kubepods"):
+        (cgroups / name).mkdir(parents=True)
+    monkeypatch.setattr(leftovers, "_CGROUPS", cgroups)
+    monkeypatch.setattr(
+        leftovers, "_links", lambda: {"cnilab0": here.alias, "eth0": "", "br0": "cni-migrate lab /other"}
+    )
+    assert leftovers.found(here) == [
+        "link cnilab0",
+        f"cgroup {cgroups / here.cgroup}",
+        f"cgroup {cgroups / 'memory' / here.cgroup}",
+    ]
+
+
+def test_the_bridge_of_another_lab_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two labs on one machine would mix their nodes' addresses."""
+    monkeypatch.setattr(leftovers, "_links", lambda: {"cnilab0": "cni-migrate lab /other"})
+    with pytest.raises(LabError, match="cni-migrate lab /other"):
+        leftovers.make_bridge(lab(tmp_path))
+
+
+def test_a_build_of_several_programs_fills_a_folder() -> None:
+    """`go build` gets a folder for all commands of a module, and a file for a single package."""
+    target = Path("/there")
+    many = GoBuild("many", "many", ("a", "b")).argv(target)
+    assert many[many.index("-o") + 1] == "/there/"
+    one = GoBuild("one", "one", ("a",), packages=("example.org/one",)).argv(target)
+    assert one[one.index("-o") + 1] == "/there/a"
+
+
+def test_every_module_is_built() -> None:
+    """A folder under go/ without a build, or the other way round, is a mistake."""
+    assert {item.module for item in BUILDS} == {path.parent.name for path in HERE.glob("go/*/go.mod")}
+
+
+def test_versions_agree_with_the_modules() -> None:
+    """Images are named by the versions that are built."""
+    assert required("node", "k8s.io/kubernetes") == settings.KUBERNETES == controlplane.VERSION.removeprefix("v")
+    assert required("cilium", "github.com/cilium/cilium") == settings.CILIUM
+    assert required("coredns", "github.com/coredns/coredns") == settings.COREDNS
+    assert required("cni", "github.com/flannel-io/flannel") == settings.FLANNEL
+    assert required("cni", "gopkg.in/k8snetworkplumbingwg/multus-cni.v4") == settings.MULTUS
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_manifests_use_images_that_nodes_have(path: Path) -> None:
+    """There is no registry to pull another image from."""
+    assert set(re.findall(r"image: (\S+)", path.read_text())) <= TAGS
+
+
+def test_pods_are_told_the_address_that_dns_has(tmp_path: Path) -> None:
+    """The kubelets, the Service and the Corefile name the same address and domain."""
+    manifest = (HERE / "manifests" / "coredns.yaml").read_text()
+    objects = {found["kind"]: found for found in YAML(typ="safe").load_all(manifest)}
+    kubelet = YAML(typ="safe").load(node_config.kubelet(lab(tmp_path), "node1"))
+    assert kubelet["clusterDNS"] == [objects["Service"]["spec"]["clusterIP"]] == [settings.DNS_IP]
+    assert f"kubernetes {kubelet['clusterDomain']} " in objects["ConfigMap"]["data"]["Corefile"]
+
+
+def test_the_tools_configuration_fits_the_lab() -> None:
+    """Its images are on the nodes, its network is the lab's, and what it deletes is what the manifest creates."""
+    config = Config.model_validate(YAML(typ="safe").load((HERE / "migrate.yaml").read_text()))
+    assert {config.cilium.image, config.cilium.operator_image, config.multus.image, config.knet.image} <= TAGS
+    assert str(config.canal.pod_cidr) == settings.POD_CIDR
+    made = {
+        "/".join(
+            [found["apiVersion"], found["kind"], found["metadata"].get("namespace", ""), found["metadata"]["name"]]
+        )
+        for found in YAML(typ="safe").load_all((HERE / "manifests" / "canal.yaml").read_text())
+        if found["kind"] != "DaemonSet"
+    }
+    assert set(config.canal.extra_objects) == made
