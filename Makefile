@@ -10,7 +10,7 @@ ARGS   ?=
 NOX    := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nox --no-venv --no-install --session
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick lint docs bench ci clean
+.PHONY: help venv demo test quick lint docs bench lab ci clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -45,6 +45,13 @@ docs: $(STAMP) ## Build the documentation into build/docs, warnings as errors
 
 bench: $(STAMP) ## Print what things cost
 	$(NOX) bench -- $(ARGS)
+
+lab: $(STAMP) ## Start a real cluster on this machine, as root (ARGS="--nodes 4 --workloads")
+	@$(BIN)/python -m tests.lab up $(ARGS)
+	@echo "export MIGRATE_CONFIG=$(CURDIR)/tests/lab/migrate.yaml"
+	@echo "$(BIN)/migrate preflight             # then: $(BIN)/migrate run"
+	@echo "$(BIN)/python -m tests.lab status    # what else there is: tests/lab/README.md"
+	@echo "$(BIN)/python -m tests.lab down      # when you are done"
 
 ci: ## Do all that a change has to pass
 	.ci/run

@@ -10,6 +10,7 @@ nox -s tests-3.13       one Python of those the package declares
 nox -s minimums         with the oldest versions that pyproject.toml allows
 nox -s bench            what things cost; figures, no verdict
 nox -s knet_faults      real agents in network namespaces, every fault in turn; as root, with iproute2
+nox -s lab              real migrations of a real cluster on this machine; as root, see tests/lab/README.md
 """
 
 import os
@@ -89,6 +90,13 @@ def knet_faults(session: nox.Session) -> None:
     """Make every fault among real agents and tell what the gate says: `nox -s knet_faults -- --agents 20`."""
     session.install("--editable", ".", *_groups("test"))
     session.run("python", "-m", "tests.knet_faults", *session.posargs)
+
+
+@nox.session(default=False)
+def lab(session: nox.Session) -> None:
+    """Migrate real clusters on this machine, one after the other; a lab that is up has to be ended before."""
+    session.install("--editable", ".", *_groups("test"))
+    session.run("python", "-m", "pytest", "tests/lab", *session.posargs)
 
 
 if __name__ == "__main__":
