@@ -175,6 +175,25 @@ class HostTask(Section):
     bin_folder: str = Field(default="/opt/cni/bin", description="the CNI plugins' folder on the nodes")
 
 
+class Job(Section):
+    """The Job that runs `migrate` in the cluster (`migrate manifests job`)."""
+
+    image: str = Field(default="", description="an image with `migrate` in it, as the project's Dockerfile makes it")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
+    pull_secrets: list[str] = Field(
+        default_factory=list, description="secrets in the tool's namespace with which the image is pulled"
+    )
+    command: list[str] = Field(
+        default=["migrate"], min_length=1, description="what starts `migrate` in the image, its arguments follow"
+    )
+    host_folders: list[str] = Field(
+        default_factory=list,
+        description="folders of the node that the container sees, read-only and under the same path: for a `migrate`"
+        " that is installed on the nodes instead of in the image",
+    )
+    node_selector: dict[str, str] = Field(default_factory=dict, description="labels of the nodes it may run on")
+
+
 PROFILES: dict[ProfileName, dict[str, Any]] = {
     "modern": {},
     "seed": {
@@ -218,6 +237,7 @@ class Config(Section):
     drain: Drain = Drain()
     deadlines: Deadlines = Deadlines()
     host_task: HostTask = HostTask()
+    job: Job = Job()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

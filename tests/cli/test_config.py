@@ -92,6 +92,45 @@ def test_manifests(migrate: Typed, strategy: str, part: str) -> None:
         assert ("CiliumNodeConfig" in kinds) is (strategy == "overlay")
 
 
+def test_the_account_comes_with_its_namespaces(migrate: Typed) -> None:
+    """On a cluster that `migrate` has never seen, what is printed can be applied as it is."""
+    found = list(YAML(typ="safe", pure=True).load_all(migrate("manifests", "rbac").out))
+    made = {one["metadata"]["name"] for one in found if one["kind"] == "Namespace"}
+    assert {one["metadata"]["namespace"] for one in found if "namespace" in one["metadata"]} == made | {"kube-system"}
+    assert [one["kind"] for one in found[: len(made)]] == ["Namespace"] * len(made)
+
+
+def test_the_job_gets_what_was_chosen_wherever_it_was_said(
+    migrate: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File, variable and flag; it means the same to the `migrate` in the Job as to this one."""
+    file = tmp_path / "migrate.yaml"
+    file.write_text(
+        "own_node: w1\nmax_unavailable: 10%\ncanal: {extra_objects: [v1/ConfigMap/kube-system/x]}\n"
+        "cilium: {extra_config: {devices: eth0}}\njob: {image: registry.example/x:1}\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("MIGRATE_KNET_INTERVAL", "0.25")
+    ended = migrate("manifests", "job", "--config", str(file), "--strategy", "overlay", "-n", "mine")
+    assert ended.code == 0, ended.err
+    settings, job = YAML(typ="safe", pure=True).load_all(ended.out)
+    assert job["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/x:1"
+    assert {one["metadata"]["namespace"] for one in (settings, job)} == {"mine"}
+    inside = tmp_path / "inside.yaml"
+    inside.write_text(settings["data"]["migrate.yaml"], encoding="utf-8")
+    here = load(file, {"MIGRATE_KNET_INTERVAL": "0.25"}, {"strategy": "overlay", "namespace": "mine"}).config
+    assert load(inside, {}, {}).config == here.model_copy(update={"own_node": "", "job": Config().job})
+    assert load(inside, {}, {}).origin["deadlines.drain"] == "default"
+
+
+def test_the_job_needs_an_image(migrate: Typed) -> None:
+    """None is published, so there is no default; a flag will do."""
+    ended = migrate("manifests", "job")
+    assert ended.code == 2
+    assert "--image" in ended.err
+    assert "image: a/b:1" in migrate("manifests", "job", "--image", "a/b:1").out
+
+
 def test_no_multus_under_overlay(migrate: Typed) -> None:
     """It is said."""
     ended = migrate("manifests", "multus", "--strategy", "overlay")

@@ -159,6 +159,8 @@ class Stage:
     client: RealClient
     world: World
     trail: Trail
+    kubeconfig: Path | None = None
+    """Who `migrate` is; default: the administrator."""
 
     async def eventually(self, holds: Callable[[], Awaitable[Any]], what: str, seconds: float = 60) -> None:
         """Wait until something holds."""
@@ -202,7 +204,8 @@ class Stage:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("MIGRATE_", "KUBECONFIG"))}
         config = self.cluster.folder / "migrate.yaml"
         config.write_text(CONFIG, encoding="utf-8")
-        argv = [*PROGRAM, *arguments, "--kubeconfig", str(self.cluster.kubeconfig), "--config", str(config)]
+        kubeconfig = self.kubeconfig or self.cluster.kubeconfig
+        argv = [*PROGRAM, *arguments, "--kubeconfig", str(kubeconfig), "--config", str(config)]
         with self.output.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 *argv, env=clean, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output

@@ -12,7 +12,7 @@ from cni_migrate.cli import output
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import configured, manifests_for
 from cni_migrate.config import PROFILES, Config, ProfileName
-from cni_migrate.configfile import section_of, variable
+from cni_migrate.configfile import Loaded, section_of, variable
 from cni_migrate.core.manifests import node_config_version
 from cni_migrate.errors import UsageError
 
@@ -105,7 +105,8 @@ def schema() -> None:
 
 def manifests(common: Common, flags: Mapping[str, Any], part: str) -> None:
     """Print what is applied, as a stream of YAML documents."""
-    config = configured(common, flags).config
+    loaded = configured(common, flags)
+    config = loaded.config
     made = manifests_for(config, None)
     version = "v2" if made.cilium_version >= (1, 16) else "v2alpha1"
     served = [f"cilium.io/{version}/ciliumnodeconfigs"]
@@ -123,13 +124,39 @@ def manifests(common: Common, flags: Mapping[str, Any], part: str) -> None:
     if part in ("all", "multus") and config.strategy == "multus":
         wanted += made.multus()
     if part == "rbac":
-        wanted += made.rbac()
+        wanted += [*made.namespaces(), *made.rbac()]
+    if part == "job":
+        if not config.job.image:
+            raise UsageError(
+                "the Job needs an image with `migrate` in it (key `job.image`): none is published, the project's"
+                " Dockerfile makes one",
+                next="migrate manifests job --image REGISTRY/cni-migrate:VERSION",
+            )
+        wanted += made.job(output.yaml_text(chosen(loaded)))
     seen: set[str] = set()
     for manifest in wanted:
         text = output.yaml_text(manifest)
         if text not in seen:
             seen.add(text)
             sys.stdout.write(f"---\n{text}")
+
+
+def chosen(loaded: Loaded) -> dict[str, Any]:
+    """What was chosen and is no default, wherever it was said, as a file for another `migrate`.
+
+    Without what is about the Job itself: it names its own node by a flag.
+    """
+    data = loaded.config.model_dump(mode="json")
+    tree: dict[str, Any] = {}
+    for key, source in loaded.origin.items():
+        path = key.split(".")
+        if source == "default" or source.startswith("profile ") or path[0] in ("job", "own_node"):
+            continue
+        value, place = data, tree
+        for part in path[:-1]:
+            value, place = value[part], place.setdefault(part, {})
+        place[path[-1]] = value[path[-1]]
+    return tree
 
 
 def images(common: Common, flags: Mapping[str, Any]) -> None:

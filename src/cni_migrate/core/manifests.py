@@ -22,12 +22,15 @@ Manifest = dict[str, Any]
 TEMPLATES = (
     "namespace.yaml", "knet-stress.yaml", "cilium-common.yaml", "cilium-agent.yaml", "cilium-multus.yaml",
     "cilium-overlay.yaml", "cilium-final.yaml", "cilium-node-config.yaml", "multus.yaml", "multus_conf.py",
-    "host-task.yaml", "host-task.sh", "rbac.yaml",
+    "host-task.yaml", "host-task.sh", "rbac.yaml", "driver-job.yaml",
 )  # fmt: skip
 """The files of `templates/` that `Manifests` needs."""
 
 HEALTH_PORT = 9879
 """Port of the agent's health check on the node, as in Cilium's own chart."""
+
+FINAL_CODES = (1, 2, 3, 4, 6, 7)
+"""Exit codes after which the same command, typed again, would only end in the same way: a human is needed."""
 
 _NODE_CONFIG = "ciliumnodeconfigs"
 
@@ -159,6 +162,10 @@ class Manifests:
             namespaces=[config.namespace, config.knet.namespace],
             work_namespaces=list(dict.fromkeys(work)),
         )
+
+    def job(self, settings: str) -> list[Manifest]:
+        """The Job that runs `migrate run` in the cluster, with the text of its configuration file."""
+        return self._render("driver-job.yaml", key=f"job {settings}", settings=settings, final_codes=FINAL_CODES)
 
     def images(self) -> dict[str, str]:
         """Every image that is pulled, by what it is for."""

@@ -22,6 +22,13 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = "app.kubernetes.io/component"
 TOOL = "cni-migrate"
 HOST_TASK = "host-task"
+DRIVER = "driver"
+
+JOB = "cni-migrate"
+"""The Job that runs `migrate` in the cluster."""
+
+JOB_CONFIG = "cni-migrate-config"
+"""ConfigMap with its configuration."""
 
 CILIUM = "cilium"
 """DaemonSet: the only one (overlay), or the second, which stays (multus)."""

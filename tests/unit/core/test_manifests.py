@@ -10,9 +10,12 @@ import pytest
 
 from cni_migrate import resources
 from cni_migrate.config import PROFILES, Config
-from cni_migrate.core import names
+from cni_migrate.core import drain, names
 from cni_migrate.core.effects import PutObject
 from cni_migrate.core.manifests import TEMPLATES, Facts, Manifest, Manifests, knet_config, node_config_version
+from cni_migrate.core.objects import Pod, Taint
+from cni_migrate.errors import EXIT_CODES, ClusterError, Interrupted, LockHeld
+from cni_migrate.kube import views
 
 AGENT = "# agent with 'quotes', <angles> & \"more\"\n\tprint('{{ not a template }}')\n"
 TEXTS = {name: resources.read("templates", name) for name in TEMPLATES}
@@ -40,7 +43,7 @@ def every(manifests: Manifests) -> list[Manifest]:
     return [
         *manifests.namespaces(), *manifests.knet(), *manifests.cilium(), *manifests.cilium_final(),
         *manifests.node_config([SERVED["v2"]]), *manifests.multus(), *manifests.rbac(),
-        manifests.host_task("w1", "task", ["status"]),
+        manifests.host_task("w1", "task", ["status"]), *manifests.job("{}\n"),
     ]  # fmt: skip
 
 
@@ -367,6 +370,92 @@ def test_the_rights_follow_the_way_of_reading(reader: str, right: str) -> None:
     here = [m for m in roles if m["metadata"].get("namespace") in ("knet-stress", None)]
     granted = {(one, *rule["verbs"]) for m in here for rule in m["rules"] for one in rule["resources"]}
     assert {one for one in granted if one[0] in ("pods/log", "pods/proxy")} == {(right, "get")}
+
+
+JOB = {"image": "registry.example/cni-migrate:1"}
+
+
+def _pod(job: Manifest) -> Pod:
+    """The pod that the Job's controller makes of it, running."""
+    template = job["spec"]["template"]
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "cni-migrate", "uid": "1", "controller": True}
+    meta = {**template["metadata"], "name": "cni-migrate-abcde", "namespace": "cni-migrate", "uid": "2"}
+    status = {"phase": "Running"}
+    return views.pod({"metadata": {**meta, "ownerReferences": [owner]}, "spec": template["spec"], "status": status})
+
+
+@pytest.mark.parametrize("strategy", ["multus", "overlay"])
+def test_the_job_runs_the_driver_with_the_configuration_it_was_given(strategy: str) -> None:
+    found = made(strategy=strategy, job=JOB).job("strategy: overlay\n")
+    assert one(found, "ConfigMap", names.JOB_CONFIG)["data"] == {"migrate.yaml": "strategy: overlay\n"}
+    job = one(found, "Job", names.JOB)
+    container = containers(job)["migrate"]
+    assert container["image"] == JOB["image"]
+    assert container["command"] == ["migrate"]
+    assert container["args"] == [
+        "run", "--yes", "--own-node=$(NODE_NAME)", "--config=/etc/cni-migrate/migrate.yaml"
+    ]  # fmt: skip
+    assert env(container)["NODE_NAME"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
+    (mount,) = container["volumeMounts"]
+    assert (mount["mountPath"], mount["readOnly"]) == ("/etc/cni-migrate", True)
+    (account,) = [m for m in made().rbac() if m["kind"] == "ServiceAccount"]
+    spec = job["spec"]["template"]["spec"]
+    assert (spec["serviceAccountName"], job["metadata"]["namespace"]) == tuple(
+        account["metadata"][key] for key in ("name", "namespace")
+    )
+
+
+def test_the_job_holds_no_more_than_it_needs() -> None:
+    """No root, no writing, no capability; and nothing that is lost with the pod (a drain asks about emptyDir)."""
+    job = one(made(job=JOB).job(""), "Job", names.JOB)
+    spec, container = job["spec"]["template"]["spec"], containers(job)["migrate"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}
+    }  # fmt: skip
+    assert [next(key for key in volume if key != "name") for volume in spec["volumes"]] == ["configMap"]
+    assert container["resources"]["requests"]
+
+
+def test_a_drain_of_its_own_node_leaves_the_job_s_pod_where_it_is() -> None:
+    """Also of a node that is cordoned, not ready, or has any other taint."""
+    found = _pod(one(made(job=JOB).job(""), "Job", names.JOB))
+    taint = Taint("node-role.kubernetes/cilium", "cilium", "NoExecute")
+    assert drain.rule(found, taint, Config().drain).verdict is drain.Verdict.STAYS
+
+
+def test_the_job_ends_where_a_human_is_needed_and_goes_on_after_a_disruption() -> None:
+    spec = one(made(job=JOB).job(""), "Job", names.JOB)["spec"]
+    assert spec["template"]["spec"]["restartPolicy"] == "Never", "a podFailurePolicy asks for it"
+    ends, goes_on = spec["podFailurePolicy"]["rules"]
+    assert ends["action"] == "FailJob"
+    assert ends["onExitCodes"] == {"containerName": "migrate", "operator": "In", "values": [1, 2, 3, 4, 6, 7]}
+    again = {LockHeld.exit_code, ClusterError.exit_code, Interrupted.exit_code}
+    assert set(ends["onExitCodes"]["values"]) == set(EXIT_CODES) - {0} - again
+    assert goes_on == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    assert spec["backoffLimit"] >= 6
+
+
+def test_where_the_job_gets_its_program_from_is_configuration() -> None:
+    """A private registry; or no registry at all, and a program that is installed on the nodes."""
+    folders = ["/opt/cni-migrate", "/opt/python"]
+    options = {
+        **JOB, "image_pull_policy": "Never", "pull_secrets": ["mine"], "host_folders": folders,
+        "command": ["/opt/python/bin/python3", "-m", "cni_migrate.cli.main"], "node_selector": {"tools": "yes"},
+    }  # fmt: skip
+    spec = one(made(job=options).job(""), "Job", names.JOB)["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert (container["imagePullPolicy"], container["command"]) == ("Never", options["command"])
+    assert spec["imagePullSecrets"] == [{"name": "mine"}]
+    assert spec["nodeSelector"] == {"kubernetes.io/os": "linux", "tools": "yes"}
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    seen = [
+        (volume["hostPath"]["path"], mounts[volume["name"]]["mountPath"], mounts[volume["name"]]["readOnly"])
+        for volume in spec["volumes"]
+        if "hostPath" in volume
+    ]
+    assert seen == [(folder, folder, True) for folder in folders]
 
 
 def test_names_and_namespaces_are_configuration() -> None:

@@ -20,6 +20,7 @@ class Part(StrEnum):
     MULTUS = "multus"
     KNET = "knet"
     RBAC = "rbac"
+    JOB = "job"
 
 
 class ProfileChoice(StrEnum):
@@ -66,11 +67,18 @@ def manifests(
     common: Common,
     part: Annotated[Part, typer.Argument(help="Which of them.")] = Part.ALL,
     strategy: OnStrategy = None,
+    image: Annotated[
+        str, typer.Option(help="The image of the Job, with `migrate` in it.", show_default="from the configuration")
+    ] = "",
 ) -> None:
-    """Print what a migration applies, as YAML. Needs no cluster."""
+    """Print what a migration applies, as YAML. Needs no cluster.
+
+    Two parts are for running `migrate` in the cluster: `rbac`, its account and the least rights, and `job`.
+    """
     from cni_migrate.cli import configuration
 
-    configuration.manifests(common, {"strategy": strategy.value if strategy else None}, part.value)
+    flags = {"strategy": strategy.value if strategy else None, "job.image": image or None}
+    configuration.manifests(common, flags, part.value)
 
 
 @with_common
@@ -88,6 +96,10 @@ def register(app: typer.Typer) -> None:
     app.command(
         "manifests",
         rich_help_panel=PANEL,
-        epilog=examples("migrate manifests rbac | kubectl apply -f -", "migrate manifests --strategy overlay"),
+        epilog=examples(
+            "migrate manifests rbac | kubectl apply -f -",
+            "migrate manifests job --image REGISTRY/cni-migrate:0.1.0 | kubectl apply -f -",
+            "migrate manifests --strategy overlay",
+        ),
     )(manifests)
     app.command("images", rich_help_panel=PANEL, epilog=examples("migrate images --strategy multus"))(images)
