@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 
 import pytest
 
@@ -142,5 +143,40 @@ def test_agents_are_kept_fast_while_the_driver_is_at_work() -> None:
             assert 1 <= sum(paces) <= 2 + seconds / SLOT
             maps = await sim.app.client("somebody").list(CONFIG_MAP)
             assert names.PACE not in {one["metadata"]["name"] for one in maps[0]}
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(("strategy", "outages"), [("multus", 2), ("overlay", 1)])
+def test_in_a_large_cluster_every_agent_looks_at_the_nodes_in_transit(strategy: str, outages: int) -> None:
+    """By one more write for each time that a node is out of service, and without a gate that fails."""
+
+    async def main() -> None:
+        config = config_for(strategy, knet={"full_mesh_max": 2, "degree": 2})
+        async with simulated("calm", config, nodes=6) as (sim, _):
+            writes = 0
+            listed: set[tuple[str, str]] = set()
+
+            def watch(call: Call, answer: Answer | None) -> None:
+                nonlocal writes
+                done = answer is not None and answer.code < 300
+                writes += done and call.method == "PUT" and call.path.endswith(f"/configmaps/{names.PACE}")
+
+            def look(turn: object, _: object) -> None:
+                record: Record = turn.record  # type: ignore[attr-defined]
+                out = {name for name, entry in record.nodes.items() if entry.event == "switch"}
+                for agent in sim.world.agents.agents.values() if out else ():
+                    rounds = sim.world.knet.rounds(agent)
+                    if rounds:
+                        peers = json.loads(sim.world.knet.line(agent, max(rounds)))["peers"]
+                        listed.update((agent.node, peer.split("/")[0]) for peer in peers if peer.split("/")[0] in out)
+
+            sim.app.hooks.observers.append(watch)
+            final = await Process(sim, config, on_turn=look).run()
+            assert final is not None
+            assert final.outcome == "done", final
+            nodes = set(sim.world.ctx.net.hosts)
+            assert {(a, b) for a in nodes for b in nodes if a != b} <= listed
+            assert writes <= outages * len(nodes) + 3 + asyncio.get_running_loop().time() / SLOT
 
     run_virtual(main())

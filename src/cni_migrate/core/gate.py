@@ -79,6 +79,19 @@ def expected(
     return wanted
 
 
+def beyond(
+    nodes: Iterable[str], *, focus: Collection[str] | None = None, excluded: Collection[str] = ()
+) -> frozenset[str]:
+    """The agents on which everybody is judged who lists them, though nobody has to.
+
+    In a full sweep these are all on nodes that are not `excluded`: agents have more peers than the graph gives them
+    while nodes are in transit, and hear of that sooner or later. A `focus` leaves it to the observers.
+    """
+    if focus is not None:
+        return frozenset()
+    return frozenset(agent for node in frozenset(nodes) - frozenset(excluded) for agent in _agents(node))
+
+
 def ask(
     key: str,
     focus: Collection[str] | None,
@@ -128,13 +141,14 @@ def judge(
     *,
     ignore: Collection[str] | None = None,
     newest: datetime | None = None,
+    others: Collection[str] = (),
 ) -> Verdict:
     """Whether connectivity is proven.
 
     Passed: every expected agent's newest rounds, at least `gate.rounds` in a row over at least `gate.seconds`, are
     clean, were begun after `since`, list all its expected peers, and the newest is fresh, and was begun after `newest`
     if that is given. A pair that was bad in the `baseline` by the same net and kind does not count, nor do probes of
-    the kinds in `ignore` (default: `unenforced`).
+    the kinds in `ignore` (default: `unenforced`). Those of `others` (`beyond`) count where an agent lists them.
     """
     if not expected or not all(expected.values()):
         lonely = sorted(agent for agent, peers in expected.items() if not peers)
@@ -143,7 +157,7 @@ def judge(
     if reading is None:
         return Pending(f"waiting for the first reports of {_count(len(expected), 'agent')}")
     kinds = frozenset(unenforced(config) if ignore is None else ignore)
-    known = frozenset(baseline)
+    known, listed = frozenset(baseline), frozenset(others)
     pairs: set[Pair] = set()
     silent: list[tuple[str, str]] = []
     short: list[str] = []
@@ -157,11 +171,11 @@ def judge(
             continue
         run: list[Round] = []
         bad: list[Pair] = []
-        lost += _lost(rounds, agent, expected[agent], known, kinds, since)
+        lost += _lost(rounds, agent, expected[agent], listed, known, kinds, since)
         for one in reversed(rounds):
             if one.at < since or (run and one.round != run[-1].round - 1):
                 break
-            bad = _bad(one, agent, expected[agent], known, kinds)
+            bad = _bad(one, agent, expected[agent], listed, known, kinds)
             if bad:
                 break
             run.append(one)
@@ -191,10 +205,18 @@ def _lacking(run: Sequence[Round], config: Config, newest: datetime | None) -> s
     return f"no round since {newest:%H:%M:%S}" if newest is not None and run[0].at < newest else ""
 
 
-def _bad(one: Round, agent: str, peers: frozenset[str], known: frozenset[Known], ignored: frozenset[str]) -> list[Pair]:
+def _bad(
+    one: Round,
+    agent: str,
+    peers: frozenset[str],
+    others: frozenset[str],
+    known: frozenset[Known],
+    ignored: frozenset[str],
+) -> list[Pair]:
     """What keeps a round from being clean."""
     found = [Pair(agent, peer, "primary", "peer", "the agent does not list this peer") for peer in peers - one.peers]
-    pairs = (Pair(agent, bad.peer, bad.net, bad.kind, bad.error) for bad in one.bad if _concerns(bad, agent, peers))
+    judged = peers | (one.peers & others) if one.bad else peers
+    pairs = (Pair(agent, bad.peer, bad.net, bad.kind, bad.error) for bad in one.bad if _concerns(bad, agent, judged))
     found += [pair for pair in pairs if pair.kind not in ignored and pair.known not in known]
     if not found and one.sent < max(1, len(peers)):
         found.append(Pair(agent, "everyone", "primary", "peer", f"only {_count(one.sent, 'probe')} sent in a round"))
@@ -205,12 +227,13 @@ def _lost(
     rounds: Sequence[Round],
     agent: str,
     peers: frozenset[str],
+    others: frozenset[str],
     known: frozenset[Known],
     ignored: frozenset[str],
     since: datetime,
 ) -> int:
     """How many probes that count were lost since the gate began, also in rounds before the clean ones."""
-    judged = (_bad(one, agent, peers, known, ignored) for one in rounds if one.at >= since)
+    judged = (_bad(one, agent, peers, others, known, ignored) for one in rounds if one.at >= since)
     return sum(pair.kind != "peer" for found in judged for pair in found)
 
 

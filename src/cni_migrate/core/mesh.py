@@ -11,7 +11,19 @@ from typing import Final
 
 from cni_migrate.config import Config
 from cni_migrate.core import names
-from cni_migrate.core.gate import Expected, Failing, Known, Pair, Passed, Pending, Verdict, ask, expected, judge
+from cni_migrate.core.gate import (
+    Expected,
+    Failing,
+    Known,
+    Pair,
+    Passed,
+    Pending,
+    Verdict,
+    ask,
+    beyond,
+    expected,
+    judge,
+)
 from cni_migrate.core.lifecycle import Phase
 from cni_migrate.core.matrix import in_order
 from cni_migrate.core.objects import GateAsk, GateReading, Node, Pod, Round, Snapshot
@@ -38,7 +50,8 @@ class Question:
     """What the mesh as a whole is asked.
 
     `expected` says who must report on whom, `missing` which of them cannot be read and why, `left_out` the nodes of
-    which nothing is asked, `known` and `ignored` what does not count: failures by name, and kinds of probes.
+    which nothing is asked, `known` and `ignored` what does not count: failures by name, and kinds of probes. Agents
+    among `others` count for those who list them.
     """
 
     ask: GateAsk
@@ -47,11 +60,12 @@ class Question:
     left_out: tuple[str, ...]
     known: frozenset[Known]
     ignored: frozenset[str]
+    others: frozenset[str] = frozenset()
 
     def judged(self, read: GateReading, config: Config) -> tuple[GateReading, Verdict]:
         """The reading with the reasons of those that could not be read, and the gate's verdict on it."""
         full = replace(read, errors={**read.errors, **self.missing})
-        return full, judge(full, self.expected, self.known, ALWAYS, config, ignore=self.ignored)
+        return full, judge(full, self.expected, self.known, ALWAYS, config, ignore=self.ignored, others=self.others)
 
 
 def question(
@@ -65,7 +79,15 @@ def question(
     """What to ask of every agent on every node that is not left out."""
     asked, missing = ask(KEY, None, seen, config, ALWAYS, excluded=left_out)
     wanted = expected(seen.nodes, config, excluded=left_out)
-    return Question(asked, wanted, missing, tuple(sorted(left_out)), frozenset(known), frozenset(ignored))
+    return Question(
+        asked,
+        wanted,
+        missing,
+        tuple(sorted(left_out)),
+        frozenset(known),
+        frozenset(ignored),
+        beyond(seen.nodes, excluded=left_out),
+    )
 
 
 def seconds_needed(config: Config) -> float:

@@ -136,6 +136,17 @@ def out_of_service(plan: Plan, entry: NodeRecord) -> bool:
     return entry.state in (NodeState.DRAINING, NodeState.CILIUM)
 
 
+def in_transit(plan: Plan, entry: NodeRecord) -> bool:
+    """Whether the node is not at rest: its pods' network changes, or is about to.
+
+    That is more than being out of service, which a newcomer that is adopted never was. An attach in service (overlay)
+    is not among them: a second agent starts, and no pod's network is touched.
+    """
+    if entry.gone or entry.skipped:
+        return False
+    return out_of_service(plan, entry) or entry.event in (NodeEvent.ADOPT, NodeEvent.DETACH)
+
+
 NodeStep = Callable[[NodeView], Answer]
 ClusterStep = Callable[[ClusterView], Answer]
 

@@ -43,6 +43,7 @@ LARGE = 8192  # bytes each way: more than any MTU, so full-sized packets go both
 BEAT, CALM_BEAT = 0.25, 1.0  # seconds between the beats of a long-lived connection
 STALL = 0.25  # a pause of a long-lived connection from which on it is reported
 RARELY = 2.0  # seconds between probes of what many share and that seldom breaks alone: the API server, other nodes
+CROWD = 100  # nodes whose agents may probe one in transit each second: with more of them each does so less often
 DENIED = 0.4  # seconds after which a forbidden connection counts as blocked: less than a round
 LOOK, LOOK_AGAIN = 30.0, 600.0  # at most so many seconds until a node port that fails is read anew; and once more
 FAST = 60.0  # seconds of fast rounds after something changed
@@ -265,11 +266,15 @@ class Secure:
 
 
 class Peer:
-    """Another agent, and its address on Cilium's network once it has told it."""
+    """Another agent, and its address on Cilium's network once it has told it.
+
+    `far`: it is probed for its node is in transit, now and then, and it is no neighbour's.
+    """
 
     def __init__(self, name: str, address: str, uid: str) -> None:
-        self.name, self.address, self.uid, self.extra = name, address, uid, ""
-        self.mesh, self.sign = name.rpartition("/")[2], f"\r\nX-Knet-Agent: {name}\r\n".encode()
+        self.name, self.address, self.uid, self.extra, self.far = name, address, uid, "", False
+        self.node, _, self.mesh = name.rpartition("/")
+        self.sign = f"\r\nX-Knet-Agent: {name}\r\n".encode()
 
 
 Answer = Callable[[bytes], "tuple[bytes, bytes | None]"]
@@ -572,6 +577,9 @@ class Directory:
         self.entries: dict[str, dict[str, str]] = {}
         self.peers: dict[str, Peer] = {}
         self.hosts: dict[str, str] = {}  # the addresses of the peers' nodes, but for the own one
+        self.transit: frozenset[str] = frozenset()  # the nodes that ConfigMap says are in transit
+        self.far: frozenset[str] = frozenset()  # those of them that are peers for that reason alone
+        self.size = 1  # how many nodes there are
         self.node_port, self.doubted = 0, False  # that of the Service, and whether it fails
         self.fast_until = 0.0  # on the clock of the wall, from the ConfigMap knet-stress-pace
         self._waits = False
@@ -654,11 +662,15 @@ class Directory:
         selector = "configmaps?fieldSelector=metadata.name%3Dknet-stress-pace"
 
         def changed(kind: str, found: dict[str, Any]) -> None:
-            text = str((found.get("data") or {}).get("until", "")) if kind != "DELETED" else ""
+            data = (found.get("data") or {}) if kind != "DELETED" else {}
+            text, transit = str(data.get("until", "")), frozenset(str(data.get("transit", "")).split())
             try:
                 self.fast_until = instant(text) if text else 0.0
             except ValueError as problem:
                 say(f"pace: {words(problem)}")
+            if transit != self.transit:
+                self.transit = transit
+                self._take_soon()
             self.changed()
 
         version = yield from self._list(selector, lambda found: changed("ADDED", found))
@@ -748,19 +760,38 @@ class Directory:
             if one["node"]:
                 agents.setdefault(f"{one['node']}/{one['mesh']}", one)
         me = self.settings
-        near = neighbours(me.node, {a["node"] for a in agents.values()} | {me.node}, me) | {me.node}
+        nodes = {a["node"] for a in agents.values()} | {me.node}
+        near = neighbours(me.node, nodes, me) | {me.node}
+        self.far = frozenset() if self.lapsed else (self.transit & nodes) - near
+        self.size = len(nodes)
         peers: dict[str, Peer] = {}
         hosts: dict[str, str] = {}
         for name, one in agents.items():
-            if name != me.name and one["node"] in near:
+            if name != me.name and (one["node"] in near or one["node"] in self.far):
                 if one.get("host") and one["node"] != me.node:
                     hosts.setdefault(one["node"], one["host"])
                 known = self.peers.get(name)
                 same = known and (known.address, known.uid) == (one["address"], one.get("uid", ""))
                 peers[name] = known if known and same else Peer(name, one["address"], one.get("uid", ""))
+                peers[name].far = one["node"] in self.far
         before, self.peers, self.hosts = self.peers, peers, hosts
-        if before != peers:
+        if close(before) != close(peers):
             self.changed()
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether nobody asks for anything any more: a driver that stopped leaves its list behind."""
+        return time.time() >= self.fast_until
+
+    def let_go(self) -> None:
+        """Have done with the nodes in transit once nobody asks for them any more."""
+        if self.far and self.lapsed:
+            self.take(self.entries.values())
+
+
+def close(peers: dict[str, Peer]) -> dict[str, Peer]:
+    """Those that are probed in every round."""
+    return {name: peer for name, peer in peers.items() if not peer.far}
 
 
 def entry(pod: dict[str, Any]) -> dict[str, str]:
@@ -789,6 +820,7 @@ class Probes:
         self.bad: dict[Key, str] = {}
         self.times: list[float] = []
         self.sent, self.lost, self.open, self.rare = 0, 0, 0, 0.0
+        self.turn_of: dict[str, float] = {}  # when the nodes that are far are probed next
         self.fast_until = monotonic() + FAST
         self.began = self.next = 0.0
         self.task: Task | None = None
@@ -796,7 +828,7 @@ class Probes:
     def start(self) -> None:
         """Follow the peers, beat, and go from round to round."""
         Task(self.loop, self.directory.run())
-        if not self.settings.peers_file and self.settings.idle_interval > self.settings.interval:
+        if not self.settings.peers_file:
             Task(self.loop, self.directory.run_pace())
         if not self.settings.peers_file and self.settings.node_address and "nodeport" not in self.settings.skip:
             Task(self.loop, self.directory.run_port())
@@ -842,25 +874,31 @@ class Probes:
     def round(self, number: int) -> Steps:
         """One round; its report."""
         me, at = self.settings, stamp()
+        self.directory.let_go()
         peers, before, hosts = dict(sorted(self.directory.peers.items())), set(self.bad), self.directory.hosts
         rarely = monotonic() - self.rare >= RARELY
         large = not self.calm or number % CALM_LARGE == 0
+        far = self.directory.far
+        waiting = far - self._whose_turn(far)
+        now = {name: peer for name, peer in peers.items() if peer.node not in waiting}
+        hosts = {node: host for node, host in hosts.items() if (node not in waiting if node in far else rarely)}
         # What is not probed in this round keeps its last result.
-        shared = set() if rarely else {"api", "nodeport", *map("node:{}".format, hosts)}
+        shared = {f"node:{node}" for node in self.directory.hosts if node not in hosts} | (peers.keys() - now.keys())
+        shared |= set() if rarely else {"api", "nodeport"}
         self.bad = {
             key: error
             for key, error in self.bad.items()
             if key[0] in shared or (not large and key[2] == "http_large" and key[0] in peers)
         }
         self.sent, self.lost, self.times = 0, 0, []
-        self._keep_streams(peers)
+        self._keep_streams(close(peers))
         if len(self.server.counts) > 64 * (len(peers) + 8):  # of peers that are no more
             self.server.counts.clear()
             self.server.heard.clear()
-        work = self._common() + (self._rare(hosts) if rarely else [])
-        for peer in random.sample(list(peers.values()), len(peers)):
+        work = self._common() + self._hosts(hosts) + (self._rare() if rarely else [])
+        for peer in random.sample(list(now.values()), len(now)):
             work += self._of(peer, large)
-        work += self._datagrams(peers.values())
+        work += self._datagrams(now.values())
         for first in range(0, len(work), BATCH):
             for steps in work[first : first + BATCH]:
                 self.open += 1
@@ -871,6 +909,7 @@ class Probes:
         while any(stream.undecided(monotonic()) for stream in self.streams.values()):
             yield None, 0, monotonic() + 0.02
         stalls = self._look()
+        self._soon_again(far - waiting)
         self.since = {key: self.since.get(key, at) for key in self.bad}
         if before != set(self.bad):
             self.fast_until = monotonic() + FAST
@@ -916,16 +955,33 @@ class Probes:
                 self.times.append(ms)
         self.server.note(key, error[7:] if error.startswith("status ") else str(code), ms)
 
-    def _rare(self, hosts: dict[str, str]) -> list[Steps]:
-        """The probes that are not for every round: the API server, the node port, and the peers' nodes."""
+    def _whose_turn(self, far: frozenset[str]) -> set[str]:
+        """The nodes in transit to be probed now: each seldom enough that all agents together do not overwhelm it."""
+        now, pause = monotonic(), max(RARELY, self.directory.size / CROWD)
+        # The first time is any time in the pause: all agents hear of a node at once.
+        self.turn_of = {node: self.turn_of.get(node, now + pause * random.random()) for node in far}
+        found = {node for node, when in self.turn_of.items() if when <= now}
+        self.turn_of.update((node, now + pause * random.uniform(0.75, 1.25)) for node in found)
+        return found
+
+    def _soon_again(self, probed: frozenset[str]) -> None:
+        """Look again soon at what fails, so that it is not told for long after it has ended."""
+        ends = (key[0].partition(":")[2] if key[1] == "host" else key[0].rpartition("/")[0] for key in self.bad)
+        for node in probed.intersection(ends):
+            self.turn_of[node] = min(self.turn_of.get(node, 0.0), monotonic() + RARELY * random.uniform(0.75, 1.25))
+
+    def _hosts(self, hosts: dict[str, str]) -> list[Steps]:
+        """The probes of the peers' nodes."""
+        return [self.attempt(f"node:{node}", "host", "tcp", self._node(address)) for node, address in hosts.items()]
+
+    def _rare(self) -> list[Steps]:
+        """The probes that are not for every round: the API server and the node port."""
         work, self.rare = [], monotonic()
         if self.settings.api[0] and "api" not in self.settings.skip:
             work.append(self.attempt("api", "primary", "api", self._api()))
         port = self.directory.node_port
         if port and "nodeport" not in self.settings.skip:
             work.append(self._node_port((self.settings.node_address, port)))
-        for node, address in hosts.items():
-            work.append(self.attempt(f"node:{node}", "host", "tcp", self._node(address)))
         return work
 
     def _common(self) -> list[Steps]:

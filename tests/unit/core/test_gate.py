@@ -243,6 +243,29 @@ def test_what_goes_on_elsewhere_is_not_the_business_of_a_focus() -> None:
     assert isinstance(gate.judge(GateReading(at(3.5), found, {}), expected, (), T0, CONFIG), Failing)
 
 
+def test_in_a_sweep_what_any_agent_tells_of_a_further_peer_counts_and_nobody_has_to_list_one() -> None:
+    """An agent has not heard yet that a node is in transit, or still lists one that is not any more."""
+    nodes, mesh = many()
+    wanted = gate.expected(nodes, CONFIG)
+    far = min(node for node in nodes if node != "w07" and node not in mesh.neighbours("w07"))
+    found = {agent: rounds(agent, peers=peers) for agent, peers in wanted.items()}
+    look = GateReading(at(3.5), found, {})
+
+    def judged(out: Collection[str] = ()) -> Verdict:
+        wanted = gate.expected(nodes, CONFIG, excluded=out)
+        return gate.judge(look, wanted, (), T0, CONFIG, others=gate.beyond(nodes, excluded=out))
+
+    assert isinstance(judged(), Passed)
+    listed = wanted["w07/a"] | {f"{far}/a", "left/a"}
+    found["w07/a"] = rounds("w07/a", peers=listed, bad=bad("left/a"))
+    assert isinstance(judged(), Passed)  # of a node that has left nothing counts
+    for trouble in (bad(f"{far}/a"), bad(f"node:{far}", "tcp", "host")):
+        found["w07/a"] = rounds("w07/a", peers=listed, bad=trouble)
+        assert failing(judged()).pairs[0].peer == trouble[0].peer
+        assert isinstance(judged([far]), Passed)  # one that is out is its own gate's business
+    assert gate.beyond(nodes, focus=["w07"]) == frozenset()
+
+
 def pairs(*found: str, kind: str = "http", net: str = "primary") -> list[Pair]:
     ends = (text.split(">") for text in found)
     return [Pair(agent, peer, net, kind, "timeout") for agent, peer in ends]

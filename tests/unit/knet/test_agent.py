@@ -43,6 +43,93 @@ def test_the_agent_and_the_gate_know_the_same_graph(nodes: set[str], degree: int
         assert agent.neighbours(node, nodes, mine) == graph.neighbours(node)
 
 
+NAMES = st.sets(st.text("abcdef-0123", min_size=1, max_size=6), min_size=1, max_size=30)
+
+
+def whom(node: str, nodes: set[str], transit: set[str], most: int) -> tuple[set[str], set[str]]:
+    """The peers of an agent, and those of them that it probes now and then."""
+    mine = settings(NODE_NAME=node)
+    mine.full_mesh_max, mine.degree, mine.seed = most, 4, "s"
+    directory = agent.Directory(mine, agent.Loop())
+    directory.transit, directory.fast_until = frozenset(transit), time.time() + 60
+    directory.take(agent.entry(pod(f"{one}-{mesh}", one, mesh, "10.0.0.1")) for one in nodes for mesh in "ab")
+    return set(directory.peers), {name for name, peer in directory.peers.items() if peer.far}
+
+
+@given(NAMES, NAMES, st.sampled_from([1, 5, 40]))
+def test_nodes_in_transit_are_everybody_s_peers(nodes: set[str], named: set[str], most: int) -> None:
+    """Beside those of the graph, which stay as they are; where everybody probes everybody nothing changes."""
+    graph = Graph(nodes, full_mesh_max=most, degree=4, seed="s")
+    there = {f"{node}/{mesh}" for node in named & nodes for mesh in "ab"}
+    for node in nodes:
+        peers, far = whom(node, nodes, named, most)
+        assert peers - far == graph.peers(f"{node}/a")
+        assert peers == graph.peers(f"{node}/a") | (set() if graph.full else there - {f"{node}/a"})
+
+
+@given(NAMES, NAMES, st.text("xyz", min_size=1, max_size=5))
+def test_a_newcomer_changes_the_peers_of_its_neighbours_only(nodes: set[str], named: set[str], newcomer: str) -> None:
+    """While others are in transit, too."""
+    after = Graph(nodes | {newcomer}, full_mesh_max=1, degree=4, seed="s")
+    for node in nodes - after.neighbours(newcomer) if len(nodes) > 1 else ():
+        assert whom(node, nodes, named, 1) == whom(node, nodes | {newcomer}, named, 1)
+
+
+def test_nobody_overwhelms_a_node_in_transit() -> None:
+    """Of a thousand nodes each looks every ten seconds or so, and soon again at what fails; of a few every two."""
+    probes = calm_probes()
+    far = frozenset({"w9"})
+    for size, least, most in ((20, 1.5, 2.5), (1000, 7.5, 12.5)):
+        probes.directory.size = size
+        probes.turn_of = {"w9": 0.0, "gone": 0.0}
+        assert probes._whose_turn(far) == {"w9"}
+        assert least - 0.1 < probes.turn_of["w9"] - time.monotonic() <= most
+        assert probes._whose_turn(far) == set()
+        assert set(probes.turn_of) == far
+    probes._soon_again(far)
+    assert probes.turn_of["w9"] - time.monotonic() > 7
+    probes.bad["w9/b", "primary", "http"] = "timeout"
+    probes._soon_again(far)
+    assert probes.turn_of["w9"] - time.monotonic() <= 2.5
+
+
+def test_a_node_in_transit_is_probed_in_its_turn_and_keeps_its_last_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a long-lived connection, of which a node can serve so many only."""
+    probes = calm_probes()
+    probes.settings.full_mesh_max, probes.settings.degree = 1, 0
+    asked: list[str] = []
+
+    def node(address: str) -> agent.Steps:
+        asked.append(address)
+        yield None, 0, time.monotonic()
+        raise TimeoutError
+
+    monkeypatch.setattr(probes, "_node", node)
+    reports: list[dict[str, Any]] = []
+    there = [pod("one", "w9", "a", "", hostIP="192.0.2.9"), pod("two", "w8", "a", "10.0.0.8")]
+
+    def rounds() -> agent.Steps:
+        for turn, until in ((0.0, 60), (1e12, 60), (1e12, 0)):
+            directory = probes.directory
+            directory.transit, directory.fast_until = frozenset({"w9", "elsewhere"}), time.time() + 60
+            directory.entries = {one["metadata"]["uid"]: agent.entry(one) for one in there}
+            directory.take(directory.entries.values())
+            assert reports or not probes.fast_until, "nobody near has changed"
+            directory.fast_until, probes.turn_of = time.time() + until, {"w9": turn}
+            reports.append((yield from probes.round(len(reports) + 1)))
+
+    probes.task = agent.Task(probes.loop, rounds())
+    turns(probes.loop, lambda: len(reports) == 3)
+    assert asked == ["192.0.2.9"]
+    assert [report["peers"] for report in reports] == [["w9/a"], ["w9/a"], []]  # nobody asks any more
+    assert [[(bad["peer"], bad["error"]) for bad in report["bad"]] for report in reports] == [
+        [("node:w9", "timeout"), ("w9/a", "it has no address yet")],
+        [("node:w9", "timeout"), ("w9/a", "it has no address yet")],
+        [],
+    ]
+    assert not probes.streams
+
+
 def test_it_is_one_file_of_python_3_9_with_the_standard_library_alone() -> None:
     tree = ast.parse(SOURCE.read_text(), feature_version=(3, 9))
     plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
@@ -196,16 +283,19 @@ def test_a_refused_list_is_an_error_in_words(tmp_path: Path, monkeypatch: pytest
 def test_the_pace_comes_from_one_config_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent, "ACCOUNT", tmp_path)
 
-    def pace(until: str) -> dict[str, Any]:
-        return {"metadata": {"name": "knet-stress-pace", "resourceVersion": "6"}, "data": {"until": until}}
+    def pace(until: str, **more: str) -> dict[str, Any]:
+        meta = {"name": "knet-stress-pace", "resourceVersion": "6"}
+        return {"metadata": meta, "data": {"until": until, **more}}
 
-    answers = [page([pace("2100-01-01T00:00:00Z")]), ok({"type": "MODIFIED", "object": pace("soon")}, GONE)]
+    changed = {"type": "MODIFIED", "object": pace("soon", transit="w3\nw4")}
+    answers = [page([pace("2100-01-01T00:00:00Z")]), ok(changed, GONE)]
     heard: list[float] = []
     with SecureApi(tmp_path, lambda _: answers.pop(0)) as api:
         directory = agent.Directory(settings(**api.env), agent.Loop(), lambda: heard.append(directory.fast_until))
         assert followed(directory, directory.follow_pace()) == []
     century = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
     assert heard == [century, century]  # what cannot be understood changes nothing
+    assert directory.transit == {"w3", "w4"}
     assert all("configmaps?fieldSelector=metadata.name%3Dknet-stress-pace" in head for head in api.asked)
 
 

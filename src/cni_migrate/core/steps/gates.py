@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from cni_migrate.core import guards
 from cni_migrate.core.answers import Answer, Done, Refuse, Wait
-from cni_migrate.core.gate import Expected, Failing, Passed, Pending, Verdict, ask, baseline, expected, judge
+from cni_migrate.core.gate import Expected, Failing, Passed, Pending, Verdict, ask, baseline, beyond, expected, judge
 from cni_migrate.core.lifecycle import NodeState
 from cni_migrate.core.objects import GateAsk
 from cni_migrate.core.peers import MESHES, graph
@@ -67,6 +67,7 @@ def _verdict(
         view.config,
         ignore=frozenset() if final else None,
         newest=view.since,
+        others=beyond(view.seen.nodes, focus=focus, excluded=out),
     )
     if missing and not isinstance(verdict, Failing):
         agent, why = next(iter(missing.items()))

@@ -31,6 +31,7 @@ WATCHED: Final = (
     NAMESPACE,
     NODE,
     SERVICE,
+    CONFIG_MAP,
     NETWORK_POLICY,
     DAEMON_SET,
     DEPLOYMENT,
@@ -40,4 +41,4 @@ WATCHED: Final = (
     BUDGET,
     POD,
 )
-"""What the world keeps a copy of. ConfigMaps and Cilium's objects are read when a program starts."""
+"""What the world keeps a copy of. Cilium's objects, and the ConfigMaps of programs, are read when a program starts."""

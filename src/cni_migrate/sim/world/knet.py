@@ -19,6 +19,7 @@ from cni_migrate.sim.world.kinds import CONFIG_MAP, POD
 from cni_migrate.sim.world.multus import environment
 from cni_migrate.sim.world.programs import Health, Program, Run
 from cni_migrate.sim.world.sandbox import Sandbox
+from cni_migrate.sim.world.transit import Transit
 
 CONFIG_NAME = "knet-stress-config"
 
@@ -96,10 +97,14 @@ class Roster:
         found = [here[mesh].at(when) for mesh in sorted(here)]
         return [agent for agent in found if agent is not None]
 
+    def full(self, agent: Agent, when: float) -> bool:
+        """Whether everybody probes everybody."""
+        return self.present.at(when) <= agent.config.full_mesh_max
+
     def neighbours(self, agent: Agent, when: float) -> list[str]:
-        """The nodes whose agents this one probes, its own included, sorted."""
+        """The nodes whose agents this one probes in every round, its own included, sorted."""
         config = agent.config
-        if self.present.at(when) <= config.full_mesh_max:
+        if self.full(agent, when):
             return [node for node in self.nodes if self.on(node, when)]
         ring = self._ring(config.seed)
         start = bisect_left(ring, (_place(config.seed, agent.node), agent.node))
@@ -139,9 +144,18 @@ class KnetAgent(Program):
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self.roster = Roster()
+        self.transit = Transit(ctx)
         self.agents: dict[str, Agent] = {}
         """The agents whose pods exist, by pod uid."""
         ctx.cluster[POD].on_change(self._pod_changed)
+
+    def far(self, agent: Agent, when: float) -> list[str]:
+        """The nodes whose agents this one probes too, for they are in transit; sorted."""
+        named = self.transit.at(agent.namespace, when)
+        if not named or self.roster.full(agent, when):
+            return []
+        others = named.difference(self.roster.neighbours(agent, when))
+        return sorted(node for node in others if self.roster.on(node, when))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:

@@ -24,6 +24,9 @@ KEPT = 600
 KINDS = ("http", "http_large", "udp", "tcp")
 """What a peer is probed by on each network."""
 
+FAR = ("http", "http_large", "udp")
+"""The same for one that is a peer for its node is in transit."""
+
 GUARD_PORT = 8089
 NO_ADDRESS = "it has no address yet"
 _LOOK_BACK = 8
@@ -116,15 +119,18 @@ class KnetLog:
             if start == begin:
                 remembered[place] = (start, until, mesh)
                 return mesh
-        made = self._evaluate(agent, self._program.roster.neighbours(agent, when), when)
+        made = self._evaluate(agent, when)
         if begin < self._ctx.now():  # at this very instant more may change
             self._memory[agent.uid] = [(begin, until, made), *remembered[: _REMEMBERED - 1]]
         return made
 
-    def _evaluate(self, agent: Agent, nodes: list[str], when: float) -> Mesh:
-        peers = [peer for node in nodes for peer in self._program.roster.on(node, when) if peer.label != agent.label]
-        bad: dict[Item, str] = {}
-        sent = sum(self._peer(agent, peer, when, bad) for peer in peers)
+    def _evaluate(self, agent: Agent, when: float) -> Mesh:
+        roster, bad, sent = self._program.roster, dict[Item, str](), 0
+        peers: list[Agent] = []
+        for nodes, kinds in ((roster.neighbours(agent, when), KINDS), (self._program.far(agent, when), FAR)):
+            found = [peer for node in nodes for peer in roster.on(node, when) if peer.label != agent.label]
+            sent += sum(self._peer(agent, peer, kinds, when, bad) for peer in found)
+            peers += found
         said = {
             "node": agent.node,
             "mesh": agent.mesh,
@@ -135,17 +141,17 @@ class KnetLog:
         }
         return Mesh(_json(said)[1:-1], {peer.label: peer.uid for peer in peers}, sent, bad)
 
-    def _peer(self, agent: Agent, peer: Agent, when: float, bad: dict[Item, str]) -> int:
+    def _peer(self, agent: Agent, peer: Agent, kinds: tuple[str, ...], when: float, bad: dict[Item, str]) -> int:
         """All probes of one peer; answers how many there were."""
         mine, its = agent.sandbox, peer.sandbox
         if mine is None or its is None:
             bad[peer.label, "primary", "http"] = NO_ADDRESS
             return 1
         path = self._network.path(mine, its.ip, when)
-        sent = self._probe(path, (peer.label, "primary"), KINDS, when, bad)
+        sent = self._probe(path, (peer.label, "primary"), kinds, when, bad)
         if mine.extra and its.cilium:
             extra = self._network.path(mine, its.cilium, when)
-            sent += self._probe(extra, (peer.label, "extra"), KINDS, when, bad)
+            sent += self._probe(extra, (peer.label, "extra"), kinds, when, bad)
         if peer.mesh == "b":
             sent += 1
             self._guarded(agent, peer.label, path, its.ip, when, bad)
@@ -176,12 +182,17 @@ class KnetLog:
         elif error:
             bad[peer, "primary", "policy_allow"] = error
 
+    def _nodes(self, agent: Agent, when: float) -> list[str]:
+        """The nodes whose agents this one probes, its own included."""
+        return [*self._program.roster.neighbours(agent, when), *self._program.far(agent, when)]
+
     def _stretch(self, agent: Agent, when: float) -> tuple[float, float]:
         """Since when and until when nothing changes that concerns the agent; at most until now."""
         net = self._ctx.net
-        nodes = self._program.roster.neighbours(agent, when)
+        nodes = self._nodes(agent, when)
         latest, soonest = agent.started, self._ctx.now()
-        for times in (*(net.hosts[node].changes.times for node in nodes), net.everywhere.times):
+        told = self._program.transit.times(agent.namespace)
+        for times in (*(net.hosts[node].changes.times for node in nodes), net.everywhere.times, told):
             place = bisect_right(times, when)
             if place:
                 latest = max(latest, times[place - 1])
@@ -237,7 +248,7 @@ class KnetLog:
         outside = net.to_host(agent.sandbox, host, when)
         found = {"api": outside, f"node:{agent.node}": outside}
         roster = self._program.roster
-        for node in roster.neighbours(agent, when):
+        for node in self._nodes(agent, when):
             # A node's address is known from the status of its agents' pods.
             if node != agent.node and any(peer.sandbox is not None for peer in roster.on(node, when)):
                 found[f"node:{node}"] = net.to_host(agent.sandbox, self._ctx.net.hosts[node], when)
