@@ -1,4 +1,4 @@
-"""A real cluster of several nodes on one Linux machine, without Docker: see `docs/how-to/use-the-lab.md`.
+"""A real cluster of several nodes on one Linux machine, without Docker: see `tests/lab/README.md`.
 
     python -m tests.lab build
     python -m tests.lab up --nodes 3

@@ -61,6 +61,20 @@ class Cluster:
         """Wait until nodes are Ready."""
         wait_for("nodes to become Ready", lambda: all(self.conditions().get(name) == "True" for name in names), 180)
 
+    def await_workloads(self) -> None:
+        """Wait until every Deployment, StatefulSet and DaemonSet of the workloads is rolled out, and cluster DNS too."""
+        kubectl = self.control_plane.kubectl
+        for namespace, kinds in (("kube-system", "deploy"), ("shop", "deploy,sts,ds")):
+            for name in kubectl("get", kinds, "-n", namespace, "-o", "name").stdout.split():
+                kubectl("rollout", "status", "-n", namespace, name, "--timeout=180s")
+
+    def service(self, namespace: str, name: str) -> str:
+        """The URL of a Service, by its ClusterIP."""
+        address = self.control_plane.kubectl(
+            "get", "svc", "-n", namespace, name, "-o", "jsonpath={.spec.clusterIP}"
+        ).stdout
+        return f"http://{address}/"
+
     def conditions(self) -> dict[str, str]:
         """Of each node, whether it is Ready: True, False or Unknown."""
         template = '{range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'

@@ -1,0 +1,43 @@
+"""The lab for the tests: a fresh cluster for each, with workloads on it."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import cluster as labs
+from tests.lab.cluster import Cluster
+from tests.lab.driving import Operator
+from tests.lab.settings import default_lab
+
+Hire = Callable[[str], Operator]
+
+
+@pytest.fixture(scope="session")
+def _machine() -> None:
+    if os.geteuid() != 0:
+        pytest.fail("the lab makes namespaces, links and cgroups: run these tests as root")
+    os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+    if default_lab().exists:
+        pytest.fail("a lab is up: end it with `python -m tests.lab down`; the tests bring up their own")
+
+
+@pytest.fixture
+def cluster(_machine: None) -> Iterator[Cluster]:
+    """Three nodes on Canal with the workloads, all Ready."""
+    lab = default_lab()
+    here = labs.built(lab)
+    try:
+        here.up(3)
+        here.apply("workloads.yaml")
+        here.await_workloads()
+        yield here
+    finally:
+        labs.down(lab)
+
+
+@pytest.fixture
+def hire(cluster: Cluster, tmp_path: Path) -> Hire:
+    """Makes an operator who uses a strategy on the cluster."""
+    return lambda strategy: Operator(cluster.lab, tmp_path / "migrate.jsonl", strategy)

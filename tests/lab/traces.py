@@ -1,0 +1,90 @@
+"""Looks on the nodes themselves for what a network has left there, without asking the tool."""
+
+import json
+
+from tests.lab import nodes
+from tests.lab.cluster import Cluster
+from tests.lab.processes import run
+from tests.lab.settings import POD_CIDR, Lab
+
+_PREFIX = ".".join(POD_CIDR.split(".")[:2]) + "."
+_FILES = (
+    "/etc/cni/net.d/*",
+    "/opt/cni/bin/flannel",
+    "/opt/cni/bin/multus*",
+    "/run/flannel",
+    "/var/lib/cni/*",
+    "/var/lib/cni/networks/*",
+)
+
+
+def inside(lab: Lab, node: str, *argv: str) -> str:
+    """What a command inside a node prints."""
+    return run(*nodes.command(lab, node, argv)).stdout
+
+
+def cni_files(lab: Lab, node: str) -> dict[str, str]:
+    """A node's CNI configurations: names and contents."""
+    script = 'cd /etc/cni/net.d && for f in *; do [ -e "$f" ] && printf "%s\\0%s\\0" "$f" "$(cat "$f")"; done; true'
+    words = inside(lab, node, "sh", "-c", script).split("\0")
+    return dict(zip(words[::2], words[1::2], strict=False))
+
+
+def of_canal(here: Cluster) -> list[str]:
+    """What is left of Canal and Multus on any node or in the API, in words; nothing when all is gone."""
+    left = []
+    for node in here.lab.state()["nodes"]:
+        left += [f"{node}: {found}" for found in _on_node(here.lab, node)]
+    left += [f"the API: {found}" for found in _in_api(here)]
+    return left
+
+
+def _on_node(lab: Lab, node: str) -> list[str]:
+    links = [link["ifname"] for link in json.loads(inside(lab, node, "ip", "-j", "link"))]
+    found = [f"link {name}" for name in links if name.startswith(("cni0", "flannel"))]
+    routes = inside(lab, node, "ip", "route", "show", "table", "all").splitlines()
+    found += [f"route {route}" for route in routes if route.startswith(_PREFIX)]
+    rules = inside(lab, node, "iptables-save").splitlines()
+    # kube-proxy's own rules name the cluster's CIDR it was started with; they are the operator's.
+    found += [f"iptables {rule}" for rule in rules if "FLANNEL" in rule or (_PREFIX in rule and "KUBE-" not in rule)]
+    files = inside(lab, node, "sh", "-c", f"ls -d {' '.join(_FILES)} 2>/dev/null; true").split()
+    expected = {
+        "/etc/cni/net.d/05-cilium.conflist",
+        "/var/lib/cni/networks",
+        "/var/lib/cni/results",
+        "/var/lib/cni/cache",
+    }
+    return found + [f"file {name}" for name in files if name not in expected]
+
+
+def _in_api(here: Cluster) -> list[str]:
+    kubectl = here.control_plane.kubectl
+    found = []
+    for node in json.loads(kubectl("get", "nodes", "-o", "json").stdout)["items"]:
+        meta = node["metadata"]
+        marks = [*meta.get("annotations", {}), *meta.get("labels", {})]
+        found += [
+            f"{meta['name']} has {mark}" for mark in marks if "flannel" in mark or "multus" in mark or "canal" in mark
+        ]
+        found += [f"{meta['name']} has taint {taint['key']}" for taint in node["spec"].get("taints", [])]
+    kinds = "ds,deploy,cm,sa,pods,jobs,leases"
+    objects = kubectl(
+        "get", kinds, "-A", "--no-headers", "-o", "custom-columns=A:.kind,B:.metadata.namespace,C:.metadata.name"
+    )
+    wide = kubectl(
+        "get", "clusterroles,clusterrolebindings,crds", "--no-headers", "-o", "custom-columns=A:.kind,B:.metadata.name"
+    )
+    for line in (objects.stdout + wide.stdout).splitlines():
+        if any(word in line.split()[-1] for word in ("flannel", "canal", "multus", "knet", "network-attachment")):
+            found.append(" ".join(line.split()))
+    return found
+
+
+def pods_off_cilium(here: Cluster) -> list[str]:
+    """Pods whose address is not Cilium's, those of the host's network left out."""
+    pods = json.loads(here.control_plane.kubectl("get", "pods", "-A", "-o", "json").stdout)["items"]
+    return [
+        f"{pod['metadata']['namespace']}/{pod['metadata']['name']} {pod['status'].get('podIP')}"
+        for pod in pods
+        if not pod["spec"].get("hostNetwork") and not pod["status"].get("podIP", "").startswith("10.245.")
+    ]
