@@ -129,6 +129,7 @@ class Knet(Section):
     timeout: float = Field(default=1.0, gt=0, le=60, description="seconds a probe may take")
     full_mesh_max: int = Field(default=12, ge=2, description="up to so many nodes every agent probes every other")
     degree: int = Field(default=4, ge=2, description="above that, an agent probes so many nodes (even)")
+    node_port: bool = Field(default=True, description="probe a node port, too; false: the agents' Service has none")
     keep: bool = Field(default=False, description="leave the agents in place after clean-up")
     reader: Literal["log", "proxy"] = Field(
         default="log",

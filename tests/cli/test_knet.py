@@ -16,6 +16,7 @@ from cni_migrate.cli.session import manifests_for
 from cni_migrate.config import Config
 from cni_migrate.kube.access import Ask
 from cni_migrate.sim.apiserver.auth import Rule
+from cni_migrate.sim.apiserver.hooks import Fault
 from cni_migrate.sim.client import ApiError, Kind
 from cni_migrate.sim.scenario import Scenario
 from tests.cli.conftest import CONFIG_MAPS, DAEMONSETS, NAMESPACES, QUICK, Served, Typed
@@ -24,6 +25,7 @@ On = Callable[[Served], Typed]
 Make = Callable[..., Served]
 
 PODS = Kind("", "v1", "pods", "Pod")
+SERVICES = Kind("", "v1", "services", "Service")
 
 
 @pytest.fixture
@@ -104,6 +106,30 @@ def test_deploy_look_remove(served: Make, typed: Callable[[Served], Typed]) -> N
     assert knet("status").code == 6
     assert knet("remove", "--yes").out.startswith("nothing of the mesh is there")
     assert knet("deploy").code == 0  # also while the namespace may still be on its way out
+
+
+QUOTA = (
+    'services "knet-stress" is forbidden: exceeded quota: few, requested: services.nodeports=1, '
+    "used: services.nodeports=0, limited: services.nodeports=0"
+)
+
+
+def test_a_quota_that_allows_no_node_port(served: Make, on: On, quick: str) -> None:
+    """It is told how to do without one, and then there is none to probe; the same again with one, and back."""
+    cluster = served(nodes=2)
+    body = {"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": QUOTA, "code": 403}
+    cluster.sim.app.hooks.faults.append(Fault(method="POST", path="/services", code=403, body=body))
+    refused = on(cluster)("knet", "deploy", "--config", quick)
+    assert refused.code == 4, refused
+    assert "`knet.node_port: false` in the configuration does without a node port" in refused.err
+    without = Path(quick).with_name("without.yaml")
+    without.write_text(QUICK.replace("interval: 0.05", "interval: 0.05, node_port: false"))
+    for config, kind in ((str(without), "ClusterIP"), (quick, "NodePort"), (str(without), "ClusterIP")):
+        ended = on(cluster)("knet", "deploy", "--config", config)
+        assert ended.code == 0, ended.err
+        spec = cluster.read(SERVICES, "knet-stress", "knet-stress")["spec"]
+        assert (spec["type"], "nodePort" in spec["ports"][0]) == (kind, kind == "NodePort")
+    assert on(cluster)("knet", "status", "--config", str(without)).code == 0
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str, set[tuple[str, str, str]]]] = {

@@ -13,7 +13,7 @@ from cni_migrate.cli.failing import say_next
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import Session, configured, manifests_for, run_async, session
 from cni_migrate.core import mesh, names
-from cni_migrate.core.effects import DeleteObject, PutObject
+from cni_migrate.core.effects import DeleteObject, PutObject, refusal
 from cni_migrate.core.objects import ObjectRef, Snapshot
 from cni_migrate.errors import Halted, UsageError
 from cni_migrate.kube.cluster import KubeCluster
@@ -100,7 +100,7 @@ async def _apply(here: Session, cluster: KubeCluster, made: Iterable[Mapping[str
         if refused or here.clock.now() >= deadline:
             first = (refused or wanted)[0]
             raise Halted(
-                f"{first.ref} could not be applied: {attempts[first.key].message}",
+                f"{first.ref} could not be applied: {refusal(attempts[first.key].message)}",
                 next="mend that, then `migrate knet deploy` again",
             )
         told = _tell(f"waiting to apply {output.plural(len(wanted), 'object')}: {saw}", told)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cni_migrate.core.answers import Do, Done, Refuse, Wait
-from cni_migrate.core.effects import DeletePod, Effect, RunHostTask, describe
+from cni_migrate.core.effects import DeletePod, Effect, RunHostTask, describe, refusal
 from cni_migrate.core.lifecycle import NodeEvent
 from cni_migrate.core.objects import Attempt, GateAsk, Snapshot
 from cni_migrate.core.record import Held, NodeRecord, Record, noted
@@ -65,7 +65,7 @@ def due(
             wanted.append(effect)
             continue
         if attempt.result == "failed":
-            return [], f"{describe(effect)}: {attempt.message}"
+            return [], f"{describe(effect)}: {refusal(attempt.message)}"
         pause = _pause(effect, attempt, retry_seconds)
         if pause is None:
             continue

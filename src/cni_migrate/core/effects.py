@@ -131,6 +131,14 @@ class RunHostTask:
 Effect = PatchNode | EvictPod | DeletePod | PutObject | PatchObject | DeleteObject | RunHostTask
 
 
+def refusal(message: str) -> str:
+    """Why the API server refuses an effect, with the key of the configuration that helps where one does."""
+    # A quota's words (apiserver resourcequota/controller.go); one Service of ours has a node port.
+    if "exceeded quota" in message and "services.nodeports" in message:
+        return f"{message} (`knet.node_port: false` in the configuration does without a node port)"
+    return message
+
+
 def describe(effect: Effect) -> str:
     """The effect in one line, as `plan` and the log show it."""
     match effect:

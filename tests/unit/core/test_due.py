@@ -47,6 +47,14 @@ def test_a_host_task_whose_pod_was_removed_is_run_again() -> None:
     assert _due(TASK, seen, 1.0)[0] == [TASK]
 
 
+def test_a_quota_of_node_ports_is_told_with_the_key_that_does_without_one() -> None:
+    """The namespace of the agents is made on the way, so nothing can be checked before."""
+    for limit, helped in (("services.nodeports", True), ("services", False)):
+        seen = Seen()
+        seen.tried(PUT.key, "failed", f"services x is forbidden: exceeded quota: q, requested: {limit}=1, limited: 0")
+        assert ("`knet.node_port: false`" in _due(PUT, seen, 0)[1]) is helped
+
+
 @pytest.mark.parametrize(("result", "pause"), [("blocked", RETRY), ("conflict", CONFLICT_PAUSE)])
 def test_what_was_blocked_is_tried_again_after_a_pause(result: Result, pause: float) -> None:
     """A budget is asked again after drain.retry_seconds; a conflict nearly at once; the turn ends in time for it."""

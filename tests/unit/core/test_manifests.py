@@ -130,6 +130,16 @@ def test_knet_stress(profile: str, strategy: str) -> None:
         assert "hostNetwork" not in daemonset["spec"]["template"]["spec"]
 
 
+@pytest.mark.parametrize("node_port", [True, False])
+def test_the_node_port_can_be_done_without(node_port: bool) -> None:
+    """Then agents do not look for one either."""
+    found = made(knet={"node_port": node_port}).knet()
+    assert one(found, "Service", "knet-stress")["spec"]["type"] == ("NodePort" if node_port else "ClusterIP")
+    for name in names.KNET.values():
+        container = containers(one(found, "DaemonSet", name))["knet-stress"]
+        assert env(container).get("KNET_SKIP") == (None if node_port else "nodeport")
+
+
 def test_the_guard_selects_mesh_b_and_lets_only_mesh_a_call_8089() -> None:
     found = cached("modern", "multus").knet()
     spec = one(found, "NetworkPolicy", "knet-stress-guard")["spec"]
