@@ -32,6 +32,23 @@ HEALTH_PORT = 9879
 FINAL_CODES = (1, 2, 3, 4, 6, 7)
 """Exit codes after which the same command, typed again, would only end in the same way: a human is needed."""
 
+CHART_CHOICES = {
+    # Not one event per packet.
+    "monitor-aggregation": "medium",
+    "monitor-aggregation-interval": "5s",
+    "monitor-aggregation-flags": "all",
+    # Maps that are allocated in another way are made anew, and connections are forgotten with them.
+    "preallocate-bpf-maps": "false",
+    # Pods that change their identity are strangers to policies for a moment.
+    "enable-well-known-identities": "false",
+    "k8s-client-qps": "10",
+    "k8s-client-burst": "20",
+    # Where its probes look, also on a node on which `localhost` is something else.
+    "operator-api-serve-addr": "127.0.0.1:9234",
+}
+"""Where Cilium's chart (1.15) chooses something else than the programs' own default. What is not here and not below is
+the same by default, or is off here: docs/explanation/cilium-manifests.md."""
+
 _NODE_CONFIG = "ciliumnodeconfigs"
 
 
@@ -108,7 +125,7 @@ class Manifests:
         """Cilium as it stays: on every node, present and future, with the configured policy enforcement.
 
         The DaemonSet's template carries a label and a digest of the configuration, so putting it restarts all agents,
-        two at a time.
+        a tenth of them at a time.
         """
         return self._cilium("cilium-final.yaml", final=True)
 
@@ -255,6 +272,8 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
         "set-cilium-is-up-condition": "true",
         "cgroup-root": "/run/cilium/cgroupv2",
     }
+    if version >= (1, 13):
+        plain |= CHART_CHOICES
     owned = {
         "routing-mode": "tunnel",
         "tunnel-protocol": cilium.tunnel_protocol,

@@ -12,7 +12,15 @@ from cni_migrate import resources
 from cni_migrate.config import PROFILES, Config
 from cni_migrate.core import drain, names
 from cni_migrate.core.effects import PutObject
-from cni_migrate.core.manifests import TEMPLATES, Facts, Manifest, Manifests, knet_config, node_config_version
+from cni_migrate.core.manifests import (
+    CHART_CHOICES,
+    TEMPLATES,
+    Facts,
+    Manifest,
+    Manifests,
+    knet_config,
+    node_config_version,
+)
 from cni_migrate.core.objects import Pod, Taint
 from cni_migrate.errors import EXIT_CODES, ClusterError, Interrupted, LockHeld
 from cni_migrate.kube import views
@@ -251,6 +259,37 @@ def test_extra_config_outranks_features_but_not_what_the_migration_depends_on() 
     assert (during["enable-hubble"], during["devices"]) == ("true", "eth0")
     assert (during["unmanaged-pod-watcher-interval"], during["enable-policy"]) == ("0", "never")
     assert one(manifests.cilium_final(), "ConfigMap", "cilium-config")["data"].items() >= extra.items()
+
+
+@pytest.mark.parametrize("strategy", ["multus", "overlay"])
+def test_what_the_chart_chooses_is_chosen_from_the_beginning(strategy: str) -> None:
+    """Maps that are made anew when a chart takes over would forget connections; and the user has the last word."""
+    manifests = made(strategy=strategy, cilium={"extra_config": {"monitor-aggregation": "none"}})
+    for found in (manifests.cilium(), manifests.cilium_final()):
+        config = one(found, "ConfigMap", "cilium-config")["data"]
+        assert config.items() >= {**CHART_CHOICES, "monitor-aggregation": "none"}.items()
+
+
+def test_the_operator_may_change_no_definitions_but_cilium_s() -> None:
+    """Which `migrate`, that grants this right, would have to hold as well."""
+    for manifest in (
+        one(made().cilium(), "ClusterRole", "cilium-operator"),
+        one(made().rbac(), "ClusterRole", "cni-migrate-grants"),
+    ):
+        rules = [rule for rule in manifest["rules"] if rule["resources"] == ["customresourcedefinitions"]]
+        for rule in rules:
+            if "update" in rule["verbs"]:
+                assert rule["verbs"] == ["update"]
+                assert all(name.endswith(".cilium.io") for name in rule["resourceNames"])
+
+
+def test_only_what_enters_the_node_is_privileged() -> None:
+    """The plugin's installer writes to the node, which SELinux has to be told."""
+    found = containers(one(made().cilium(), "DaemonSet", "cilium"))
+    assert {name for name, container in found.items() if not container.get("securityContext", {}).get("privileged")} == {
+        "config", "install-cni-binaries"
+    }  # fmt: skip
+    assert found["install-cni-binaries"]["securityContext"]["seLinuxOptions"]["type"] == "spc_t"
 
 
 @pytest.mark.parametrize(
