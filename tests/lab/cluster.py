@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.controlplane.build import ensure_binaries
 from tests.lab import build, images, leftovers, nodes
 from tests.lab.control_plane import COMPONENTS, ControlPlane
-from tests.lab.processes import alive, kill, marked, say, wait_for
+from tests.lab.processes import alive, kill, marked, run, say, wait_for
 from tests.lab.settings import HERE, Lab, LabError
 
 API_PORT = 16443
@@ -56,6 +56,25 @@ class Cluster:
         nodes.start(self.lab, name, self._programs, self._archives)
         if wait:
             nodes.await_booted(self.lab, name)
+
+    def join(self, name: str) -> None:
+        """Boot a node that the cluster has not had so far, and wait until it is registered."""
+        state = self.lab.state()
+        self.lab.save(state | {"nodes": [*state["nodes"], name]})
+        self.start_node(name)
+        wait_for(f"{name} to register", lambda: name in self.conditions(), 60)
+
+    def stop_node(self, name: str) -> None:
+        """Cut a node's power."""
+        nodes.stop(self.lab, name)
+
+    def freeze(self, name: str, program: str) -> None:
+        """Stop a node's program where it stands, as if it hung; nothing starts it again."""
+        run(*nodes.command(self.lab, name, ["pkill", "-STOP", "-x", program]))
+
+    def thaw(self, name: str, program: str) -> None:
+        """Let it go on."""
+        run(*nodes.command(self.lab, name, ["pkill", "-CONT", "-x", program]))
 
     def await_ready(self, names: list[str]) -> None:
         """Wait until nodes are Ready."""

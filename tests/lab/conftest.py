@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.lab import cluster as labs
+from tests.lab.account import open_account
 from tests.lab.cluster import Cluster
 from tests.lab.driving import Operator
 from tests.lab.settings import default_lab
 
-Hire = Callable[[str], Operator]
+Hire = Callable[[Cluster, str], Operator]
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +24,12 @@ def _machine() -> None:
         pytest.fail("a lab is up: end it with `python -m tests.lab down`; the tests bring up their own")
 
 
-@pytest.fixture
-def cluster(_machine: None) -> Iterator[Cluster]:
-    """Three nodes on Canal with the workloads, all Ready."""
+def _fresh(nodes: int) -> Iterator[Cluster]:
+    """Nodes on Canal with the workloads, all Ready; nothing is left of them afterwards."""
     lab = default_lab()
     here = labs.built(lab)
     try:
-        here.up(3)
+        here.up(nodes)
         here.apply("workloads.yaml")
         here.await_workloads()
         yield here
@@ -38,6 +38,22 @@ def cluster(_machine: None) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def hire(cluster: Cluster, tmp_path: Path) -> Hire:
-    """Makes an operator who uses a strategy on the cluster."""
-    return lambda strategy: Operator(cluster.lab, tmp_path / "migrate.jsonl", strategy)
+def cluster(_machine: None) -> Iterator[Cluster]:
+    """Three nodes."""
+    yield from _fresh(3)
+
+
+@pytest.fixture
+def four(_machine: None) -> Iterator[Cluster]:
+    """Four nodes."""
+    yield from _fresh(4)
+
+
+@pytest.fixture
+def hire(tmp_path: Path) -> Hire:
+    """Makes an operator who uses a strategy on the cluster, with the rights of `migrate manifests rbac` and no more."""
+
+    def operator(here: Cluster, strategy: str) -> Operator:
+        return Operator(here.lab, tmp_path / "migrate.jsonl", strategy, open_account(here, strategy))
+
+    return operator

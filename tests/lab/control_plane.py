@@ -4,7 +4,7 @@ from subprocess import CompletedProcess
 
 from tests.controlplane.build import Binaries
 from tests.lab import certificates
-from tests.lab.processes import alive, run, spawn, wait_for
+from tests.lab.processes import alive, kill, run, spawn, wait_for
 from tests.lab.settings import HOST_IP, POD_CIDR, SERVICE_CIDR, Lab, LabError
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -48,6 +48,13 @@ class ControlPlane:
         wait_for("kube-apiserver", self._serves, 60)
         for name in COMPONENTS[2:]:
             self._start(name, flags[name])
+
+    def kill(self, name: str) -> None:
+        """End one of its programs at once; `up` starts it again."""
+        pid = alive(self._lab.folder / f"{name}.pid")
+        if pid:
+            kill([pid])
+            wait_for(f"{name} to end", lambda: not alive(self._lab.folder / f"{name}.pid"), 20)
 
     def await_accounts(self) -> None:
         """Wait for what follows readiness by some seconds: the account and the CA bundle that every pod needs."""

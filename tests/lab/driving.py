@@ -12,6 +12,10 @@ from typing import Any
 
 from tests.lab.settings import HERE, Lab
 
+Lines = list[dict[str, Any]]
+Seen = Callable[[Lines], bool]
+"""Whether what is waited for has been logged."""
+
 CONFIGURATION = HERE / "migrate.yaml"
 PROGRAM = Path(sys.executable).with_name("migrate")
 
@@ -66,7 +70,7 @@ class Operator:
     def _run_words(self) -> list[str]:
         return ["--strategy", self.strategy, "--yes", "--log-file", str(self.log)]
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> Lines:
         """What was logged so far; a line that is being written is left out."""
         if not self.log.exists():
             return []
@@ -78,6 +82,10 @@ class Operator:
                 continue
         return found
 
+    def forget(self) -> None:
+        """Begin a new log."""
+        self.log.unlink(missing_ok=True)
+
 
 class Running:
     """A `migrate run` that goes on while the test does something else."""
@@ -87,7 +95,7 @@ class Running:
         self._output = output
         self.child = child
 
-    def until(self, so: Callable[[list[dict[str, Any]]], bool], within: float = 300) -> bool:
+    def until(self, so: Seen, within: float = 300) -> bool:
         """Wait until the log says so, or the program ends; whether it said so."""
         end = time.monotonic() + within
         while True:
@@ -113,16 +121,16 @@ class Running:
         return self._output.read_text()[-4000:]
 
 
-def at(step: str, node: str | None = None) -> Callable[[list[dict[str, Any]]], bool]:
-    """Whether the log tells of a step, of one node or of any."""
+def told(**wanted: str) -> Seen:
+    """Whether the log has a line of a step with all these fields: `step`, and perhaps `node`, `of` and `state`."""
 
-    def told(lines: list[dict[str, Any]]) -> bool:
+    def so(lines: Lines) -> bool:
         return any(
-            line.get("event") == "step" and line.get("step") == step and node in (None, line.get("node"))
+            line.get("event") == "step" and all(line.get(key) == value for key, value in wanted.items())
             for line in lines
         )
 
-    return told
+    return so
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

@@ -5,6 +5,7 @@ Every pair of probers is pinged ten times a second and asked over one long-lived
 each prober also asks a Service by its ClusterIP, with a new connection each time.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -119,6 +120,16 @@ def _answer(came: float, line: str) -> tuple[float, bool, str] | None:
     return came - float(words[1]), words[0] == "200", words[3] if len(words) > 3 else ""
 
 
+def process_of(uid: str) -> int | None:
+    """A process of the pod with this uid, as the machine numbers it; in it the pod's network is found."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if f"pod{uid}" in (entry / "cgroup").read_text():
+                    return int(entry.name)
+    return None
+
+
 @dataclass
 class Tally:
     """What became of some probes."""
@@ -186,7 +197,7 @@ class Probing:
                     self._begin(kind, source, target)
 
     def _begin(self, kind: str, source: Pod, target: Pod | None) -> None:
-        inside = self._pid(source)
+        inside = process_of(source.uid)
         if inside is None:
             return
         argv = {
@@ -205,18 +216,6 @@ class Probing:
         }[kind]
         enter = ["nsenter", f"--target={inside}", "--net", "--"]
         self.watches.append(Watch(kind, source, target, [*enter, *argv], {MARK: str(self._here.lab.folder)}))
-
-    def _pid(self, pod: Pod) -> int | None:
-        """A process of a pod, as the machine numbers it."""
-        wanted = f"pod{pod.uid}"
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    if wanted in (entry / "cgroup").read_text():
-                        return int(entry.name)
-                except OSError:
-                    continue
-        return None
 
     def tally(self, spans: dict[str, list[tuple[float, float]]]) -> dict[tuple[str, str], Tally]:
         """Of each span of time and each kind of probe what was sent and lost; "between" is what is in no span."""

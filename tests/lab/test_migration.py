@@ -14,7 +14,7 @@ from tests.real.stage import Trail
 
 @pytest.mark.parametrize("strategy", ["overlay", "multus"])
 def test_a_migration_loses_nothing_between_pods_that_stay(strategy: str, cluster: Cluster, hire: Hire) -> None:
-    operator, start = hire(strategy), requests.position(cluster.lab)
+    operator, start = hire(cluster, strategy), requests.position(cluster.lab)
 
     with Probing(cluster, cluster.service("shop", "web")) as probing:
         done = operator.run()

@@ -30,18 +30,39 @@ def cni_files(lab: Lab, node: str) -> dict[str, str]:
     return dict(zip(words[::2], words[1::2], strict=False))
 
 
+def links(lab: Lab, node: str) -> set[str]:
+    """A node's links, those of pods left out."""
+    found = (link["ifname"] for link in json.loads(inside(lab, node, "ip", "-j", "link")))
+    return {name for name in found if not name.startswith(("veth", "lxc"))}
+
+
+def of_cilium(here: Cluster) -> list[str]:
+    """What is left of Cilium, Multus and the agents on any node or in the API, in words."""
+    left = []
+    for node in here.lab.state()["nodes"]:
+        left += [f"{node}: link {name}" for name in links(here.lab, node) if name.startswith("cilium")]
+        rules = inside(here.lab, node, "iptables-save").splitlines()
+        left += [f"{node}: iptables {rule}" for rule in rules if "CILIUM" in rule]
+        routes = inside(here.lab, node, "ip", "route", "show", "table", "all").splitlines()
+        left += [f"{node}: route {route}" for route in routes if "cilium" in route or route.startswith("10.245.")]
+        files = inside(
+            here.lab, node, "sh", "-c", "ls -d /etc/cni/net.d/*cilium* /opt/cni/bin/cilium* 2>/dev/null; true"
+        )
+        left += [f"{node}: file {name}" for name in files.split()]
+    return left + [f"the API: {found}" for found in _in_api(here, ("cilium", "multus", "knet"))]
+
+
 def of_canal(here: Cluster) -> list[str]:
     """What is left of Canal and Multus on any node or in the API, in words; nothing when all is gone."""
     left = []
     for node in here.lab.state()["nodes"]:
         left += [f"{node}: {found}" for found in _on_node(here.lab, node)]
-    left += [f"the API: {found}" for found in _in_api(here)]
-    return left
+    words = ("flannel", "canal", "multus", "knet", "network-attachment")
+    return left + [f"the API: {found}" for found in _in_api(here, words)]
 
 
 def _on_node(lab: Lab, node: str) -> list[str]:
-    links = [link["ifname"] for link in json.loads(inside(lab, node, "ip", "-j", "link"))]
-    found = [f"link {name}" for name in links if name.startswith(("cni0", "flannel"))]
+    found = [f"link {name}" for name in sorted(links(lab, node)) if name.startswith(("cni0", "flannel"))]
     routes = inside(lab, node, "ip", "route", "show", "table", "all").splitlines()
     found += [f"route {route}" for route in routes if route.startswith(_PREFIX)]
     rules = inside(lab, node, "iptables-save").splitlines()
@@ -57,7 +78,7 @@ def _on_node(lab: Lab, node: str) -> list[str]:
     return found + [f"file {name}" for name in files if name not in expected]
 
 
-def _in_api(here: Cluster) -> list[str]:
+def _in_api(here: Cluster, words: tuple[str, ...]) -> list[str]:
     kubectl = here.control_plane.kubectl
     found = []
     for node in json.loads(kubectl("get", "nodes", "-o", "json").stdout)["items"]:
@@ -75,7 +96,7 @@ def _in_api(here: Cluster) -> list[str]:
         "get", "clusterroles,clusterrolebindings,crds", "--no-headers", "-o", "custom-columns=A:.kind,B:.metadata.name"
     )
     for line in (objects.stdout + wide.stdout).splitlines():
-        if any(word in line.split()[-1] for word in ("flannel", "canal", "multus", "knet", "network-attachment")):
+        if any(word in line.split()[-1] for word in words):
             found.append(" ".join(line.split()))
     return found
 

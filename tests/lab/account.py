@@ -1,0 +1,65 @@
+"""The account a migration runs under: what `migrate manifests rbac` prints, and which of its rights were used."""
+
+import json
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tests.lab.cluster import Cluster
+from tests.lab.driving import CONFIGURATION, PROGRAM
+from tests.lab.requests import Request
+
+NAME = "cni-migrate"
+USER = f"system:serviceaccount:{NAME}:{NAME}"
+HELD_ONLY = "cni-migrate-grants"
+"""The role with Cilium's own rights: nobody may create a role with more rights than they have themselves
+(https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping)."""
+
+Right = tuple[str, str, str]
+"""Verb, API group, resource."""
+
+
+def printed(strategy: str) -> str:
+    """What `migrate manifests rbac` prints for the lab's configuration."""
+    command = [str(PROGRAM), "manifests", "rbac", "--strategy", strategy, "--config", str(CONFIGURATION)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def open_account(here: Cluster, strategy: str) -> Path:
+    """Apply the manifests as they are; the kubeconfig of the account."""
+    manifest = here.lab.folder / "rbac.yaml"
+    manifest.write_text(printed(strategy))
+    kubectl = here.control_plane.kubectl
+    kubectl("apply", "-f", str(manifest))
+    token = kubectl("create", "token", NAME, "-n", NAME, "--duration=24h").stdout.strip()
+    config = json.loads(here.lab.admin.read_text())
+    config["users"][0]["user"] = {"token": token}
+    path = here.lab.folder / "account.kubeconfig"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(config))
+    return path
+
+
+def _rules(strategy: str) -> Iterator[dict[str, Any]]:
+    for found in YAML(typ="safe", pure=True).load_all(printed(strategy)):
+        if found and found["kind"] in ("Role", "ClusterRole") and found["metadata"]["name"] != HELD_ONLY:
+            yield from found["rules"]
+
+
+def granted(strategy: str) -> set[Right]:
+    """The rights that are meant to be used."""
+    return {
+        (verb, group, resource)
+        for rule in _rules(strategy)
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def used(requests: Iterable[Request]) -> set[Right]:
+    """The rights that requests of the account needed."""
+    return {request.kind for request in requests if request.user == USER}

@@ -1,0 +1,87 @@
+"""Back from everywhere: one node from each of its states, and the whole cluster when it is half migrated."""
+
+import json
+
+import pytest
+
+from tests.lab import requests, traces
+from tests.lab.account import granted, used
+from tests.lab.cluster import Cluster
+from tests.lab.conftest import Hire
+from tests.lab.driving import Operator, Seen, said, told
+from tests.lab.matrix import unreached
+from tests.real.stage import Trail
+
+STAGES: dict[str, dict[str, str]] = {
+    "overlay": {"draining": "restart_cilium", "cilium": "recheck"},
+    "multus": {"draining": "await_old_agents_gone", "cilium": "recheck"},
+}
+"""At which of node1's steps the program is killed, so that the node is found in each state."""
+
+
+def _addresses(here: Cluster, node: str) -> set[str]:
+    """The networks of the pods of a node that have one of their own: the first two parts of their addresses."""
+    pods = json.loads(here.control_plane.kubectl("get", "pods", "-A", "-o", "json").stdout)["items"]
+    return {
+        ".".join(pod["status"]["podIP"].split(".")[:2])
+        for pod in pods
+        if pod["spec"].get("nodeName") == node and not pod["spec"].get("hostNetwork")
+    }
+
+
+def _state(operator: Operator, node: str) -> str:
+    return next(str(one["state"]) for one in operator.ask("status")["nodes"] if one["name"] == node)
+
+
+def _kill_at(operator: Operator, so: Seen) -> None:
+    operator.forget()
+    running = operator.start()
+    assert running.until(so), running.said()
+    running.kill()
+
+
+@pytest.mark.parametrize("strategy", ["overlay", "multus"])
+def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> None:
+    operator = hire(cluster, strategy)
+    nodes = cluster.lab.state()["nodes"]
+    found = {node: traces.cni_files(cluster.lab, node) for node in nodes}
+    links = {node: traces.links(cluster.lab, node) for node in nodes}
+
+    dual: dict[str, str] = {}
+    for state, step in {**STAGES[strategy], "migrated": ""}.items():
+        if step:
+            _kill_at(operator, told(step=step, node="node1"))
+        else:
+            done = operator.run("--nodes", "node1")
+            assert done.returncode == 0, said(done)
+        assert _state(operator, "node1") == state
+        # Dual nodes have the files that are in force then: the first one's are compared, node2 is dual all the time.
+        dual = dual or traces.cni_files(cluster.lab, "node2")
+        done = operator.type("rollback-node", "node1", "--yes")
+        assert done.returncode == 0, said(done)
+        assert _state(operator, "node1") == "dual"
+        assert set(traces.cni_files(cluster.lab, "node1")) == set(dual)
+        cluster.await_workloads()
+        assert _addresses(cluster, "node1") == {"10.244"}
+        assert unreached(cluster) == []
+
+    # Half migrated: node1 is migrated, node2 in the middle of its switch.
+    _kill_at(operator, told(step="await_pods_on_cilium", node="node2"))
+    done = operator.type("rollback", "--yes")
+    assert done.returncode == 0, said(done)
+    cluster.await_workloads()
+    for node in nodes:
+        assert traces.cni_files(cluster.lab, node) == found[node]
+        assert traces.links(cluster.lab, node) == links[node]
+        assert _addresses(cluster, node) <= {"10.244"}
+    assert traces.of_cilium(cluster) == []
+    assert unreached(cluster) == []
+
+    # And forward again: all that the account may do has been needed by now, and nothing was refused.
+    operator.forget()
+    done = operator.run()
+    assert done.returncode == 0, said(done)
+    assert traces.pods_off_cilium(cluster) == []
+    assert Trail(cluster.lab.logs / "audit.log").problems() == []
+    unused = granted(strategy) - used(requests.since(cluster.lab))
+    assert unused == set()
