@@ -153,7 +153,12 @@ class Drain(Section):
     delete_emptydir_data: bool = Field(default=False, description="evict pods although they lose emptyDir data")
     force: bool = Field(default=False, description="evict pods that nothing will recreate")
     disable_eviction: bool = Field(default=False, description="delete instead of evicting: bypasses budgets")
-    retry_seconds: float = Field(default=5.0, gt=0, description="pause before a blocked eviction is tried again")
+    retry_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="pause before a blocked eviction is tried again while its budget allows no disruption;"
+        " as soon as it allows some, so many are tried at once",
+    )
 
 
 class Deadlines(Section):

@@ -1,7 +1,7 @@
 """Moves one node, or one list of cluster steps, as far as what is observed allows; collects what is to be done.
 
 Effects that were performed already are left out here, in one place: an eviction that was accepted is never repeated,
-one that a budget blocked is tried again after a pause, and one that cannot work holds the node.
+one that a budget blocked is tried again when the budget has room, and one that cannot work holds the node.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cni_migrate.core.answers import Do, Done, Refuse, Wait
-from cni_migrate.core.effects import DeletePod, Effect, RunHostTask, describe, refusal
+from cni_migrate.core.budgets import Room, in_turn
+from cni_migrate.core.effects import DeletePod, Effect, EvictPod, RunHostTask, describe, refusal
 from cni_migrate.core.lifecycle import NodeEvent
 from cni_migrate.core.objects import Attempt, GateAsk, Snapshot
 from cni_migrate.core.record import Held, NodeRecord, Record, noted
@@ -40,6 +41,8 @@ class Work:
     asks: list[GateAsk] = field(default_factory=list)
     waits: list[Waiting] = field(default_factory=list)
     deadline: datetime | None = None
+    room: Room | None = None
+    """What budgets have left for evictions, from the first that asks on."""
 
     def look_at(self, when: datetime) -> None:
         """Look again no later than `when`."""
@@ -59,8 +62,12 @@ def due(
     What failed before `since`, when the step was begun or an operator had it tried again, gets another try.
     """
     wanted: list[Effect] = []
+    evictions: list[EvictPod] = []
     for effect in effects:
         attempt: Attempt | None = seen.attempts.get(effect.key)
+        if isinstance(effect, EvictPod) and (attempt is None or attempt.result == "blocked"):
+            evictions.append(effect)
+            continue
         if attempt is None or (attempt.result == "failed" and since is not None and attempt.at < since):
             wanted.append(effect)
             continue
@@ -73,6 +80,15 @@ def due(
             wanted.append(effect)
         else:
             work.look_at(attempt.at + timedelta(seconds=pause))
+    if evictions and work.room is None:
+        work.room = Room(seen, now, retry_seconds)
+    for effect in in_turn(evictions, seen):
+        assert work.room is not None
+        when = work.room.next_try(effect)
+        if when <= now:
+            wanted.append(effect)
+        else:
+            work.look_at(when)
     return wanted, ""
 
 

@@ -160,6 +160,7 @@ class Budget:
     desired_healthy: int
 
 
+    resource_version: str = ""
 @dataclass(frozen=True, slots=True)
 class CiliumNode:
     """What Cilium's operator gave a node: its pod CIDRs."""
@@ -187,7 +188,8 @@ class Attempt:
 
     applied: the API server accepted it; gone: its target is not there (or another uid is); blocked: it may be tried
     again after a while (a disruption budget: `message` names it); conflict: the object had changed; failed: it will
-    not work as it is, `message` is the API server's.
+    not work as it is, `message` is the API server's. `budgets` are, of an eviction, the budgets that select the pod as
+    they were known when it was sent: (namespace, name, resourceVersion).
     """
 
     result: Result
@@ -195,6 +197,7 @@ class Attempt:
     at: datetime
 
 
+    budgets: frozenset[tuple[str, str, str]] = frozenset()
 @dataclass(frozen=True, slots=True)
 class Requests:
     """What operators asked for, in the ConfigMap that only they write."""

@@ -57,7 +57,7 @@ class Cache:
         self.nodes: Final = Table(views.node, by_name, wake, same=_same_node)
         self.pods: Final = PodTable(views.pod, wake)
         self.daemonsets: Final = Table(views.daemonset, by_namespace, wake, same=_same_daemonset)
-        self.budgets: Final = Table(views.budget, by_namespace, wake)
+        self.budgets: Final = Table(views.budget, by_namespace, wake, same=_same_budget)
         self.requests: Final = Table(views.requests, by_namespace, wake)
         self.cilium_nodes: Final = Table(views.cilium_node, by_name, wake)
         self.endpoints: Final = Table(views.endpoint, by_namespace, wake)
@@ -192,6 +192,10 @@ def _same_node(old: Node, new: Node) -> bool:
 
 
 def _same_daemonset(old: DaemonSet, new: DaemonSet) -> bool:
+    return replace(old, resource_version=new.resource_version) == new
+
+
+def _same_budget(old: Budget, new: Budget) -> bool:
     return replace(old, resource_version=new.resource_version) == new
 
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
+from cni_migrate.core.budgets import selecting
 from cni_migrate.core.effects import (
     DeleteObject,
     DeletePod,
@@ -73,12 +74,19 @@ class Performer:
             async with self._slots:
                 if self._ended:
                     return
+                budgets = self._budgets(effect)
                 try:
                     result, message = await self._do(effect)
                 except BaseException as error:
                     self._ended = not isinstance(error, Exception)
                     raise
-            self._cache.note(effect.key, Attempt(result, message, self._clock.now()))
+            self._cache.note(effect.key, Attempt(result, message, self._clock.now(), budgets))
+
+    def _budgets(self, effect: Effect) -> frozenset[tuple[str, str, str]]:
+        """The budgets by which an eviction is judged, in the versions that are known before it is sent."""
+        pod = self._cache.pods.views.get((effect.namespace, effect.name)) if isinstance(effect, EvictPod) else None
+        found = selecting(pod, self._cache.budgets.views) if pod is not None else []
+        return frozenset((one.namespace, one.name, one.resource_version) for one in found)
 
     async def _do(self, effect: Effect) -> Outcome:
         match effect:

@@ -119,6 +119,7 @@ def budget(raw: Json) -> Budget:
         desired_healthy=int(status.get("desiredHealthy", 0)),
     )
 
+        resource_version=str(meta.get("resourceVersion", "")),
 
 def cilium_node(raw: Json) -> CiliumNode:
     """A CiliumNode (cilium.io/v2): its pod CIDRs, once the operator has given it some."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import httpx
@@ -29,8 +29,10 @@ from tests.unit.kube.fake_api import FakeApi, FakeServer, LoopClock, Scripted, s
 Script = Mapping[tuple[str, str], list[Scripted]]
 
 
-def perform(script: Script, *effects: Effect) -> tuple[dict[str, Attempt], FakeServer, Exception | None]:
-    """The outcomes, what was asked, and what was raised."""
+def perform(
+    script: Script, *effects: Effect, known: Iterable[Mapping[str, Any]] = ()
+) -> tuple[dict[str, Attempt], FakeServer, Exception | None]:
+    """The outcomes, what was asked, and what was raised; `known` is in the cache beforehand."""
     server = FakeServer()
     for (method, path), replies in script.items():
         server.on(method, path, *replies)
@@ -39,6 +41,8 @@ def perform(script: Script, *effects: Effect) -> tuple[dict[str, Attempt], FakeS
         clock = LoopClock()
         client = Client(FakeApi(server), clock, random.Random(1))
         cache = Cache(client, clock, "cni-migrate")
+        for one in known:
+            cache.fold(one)
         raised = None
         try:
             await Performer(client, cache, clock).perform(effects)
@@ -100,6 +104,25 @@ def test_an_eviction_names_the_very_pod() -> None:
         "metadata": {"name": "p", "namespace": "web"},
         "deleteOptions": {"preconditions": {"uid": "u1"}},
     }
+
+
+@pytest.mark.parametrize("reply", [(201, {}), (429, BUDGET)])
+def test_an_eviction_notes_the_budgets_as_they_were_known_before(reply: Scripted) -> None:
+    """The answer belongs to that version or to a later one: an equal one says nothing new."""
+
+    def known(kind: str, api: str, name: str, version: str, **parts: Any) -> dict[str, Any]:
+        meta = {"namespace": "web", "name": name, "uid": f"u-{name}", "resourceVersion": version}
+        return {"kind": kind, "apiVersion": api, **parts, "metadata": {**meta, **parts.get("metadata", {})}}
+
+    def budget(name: str, version: str, app: str) -> dict[str, Any]:
+        return known("PodDisruptionBudget", "policy/v1", name, version, spec={"selector": {"matchLabels": {"a": app}}})
+
+    pod = known("Pod", "v1", "p", "3", metadata={"labels": {"a": "x"}}, spec={"containers": []})
+    effect = EvictPod("web", "p", "u-p", "n1")
+    attempts, _, _ = perform(
+        {("POST", EVICTION): [reply]}, effect, known=[pod, budget("b", "7", "x"), budget("c", "8", "y")]
+    )
+    assert attempts[effect.key].budgets == {("web", "b", "7")}
 
 
 @pytest.mark.parametrize(

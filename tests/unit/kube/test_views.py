@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.core.objects import Budget, CiliumNode, Endpoint, Requests, Taint, Toleration
+from cni_migrate.core.objects import CiliumNode, Endpoint, Requests, Taint, Toleration
 from cni_migrate.kube import views
 
 
@@ -189,8 +189,12 @@ def test_a_budget_keeps_its_selector_as_it_is(selector: dict[str, Any] | None) -
     """None selects nothing, {} everything: the difference must not be lost."""
     spec = {"unhealthyPodEvictionPolicy": "AlwaysAllow"} | ({} if selector is None else {"selector": selector})
     status = {"disruptionsAllowed": 1, "currentHealthy": 3, "desiredHealthy": 2}
-    found = views.budget({"metadata": {"namespace": "n", "name": "b"}, "spec": spec, "status": status})
-    assert found == Budget("n", "b", selector, 1, unhealthy_always_allowed=True, current_healthy=3, desired_healthy=2)
+    found = views.budget(
+        {"metadata": {"namespace": "n", "name": "b", "resourceVersion": "4"}, "spec": spec, "status": status}
+    )
+    assert (found.namespace, found.name, found.resource_version) == ("n", "b", "4")
+    assert (found.selector, found.unhealthy_always_allowed) == (selector, True)
+    assert (found.disruptions_allowed, found.current_healthy, found.desired_healthy) == (1, 3, 2)
 
 
 def test_a_cilium_node_before_and_after_it_has_a_cidr() -> None:
