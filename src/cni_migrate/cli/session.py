@@ -114,11 +114,15 @@ def manifests_for(config: Config, seen: Snapshot | None) -> Manifests:
 
 
 def host_image(config: Config, seen: Snapshot | None) -> str:
-    """An image that is on every node already: Canal's (flannel's has a shell), or Cilium's when Canal is gone."""
+    """An image that is on every node already: Canal's (flannel's has a shell), or Cilium's when Canal is gone.
+
+    The last one that is called flannel is flannel's own; an installer of its plugin comes before it.
+    """
     canal = seen.daemonsets.get((config.canal.namespace, config.canal.daemonset)) if seen is not None else None
     if canal is None or not canal.images:
         return config.cilium.image
-    return next((image for image in canal.images if "flannel" in image.rpartition("/")[2]), canal.images[-1])
+    flannel = (image for image in reversed(canal.images) if "flannel" in image.rpartition("/")[2])
+    return next(flannel, canal.images[-1])
 
 
 INSIST = 1.0
