@@ -158,9 +158,9 @@ class Budget:
     unhealthy_always_allowed: bool
     current_healthy: int
     desired_healthy: int
-
-
     resource_version: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class CiliumNode:
     """What Cilium's operator gave a node: its pod CIDRs."""
@@ -195,9 +195,9 @@ class Attempt:
     result: Result
     message: str
     at: datetime
-
-
     budgets: frozenset[tuple[str, str, str]] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Requests:
     """What operators asked for, in the ConfigMap that only they write."""

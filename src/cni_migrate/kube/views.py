@@ -117,9 +117,9 @@ def budget(raw: Json) -> Budget:
         unhealthy_always_allowed=spec.get("unhealthyPodEvictionPolicy") == "AlwaysAllow",
         current_healthy=int(status.get("currentHealthy", 0)),
         desired_healthy=int(status.get("desiredHealthy", 0)),
+        resource_version=str(meta.get("resourceVersion", "")),
     )
 
-        resource_version=str(meta.get("resourceVersion", "")),
 
 def cilium_node(raw: Json) -> CiliumNode:
     """A CiliumNode (cilium.io/v2): its pod CIDRs, once the operator has given it some."""
