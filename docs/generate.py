@@ -402,6 +402,8 @@ def _notice(strategy: StrategyTable, event: NodeEvent, at: int) -> str:
     steps = strategy.events[event]
     if event is NodeEvent.ADOPT:
         return "nothing; the newcomer takes no pods yet"
+    if event is NodeEvent.REROUTE:
+        return "the rebooted node's pods do not reach those on Canal; new pods wait for Cilium's agent"
     if event in strategy.in_service:
         return "nothing"
     away = "the node is out of service; its pods run elsewhere"

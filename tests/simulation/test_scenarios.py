@@ -23,6 +23,7 @@ ENDS = {
     "dns-down": DONE,
     "flaky-api": DONE,
     "flannel-gone": ("gate", r"node w2, step baseline_gate: .*in one direction, w1 to w2"),
+    "migrated-node-reboots": DONE,
     "never-ready": ("halted", r"node w2, step \w+: waited 300 s for .*Ready on node w2; seen last: pod cilium-"),
     "node-joins": DONE,
     "node-leaves": DONE,

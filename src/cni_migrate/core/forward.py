@@ -59,7 +59,7 @@ def _attached(turn: Deciding) -> bool:
 
 def _migrated(turn: Deciding) -> bool:
     """Attach newcomers, begin to drain; whether every node that may be migrated is, and clean-up can begin."""
-    if not _attached(turn):
+    if not _rerouted(turn) or not _attached(turn):
         return False
     if turn.record.cluster.list_name == "sweep" or _sweep_due(turn):
         if not run_list(turn, "sweep"):
@@ -92,6 +92,24 @@ def _migrated(turn: Deciding) -> bool:
             "migrate run",
         )
     return False
+
+
+def _rerouted(turn: Deciding) -> bool:
+    """Lay the way to Canal's pods anew on migrated nodes that were rebooted; whether there is none left to begin with.
+
+    Only where Canal leaves a node when it is migrated, and as long as a node is left that has pods on Canal. A node
+    that is NotReady is waited for by all else.
+    """
+    if NodeEvent.REROUTE not in turn.plan.strategy.events or not guards.not_migrated(turn.record):
+        return True
+    rebooted = [
+        node
+        for node, entry in turn.members()
+        if entry.state is NodeState.MIGRATED and entry.boot not in ("", node.boot_id) and node.ready
+    ]
+    if rebooted:
+        begin_on(turn, rebooted, NodeEvent.REROUTE)
+    return not rebooted and not any(entry.event is NodeEvent.REROUTE for _, entry in turn.members())
 
 
 def _sweep_due(turn: Deciding) -> bool:

@@ -35,8 +35,14 @@ class NodeEvent(StrEnum):
     DRAIN = "drain"
     SWITCH = "switch"
     RELEASE = "release"
+    REROUTE = "reroute"
     RESTORE = "restore"
     DETACH = "detach"
+
+    @property
+    def of_some(self) -> bool:
+        """Whether only strategies have it by which Canal leaves a node before the last one is migrated."""
+        return self in (NodeEvent.ADOPT, NodeEvent.REROUTE)
 
     @property
     def backwards(self) -> bool:
@@ -182,7 +188,7 @@ class StrategyTable:
     def load(cls, name: str, text: str) -> "StrategyTable":
         """Read `states/strategies/NAME.yaml`."""
         table: Mapping[str, Any] = YAML(typ="safe").load(text)
-        in_service = {NodeEvent.ADOPT} | {
+        in_service = {NodeEvent.ADOPT, NodeEvent.REROUTE} | {
             event
             for event, key in ((NodeEvent.ATTACH, "attach_in_service"), (NodeEvent.DETACH, "detach_in_service"))
             if table.get(key)

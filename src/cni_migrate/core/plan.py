@@ -27,7 +27,7 @@ def make_plan(config: Config, manifests: Manifests, tables: Mapping[str, str]) -
     strategy = StrategyTable.load(config.strategy, tables[f"strategies/{config.strategy}.yaml"])
     unknown = [step for steps in strategy.events.values() for step in steps if step not in NODE_STEPS]
     unknown += [step for steps in strategy.phases.values() for step in steps if step not in CLUSTER_STEPS]
-    if unknown or set(NodeEvent) - set(strategy.events) - {NodeEvent.ADOPT}:
+    if unknown or {event for event in NodeEvent if not event.of_some} - set(strategy.events):
         raise ValueError(f"strategy {config.strategy} names unknown steps {unknown} or lacks an event")
     return Plan(
         config=config,

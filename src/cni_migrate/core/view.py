@@ -144,7 +144,11 @@ def in_transit(plan: Plan, entry: NodeRecord) -> bool:
     """
     if entry.gone or entry.skipped:
         return False
-    return out_of_service(plan, entry) or entry.event in (NodeEvent.ADOPT, NodeEvent.DETACH)
+    return out_of_service(plan, entry) or entry.event in (
+        NodeEvent.ADOPT,
+        NodeEvent.REROUTE,
+        NodeEvent.DETACH,
+    )
 
 
 NodeStep = Callable[[NodeView], Answer]

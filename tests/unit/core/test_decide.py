@@ -211,3 +211,24 @@ def test_a_drain_that_waits_for_a_labelled_newcomer_leaves_it_room() -> None:
     """An autoscaler's template carries the label, so Canal runs there: it is attached, not adopted."""
     found = seen(a_node("w1"), a_node("w2", labels={LABEL.key: LABEL.value}), a_node("w3"))
     assert _events(_decide(WAITING, plan=a_plan(), found=found))["w2"] is NodeEvent.ATTACH
+
+
+@pytest.mark.parametrize(
+    ("plan", "boot", "others", "event"),
+    [
+        (a_plan(), "boot-0", NodeState.DUAL, NodeEvent.REROUTE),
+        (a_plan(), "boot-1", NodeState.DUAL, None),
+        (a_plan(), "", NodeState.DUAL, None),
+        (a_plan(), "boot-0", NodeState.MIGRATED, None),
+        (OVERLAY, "boot-0", NodeState.DUAL, None),
+    ],
+    ids=["rebooted", "not rebooted", "not known", "nobody is on Canal", "Canal is still there"],
+)
+def test_a_rebooted_node_gets_its_way_to_canals_pods_back(
+    plan: Plan, boot: str, others: NodeState, event: NodeEvent | None
+) -> None:
+    """Where Canal has left it, while others have pods on Canal; and nobody is drained meanwhile."""
+    nodes = {"w1": an_entry("w1", NodeState.MIGRATED, boot=boot), "w2": an_entry("w2", others)}
+    begun = _events(_decide(nodes, plan=plan))
+    assert begun["w1"] is event
+    assert event is None or begun["w2"] is None

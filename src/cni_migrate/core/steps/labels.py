@@ -34,7 +34,9 @@ def label_dual(view: NodeView) -> Answer:
 def unlabel_dual(view: NodeView) -> Answer:
     """Take away the labels of Canal, the first Cilium and Multus: their pods leave the node."""
     labels = view.config.labels
-    return _set(view, remove=[labels.canal_cilium, labels.multus])
+    answer = _set(view, remove=[labels.canal_cilium, labels.multus])
+    # The routes that Canal has laid last as long as this boot (core/forward.py, `_rerouted`).
+    return Done(remember={"boot": view.node.boot_id}) if isinstance(answer, Done) else answer
 
 
 @node_step("host")
