@@ -56,7 +56,8 @@ class NodeRecord(_Frozen):
 
     `event` and `step` are the intent that is being carried out, `since` when the step began, `attempt` how often this
     event was begun. `displaced` are the owners of pods that were evicted and must be Ready again before the node counts
-    as migrated. `boot` is the boot of the node in which Canal ran there for the last time. `took` is how long each event took, in seconds, for the ETA.
+    as migrated. `boot` is the boot of the node in which Canal ran there for the last time. `took` is how long each event
+    took, in seconds, for the ETA.
     """
 
     state: NodeState = NodeState.CANAL
