@@ -108,6 +108,26 @@ def test_deploy_look_remove(served: Make, typed: Callable[[Served], Typed]) -> N
     assert knet("deploy").code == 0  # also while the namespace may still be on its way out
 
 
+def test_deploy_waits_for_the_rollout_of_another_image(
+    served: Make, typed: Callable[[Served], Typed], quick: str
+) -> None:
+    """No pod tells of it: that all are Ready says nothing as long as their DaemonSets have not rolled it out."""
+    # A second until the controller rolls anything out: meanwhile all pods are Ready, and of the old form.
+    slow = Scenario.model_validate({"nodes": 3, "timings": {"controller": 40}})
+    cluster = served(slow)
+    knet = typed(cluster)
+    assert knet("deploy").code == 0
+    Path(quick).write_text(QUICK.replace("interval: 0.05", "interval: 0.05, image: example.org/python:3.99"))
+    ended = knet("deploy")
+    assert (ended.code, ended.out) == (0, "6 agents Ready on 3 nodes\n"), ended.err
+    pods, _ = cluster.do(lambda: cluster.sim.app.client("somebody").list(PODS, namespace="knet-stress"))
+    assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {"example.org/python:3.99"}
+    assert len(pods) == 6
+    for name in ("knet-stress-a", "knet-stress-b"):
+        status = cluster.read(DAEMONSETS, name, "knet-stress")["status"]
+        assert status["updatedNumberScheduled"] == status["numberAvailable"] == 3
+
+
 QUOTA = (
     'services "knet-stress" is forbidden: exceeded quota: few, requested: services.nodeports=1, '
     "used: services.nodeports=0, limited: services.nodeports=0"

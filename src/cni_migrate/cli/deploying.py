@@ -125,10 +125,12 @@ async def _await_ready(here: Session, cluster: KubeCluster, made: Iterable[Mappi
         seen = cluster.snapshot()
         ready = [node for node in seen.nodes.values() if node.ready]
         left = mesh.unready(seen, here.config, digest)
+        what = f"{output.plural(len(left), 'agent')} to be Ready"
+        if not left:
+            left, what = mesh.rolling(seen, here.config), "the agents' rollout"
         if not left and ready:
             return len(ready)
-        saw = ", ".join(f"{agent}: {why}" for agent, why in sorted(left.items())[:3]) or "no node is Ready"
-        what = f"{output.plural(len(left), 'agent')} to be Ready"
+        saw = ", ".join(f"{who}: {why}" for who, why in sorted(left.items())[:3]) or "no node is Ready"
         if here.clock.now() >= deadline:
             raise Halted(
                 f"waited {seconds:g} s for {what}; {saw}",

@@ -26,7 +26,7 @@ from cni_migrate.core.gate import (
 )
 from cni_migrate.core.lifecycle import Phase
 from cni_migrate.core.matrix import in_order
-from cni_migrate.core.objects import GateAsk, GateReading, Node, Pod, Round, Snapshot
+from cni_migrate.core.objects import DaemonSet, GateAsk, GateReading, Node, Pod, Round, Snapshot
 from cni_migrate.core.peers import MESHES
 from cni_migrate.core.record import Record
 
@@ -191,6 +191,31 @@ def unready(seen: Snapshot, config: Config, digest: str) -> dict[str, str]:
             if why := _unready(node, mesh, seen, config, digest):
                 found[f"{node.name}/{mesh}"] = why
     return found
+
+
+def rolling(seen: Snapshot, config: Config) -> dict[str, str]:
+    """The agents' DaemonSets whose latest form is not rolled out yet, with what was seen instead.
+
+    That is what `kubectl rollout status` waits for: pods do not tell of every change by themselves, an image for
+    example. As many may lag behind as there are nodes that are not Ready.
+    """
+    lost = sum(not node.ready for node in seen.nodes.values())
+    found = {}
+    for name in names.KNET.values():
+        daemonset = seen.daemonsets.get((config.knet.namespace, name))
+        if why := "it is not there" if daemonset is None else _rolling(daemonset, lost):
+            found[f"DaemonSet {name}"] = why
+    return found
+
+
+def _rolling(daemonset: DaemonSet, lost: int) -> str:
+    if daemonset.observed_generation < daemonset.generation:
+        return "its controller has not seen its latest form yet"
+    if daemonset.updated < daemonset.desired - lost:
+        return f"{daemonset.updated} of {daemonset.desired} pods are of its latest form"
+    if daemonset.available < daemonset.desired - lost:
+        return f"{daemonset.available} of {daemonset.desired} pods are Ready"
+    return ""
 
 
 def _unready(node: Node, mesh: str, seen: Snapshot, config: Config, digest: str) -> str:

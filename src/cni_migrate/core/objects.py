@@ -145,6 +145,8 @@ class DaemonSet:
     observed_generation: int
     update_strategy: str
     desired: int
+    updated: int
+    available: int
 
 
 @dataclass(frozen=True, slots=True)

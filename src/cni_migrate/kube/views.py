@@ -103,6 +103,8 @@ def daemonset(raw: Json) -> DaemonSet:
         observed_generation=int(status.get("observedGeneration", 0)),
         update_strategy=str((spec.get("updateStrategy") or {}).get("type", "RollingUpdate")),
         desired=int(status.get("desiredNumberScheduled", 0)),
+        updated=int(status.get("updatedNumberScheduled", 0)),
+        available=int(status.get("numberAvailable", 0)),
     )
 
 

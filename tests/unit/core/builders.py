@@ -158,6 +158,8 @@ def a_daemonset(name: str, namespace: str = "kube-system", **changes: Any) -> Da
         "observed_generation": 1,
         "update_strategy": "RollingUpdate",
         "desired": 1,
+        "updated": 1,
+        "available": 1,
     }
     return DaemonSet(**{**values, **changes})
 

@@ -163,6 +163,28 @@ def test_unready(there: Seen, said: dict[str, str]) -> None:
     assert mesh.unready(there, CONFIG, "d1") == said
 
 
+SEEN, STALE = {"generation": 2, "observed_generation": 2}, "its controller has not seen its latest form yet"
+
+
+@pytest.mark.parametrize(
+    ("changes", "lost", "said"),
+    [
+        ({**SEEN, "desired": 3, "updated": 3, "available": 3}, 0, ""),
+        ({"generation": 2, "desired": 3, "updated": 3, "available": 3}, 0, STALE),
+        ({**SEEN, "desired": 3, "updated": 2, "available": 3}, 0, "2 of 3 pods are of its latest form"),
+        ({**SEEN, "desired": 3, "updated": 3, "available": 2}, 0, "2 of 3 pods are Ready"),
+        ({**SEEN, "desired": 3, "updated": 2, "available": 2}, 1, ""),
+    ],
+)
+def test_a_rollout_has_ended_when_its_daemonsets_say_so(changes: dict[str, int], lost: int, said: str) -> None:
+    """But for nodes that are lost, on which nothing is rolled out."""
+    nodes = [a_node(f"w{n}", ready=n > lost) for n in (1, 2, 3)]
+    one, two = (a_daemonset(name, NAMESPACE, **changes) for name in ("knet-stress-a", "knet-stress-b"))
+    found = {one.name: said, two.name: said} if said else {}
+    assert mesh.rolling(seen(*nodes, one, two), CONFIG) == {f"DaemonSet {name}": why for name, why in found.items()}
+    assert mesh.rolling(seen(*nodes, one), CONFIG)["DaemonSet knet-stress-b"] == "it is not there"
+
+
 def test_deployed_means_both() -> None:
     """One DaemonSet is no mesh."""
     one = a_daemonset("knet-stress-a", NAMESPACE)

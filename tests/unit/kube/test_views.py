@@ -174,9 +174,10 @@ def test_a_daemonset() -> None:
                     }
                 },
             },
-            "status": {"observedGeneration": 3, "desiredNumberScheduled": 5},
+            "status": {"observedGeneration": 3, "desiredNumberScheduled": 5, "updatedNumberScheduled": 4},
         }
     )
+    assert (found.desired, found.updated, found.available) == (5, 4, 0)
     assert found.node_selector == {"kubernetes.io/os": "linux"}
     assert found.containers == ("flannel", "calico")
     assert found.images == ("i:1", "f:1", "c:1")
