@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.controlplane.build import ControlPlaneMissingError, ensure_binaries
-from tests.lab import cluster, nodes
+from tests.lab import cluster, measure, nodes
 from tests.lab.processes import say
 from tests.lab.settings import Lab, LabError, default_lab
 
@@ -33,6 +33,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("archive", type=Path)
     add("stop-node", "cut a node's power").add_argument("node")
     add("start-node", "boot a stopped node").add_argument("node")
+    sub = add("measure", "migrate a fresh lab that has its workloads; print what a node cost")
+    sub.add_argument("who", choices=measure.WHO)
     return top
 
 
@@ -79,6 +81,8 @@ def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
         case "load":
             for name in lab.state()["nodes"]:
                 nodes.load(lab, name, args.archive)
+        case "measure":
+            measure.measure(cluster.built(lab), args.who)
         case "stop-node":
             nodes.stop(lab, args.node)
         case _:

@@ -1,0 +1,31 @@
+"""What a migration costs per node: by hand with kubectl, and by the tool with each strategy, on the same workloads."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.lab import by_hand, report, requests
+from tests.lab.account import open_account
+from tests.lab.cluster import Cluster
+from tests.lab.driving import Operator, said
+from tests.lab.processes import say
+from tests.lab.settings import LabError
+
+WHO = ("by-hand", "overlay", "multus")
+
+
+def measure(here: Cluster, who: str) -> None:
+    """Migrate the lab, which has to be a fresh one with its workloads, and print the figures."""
+    here.await_workloads()
+    if who == "by-hand":
+        cost = by_hand.migrate(here)
+    else:
+        with TemporaryDirectory() as folder:
+            operator = Operator(here.lab, Path(folder) / "log", who, open_account(here, who))
+            start = requests.position(here.lab)
+            done = operator.run()
+            if done.returncode:
+                raise LabError(said(done))
+            cost = report.cost(here.lab, operator.lines(), start)
+            say(requests.table(requests.of_tool(here.lab, start)))
+    say("who       drains/node  seconds/node  requests/node  requests in all")
+    say(f"{who:9} {cost.drains:11g} {cost.seconds:13.1f} {cost.requests:14.1f} {cost.all_requests:16}")
