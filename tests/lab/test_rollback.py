@@ -74,6 +74,7 @@ def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> N
         assert traces.cni_files(cluster.lab, node) == found[node]
         assert traces.links(cluster.lab, node) == links[node]
         assert _addresses(cluster, node) <= {"10.244"}
+        assert _state(operator, node) == "canal"
     assert traces.of_cilium(cluster) == []
     assert unreached(cluster) == []
 

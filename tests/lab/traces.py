@@ -49,7 +49,9 @@ def of_cilium(here: Cluster) -> list[str]:
             here.lab, node, "sh", "-c", "ls -d /etc/cni/net.d/*cilium* /opt/cni/bin/cilium* 2>/dev/null; true"
         )
         left += [f"{node}: file {name}" for name in files.split()]
-    return left + [f"the API: {found}" for found in _in_api(here, ("cilium", "multus", "knet"))]
+    # The definitions stay on purpose: whoever deletes one deletes all objects of its kind. The tool says how.
+    in_api = (found for found in _in_api(here, ("cilium", "multus", "knet")) if "CustomResourceDefinition" not in found)
+    return left + [f"the API: {found}" for found in in_api]
 
 
 def of_canal(here: Cluster) -> list[str]:
@@ -84,9 +86,7 @@ def _in_api(here: Cluster, words: tuple[str, ...]) -> list[str]:
     for node in json.loads(kubectl("get", "nodes", "-o", "json").stdout)["items"]:
         meta = node["metadata"]
         marks = [*meta.get("annotations", {}), *meta.get("labels", {})]
-        found += [
-            f"{meta['name']} has {mark}" for mark in marks if "flannel" in mark or "multus" in mark or "canal" in mark
-        ]
+        found += [f"{meta['name']} has {mark}" for mark in marks if any(word in mark for word in words)]
         found += [f"{meta['name']} has taint {taint['key']}" for taint in node["spec"].get("taints", [])]
     kinds = "ds,deploy,cm,sa,pods,jobs,leases"
     objects = kubectl(

@@ -30,7 +30,15 @@ def backward(turn: Deciding) -> None:
             turn.record.cluster.model_copy(update={"canal_before": None, "baseline": ()})
         )
     if turn.final is None and turn.record.cluster.phase is Phase.PREFLIGHT:
-        turn.final = Final("done", "the cluster is as it was found")
+        turn.final = Final("done", "the cluster is as it was found", _left(turn))
+
+
+def _left(turn: Deciding) -> str:
+    """What to type about what stays on purpose: deleting a definition deletes all its objects, whoever made them."""
+    if not turn.seen.served:
+        return ""
+    crds = "kubectl get crd -o name | grep 'cilium\\.io$' | xargs kubectl delete"
+    return f"{crds}  (if nothing else uses Cilium's custom resource definitions: its operator made them)"
 
 
 def _begin_back(turn: Deciding, waiting: list[Node], event: NodeEvent) -> None:
