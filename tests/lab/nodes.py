@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.lab import certificates, leftovers, node_config
 from tests.lab.build import SYSTEM_PATH
-from tests.lab.processes import alive, kill, remember, run, spawn, wait_for
+from tests.lab.processes import alive, ended, kill, remember, run, spawn, wait_for
 from tests.lab.settings import BRIDGE, HERE, HOST_IP, Lab, LabError, node_ip, node_number
 
 NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc")
@@ -90,7 +90,7 @@ def stop(lab: Lab, name: str) -> None:
     node_number(name)
     pids = [pid for pid in (alive(pid_file(lab, name)), alive(lab.folder / f"{name}-unshare.pid")) if pid]
     kill(pids)
-    wait_for(f"{name}: stop", lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 20, every=0.05)
+    wait_for(f"{name}: stop", lambda: all(map(ended, pids)), 20, every=0.05)
     run("ip", "link", "del", f"{BRIDGE}-{node_number(name)}", check=False)
 
 

@@ -49,6 +49,11 @@ def alive(path: Path) -> int | None:
     return int(pid) if _start_time(int(pid)) == started else None
 
 
+def ended(pid: int) -> bool:
+    """Whether a process has ended, reaped or not: the lab's may be children of whoever called."""
+    return _start_time(pid) is None
+
+
 def spawn(lab: Lab, name: str, argv: Sequence[str | Path]) -> int:
     """Start a program that stays, in a session of its own, with a log and a pid file."""
     lab.logs.mkdir(parents=True, exist_ok=True)
