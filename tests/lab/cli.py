@@ -63,12 +63,17 @@ def _enter(lab: Lab, args: argparse.Namespace, words: list[str]) -> None:
     os.execvp(inside[0], inside)
 
 
+def _print(lab: Lab, what: str) -> None:
+    if what == "packages":
+        say(" ".join(build.missing_packages()))
+    else:
+        say(str(lab.admin if what == "kubeconfig" else lab.folder))
+
+
 def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
     if args.command not in ("packages", "build", "up", "down", "folder"):
         lab.state()
     match args.command:
-        case "packages":
-            say(" ".join(build.missing_packages()))
         case "build":
             cluster.built(lab)
         case "up":
@@ -77,8 +82,8 @@ def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
             cluster.down(lab)
         case "status":
             return 0 if cluster.built(lab).status() else 1
-        case "kubeconfig" | "folder":
-            say(str(lab.admin if args.command == "kubeconfig" else lab.folder))
+        case "kubeconfig" | "folder" | "packages":
+            _print(lab, args.command)
         case "kubectl" | "exec":
             _enter(lab, args, rest)
         case "load":
