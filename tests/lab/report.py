@@ -64,7 +64,20 @@ def table(probing: Probing, lines: list[dict[str, Any]]) -> str:
     rows = ["event       probe     sent   lost  longest stall"]
     for (event, kind), tally in sorted(probing.tally(spans(lines)).items()):
         rows.append(f"{event:11} {kind:8} {tally.sent:5} {tally.lost:6}  {tally.stall:5.1f} s")
+    agents = of_agents(lines)
+    rows.append(f"in gates    agents   {agents.sent:5} {agents.lost:6}  {agents.stall:5.1f} s")
     return "\n".join(rows)
+
+
+def of_agents(lines: list[dict[str, Any]]) -> Tally:
+    """What the tool's own agents sent and lost in all gates of all nodes, as it recorded it."""
+    gates = {(line["node"], json.dumps(line["gate"])) for line in lines if line.get("gate") and "node" in line}
+    results = [json.loads(gate) for _, gate in gates]
+    return Tally(
+        sent=sum(gate["sent"] for gate in results),
+        lost=sum(gate["lost"] for gate in results),
+        stall=max((gate["stall_ms"] for gate in results), default=0.0) / 1000,
+    )
 
 
 def losses(found: dict[tuple[str, str], Tally], *kinds: str) -> list[str]:
