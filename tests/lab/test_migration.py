@@ -16,7 +16,12 @@ from tests.real.stage import Trail
 def test_a_migration_loses_nothing_between_pods_that_stay(strategy: str, cluster: Cluster, hire: Hire) -> None:
     operator, start = hire(cluster, strategy), requests.position(cluster.lab)
 
-    with Probing(cluster, cluster.service("shop", "web")) as probing:
+    service = cluster.service("shop", "web")
+    with Probing(cluster, service) as restarting:  # what the workload's own restart costs, to compare with
+        cluster.control_plane.kubectl("rollout", "restart", "-n", "shop", "deploy/web")
+        cluster.await_workloads()
+    alone = restarting.tally({})["between", "service"]
+    with Probing(cluster, service) as probing:
         done = operator.run()
     assert done.returncode == 0, said(done)
 
@@ -25,9 +30,13 @@ def test_a_migration_loses_nothing_between_pods_that_stay(strategy: str, cluster
     report.save(
         ROOT / "build" / "lab" / f"{strategy}.json",
         cost=cost,
+        restart=vars(alone),
+        agents=vars(report.of_agents(lines)),
         lost={" ".join(key): vars(t) for key, t in found.items()},
     )
-    say(f"\n{report.table(probing, lines)}\n{cost}")
+    say(f"\n{report.table(probing, lines)}")
+    say(f"a restart of the 6 web pods without a migration: {alone.lost} of {alone.sent} by the Service lost")
+    say(f"{cost.seconds:.1f} s, {cost.requests:.1f} requests, {cost.drains:g} drains per node")
 
     assert traces.pods_off_cilium(cluster) == []
     assert traces.of_canal(cluster) == []
