@@ -355,10 +355,16 @@ def _against(guard: str) -> str:
 
 def _steps(steps: Sequence[str]) -> str:
     rows = [
-        [str(number), code(step), ABOUT[step].title, DEADLINES[ABOUT[step].deadline]]
+        [str(number), code(step), ABOUT[step].title + _beside(steps, step), DEADLINES[ABOUT[step].deadline]]
         for number, step in enumerate(steps, 1)
     ]
     return table(["", "step", "what it does", "deadline"], rows)
+
+
+def _beside(steps: Sequence[str], step: str) -> str:
+    """Since which step its host task may run already."""
+    earlier = [one for one in steps[: steps.index(step)] if one in ABOUT[step].beside]
+    return f" Its host task runs since {code(earlier[0])}." if earlier else ""
 
 
 def exit_codes() -> str:

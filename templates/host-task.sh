@@ -11,6 +11,7 @@ bin_folder=${BIN_FOLDER:-/opt/cni/bin}
 canal_file=${CANAL_FILE:-10-canal.conflist}
 canal_cidr=${CANAL_POD_CIDR:-}
 multus_file=${MULTUS_FILE:-00-multus.conflist}
+await_seconds=${AWAIT_SECONDS:-60}
 leases=/var/lib/cni/networks/k8s-pod-network
 flannel_state=/var/lib/cni/flannel
 multus_state=/var/lib/cni/multus
@@ -87,6 +88,27 @@ restore_bak() {
         [ -e "$path" ] || continue
         target=${path%.cilium_bak}
         if [ -e "$target" ]; then rm -f "$path"; else mv "$path" "$target"; fi
+    done
+}
+
+in_force() { # the CNI file that a runtime reads: the first by name of its kinds
+    for path in "$netd"/*; do
+        case $path in
+        *.conf | *.conflist | *.json) if [ -f "$path" ]; then echo "${path##*/}"; return; fi ;;
+        esac
+    done
+}
+
+await_first() { # NAME: wait until that file is in force, or for so long; the report tells which it was
+    left=$((await_seconds * 5))
+    while [ "$left" -gt 0 ] && [ "$(in_force)" != "$1" ]; do
+        if sleep 0.2 2>/dev/null; then left=$((left - 1)); else sleep 1; left=$((left - 5)); fi
+    done
+}
+
+free_leases() { # LIST: addresses whose leases go
+    each "$1" | while read -r address; do
+        rm -f "$root$leases/$address"
     done
 }
 
@@ -199,7 +221,7 @@ value_of() { # OPERATION DEFAULT: what is behind the '=', or DEFAULT
 for operation in "$@"; do
     case $operation in
     *[!A-Za-z0-9._:,=-]* | *..*) fail "not an operation: $operation" 2 ;;
-    status | restore-bak | remove-cni=?* | keep-leases=*) ;;
+    status | restore-bak | await-first=?* | remove-cni=?* | keep-leases=* | free-leases=*) ;;
     remove-flannel | remove-flannel=* | remove-multus | remove-multus=* | remove-cilium | remove-cilium=*) ;;
     *) fail "unknown operation: $operation" 2 ;;
     esac
@@ -213,7 +235,9 @@ for operation in "$@"; do
     status) ;;
     restore-bak) restore_bak ;;
     remove-cni=*) remove_files "${operation#*=}" ;;
+    await-first=*) await_first "${operation#*=}" ;;
     keep-leases=*) keep_leases "${operation#*=}" ;;
+    free-leases=*) free_leases "${operation#*=}" ;;
     remove-flannel*) remove_flannel "$(value_of "$operation" "$canal_file")" ;;
     remove-multus*) remove_multus "$(value_of "$operation" "$multus_file")" ;;
     remove-cilium*) remove_cilium "$(value_of "$operation" "")" ;;

@@ -253,13 +253,14 @@ def test_canal_is_first_and_cilium_extra(trace: Trace) -> None:
         assert endpoint["status"]["networking"]["addressing"][0]["ipv4"].startswith("10.245.")
 
 
-def _host_looks(trace: Trace, event: str, step: str) -> set[str]:
-    """The nodes whose files were looked at by a host task while the record had this step."""
+def _host_looks(trace: Trace, event: str, file: str) -> set[str]:
+    """The nodes on which a host task has waited for this file to be in force, in this event."""
     found = set()
     for call, now, _ in trace.moments():
         if call.method == "POST" and call.path.endswith(f"/namespaces/{CONFIG.namespace}/pods"):
             pod = json.loads(call.body)
-            if now.step(pod["spec"]["nodeName"]) == (event, step):
+            args = pod["spec"]["containers"][0]["args"]
+            if now.step(pod["spec"]["nodeName"])[0] == event and f"await-first={file}" in args:
                 found.add(pod["spec"]["nodeName"])
     return found
 
@@ -267,7 +268,7 @@ def _host_looks(trace: Trace, event: str, step: str) -> set[str]:
 @needs("label_multus", "check_multus_first")
 def test_multus_writes_its_file(trace: Trace) -> None:
     """`00-multus.conflist` is on the node, and was seen there, before pods are recreated."""
-    assert _host_looks(trace, "attach", "check_multus_first") == set(NODES)
+    assert _host_looks(trace, "attach", CONFIG.multus.cni_file) == set(NODES)
     deleted = set()
     for call, now, files in trace.moments():
         if call.method == "DELETE" and "/pods/" in call.path and "/shop/" in call.path:
@@ -409,7 +410,7 @@ def test_the_second_cilium_replaces_the_first(trace: Trace) -> None:
 @needs("check_cilium_first")
 def test_ciliums_file_is_in_force(trace: Trace) -> None:
     """Cilium's file comes first on the node, and was seen there by a host task, before pods are recreated."""
-    assert _host_looks(trace, "switch", "check_cilium_first") == set(NODES)
+    assert _host_looks(trace, "switch", CONFIG.cilium.primary_file) == set(NODES)
     for _, now, files in trace.moments():
         for node in NODES:
             if now.step(node) == ("switch", "delete_pods_off_cilium"):
@@ -427,7 +428,7 @@ def test_pods_have_cilium_alone(trace: Trace) -> None:
             assert all(pod["status"].get("podIP", "").startswith("10.245.") for pod in now.pods(node)), node
             assert files[node][0] == CONFIG.cilium.primary_file
     assert asked == set(NODES)
-    assert _host_looks(trace, "switch", "check_cilium_first") == set(NODES)
+    assert _host_looks(trace, "switch", CONFIG.cilium.primary_file) == set(NODES)
 
 
 @needs("untaint", "await_displaced")

@@ -4,8 +4,8 @@ Effects that were performed already are left out here, in one place: an eviction
 one that a budget blocked is tried again when the budget has room, and one that cannot work holds the node.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,8 +15,8 @@ from cni_migrate.core.effects import DeletePod, Effect, EvictPod, RunHostTask, d
 from cni_migrate.core.lifecycle import NodeEvent
 from cni_migrate.core.objects import Attempt, GateAsk, Snapshot
 from cni_migrate.core.record import Held, NodeRecord, Record, noted
-from cni_migrate.core.steps.host import current_task
-from cni_migrate.core.steps.registry import CLUSTER_STEPS, NODE_STEPS, deadline_of
+from cni_migrate.core.steps.host import task_of
+from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS, deadline_of
 from cni_migrate.core.view import ClusterView, NodeView, Plan
 
 CONFLICT_PAUSE = 0.2
@@ -130,24 +130,41 @@ def advance_node(
         entry = entry.model_copy(update=dict(answer.remember))
         following = steps.index(entry.step) + 1
         if following == len(steps):
-            _sweep_tasks(view, work, keep="")
+            _sweep_tasks(view, work, ())
             return Moved(entry, ended=True)
         entry = entry.model_copy(update={"step": steps[following], "since": now})
         if stopping:
             return Moved(entry)
-    _sweep_tasks(view, work, keep=current_task(view))
+    to_come = steps[steps.index(entry.step) :]
+    _sweep_tasks(view, work, to_come)
     update, held = _answered(plan, answer, entry.step, view, work, name)
+    if held is None and not stopping:
+        _run_ahead(view, work, to_come[1:])
     entry = entry.model_copy(update={**update, "held": held})
     return Moved(entry)
 
 
-def _sweep_tasks(view: NodeView, work: Work, keep: str) -> None:
-    """Remove host tasks that have ended and belong to an earlier step."""
-    tasks = [
-        DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
-        for pod in view.host_tasks(view.node.name)
-        if pod.finished and not pod.deleting and pod.name != keep
-    ]
+def _run_ahead(view: NodeView, work: Work, to_come: Sequence[str]) -> None:
+    """Start the host task of a step to come that may run beside the current one; that step finds it by its name.
+
+    Nothing of it is recorded: who takes over finds the task's pod, or makes it when the step itself is reached.
+    """
+    for step in to_come:
+        if view.entry.step not in ABOUT[step].beside:
+            continue
+        answer = NODE_STEPS[step](replace(view, entry=view.entry.model_copy(update={"step": step})))
+        if isinstance(answer, Do):
+            tasks = [effect for effect in answer.effects if isinstance(effect, RunHostTask)]
+            wanted, _ = due(tasks, view.seen, view.now, view.config.drain.retry_seconds, work)
+            work.effects.extend(wanted)
+        return
+
+
+def _sweep_tasks(view: NodeView, work: Work, to_come: Sequence[str]) -> None:
+    """Remove host tasks that have ended, but for those of the steps to come, the current one among them."""
+    ended = [pod for pod in view.host_tasks(view.node.name) if pod.finished and not pod.deleting]
+    keep = {task_of(view, step) for step in to_come} if ended else set()
+    tasks = [DeletePod(pod.namespace, pod.name, pod.uid, pod.node) for pod in ended if pod.name not in keep]
     wanted, _ = due(tasks, view.seen, view.now, 5.0, work)
     work.effects.extend(wanted)
 
@@ -204,6 +221,7 @@ def begin_event(plan: Plan, entry: NodeRecord, event: NodeEvent, now: datetime) 
             "held": None,
             "old_uid": "",
             "targets": None,
+            "leases": (),
         }
     )
 

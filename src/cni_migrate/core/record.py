@@ -56,8 +56,8 @@ class NodeRecord(_Frozen):
 
     `event` and `step` are the intent that is being carried out, `since` when the step began, `attempt` how often this
     event was begun. `displaced` are the owners of pods that were evicted and must be Ready again before the node counts
-    as migrated. `boot` is the boot of the node in which Canal ran there for the last time. `took` is how long each event
-    took, in seconds, for the ETA.
+    as migrated. `boot` is the boot of the node in which Canal ran there for the last time. `leases` are Canal's
+    addresses on the node before its pods were deleted. `took` is how long each event took, in seconds, for the ETA.
     """
 
     state: NodeState = NodeState.CANAL
@@ -72,6 +72,7 @@ class NodeRecord(_Frozen):
     gate: GateResult | None = None
     displaced: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    leases: tuple[str, ...] = ()
     old_uid: str = ""
     targets: tuple[str, ...] | None = None
     cleaned: bool = False

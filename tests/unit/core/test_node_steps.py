@@ -487,12 +487,19 @@ def _status(**changes: Any) -> str:
     return json.dumps({**values, "left": [], **changes})
 
 
+LEASED = ("10.244.1.2", "10.244.1.3", "10.244.1.5")
+"""What was leased before pods were deleted; the last one is the address of a pod that is there."""
+
 HostCase = tuple[str, tuple[str, ...], str]
 HOST_STEPS: list[HostCase] = [
-    ("check_canal_first", ("status",), _status()),
-    ("check_multus_first", ("status",), _status(files=["00-multus.conflist", "10-canal.conflist"])),
-    ("check_cilium_first", ("status",), _status(files=["05-cilium.conflist", "10-canal.conflist.cilium_bak"])),
-    ("reclaim_leases", ("keep-leases=10.244.1.5",), _status()),
+    ("check_canal_first", ("await-first=10-canal.conflist",), _status()),
+    ("check_multus_first", ("await-first=00-multus.conflist",), _status(files=["00-multus.conflist"])),
+    (
+        "check_cilium_first",
+        ("await-first=05-cilium.conflist",),
+        _status(files=["05-cilium.conflist", "10-a.cilium_bak"]),
+    ),
+    ("reclaim_leases", ("free-leases=10.244.1.2,10.244.1.3",), _status()),
     ("remove_cilium_file", ("remove-cni=05-cilium.conflist", "restore-bak", "keep-leases=10.244.1.5"), _status()),
     ("remove_multus_file", ("remove-cni=00-multus.conflist",), _status()),
     ("restore_canal_files", ("restore-bak", "remove-cni=05-cilium.conflist", "keep-leases=10.244.1.5"), _status()),
@@ -511,7 +518,7 @@ def _task(view: NodeView, **changes: Any) -> Pod:
 
 
 def _with_task(step: str, **changes: Any) -> Answer:
-    entry = _at(step)
+    entry = _at(step, leases=LEASED)
     found = seen(a_node(), a_pod("canal-pod"), ON_CILIUM)
     view = a_view(found, entry)
     found.pods.append(_task(view, **changes))
@@ -524,7 +531,7 @@ class TestHost:
 
     def test_a_task_is_started_with_its_operations(self, step: str, ops: tuple[str, ...], message: str) -> None:
         """One pod, named after node, event, step and attempt."""
-        view = a_view(seen(a_node(), a_pod("canal-pod"), ON_CILIUM), _at(step))
+        view = a_view(seen(a_node(), a_pod("canal-pod"), ON_CILIUM), _at(step, leases=LEASED))
         answer = NODE_STEPS[step](view)
         assert isinstance(answer, Do)
         (effect,) = answer.effects
@@ -574,6 +581,26 @@ def test_a_node_that_is_not_as_it_should_be_is_looked_at_again(step: str, status
     assert isinstance(answer, Do)
     assert [type(effect) for effect in answer.effects] == [DeletePod]
     assert saw in answer.saw
+
+
+@pytest.mark.parametrize("leases", [(), ("10.244.1.5",)])
+def test_without_a_lease_of_a_pod_that_is_gone_no_task_is_run(leases: tuple[str, ...]) -> None:
+    """Addresses that a pod has are nobody else's to give back."""
+    found = seen(a_node(), a_pod("canal-pod"))
+    assert _answer("reclaim_leases", found, _at("reclaim_leases", leases=leases)) == Done(remember={"leases": ()})
+
+
+@pytest.mark.parametrize(("event", "leases"), [(NodeEvent.ATTACH, LEASED), (NodeEvent.RESTORE, None)])
+def test_what_is_leased_under_canal_is_recorded_when_a_node_is_attached(
+    event: NodeEvent, leases: tuple[str, ...] | None
+) -> None:
+    """Its pods are deleted next; a pod that starts after that has an address that nobody is to give back."""
+    entry = under_way("w1", NodeState.CANAL, event, "check_multus_first")
+    view = a_view(found := seen(a_node()), entry)
+    found.pods.append(_task(view, message=_status(files=["00-multus.conflist"], leases=list(LEASED))))
+    answer = NODE_STEPS["check_multus_first"](view)
+    assert isinstance(answer, Done)
+    assert answer.remember.get("leases") == leases
 
 
 def test_files_that_no_runtime_reads_are_not_in_force() -> None:

@@ -147,6 +147,7 @@ class Node:
             "STATE": str(self.state),
             "TERMINATION_LOG": str(message),
             "CANAL_POD_CIDR": "10.244.0.0/16",
+            "AWAIT_SECONDS": "1",
         }
         script = resources.read("templates", "host-task.sh")
         done = subprocess.run(

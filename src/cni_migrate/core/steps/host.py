@@ -7,6 +7,7 @@ from typing import Any
 
 from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
 from cni_migrate.core.effects import DeletePod, RunHostTask
+from cni_migrate.core.lifecycle import NodeEvent
 from cni_migrate.core.objects import Pod
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.view import ClusterView, NodeView
@@ -48,10 +49,14 @@ def task_name(node: str, purpose: str) -> str:
     return f"host-{node[:40].strip('.-').replace('.', '-')}-{digest}"
 
 
+def task_of(view: NodeView, step: str) -> str:
+    """The name of the host task that a step of the node's current event would run."""
+    return task_name(view.node.name, f"{view.entry.event}/{step}/{view.entry.attempt}")
+
+
 def current_task(view: NodeView) -> str:
     """The name of the host task that the node's current step would run."""
-    entry = view.entry
-    return task_name(view.node.name, f"{entry.event}/{entry.step}/{entry.attempt}")
+    return task_of(view, view.entry.step)
 
 
 def run_task(view: ClusterView, node: str, name: str, *ops: str) -> HostStatus | Answer:
@@ -99,7 +104,7 @@ def _look_again(view: NodeView, on: str, saw: str, status: HostStatus) -> Answer
 
 
 def _check_first(view: NodeView, wanted: str, whose: str) -> Answer:
-    status = _run(view, "status")
+    status = _run(view, f"await-first={wanted}")
     if isinstance(status, Wait | Do) and view.entry.files:
         status = replace(status, saw=f"{status.saw}; CNI files when seen last: {', '.join(view.entry.files)}")
     if not isinstance(status, HostStatus):
@@ -110,32 +115,45 @@ def _check_first(view: NodeView, wanted: str, whose: str) -> Answer:
         return _look_again(view, on, saw, status)
     if whose == "Canal's" and not status.subnet_env:
         return _look_again(view, f"/run/flannel/subnet.env on node {view.node.name}", "missing", status)
-    return Done(remember={"files": status.files})
+    leases = {"leases": status.leases} if view.entry.event is NodeEvent.ATTACH and whose == "Multus's" else {}
+    return Done(remember={"files": status.files, **leases})
 
 
-@node_step("host")
+@node_step("host", beside=("evict_pods", "await_cilium", "await_cilium_cidr"))
 def check_canal_first(view: NodeView) -> Answer:
-    """See on the host that Canal's CNI file is in force."""
+    """See on the host that Canal's CNI file is in force.
+
+    Where it comes after the evictions, a refusal leaves the node cordoned and without the pods that moved away, as any
+    drain does, but nothing of its network is touched yet; it would cost each node two seconds to look before.
+    """
     return _check_first(view, view.config.canal.cni_file, "Canal's")
 
 
-@node_step("host")
+@node_step("host", beside=("label_multus", "await_multus"))
 def check_multus_first(view: NodeView) -> Answer:
-    """See on the host that Multus's CNI file is in force."""
+    """See on the host that Multus's CNI file is in force; the addresses that are leased then are recorded."""
     return _check_first(view, view.config.multus.cni_file, "Multus's")
 
 
-@node_step("host")
+@node_step("host", beside=("label_cilium", "await_cilium", "restart_cilium"))
 def check_cilium_first(view: NodeView) -> Answer:
     """See on the host that Cilium's CNI file is in force; the files it renamed are recorded."""
     return _check_first(view, view.config.cilium.primary_file, "Cilium's")
 
 
-@node_step("host")
+@node_step("host", beside=("untaint", "gate"))
 def reclaim_leases(view: NodeView) -> Answer:
-    """Give back the Canal addresses of pods that were deleted while another plugin was in force."""
-    status = _run(view, _keep_leases(view))
-    return Done() if isinstance(status, HostStatus) else status
+    """Give back the Canal addresses of pods that were deleted while another plugin was in force.
+
+    Only those that were leased before the first of them was deleted: a pod that is just starting has an address that
+    nobody here knows of. The node's allocation goes round, so none of them is given out again meanwhile.
+    """
+    taken = {pod.ip for pod in view.pods}
+    left = [address for address in view.entry.leases if address not in taken]
+    if not left:
+        return Done(remember={"leases": ()})
+    status = _run(view, "free-leases=" + ",".join(left))
+    return Done(remember={"leases": ()}) if isinstance(status, HostStatus) else status
 
 
 def _keep_leases(view: NodeView) -> str:

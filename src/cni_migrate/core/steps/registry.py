@@ -12,11 +12,15 @@ DeadlineKind = Literal["drain", "pods", "agent", "host", "gate", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A step's function, the kind of its deadline, and what it does in words (its docstring's first line)."""
+    """A step's function, the kind of its deadline, and what it does in words (its docstring's first line).
+
+    `beside` are earlier steps of the same event during which its host task may run already.
+    """
 
     name: str
     deadline: DeadlineKind
     title: str
+    beside: tuple[str, ...] = ()
 
 
 NODE_STEPS: dict[str, NodeStep] = {}
@@ -24,17 +28,21 @@ CLUSTER_STEPS: dict[str, ClusterStep] = {}
 ABOUT: dict[str, Registered] = {}
 
 
-def _about(name: str, deadline: DeadlineKind, doc: str | None) -> None:
+def _about(name: str, deadline: DeadlineKind, doc: str | None, beside: tuple[str, ...] = ()) -> None:
     if name in ABOUT:
         raise ValueError(f"two steps are called {name}")
-    ABOUT[name] = Registered(name, deadline, (doc or "").strip().splitlines()[0] if doc else "")
+    ABOUT[name] = Registered(name, deadline, (doc or "").strip().splitlines()[0] if doc else "", beside)
 
 
-def node_step(deadline: DeadlineKind) -> Callable[[NodeStep], NodeStep]:
-    """Register a function as the node step of its own name."""
+def node_step(deadline: DeadlineKind, *, beside: tuple[str, ...] = ()) -> Callable[[NodeStep], NodeStep]:
+    """Register a function as the node step of its own name.
+
+    With `beside` its host task is started as soon as the node is in one of these earlier steps. That must do no harm,
+    whatever becomes of them, and also if nobody ever asks for the result.
+    """
 
     def register(function: NodeStep) -> NodeStep:
-        _about(function.__name__, deadline, function.__doc__)
+        _about(function.__name__, deadline, function.__doc__, beside)
         NODE_STEPS[function.__name__] = function
         return function
 

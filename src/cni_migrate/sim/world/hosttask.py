@@ -38,6 +38,9 @@ _REPORTED = (
     *(*CALICO_BINARIES, FLANNEL_BINARY, MULTUS_BINARY, PASSTHRU_BINARY),
     *(FLANNEL_FOLDER, MULTUS_FOLDER, LEASE_FOLDER, CANAL_RESULTS, MULTUS_RESULTS),
 )
+LOOK = 0.2
+"""Seconds between two looks of a task that waits for a CNI file."""
+
 _WORD = re.compile(r"[A-Za-z0-9._:,=-]+")
 
 
@@ -77,6 +80,17 @@ def restore_backups(host: Host, argument: str) -> None:
             text = files.pop(name)
             files.setdefault(name.removesuffix(BACKUP), text)
     host.change(files=files)
+
+
+def in_force(host: Host) -> str:
+    """The CNI file that a runtime reads."""
+    return next((name for name in sorted(host.plane.files) if name.endswith((".conf", ".conflist", ".json"))), "")
+
+
+def free_leases(host: Host, argument: str) -> None:
+    """Remove the leases of these addresses."""
+    for address in _names(argument):
+        host.leases.pop(address, None)
 
 
 def keep_leases(host: Host, argument: str) -> None:
@@ -126,9 +140,11 @@ def remove_cilium(host: Host, argument: str) -> None:
 
 OPERATIONS: dict[str, Callable[[Host, str], None]] = {
     "status": lambda host, argument: None,
+    "await-first": lambda host, argument: None,  # HostTask waits
     "remove-cni": remove_cni,
     "restore-bak": restore_backups,
     "keep-leases": keep_leases,
+    "free-leases": free_leases,
     "remove-flannel": remove_flannel,
     "remove-multus": remove_multus,
     "remove-cilium": remove_cilium,
@@ -142,7 +158,8 @@ def perform(host: Host, args: list[str]) -> tuple[int, dict[str, object]]:
         if not _WORD.fullmatch(argument) or ".." in argument:
             return 2, {"error": f"not an operation: {argument}"}
         lonely = given and operation in ("status", "restore-bak")
-        lacking = (operation == "remove-cni" and not value) or (operation == "keep-leases" and not given)
+        lacking = operation in ("remove-cni", "await-first") and not value
+        lacking = lacking or (operation in ("keep-leases", "free-leases") and not given)
         if operation not in OPERATIONS or lonely or lacking:
             return 2, {"error": f"unknown operation: {argument}"}
     for argument in args:
@@ -162,8 +179,15 @@ class HostTask(Program):
         return None
 
     async def step(self, run: Run, name: str) -> Health | None:
-        """Do the operations; an unknown one fails the pod."""
-        containers = run.pod["spec"]["containers"]
-        args: list[str] = next(c.get("args") or [] for c in containers if c["name"] == self.container)
+        """Do the operations, once what is awaited is there; an unknown one fails the pod."""
+        container = next(c for c in run.pod["spec"]["containers"] if c["name"] == self.container)
+        args: list[str] = container.get("args") or []
+        awaited = [argument.partition("=")[2] for argument in args if argument.startswith("await-first=")]
+        looks: int = run.memory.get("looks", 0)
+        most = int(next((e["value"] for e in container.get("env", ()) if e["name"] == "AWAIT_SECONDS"), 60)) * 5
+        if awaited and looks < most and in_force(run.host) != awaited[0]:
+            run.memory["looks"] = looks + 1
+            self.after(run, "run", LOOK)
+            return None
         code, message = perform(run.host, args)
         return Health(exit_code=code, message=json.dumps(message, separators=(",", ":")))
