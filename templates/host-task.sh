@@ -138,7 +138,25 @@ remove_routes() { # routes into Canal's network that no link took along
     done
 }
 
-remove_chains() { # PATTERN: the rules that jump there, then the chains; one transaction per table
+await_ended() { # NAME: what a pod ran may outlive it for some seconds, if its grace period is 0
+    tries=30
+    while grep -qx "$1" "$root"/proc/[0-9]*/comm 2>/dev/null; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || fail "$1 still runs"
+        sleep 1
+    done
+}
+
+remove_chains() { # PATTERN; somebody else's change of the same table may cross ours, so it is tried some times
+    for pause in 0 1 1 2 3; do
+        sleep "$pause"
+        try_remove_chains "$1"
+        [ -n "$(chains "$1")" ] || return 0
+    done
+    fail "chains are still there: $(chains "$1" | tr '\n' ';')"
+}
+
+try_remove_chains() { # PATTERN: the rules that jump there, then the chains; one transaction per table
     chains "$1" | sed 's/ [^ ]*$//' | sort -u | while read -r family table; do
         names=$(chains "$1" | sed -n "s/^$family $table //p" | sort -u)
         any=$(echo "$names" | tr '\n' '|' | sed 's/|$//')
@@ -150,13 +168,12 @@ remove_chains() { # PATTERN: the rules that jump there, then the chains; one tra
             echo COMMIT
         } | run "$family-restore" --noflush || true
     done
-    left=$(chains "$1")
-    [ -z "$left" ] || fail "chains are still there: $(echo "$left" | tr '\n' ';')"
 }
 
 remove_flannel() { # LIST: Canal's files in the CNI folder
     # The configuration goes first: no pod may start on a network that is being taken down.
     remove_files "$1"
+    await_ended flanneld # it would lay its links and chains anew
     rm -f "$netd"/*.cilium_bak
     remove_links '^(flannel\..*|flannel-v6\..*|cni0)$'
     remove_routes
@@ -175,6 +192,7 @@ remove_multus() { # LIST: Multus's files in the CNI folder
 
 remove_cilium() { # LIST: files in the CNI folder besides those that have Cilium's name
     remove_files "$1"
+    await_ended cilium-agent
     rm -f "$netd"/*cilium*.conflist "$root$bin_folder/cilium-cni"
     remove_links '^(cilium_(host|net|vxlan|geneve)|lxc.*)$'
     remove_chains '(OLD_)?CILIUM_[^ ]*'

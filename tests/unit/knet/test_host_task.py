@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -243,6 +244,27 @@ def test_a_chain_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:
     code, message = node.run("remove-flannel")
     assert code == 1
     assert "FLANNEL-FWD" in message["error"]
+
+
+def test_a_change_of_the_chains_that_crosses_somebody_elses_is_tried_again(tmp_path: Path) -> None:
+    """Seen in the lab: kube-proxy wrote the same table at the same moment."""
+    node = Node(tmp_path, TABLE["canal"])
+    restore = node.bin / "iptables-restore"
+    head, _, rest = restore.read_text().partition("\n")
+    restore.write_text(f'{head}\nif [ ! -e "$STATE/crossed" ]; then : >"$STATE/crossed"; exit 4; fi\n{rest}')
+    code, message = node.run("remove-flannel")
+    assert (code, message["chains"]) == (0, [])
+
+
+def test_a_flanneld_that_still_ends_is_waited_for(tmp_path: Path) -> None:
+    """A pod with a grace period of 0 is gone from the API before its process is, and that would lay everything anew."""
+    node = Node(tmp_path, TABLE["canal"])
+    comm = node.root / "proc" / "17" / "comm"
+    comm.parent.mkdir(parents=True)
+    comm.write_text("flanneld\n")
+    Timer(1.5, comm.unlink).start()
+    code, message = node.run("remove-flannel")
+    assert (code, message["chains"], comm.exists()) == (0, [], False)
 
 
 def test_a_crowded_node_still_fits_the_termination_message(tmp_path: Path) -> None:
