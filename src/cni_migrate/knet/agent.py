@@ -40,7 +40,7 @@ from typing import Any
 SCHEMA = 1
 HTTP_PORT, UDP_PORT, TCP_PORT, GUARD_PORT, NODE_PORT = 8080, 8081, 8082, 8089, 1
 LARGE = 8192  # bytes each way: more than any MTU, so full-sized packets go both ways
-BEAT, CALM_BEAT = 0.25, 1.0  # seconds between the beats of a long-lived connection
+BEAT, CALM_BEAT = 0.25, 2.0  # seconds between the beats of a long-lived connection
 STALL = 0.25  # a pause of a long-lived connection from which on it is reported
 RARELY = 2.0  # seconds between probes of what many share and that seldom breaks alone: the API server, other nodes
 CROWD = 100  # nodes whose agents may probe one in transit each second: with more of them each does so less often
@@ -135,11 +135,13 @@ class Loop:
         for sock in self.closing:
             sock.close()
         self.closing.clear()
-        for number, _ in self.epoll.poll(max(0.0, self.calls[0][0] - monotonic()) if self.calls else 1.0):
+        found = self.epoll.poll(max(0.0, self.calls[0][0] - monotonic()) if self.calls else 1.0)
+        # What is due later than this has not been looked for: an agent that gets no processor blames nobody for it.
+        now = monotonic()
+        for number, _ in found:
             handler = self.handlers.get(number)
             if handler:
                 handler()
-        now = monotonic()
         while self.calls and self.calls[0][0] <= now:
             heapq.heappop(self.calls)[2]()
 

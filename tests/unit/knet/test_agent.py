@@ -507,6 +507,33 @@ def test_a_sleeping_agent_is_woken(tmp_path: Path) -> None:
     assert 0.04 < went[0] - began < 5
 
 
+def test_an_agent_that_gets_no_processor_blames_nobody() -> None:
+    """What came while it did not run is taken before a deadline that passed meanwhile counts."""
+    loop = agent.Loop()
+    (here, there), (ours, theirs) = socket.socketpair(), socket.socketpair()
+    ended: list[str] = []
+
+    def probe() -> agent.Steps:
+        try:
+            yield here, agent.READ, time.monotonic() + 0.05
+        except TimeoutError:
+            ended.append("timeout")
+        else:
+            ended.append(here.recv(9).decode())
+
+    def held_up() -> None:
+        ours.recv(9)
+        there.send(b"answer")
+        time.sleep(0.2)
+
+    with here, there, ours, theirs:
+        agent.Task(loop, probe())
+        loop.watch(ours, agent.READ, held_up)
+        theirs.send(b"x")
+        turns(loop, lambda: bool(ended))
+    assert ended == ["answer"]
+
+
 CONFIG = Config.model_validate(
     {"knet": {"interval": 0.2, "timeout": 0.5}, "gate": {"rounds": 3, "seconds": 0.4}, "strategy": "overlay"}
 )
