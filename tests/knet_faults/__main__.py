@@ -8,7 +8,7 @@ import signal
 import sys
 
 from tests.knet_faults.faults import DELAY, FAULTS, ROUNDS, find
-from tests.knet_faults.mesh import Mesh
+from tests.knet_faults.mesh import CONFIG, Mesh
 from tests.knet_faults.net import CannotBuild, has_netem, missing, sweep
 
 
@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--agents", type=int, default=20, help="how many, two per node; at least 6")
     parser.add_argument("--quiet-seconds", type=float, default=60.0, help="how long undisturbed agents are watched")
     parser.add_argument("--only", default="", help="the faults whose names have this in them")
+    parser.add_argument("--slow", action="store_true", help="only watch undisturbed agents, at their slow pace")
     options = parser.parse_args()
     if options.agents < 6:
         parser.error("fewer than 6 agents, on three nodes, show no pattern")
@@ -37,6 +38,8 @@ def main() -> int:
     if left := sweep():
         _say(f"swept what an earlier run left: {', '.join(left)}")
     try:
+        if options.slow:
+            return _watch(options.agents // 2, options.quiet_seconds)
         return _run(options.agents // 2, options.quiet_seconds, options.only)
     except CannotBuild as problem:
         sys.stderr.write(f"CANNOT RUN: {problem}\n")
@@ -44,6 +47,18 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; everything is removed\n")
         return 1
+
+
+def _watch(nodes: int, quiet: float) -> int:
+    with Mesh(nodes, slow=True) as mesh:
+        if rest := mesh.settle(60):
+            sys.stderr.write(f"the agents do not get along: {rest}\n")
+            return 1
+        alarms = mesh.alarms(quiet)
+        slow = sum(rounds[-1].interval > CONFIG.knet.interval for rounds in mesh.rounds().values() if rounds)
+    _say(f"undisturbed for {quiet:.0f} s: {'; '.join(alarms) or 'no false alarm'}")
+    _say(f"{slow} of {2 * nodes} agents are slow at the end")
+    return 1 if alarms else 0
 
 
 def _run(nodes: int, quiet: float, only: str) -> int:

@@ -73,6 +73,11 @@ FAULTS = (
         r"^probes fail \(packets from node n3 are lost, those towards it arrive\)",
     ),
     _link(
+        "host-cut: a node's own address unreachable from others",
+        lambda mesh: mesh.net.lose("n3", "ip", "dst", f"{mesh.net.host('n3')}/32", out=False),
+        r"^pods on other nodes do not reach the node n3, at the host's own address",
+    ),
+    _link(
         "a small MTU that nobody tells",
         lambda mesh: mesh.net.shrink("n3", 1280),
         r"large ones do not: the MTU .* \(to and from node n3\)",

@@ -30,9 +30,13 @@ def now() -> datetime:
 
 
 class Mesh:
-    """Two agents on each of the nodes. A context: it starts them all and ends them all."""
+    """Two agents on each of the nodes. A context: it starts them all and ends them all.
 
-    def __init__(self, nodes: int) -> None:
+    They stay at the fast pace unless they are to be `slow` once nothing is new.
+    """
+
+    def __init__(self, nodes: int, *, slow: bool = False) -> None:
+        self._idle_interval = CONFIG.knet.idle_interval if slow else CONFIG.knet.interval
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.agents = [f"{node}/{mesh}" for node in self.nodes for mesh in "ab"]
         self.net = Net(self.nodes)
@@ -43,9 +47,14 @@ class Mesh:
         self._stopped: set[str] = set()
 
     def __enter__(self) -> "Mesh":
-        peers = [{"node": name.split("/")[0], "mesh": name[-1], "address": self._address(name)} for name in self.agents]
+        peers = [
+            {"node": node, "mesh": mesh, "address": self.net.address(node, mesh), "host": self.net.host(node)}
+            for node in self.nodes
+            for mesh in "ab"
+        ]
         settings = {
-            "interval_s": CONFIG.knet.interval, "timeout_s": CONFIG.knet.timeout, "degree": CONFIG.knet.degree,
+            "interval_s": CONFIG.knet.interval, "idle_interval_s": self._idle_interval,
+            "timeout_s": CONFIG.knet.timeout, "degree": CONFIG.knet.degree,
             "full_mesh_max": CONFIG.knet.full_mesh_max, "seed": CONFIG.knet.namespace,
         }  # fmt: skip
         (self.folder / "peers.json").write_text(json.dumps(peers))
@@ -80,6 +89,7 @@ class Mesh:
         env = os.environ | {
             "NODE_NAME": node, "KNET_MESH": mesh, "POD_NAME": name, "POD_UID": f"{name}-{time.time_ns()}",
             "KNET_LISTEN": self._address(name), "KNET_PEERS_FILE": str(self.folder / "peers.json"),
+            "NODE_IP": self.net.host(node),
             "KNET_CONFIG": str(self.folder / "config.json"), "KNET_SKIP": "dns,policy_deny",
         }  # fmt: skip
         command = ["ip", "netns", "exec", self.net.namespace(node), sys.executable, "-B", str(source.__file__), "serve"]
@@ -135,10 +145,11 @@ class Mesh:
     def alarms(self, seconds: float) -> list[str]:
         """Watch undisturbed agents; each verdict that is a failure, as it is told."""
         until = time.monotonic() + seconds
+        recent = timedelta(seconds=5 + 3 * self._idle_interval)
         found: list[str] = []
         while time.monotonic() < until:
             time.sleep(0.3)
-            verdict, _ = self.judged(now() - timedelta(seconds=5))
+            verdict, _ = self.judged(now() - recent)
             if isinstance(verdict, Failing) and verdict.diagnosis not in found:
                 found.append(verdict.diagnosis)
         return found

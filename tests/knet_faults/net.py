@@ -1,4 +1,6 @@
-"""Nodes as network namespaces: a bridge in a namespace of its own, and for each node one with two addresses.
+"""Nodes as network namespaces: a bridge in a namespace of its own, and for each node one with three addresses.
+
+Two are its agents', the third is the host's own.
 
 Everything is made by iproute2, and nothing of it is in the machine's own namespace, so that what filters there does
 not reach it and its names cannot clash. The names carry the maker's process id: what a dead maker left is swept.
@@ -107,6 +109,11 @@ class Net:
         number = 2 * self.nodes.index(node) + (mesh == "b") + 2
         return f"10.211.{number // 250}.{number % 250 + 1}"
 
+    def host(self, node: str) -> str:
+        """The address of a node itself."""
+        number = self.nodes.index(node)
+        return f"10.211.{128 + number // 250}.{number % 250 + 1}"
+
     def __enter__(self) -> "Net":
         try:
             self._build()
@@ -134,8 +141,8 @@ class Net:
             run(*ip, "link", "add", node, "type", "veth", "peer", "name", "eth0", "netns", own)
             run(*ip, "link", "set", node, "master", "br0", "up")
             run("ip", "-n", own, "link", "set", "lo", "up")
-            for mesh in "ab":
-                run("ip", "-n", own, "addr", "add", f"{self.address(node, mesh)}/16", "dev", "eth0")
+            for address in (self.address(node, "a"), self.address(node, "b"), self.host(node)):
+                run("ip", "-n", own, "addr", "add", f"{address}/16", "dev", "eth0")
             # One segment per packet, as on a wire: bigger ones would pass a link whatever its MTU.
             run("ip", "-n", own, "link", "set", "eth0", "gso_max_segs", "1", "up")
 
