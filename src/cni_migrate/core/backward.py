@@ -37,8 +37,9 @@ def _left(turn: Deciding) -> str:
     """What to type about what stays on purpose: deleting a definition deletes all its objects, whoever made them."""
     if not turn.seen.served:
         return ""
+    lease = f"kubectl delete lease -n {turn.plan.config.cilium.namespace} cilium-operator-resource-lock"
     crds = "kubectl get crd -o name | grep 'cilium\\.io$' | xargs kubectl delete"
-    return f"{crds}  (if nothing else uses Cilium's custom resource definitions: its operator made them)"
+    return f"{lease}; {crds}  (Cilium's operator made them; if nothing else uses them)"
 
 
 def _begin_back(turn: Deciding, waiting: list[Node], event: NodeEvent) -> None:
