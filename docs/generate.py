@@ -25,7 +25,7 @@ from cni_migrate.core import guards
 from cni_migrate.core.lifecycle import Lifecycle, NodeEvent, NodeState, Phase, PhaseEvent, StrategyTable
 from cni_migrate.core.plan import make_plan  # noqa: F401 - registers the steps
 from cni_migrate.core.status import StatusView
-from cni_migrate.core.steps.registry import ABOUT
+from cni_migrate.core.steps.registry import ABOUT, ahead
 from cni_migrate.sim import scenario
 
 DOCS = Path(__file__).parent
@@ -363,7 +363,7 @@ def _steps(steps: Sequence[str]) -> str:
 
 def _beside(steps: Sequence[str], step: str) -> str:
     """Since which step its host task may run already."""
-    earlier = [one for one in steps[: steps.index(step)] if one in ABOUT[step].beside]
+    earlier = [one for at, one in enumerate(steps) if ahead(steps[at:]) == step]
     return f" Its host task runs since {code(earlier[0])}." if earlier else ""
 
 

@@ -95,7 +95,7 @@ def phase_begins(trace: Trace, phase: str) -> tuple[Now, dict[str, list[str]]]:
 # --- what it promises ---------------------------------------------------------------------------------------------
 
 
-@needs("label_multus", "apply_multus", "apply_cilium")
+@needs("taint_for_multus", "apply_multus", "apply_cilium")
 def test_both_networks_run_side_by_side(trace: Trace) -> None:
     """When the migration of nodes begins, Canal, the first Cilium and Multus are Ready on every node."""
     now, _ = phase_begins(trace, "migrating")
@@ -232,7 +232,7 @@ def test_the_second_cilium_waits_for_its_label(trace: Trace) -> None:
     assert all(not now.of(names.CILIUM, node) for node, now in labelled.items())
 
 
-@needs("apply_multus", "label_multus")
+@needs("apply_multus", "taint_for_multus")
 def test_multus_runs_on_labelled_nodes(trace: Trace) -> None:
     """Multus selects cilium-canal, and runs on every node once all are attached."""
     now, _ = phase_begins(trace, "migrating")
@@ -265,7 +265,7 @@ def _host_looks(trace: Trace, event: str, file: str) -> set[str]:
     return found
 
 
-@needs("label_multus", "check_multus_first")
+@needs("taint_for_multus", "check_multus_first")
 def test_multus_writes_its_file(trace: Trace) -> None:
     """`00-multus.conflist` is on the node, and was seen there, before pods are recreated."""
     assert _host_looks(trace, "attach", CONFIG.multus.cni_file) == set(NODES)
@@ -292,7 +292,7 @@ def test_multus_is_in_force_until_the_switch(trace: Trace) -> None:
 # --- step 2 -------------------------------------------------------------------------------------------------------
 
 
-@needs("cordon", "evict_pods", "taint", "delete_single_pods")
+@needs("cordon", "evict_pods", "taint_for_multus", "delete_single_pods")
 def test_nodes_are_rolled_one_by_one(trace: Trace) -> None:
     """Each node is cordoned, emptied by eviction and tainted before its pods are recreated, one node at a time."""
     order: dict[str, list[str]] = {node: [] for node in NODES}

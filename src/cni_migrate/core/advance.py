@@ -11,16 +11,19 @@ from typing import Any
 
 from cni_migrate.core.answers import Do, Done, Refuse, Wait
 from cni_migrate.core.budgets import Room, in_turn
-from cni_migrate.core.effects import DeletePod, Effect, EvictPod, RunHostTask, describe, refusal
+from cni_migrate.core.effects import DeletePod, Effect, EvictPod, RunHostTask, SweepTasks, describe, refusal
 from cni_migrate.core.lifecycle import NodeEvent
-from cni_migrate.core.objects import Attempt, GateAsk, Snapshot
+from cni_migrate.core.objects import Attempt, GateAsk, Pod, Snapshot
 from cni_migrate.core.record import Held, NodeRecord, Record, noted
 from cni_migrate.core.steps.host import task_of
-from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS, deadline_of
+from cni_migrate.core.steps.registry import CLUSTER_STEPS, NODE_STEPS, ahead, deadline_of
 from cni_migrate.core.view import ClusterView, NodeView, Plan
 
 CONFLICT_PAUSE = 0.2
 """Seconds before a step that met a conflict looks again, should no change arrive first."""
+
+MANY_TASKS = 8
+"""So many host tasks that have ended are not kept on a node until its event ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +133,16 @@ def advance_node(
         entry = entry.model_copy(update=dict(answer.remember))
         following = steps.index(entry.step) + 1
         if following == len(steps):
-            _sweep_tasks(view, work, ())
+            _sweep_tasks(view, work)
             return Moved(entry, ended=True)
         entry = entry.model_copy(update={"step": steps[following], "since": now})
         if stopping:
             return Moved(entry)
     to_come = steps[steps.index(entry.step) :]
-    _sweep_tasks(view, work, to_come)
+    _thin_tasks(view, work, to_come)
     update, held = _answered(plan, answer, entry.step, view, work, name)
     if held is None and not stopping:
-        _run_ahead(view, work, to_come[1:])
+        _run_ahead(view, work, to_come)
     entry = entry.model_copy(update={**update, "held": held})
     return Moved(entry)
 
@@ -149,21 +152,38 @@ def _run_ahead(view: NodeView, work: Work, to_come: Sequence[str]) -> None:
 
     Nothing of it is recorded: who takes over finds the task's pod, or makes it when the step itself is reached.
     """
-    for step in to_come:
-        if view.entry.step not in ABOUT[step].beside:
-            continue
-        answer = NODE_STEPS[step](replace(view, entry=view.entry.model_copy(update={"step": step})))
-        if isinstance(answer, Do):
-            tasks = [effect for effect in answer.effects if isinstance(effect, RunHostTask)]
-            wanted, _ = due(tasks, view.seen, view.now, view.config.drain.retry_seconds, work)
-            work.effects.extend(wanted)
+    step = ahead(to_come)
+    if not step:
         return
+    answer = NODE_STEPS[step](replace(view, entry=view.entry.model_copy(update={"step": step})))
+    if isinstance(answer, Do):
+        tasks = [effect for effect in answer.effects if isinstance(effect, RunHostTask)]
+        wanted, _ = due(tasks, view.seen, view.now, view.config.drain.retry_seconds, work)
+        work.effects.extend(wanted)
 
 
-def _sweep_tasks(view: NodeView, work: Work, to_come: Sequence[str]) -> None:
-    """Remove host tasks that have ended, but for those of the steps to come, the current one among them."""
-    ended = [pod for pod in view.host_tasks(view.node.name) if pod.finished and not pod.deleting]
-    keep = {task_of(view, step) for step in to_come} if ended else set()
+def _ended_tasks(view: NodeView) -> list[Pod]:
+    return [pod for pod in view.host_tasks(view.node.name) if pod.finished and not pod.deleting]
+
+
+def _sweep_tasks(view: NodeView, work: Work) -> None:
+    """Remove the node's host tasks that have ended, all together at the end of an event that nothing like it follows.
+
+    Those of an attach go with those of the switch: a request less per node, for a few pods that have ended.
+    """
+    if view.entry.event in (NodeEvent.ATTACH, NodeEvent.DRAIN, NodeEvent.RELEASE):
+        return
+    if tasks := tuple(sorted((pod.name, pod.uid) for pod in _ended_tasks(view))):
+        wanted, _ = due([SweepTasks(view.config.namespace, view.node.name, tasks)], view.seen, view.now, 5.0, work)
+        work.effects.extend(wanted)
+
+
+def _thin_tasks(view: NodeView, work: Work, to_come: Sequence[str]) -> None:
+    """Where many have ended, as in an event that was begun again and again, remove those of no step to come."""
+    ended = _ended_tasks(view)
+    if len(ended) < MANY_TASKS:
+        return
+    keep = {task_of(view, step) for step in to_come}
     tasks = [DeletePod(pod.namespace, pod.name, pod.uid, pod.node) for pod in ended if pod.name not in keep]
     wanted, _ = due(tasks, view.seen, view.now, 5.0, work)
     work.effects.extend(wanted)

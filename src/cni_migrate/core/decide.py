@@ -53,12 +53,18 @@ def decide(plan: Plan, goal: Goal, record: Record, seen: Snapshot, now: datetime
         waits=tuple(work.waits),
         deadline=deadline,
         gather=min(GATHER * max(1, len(work.waits)), GATHER_MOST),
-        durable=turn.final is not None or _landmarks(record) != _landmarks(turn.record),
+        durable=turn.final is not None or _landmarks(record) != _landmarks(turn.record) or _told(record, turn),
         final=turn.final,
     )
 
 
 def _landmarks(record: Record) -> object:
-    """What must be in the record at once even when no effect follows: history, phase, what is held."""
+    """What must be in the record at once even when no effect follows: phase, what is held."""
     cluster = record.cluster
-    return (cluster.history, cluster.phase, cluster.direction, cluster.held)
+    return (cluster.phase, cluster.direction, cluster.held)
+
+
+def _told(before: Record, turn: Deciding) -> bool:
+    """Whether history has a new line that somebody may wait for; that a node is released is seen by what follows it."""
+    known, lines = before.cluster.history, turn.record.cluster.history
+    return lines != known and any(line not in known and line.what not in turn.quiet for line in lines)

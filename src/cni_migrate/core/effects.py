@@ -128,7 +128,24 @@ class RunHostTask:
         return f"host:{self.name}"
 
 
-Effect = PatchNode | EvictPod | DeletePod | PutObject | PatchObject | DeleteObject | RunHostTask
+@dataclass(frozen=True, slots=True)
+class SweepTasks:
+    """Remove a node's host tasks that have ended, by one request; one that still runs stays.
+
+    `tasks` are those that are known: (name, uid).
+    """
+
+    namespace: str
+    node: str
+    tasks: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> str:
+        """By the tasks: others are another effect."""
+        return f"sweep:{self.node}#{','.join(uid for _, uid in self.tasks)}"
+
+
+Effect = PatchNode | EvictPod | DeletePod | PutObject | PatchObject | DeleteObject | RunHostTask | SweepTasks
 
 
 def refusal(message: str) -> str:
@@ -162,6 +179,8 @@ def describe(effect: Effect) -> str:
             return f"patch {effect.ref}"
         case DeleteObject():
             return f"delete {effect.ref}"
+        case SweepTasks():
+            return f"remove {len(effect.tasks)} host tasks that have ended on {effect.node}"
         case RunHostTask():
             containers = effect.pod["spec"]["containers"]
             return f"host task on {effect.node}: {' '.join(containers[0].get('args', []))}"

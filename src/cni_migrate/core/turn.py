@@ -55,6 +55,8 @@ class Deciding:
     stopping: bool
     work: Work = field(default_factory=Work)
     final: Final | None = None
+    quiet: set[str] = field(default_factory=set)
+    """Lines of history that need not be written at once: they come with the next write of the record."""
     _members: tuple[Mapping[str, NodeRecord], list[tuple[Node, NodeRecord]]] = field(default_factory=lambda: ({}, []))
 
     def members(self) -> list[tuple[Node, NodeRecord]]:
@@ -128,7 +130,10 @@ def _ended(turn: Deciding, name: str, event: NodeEvent) -> Record:
     if event.backwards:
         update |= {"displaced": (), "cleaned": False, "rolled_back": turn.now.isoformat(timespec="seconds")}
     record = turn.record.with_node(name, entry.model_copy(update=update))
-    return history(record, turn.now, f"node {name}: {event} done, {state}, {seconds:g} s")
+    what = f"node {name}: {event} done, {state}, {seconds:g} s"
+    if event is NodeEvent.RELEASE:  # what other nodes' guards ask for is written before they go on by it
+        turn.quiet.add(what)
+    return history(record, turn.now, what)
 
 
 def _hold(turn: Deciding, name: str, held: Held) -> None:

@@ -24,6 +24,9 @@ Observer = Callable[[Turn, Snapshot], None]
 STALE = timedelta(seconds=10)
 """For so long the record in the cluster may lag behind a step that only waits; `status` reads it there."""
 
+UNTOLD = timedelta(seconds=30)
+"""The same for lines of history that nothing else goes along with."""
+
 
 @dataclass
 class Driver:
@@ -75,7 +78,7 @@ class Driver:
 
     async def _drive(self, record: Record) -> Final:
         readings: dict[str, GateReading] = {}
-        written = self.clock.now()
+        written = told = self.clock.now()
         while True:
             self.cluster.note_readings(readings)
             seen = self.cluster.snapshot()
@@ -84,8 +87,10 @@ class Driver:
             self.lock.check()
             stale = self.clock.now() - written >= STALE
             if turn.effects or turn.durable or stale:
-                await self.store.write(record, whole=stale or turn.final is not None)
-                written = written if not stale else self.clock.now()
+                whole = turn.final is not None or self.clock.now() - told >= UNTOLD
+                await self.store.write(record, whole=whole)
+                written = self.clock.now()
+                told = self.clock.now() if whole else told
             self.observer(turn, seen)
             if turn.final is not None:
                 return turn.final

@@ -121,4 +121,5 @@ def right(method: str, url_path: str, *, watch: bool = False) -> Right:
     name = rest[1] if len(rest) > 1 else ""
     resource = "/".join([rest[0], *rest[2:3]])  # what follows a proxy is a page, not a resource
     reading = "watch" if watch else "get" if name else "list"
-    return Right(_VERBS.get(method, reading), group, resource, namespace, name)
+    verb = "deletecollection" if method == "DELETE" and not name else _VERBS.get(method, reading)
+    return Right(verb, group, resource, namespace, name)

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
+from cni_migrate.core import names
 from cni_migrate.core.budgets import selecting
 from cni_migrate.core.effects import (
     DeleteObject,
@@ -18,6 +19,7 @@ from cni_migrate.core.effects import (
     PatchObject,
     PutObject,
     RunHostTask,
+    SweepTasks,
 )
 from cni_migrate.core.objects import Attempt, ObjectRef, Result
 from cni_migrate.kube import paths
@@ -104,6 +106,8 @@ class Performer:
                 return await self._delete(effect)
             case RunHostTask():
                 return await self._run_host_task(effect)
+            case SweepTasks():
+                return await self._sweep(effect)
 
     async def _patch_node(self, effect: PatchNode) -> Outcome:
         meta: dict[str, Any] = {}
@@ -222,6 +226,22 @@ class Performer:
             return "applied", "it was there already"
         return self._written(answer)
 
+    async def _sweep(self, effect: SweepTasks) -> Outcome:
+        answer = await self._client.request(
+            "DELETE",
+            paths.path("v1", "pods", namespace=effect.namespace),
+            params={
+                "labelSelector": f"{names.COMPONENT}={names.HOST_TASK}",
+                "fieldSelector": f"spec.nodeName={effect.node},status.phase!=Pending,status.phase!=Running",
+            },
+            body=_delete_options(""),
+        )
+        if not answer.ok:
+            return _refused(answer)
+        for name, uid in effect.tasks:
+            self._cache.pods.leaving((effect.namespace, name), uid)
+        return "applied", ""
+
     def _written(self, answer: Answer) -> Outcome:
         if answer.ok:
             self._cache.fold(answer.object)
@@ -261,6 +281,8 @@ def target(effect: Effect) -> ObjectRef:
             return effect.ref
         case RunHostTask():
             return ObjectRef.of(effect.pod)
+        case SweepTasks():
+            return ObjectRef("v1", "Pod", effect.namespace, f"of {effect.node}")
 
 
 def _refused(answer: Answer) -> Outcome:

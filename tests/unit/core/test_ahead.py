@@ -5,14 +5,14 @@ import json
 import pytest
 
 from cni_migrate.core import names
-from cni_migrate.core.advance import Work, advance_node
-from cni_migrate.core.effects import DeletePod, Effect, RunHostTask
+from cni_migrate.core.advance import MANY_TASKS, Work, advance_node
+from cni_migrate.core.effects import DeletePod, Effect, RunHostTask, SweepTasks
 from cni_migrate.core.lifecycle import NodeEvent, NodeState
 from cni_migrate.core.objects import Pod
 from cni_migrate.core.plan import make_plan  # noqa: F401 - registers the steps
 from cni_migrate.core.record import NodeRecord
 from cni_migrate.core.steps.host import task_name
-from cni_migrate.core.steps.registry import ABOUT, NODE_STEPS
+from cni_migrate.core.steps.registry import ABOUT, NODE_STEPS, ahead
 from cni_migrate.core.view import Plan
 from tests.unit.core.builders import (
     EVERYTHING,
@@ -64,6 +64,7 @@ ATTACH = under_way("w1", NodeState.CANAL, NodeEvent.ATTACH, "await_multus")
         (MULTUS, _starting("cilium"), SWITCH, "check_cilium_first"),
         (OVERLAY, _starting("cilium"), SWITCH.model_copy(update={"step": "restart_cilium"}), "check_cilium_first"),
         (MULTUS, _starting(names.MULTUS), ATTACH, "check_multus_first"),
+        (MULTUS, seen(), ATTACH.model_copy(update={"step": "taint_for_multus"}), "check_multus_first"),
         (MULTUS, seen(a_pod()), ATTACH.model_copy(update={"step": "evict_pods"}), "check_canal_first"),
     ],
 )
@@ -82,13 +83,35 @@ def test_nobody_who_stops_starts_anything_ahead() -> None:
     assert _advance(MULTUS, _starting("cilium"), SWITCH, stopping=True)[1] == []
 
 
-def test_a_task_that_has_ended_ahead_stays_until_its_step_has_read_it() -> None:
-    """Others of this node that have ended go."""
+@pytest.mark.parametrize("number", [MANY_TASKS - 2, MANY_TASKS])
+def test_a_task_that_has_ended_ahead_stays_until_its_step_has_read_it(number: int) -> None:
+    """Others of this node that have ended go once they are many."""
     found = _starting("cilium")
-    earlier = _task(SWITCH, "check_canal_first", "Succeeded", "{}")
-    found.pods += [_task(SWITCH, "check_cilium_first", "Succeeded", "{}"), earlier]
+    earlier = [
+        _task(SWITCH.model_copy(update={"attempt": 9 + n}), "check_cilium_first", "Succeeded") for n in range(number)
+    ]
+    found.pods += [_task(SWITCH, "check_cilium_first", "Succeeded", "{}"), *earlier]
     _, effects = _advance(MULTUS, found, SWITCH)
-    assert [effect.name for effect in effects if isinstance(effect, DeletePod)] == [earlier.name]
+    gone = [pod.name for pod in earlier] if number == MANY_TASKS else []
+    assert [effect.name for effect in effects if isinstance(effect, DeletePod)] == gone
+
+
+@pytest.mark.parametrize(
+    ("event", "step", "swept"),
+    [
+        (NodeEvent.ATTACH, "reclaim_leases", False),
+        (NodeEvent.RELEASE, "soak", False),
+        (NodeEvent.RESTORE, "untaint", True),
+        (NodeEvent.DETACH, "untaint", True),
+    ],
+)
+def test_tasks_that_have_ended_are_removed_together(event: NodeEvent, step: str, swept: bool) -> None:
+    """By one request at the end of an event; those of an attach stay until the node is switched, or goes back."""
+    entry = under_way("w1", NodeState.DUAL, event, step)
+    found = seen(ended := _task(entry, "check_multus_first", "Succeeded"), _task(entry, "check_canal_first"))
+    _, effects = _advance(MULTUS, found, entry)
+    wanted: list[Effect] = [SweepTasks("cni-migrate", "w1", ((ended.name, ended.uid),))]
+    assert effects == (wanted if swept else [])
 
 
 def test_what_ran_ahead_and_failed_is_told_by_its_own_step() -> None:
@@ -118,6 +141,21 @@ def test_leases_are_given_back_beside_the_gate() -> None:
     _, effects = _advance(MULTUS, seen(node, a_pod()), entry)
     (task,) = [effect for effect in effects if isinstance(effect, RunHostTask)]
     assert task.pod["spec"]["containers"][0]["args"] == ["free-leases=10.244.1.6"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "step"),
+    [
+        (("taint_for_multus", "delete_left_pods", "await_multus", "check_multus_first"), "check_multus_first"),
+        (("taint_for_multus", "gate", "await_multus", "check_multus_first"), ""),
+        (("check_multus_first", "gate"), ""),
+        (("untaint", "gate", "reclaim_leases"), "reclaim_leases"),
+        (("gate",), ""),
+    ],
+)
+def test_only_such_steps_may_be_between(steps: tuple[str, ...], step: str) -> None:
+    """A task that would wait for what other steps bring about first would only stand in the way."""
+    assert ahead(steps) == step
 
 
 def test_only_steps_with_host_tasks_run_ahead_and_only_beside_steps_that_exist() -> None:

@@ -10,7 +10,7 @@ from cni_migrate.core.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.objects import Requests
 from cni_migrate.core.record import Held, NodeRecord
 from cni_migrate.core.view import Plan
-from tests.unit.core.builders import NOW, Seen, a_node, a_plan, a_record, an_entry, seen, under_way
+from tests.unit.core.builders import NOW, Seen, a_node, a_plan, a_pod, a_record, an_entry, seen, under_way
 
 OVERLAY = a_plan("overlay")
 HELD = Held(why="a budget", next="mend it", since=NOW)
@@ -232,3 +232,17 @@ def test_a_rebooted_node_gets_its_way_to_canals_pods_back(
     begun = _events(_decide(nodes, plan=plan))
     assert begun["w1"] is event
     assert event is None or begun["w2"] is None
+
+
+@pytest.mark.parametrize(("step", "durable"), [("soak", False), ("cordon", True)])
+def test_the_end_of_a_release_alone_is_no_reason_to_write_at_once(step: str, durable: bool) -> None:
+    """It comes with what follows, or a while later; that a node is held somebody waits for."""
+    event = NodeEvent.RELEASE if step == "soak" else NodeEvent.DRAIN
+    nodes = {
+        "w1": under_way("w1", NodeState.CILIUM, event, step),
+        "w2": under_way("w2", NodeState.DUAL, NodeEvent.DRAIN, "baseline_gate"),
+    }
+    found = seen(a_node("w1"), a_node("w2"), a_pod(controller=None))
+    turn = _decide(nodes, found=found)
+    assert (turn.durable, turn.effects) == (durable, ())
+    assert len(turn.record.cluster.history) == 1

@@ -164,6 +164,20 @@ class TestTaint:
         assert isinstance(answer, Do)
         assert answer.effects == (_patch(node, taints=(STRANGER, OUR_TAINT)),)
 
+    @pytest.mark.parametrize("tainted", [False, True])
+    @pytest.mark.parametrize("labelled", [False, True])
+    def test_for_multus_its_label_goes_along(self, tainted: bool, labelled: bool) -> None:
+        """In one patch, of what is not there yet."""
+        label = {LABELS.multus.key: LABELS.multus.value}
+        node = a_node(taints=(OUR_TAINT,) if tainted else (), labels=label if labelled else {})
+        answer = _answer("taint_for_multus", seen(node))
+        if tainted and labelled:
+            assert answer == Done()
+            return
+        assert isinstance(answer, Do)
+        taints = None if tainted else (OUR_TAINT,)
+        assert answer.effects == (_patch(node, labels={} if labelled else label, taints=taints),)
+
     def test_once_is_enough(self) -> None:
         """A tainted node is done."""
         assert _answer("taint", seen(a_node(taints=(OUR_TAINT,)))) == Done()
@@ -289,7 +303,9 @@ def test_labels_are_set_and_removed_in_one_patch(step: str, change: dict[str, st
     assert isinstance(answer, Do)
     assert answer.effects == (_patch(node, labels=change),)
     wanted = {"theirs": "x"} | {key: value for key, value in change.items() if value is not None}
-    assert _answer(step, seen(a_node(labels=wanted))) == Done()
+    done = _answer(step, seen(a_node(labels=wanted)))
+    assert isinstance(done, Done)
+    assert set(done.remember) <= {"boot"}
 
 
 AWAITS: list[tuple[str, Plan, list[str]]] = [

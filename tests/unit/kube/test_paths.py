@@ -27,6 +27,7 @@ def test_path(api_version: str, plural: str, namespace: str, name: str, sub: str
         ("POST", "/api/v1/namespaces/web/pods/p/eviction", "create pods/eviction in namespace web"),
         ("GET", "/api/v1/namespaces/web/pods/p/log", "get pods/log in namespace web"),
         ("GET", "/api/v1/namespaces/k/pods/p:8080/proxy/report", "get pods/proxy in namespace k"),
+        ("DELETE", "/api/v1/namespaces/a/pods", "deletecollection pods in namespace a"),
         ("DELETE", "/apis/apps/v1/namespaces/a/daemonsets/d", "delete daemonsets.apps in namespace a"),
         (
             "PUT",

@@ -17,6 +17,7 @@ from cni_migrate.core.effects import (
     PatchObject,
     PutObject,
     RunHostTask,
+    SweepTasks,
 )
 from cni_migrate.core.objects import Attempt, ObjectRef, Taint
 from cni_migrate.errors import ClusterUnreachable, RightsMissing
@@ -139,6 +140,22 @@ def test_deletions_of_pods(reply: Scripted, result: str) -> None:
     assert attempts[effect.key].result == result
     assert server.seen[0].body["preconditions"] == {"uid": "u1"}
     assert "gracePeriodSeconds" not in server.seen[0].body
+
+
+@pytest.mark.parametrize(
+    ("reply", "result"),
+    [((200, {"kind": "PodList", "items": []}), "applied"), ((422, status(422, "Invalid")), "failed")],
+)
+def test_a_sweep_is_one_request(reply: Scripted, result: str) -> None:
+    """For tasks on that node that have ended, and no others."""
+    effect = SweepTasks("t", "n1", (("host-a", "u1"), ("host-b", "u2")))
+    attempts, server, _ = perform({("DELETE", "/api/v1/namespaces/t/pods"): [reply]}, effect)
+    assert attempts[effect.key].result == result
+    (asked,) = server.seen
+    assert asked.query == {
+        "labelSelector": "app.kubernetes.io/component=host-task",
+        "fieldSelector": "spec.nodeName=n1,status.phase!=Pending,status.phase!=Running",
+    }
 
 
 NODE = "/api/v1/nodes/n1"

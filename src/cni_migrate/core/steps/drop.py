@@ -4,6 +4,8 @@ The order matters: the NoExecute taint deletes pods without asking their budgets
 emptied the node; it then keeps others away.
 """
 
+from collections.abc import Mapping
+
 from cni_migrate.core import names
 from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
 from cni_migrate.core.drain import Ruling, Verdict, refusals, rulings
@@ -95,12 +97,26 @@ def _owners(view: NodeView, pods: list[Pod]) -> tuple[str, ...]:
 @node_step("host")
 def taint(view: NodeView) -> Answer:
     """Taint the node, so that nothing comes back before its network is switched."""
-    if view.never_switched:
+    if view.never_switched or view.tainted:
         return Done()
-    if view.tainted:
-        return Done()
+    return _tainted(view, {})
+
+
+@node_step("host")
+def taint_for_multus(view: NodeView) -> Answer:
+    """Taint the node, and let Multus run on it, in one patch: its agent starts while the last pods leave.
+
+    Whichever plugin takes their network away: leases that stay behind are given back by address in the end.
+    """
+    label = view.config.labels.multus
+    labels = {label.key: label.value} if view.node.labels.get(label.key) != label.value else {}
+    return _tainted(view, labels) if labels or not view.tainted else Done()
+
+
+def _tainted(view: NodeView, labels: Mapping[str, str | None]) -> Do:
     node = view.node
-    patch = PatchNode(node.name, node.uid, node.resource_version, {}, {}, taints=(*node.taints, view.plan.taint))
+    taints = None if view.tainted else (*node.taints, view.plan.taint)
+    patch = PatchNode(node.name, node.uid, node.resource_version, labels, {}, taints=taints)
     return Do((patch,), on=f"taint of node {node.name}")
 
 

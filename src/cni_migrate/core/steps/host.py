@@ -129,7 +129,7 @@ def check_canal_first(view: NodeView) -> Answer:
     return _check_first(view, view.config.canal.cni_file, "Canal's")
 
 
-@node_step("host", beside=("label_multus", "await_multus"))
+@node_step("host", beside=("taint_for_multus", "delete_left_pods", "label_multus", "await_multus"))
 def check_multus_first(view: NodeView) -> Answer:
     """See on the host that Multus's CNI file is in force; the addresses that are leased then are recorded."""
     return _check_first(view, view.config.multus.cni_file, "Multus's")

@@ -1,6 +1,6 @@
 """Finds steps by the names that `states/strategies/*.yaml` use, with the deadline each kind of step has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +14,7 @@ DeadlineKind = Literal["drain", "pods", "agent", "host", "gate", "none"]
 class Registered:
     """A step's function, the kind of its deadline, and what it does in words (its docstring's first line).
 
-    `beside` are earlier steps of the same event during which its host task may run already.
+    `beside` are steps right before it during which its host task may run already.
     """
 
     name: str
@@ -37,8 +37,8 @@ def _about(name: str, deadline: DeadlineKind, doc: str | None, beside: tuple[str
 def node_step(deadline: DeadlineKind, *, beside: tuple[str, ...] = ()) -> Callable[[NodeStep], NodeStep]:
     """Register a function as the node step of its own name.
 
-    With `beside` its host task is started as soon as the node is in one of these earlier steps. That must do no harm,
-    whatever becomes of them, and also if nobody ever asks for the result.
+    With `beside` its host task is started as soon as only such steps are between. That must do no harm, whatever
+    becomes of them, and also if nobody ever asks for the result.
     """
 
     def register(function: NodeStep) -> NodeStep:
@@ -58,6 +58,14 @@ def cluster_step(deadline: DeadlineKind) -> Callable[[ClusterStep], ClusterStep]
         return function
 
     return register
+
+
+def ahead(steps: Sequence[str]) -> str:
+    """Which step's host task may run while the node is in the first of these steps, or ''."""
+    for at, step in enumerate(steps):
+        if at and set(steps[:at]) <= set(ABOUT[step].beside):
+            return step
+    return ""
 
 
 def deadline_of(step: str, deadlines: Deadlines) -> float | None:
