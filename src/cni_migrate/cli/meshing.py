@@ -15,6 +15,7 @@ from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import Session, configured, plan_for, run_async, session
 from cni_migrate.config import Config
 from cni_migrate.core import mesh
+from cni_migrate.core.excused import Excused, enforcing
 from cni_migrate.core.gate import Failing, Passed, Pending, Verdict, unenforced
 from cni_migrate.core.matrix import ORDER, Matrix, matrix
 from cni_migrate.core.objects import GateReading, Snapshot
@@ -159,8 +160,9 @@ def _question(here: Session, seen: Snapshot, record: Record | None, ignore: froz
     config: Config = here.config.model_copy(update={"strategy": record.cluster.strategy})
     now = here.clock.now()
     out = excluded(ClusterView(plan_for(config, seen), seen, record, now, now))
+    known = Excused(record.cluster.baseline, enforcing(record.nodes))
     ignored = ignore | unenforced(config)
-    return mesh.question(seen, config, left_out=out, known=record.cluster.baseline, ignored=ignored)
+    return mesh.question(seen, config, left_out=out, known=known, ignored=ignored)
 
 
 def _show_status(to: Console, seen: Seen) -> None:

@@ -4,7 +4,7 @@ Pure. What is expected comes from the Nodes, never from the pods that happen to 
 report, or does not know a peer it should, is a failure. Zero agents, zero peers or zero probes prove nothing.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -135,7 +135,7 @@ def unenforced(config: Config) -> frozenset[str]:
 def judge(
     reading: GateReading | None,
     expected: Expected,
-    baseline: Collection[Known],
+    baseline: Container[Known],
     since: datetime,
     config: Config,
     *,
@@ -157,7 +157,7 @@ def judge(
     if reading is None:
         return Pending(f"waiting for the first reports of {_count(len(expected), 'agent')}")
     kinds = frozenset(unenforced(config) if ignore is None else ignore)
-    known, listed = frozenset(baseline), frozenset(others)
+    known, listed = baseline, frozenset(others)
     pairs: set[Pair] = set()
     silent: list[tuple[str, str]] = []
     short: list[str] = []
@@ -210,7 +210,7 @@ def _bad(
     agent: str,
     peers: frozenset[str],
     others: frozenset[str],
-    known: frozenset[Known],
+    known: Container[Known],
     ignored: frozenset[str],
 ) -> list[Pair]:
     """What keeps a round from being clean."""
@@ -228,7 +228,7 @@ def _lost(
     agent: str,
     peers: frozenset[str],
     others: frozenset[str],
-    known: frozenset[Known],
+    known: Container[Known],
     ignored: frozenset[str],
     since: datetime,
 ) -> int:

@@ -4,7 +4,7 @@ Pure. With no migration under way every node counts and nothing is excused. Whil
 out, and what was broken in its baseline does not count: as in its own gates.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -58,7 +58,7 @@ class Question:
     expected: Expected
     missing: Mapping[str, str]
     left_out: tuple[str, ...]
-    known: frozenset[Known]
+    known: Container[Known]
     ignored: frozenset[str]
     others: frozenset[str] = frozenset()
 
@@ -73,7 +73,7 @@ def question(
     config: Config,
     *,
     left_out: Collection[str] = (),
-    known: Iterable[Known] = (),
+    known: Container[Known] = (),
     ignored: Iterable[str] = (),
 ) -> Question:
     """What to ask of every agent on every node that is not left out."""
@@ -84,7 +84,7 @@ def question(
         wanted,
         missing,
         tuple(sorted(left_out)),
-        frozenset(known),
+        known,
         frozenset(ignored),
         beyond(seen.nodes, excluded=left_out),
     )

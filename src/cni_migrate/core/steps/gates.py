@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from cni_migrate.core import guards
 from cni_migrate.core.answers import Answer, Done, Refuse, Wait
+from cni_migrate.core.excused import Excused, enforcing
 from cni_migrate.core.gate import Expected, Failing, Passed, Pending, Verdict, ask, baseline, beyond, expected, judge
 from cni_migrate.core.lifecycle import NodeState
 from cni_migrate.core.objects import GateAsk
@@ -59,10 +60,12 @@ def _verdict(
         question = replace(question, pods=tuple(pod for pod in question.pods if pod[2] in agents))
         wanted = {agent: peers for agent, peers in wanted.items() if agent in agents}
         missing = {agent: why for agent, why in missing.items() if agent in agents}
+    cilium = frozenset(view.seen.nodes) if final else enforcing(view.record.nodes)
+    excused = Excused(view.record.cluster.baseline, cilium)
     verdict = judge(
         view.seen.readings.get(key),
         wanted,
-        view.record.cluster.baseline,
+        excused,
         since,
         view.config,
         ignore=frozenset() if final else None,
