@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from cni_migrate.core.begin import begin, new_record
 from cni_migrate.core.decide import Turn, decide
-from cni_migrate.core.effects import PutObject
+from cni_migrate.core.effects import PutObject, RunHostTask
 from cni_migrate.core.goal import Final, Goal
 from cni_migrate.core.objects import GateReading, Snapshot
 from cni_migrate.core.record import Record
@@ -94,9 +94,13 @@ class Driver:
             self.observer(turn, seen)
             if turn.final is not None:
                 return turn.final
-            self.lock.check()
-            if turn.effects:
-                await self.cluster.perform(turn.effects)
+            # Host tasks come last, behind another look at the lock: they may run ahead, beside other effects, and a
+            # holder that was stopped meanwhile must not start one late.
+            tasks = [effect for effect in turn.effects if isinstance(effect, RunHostTask)]
+            for effects in ([effect for effect in turn.effects if not isinstance(effect, RunHostTask)], tasks):
+                self.lock.check()
+                if effects:
+                    await self.cluster.perform(effects)
             fresh = any(ask.key not in readings for ask in turn.asks)
             readings = dict(await self.prober.read(turn.asks)) if turn.asks else {}
             if not fresh:

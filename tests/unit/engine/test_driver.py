@@ -10,7 +10,7 @@ import pytest
 
 from cni_migrate.core import names
 from cni_migrate.core.decide import Turn
-from cni_migrate.core.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject
+from cni_migrate.core.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject, RunHostTask
 from cni_migrate.core.goal import Goal
 from cni_migrate.core.lifecycle import NodeEvent, NodeState
 from cni_migrate.core.objects import GateAsk, GateReading, Snapshot
@@ -20,7 +20,18 @@ from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
 from cni_migrate.errors import LockHeld, LockLost, UsageError
 from cni_migrate.sim.clock import run_virtual
-from tests.unit.core.builders import Seen, a_node, a_plan, a_pod, a_record, an_entry, seen, under_way
+from tests.unit.core.builders import (
+    Seen,
+    a_daemonset,
+    a_node,
+    a_plan,
+    a_pod,
+    a_record,
+    an_agent,
+    an_entry,
+    seen,
+    under_way,
+)
 from tests.unit.engine.fakes import FakeDocuments, VirtualClock
 
 PLAN = a_plan("overlay")
@@ -190,6 +201,29 @@ def test_a_lost_lock_stops_every_effect() -> None:
         with pytest.raises(LockLost, match="somebody took it"):
             await bench.driver.run()
         assert [line for line in bench.log if "EvictPod" in line] == []
+
+    _run(main())
+
+
+def test_a_lock_that_is_lost_beside_an_effect_stops_the_task_that_runs_ahead() -> None:
+    """A holder that was stopped in between has at most one effect under way."""
+
+    async def main() -> None:
+        bench = Bench({"w1": under_way("w1", NodeState.DRAINING, NodeEvent.SWITCH, "restart_cilium")})
+        bench.cluster.found.daemonsets["kube-system", "cilium"] = a_daemonset("cilium")
+        bench.cluster.found.pods.append(an_agent("cilium"))
+        await bench.prepare()
+
+        def steal(effect: Effect) -> None:
+            if isinstance(effect, DeletePod):
+                bench.driver.lock.lost = "somebody took it"
+
+        bench.cluster.on_effect = steal
+        with pytest.raises(LockLost, match="somebody took it"):
+            await bench.driver.run()
+        assert any(isinstance(effect, RunHostTask) for turn in bench.turns for effect in turn.effects)
+        assert [line for line in bench.log if "DeletePod" in line] != []
+        assert [line for line in bench.log if "RunHostTask" in line] == []
 
     _run(main())
 
