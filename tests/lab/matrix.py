@@ -10,7 +10,9 @@ def unreached(here: Cluster) -> list[str]:
     kubectl = here.control_plane.kubectl
     pods = json.loads(kubectl("get", "pods", "-n", "shop", "-o", "json").stdout)["items"]
     names = {f"{pod['status'].get('podIP', '')}:8080": pod["metadata"]["name"] for pod in pods}
-    services = ["web.shop.svc.cluster.local:80", "db-0.db.shop.svc.cluster.local:8080"]
+    services = ["web.shop.svc.cluster.local:80"]
+    if "db-0" in names.values():
+        services.append("db-0.db.shop.svc.cluster.local:8080")
     found = []
     for pod in pods:
         if pod["metadata"]["labels"].get("app") != "prober":

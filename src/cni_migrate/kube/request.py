@@ -30,6 +30,9 @@ PATIENCE: Final = 60.0
 REPEATS_OF_500: Final = 3
 """A 500 may be a hiccup (etcd changes its leader) or final (a broken webhook): so often it is tried again."""
 
+RECOVERY: Final = 30.0
+"""Seconds after a failure in which a denial is not believed: kube-apiserver answers before it has read all bindings."""
+
 BUDGET: Final = "DisruptionBudget"
 TWO_BUDGETS: Final = "more than one PodDisruptionBudget"
 
@@ -84,6 +87,7 @@ class Client:
         self._rng = rng or random.Random()
         self._timeout = timeout
         self._patience = patience
+        self._failed_at = float("-inf")
         self._logins = 0
         self._login = asyncio.Lock()
 
@@ -91,6 +95,15 @@ class Client:
     def server(self) -> str:
         """The API server's URL."""
         return self._wire.server
+
+    @property
+    def recovering(self) -> bool:
+        """Whether the API server gave no answer, or failed, a short while ago."""
+        return asyncio.get_running_loop().time() - self._failed_at < RECOVERY
+
+    def note_failure(self) -> None:
+        """It gave no answer just now, or failed."""
+        self._failed_at = asyncio.get_running_loop().time()
 
     def backoff(self, first: float = 0.25, most: float = 5.0) -> Backoff:
         """Pauses that share this client's jitter."""
@@ -149,7 +162,7 @@ class Client:
             if answer.status == 401:
                 await self._log_in_again(logins, attempt, answer)
                 continue
-            pause = attempt.after(answer)
+            pause = attempt.after(answer, method)
             if pause is None:
                 denied(answer, method, path)
                 return answer._replace(unsure=unsure)
@@ -171,12 +184,23 @@ class Client:
         for _ in range(2):
             logins = self._logins
             stream = self._wire.stream(path, timeout=self._timeout, silence=silence, params=params)
-            async with stream as (answer, lines):
-                if answer.status != 401:
-                    denied(answer, "GET", path, watch="watch" in params)
-                    yield answer, lines
-                    return
+            try:
+                async with stream as (answer, lines):
+                    if answer.status != 401:
+                        self._doubt(answer)
+                        denied(answer, "GET", path, watch="watch" in params)
+                        yield answer, lines
+                        return
+            except NoAnswer as error:
+                if not isinstance(error, _Unbelieved):
+                    self.note_failure()
+                raise
             await self._log_in_again(logins, attempt, answer)
+
+    def _doubt(self, answer: Answer) -> None:
+        """Raise for a denial that may not be meant: the caller opens another stream after a pause."""
+        if self.recovering and denial(answer, "GET"):
+            raise _Unbelieved(answer.message)
 
     async def _log_in_again(self, logins: int, attempt: "_Attempt", answer: Answer) -> None:
         """Renew the credentials once for this request, and once for all requests that were refused together."""
@@ -199,6 +223,10 @@ class Client:
         )
 
 
+class _Unbelieved(NoAnswer):
+    """A denial by an API server that is just coming up."""
+
+
 class _Attempt:
     """The tries of one request: when they end, and what to do after each."""
 
@@ -218,15 +246,20 @@ class _Attempt:
 
     def after_none(self, error: NoAnswer) -> float:
         """The pause after a try without an answer."""
+        self._client.note_failure()
         if error.final:
             raise self._unreachable(str(error)) from error
         return self._pause(str(error), None, error)
 
-    def after(self, answer: Answer) -> float | None:
+    def after(self, answer: Answer, method: str) -> float | None:
         """The pause before the next try, or None: this answer stands."""
         status = answer.status
+        if status in (502, 503, 504):
+            self._client.note_failure()
         if not self._patience:
             return None
+        if self._client.recovering and denial(answer, method):
+            return self._pause(answer.message, None)
         if status == 500:
             self._of_500 += 1
             final = self._of_500 > REPEATS_OF_500 or TWO_BUDGETS in answer.message
@@ -254,17 +287,21 @@ def unreachable(server: str, what: str, why: str) -> ClusterUnreachable:
     )
 
 
-def denied(answer: Answer, method: str, path: str, *, watch: bool = False) -> None:
-    """Raise when an authorizer denied a request.
+def denial(answer: Answer, method: str) -> bool:
+    """Whether an authorizer denied a request.
 
     A 403 of admission (Pod Security, quota, a terminating namespace) is an answer about the object, not about rights.
+    """
+    return answer.status == 403 and (method == "GET" or not answer.reason or bool(_DENIED.search(answer.message)))
+
+
+def denied(answer: Answer, method: str, path: str, *, watch: bool = False) -> None:
+    """Raise when an authorizer denied a request, see `denial`.
 
     Raises:
         RightsMissing: names verb, resource and namespace, and the rule that is needed.
     """
-    if answer.status != 403:
-        return
-    if method != "GET" and answer.reason and not _DENIED.search(answer.message):
+    if not denial(answer, method):
         return
     needed = paths.right(method, path, watch=watch)
     raise RightsMissing(

@@ -232,6 +232,25 @@ def test_a_missing_right_is_named_with_the_rule_that_grants_it() -> None:
     assert len(server.seen) == 1
 
 
+def test_a_denial_right_after_an_outage_is_not_believed_yet() -> None:
+    """Seen on a real cluster: a restarted API server denies what it allows, until it has read the role bindings."""
+    refused = (403, status(403, "Forbidden", RBAC))
+
+    def script(server: FakeServer) -> None:
+        server.on("GET", NODES, httpx.ConnectError("refused"), refused, refused, (200, {}))
+
+    answer, server, _ = run(script, get)
+    assert answer.status == 200
+    assert len(server.seen) == 4
+
+
+def test_a_denial_that_stays_after_an_outage_is_one() -> None:
+    refused = (403, status(403, "Forbidden", RBAC))
+    error, _, took = run(lambda s: s.on("GET", NODES, httpx.ConnectError("refused"), refused), get)
+    assert isinstance(error, RightsMissing)
+    assert 25 < took < 40
+
+
 def test_what_admission_forbids_is_an_answer() -> None:
     refused = status(403, "Forbidden", 'pods "p" is forbidden: violates PodSecurity "restricted:latest"')
     answer, _, _ = run(lambda s: s.on("POST", NODES, (403, refused)), lambda c: c.request("POST", NODES, body={}))
