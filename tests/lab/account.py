@@ -18,6 +18,14 @@ HELD_ONLY = "cni-migrate-grants"
 """The role with Cilium's own rights: nobody may create a role with more rights than they have themselves
 (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping)."""
 
+_RBAC = ("serviceaccounts", "clusterroles", "clusterrolebindings", "roles", "rolebindings")
+INSTALLED = {
+    *("namespaces", "configmaps", "services", "deployments", "daemonsets", "networkpolicies", "ciliumnodeconfigs"),
+    *_RBAC,
+}
+"""What the tool installs. Where such an object is there already it is read, and replaced if it differs: get and update
+are for a run that finds what an earlier one has made."""
+
 Right = tuple[str, str, str]
 """Verb, API group, resource."""
 
@@ -58,6 +66,12 @@ def granted(strategy: str) -> set[Right]:
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
+
+
+def needless(strategy: str, requests: Iterable[Request]) -> set[Right]:
+    """The rights that nothing needed, those for what an earlier run has made left out."""
+    found = granted(strategy) - used(requests)
+    return {right for right in found if not (right[0] in ("get", "update") and right[2] in INSTALLED)}
 
 
 def used(requests: Iterable[Request]) -> set[Right]:
