@@ -8,7 +8,7 @@ from tests.lab.account import open_account
 from tests.lab.cluster import Cluster
 from tests.lab.driving import Lines, Operator, said
 from tests.lab.processes import say
-from tests.lab.settings import HERE, LabError
+from tests.lab.settings import LabError
 
 
 def timeline(lines: Lines) -> list[str]:
@@ -20,21 +20,9 @@ def timeline(lines: Lines) -> list[str]:
 WHO = ("by-hand", "overlay", "multus")
 
 
-def _as_before(here: Cluster) -> None:
-    """The load of the figures that others' ways were measured with: no StatefulSet, no DNS that takes its time to end."""
-    kubectl = here.control_plane.kubectl
-    kubectl("delete", "-n", "shop", "sts/db", "svc/db")
-    manifest = here.lab.folder / "coredns.yaml"
-    text = (HERE / "manifests" / "coredns.yaml").read_text()
-    manifest.write_text(text.replace("lameduck 5s", "lameduck 0s"))
-    kubectl("apply", "-f", str(manifest))
-    kubectl("rollout", "restart", "-n", "kube-system", "deploy/coredns")
-    here.await_workloads()
-
-
 def measure(here: Cluster, who: str) -> None:
     """Migrate the lab, which has to be a fresh one with its workloads, and print the figures."""
-    _as_before(here)
+    here.await_workloads()
     if who == "by-hand":
         cost = by_hand.migrate(here)
     else:
