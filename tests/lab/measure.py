@@ -11,13 +11,13 @@ from tests.lab.processes import say
 from tests.lab.settings import LabError
 
 
+WHO = ("by-hand", "overlay", "multus")
+
+
 def timeline(lines: Lines) -> list[str]:
     """When each step of a node began, a line each."""
     steps = (line for line in lines if line.get("event") == "step" and line.get("of"))
     return [f"{line['at'][11:22]}  {line['node']}  {line['of']:8} {line['step']}" for line in steps]
-
-
-WHO = ("by-hand", "overlay", "multus")
 
 
 def measure(here: Cluster, who: str) -> None:
