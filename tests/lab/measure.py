@@ -10,7 +10,6 @@ from tests.lab.driving import Lines, Operator, said
 from tests.lab.processes import say
 from tests.lab.settings import LabError
 
-
 WHO = ("by-hand", "overlay", "multus")
 
 
