@@ -47,16 +47,23 @@ class Cost:
 
 
 def cost(lab: Lab, lines: list[dict[str, Any]], start: int) -> Cost:
-    """From the first attach to the last release, per node."""
+    """Of the time in which at least one node was being worked on, and of all requests from the first to the last of it.
+
+    The sweep between two phases is not among the time, as it comes once per cluster.
+    """
     asked = requests.of_tool(lab, start)
     ends = {name: parts for name, parts in spans(lines).items() if name in ("attach", "drain", "switch", "release")}
     nodes = max(1, len(ends.get("release", [])))
     within = [part for parts in ends.values() for part in parts]
     began, ended = min(a for a, _ in within), max(b for _, b in within)
+    seconds, until = 0.0, began
+    for start_of, end_of in sorted(within):
+        seconds += max(0.0, end_of - max(start_of, until))
+        until = max(until, end_of)
     working = [one for one in asked if began <= one.at < ended]
     # A drain begins with a cordon; what is not cordoned is not drained.
     cordons = sum(line.get("event") == "step" and line.get("step") == "cordon" for line in lines)
-    return Cost((ended - began) / nodes, len(working) / nodes, cordons / nodes, len(asked))
+    return Cost(seconds / nodes, len(working) / nodes, cordons / nodes, len(asked))
 
 
 def table(probing: Probing, lines: list[dict[str, Any]]) -> str:

@@ -6,7 +6,7 @@ from cni_migrate.core.enrol import adopted, enrol
 from cni_migrate.core.goal import Final
 from cni_migrate.core.lifecycle import NodeEvent, NodeState, Phase, PhaseEvent
 from cni_migrate.core.starting import begin_on
-from cni_migrate.core.turn import Deciding, names_of, run_list
+from cni_migrate.core.turn import Deciding, names_of, run_list, under_way
 
 
 def forward(turn: Deciding) -> None:
@@ -62,7 +62,7 @@ def _migrated(turn: Deciding) -> bool:
     if not _rerouted(turn) or not _attached(turn):
         return False
     if turn.record.cluster.list_name == "sweep" or _sweep_due(turn):
-        if not run_list(turn, "sweep"):
+        if under_way(turn) or not run_list(turn, "sweep"):
             return False
         turn.record = turn.record.with_cluster(
             turn.record.cluster.model_copy(update={"last_sweep": _count(turn, NodeState.MIGRATED)})
@@ -73,7 +73,7 @@ def _migrated(turn: Deciding) -> bool:
     if waiting:
         begin_on(turn, waiting, NodeEvent.DRAIN)
         return False
-    if any(entry.event is not None for _, entry in turn.members()):
+    if under_way(turn):
         return False
     left = guards.not_migrated(turn.record)
     if not left:
@@ -114,9 +114,8 @@ def _rerouted(turn: Deciding) -> bool:
 
 def _sweep_due(turn: Deciding) -> bool:
     done = _count(turn, NodeState.MIGRATED)
-    idle = not any(entry.event is not None for _, entry in turn.members())
     every = turn.plan.config.gate.sweep_every or max(10, len(turn.record.nodes) // 4)
-    return idle and done - turn.record.cluster.last_sweep >= every
+    return done - turn.record.cluster.last_sweep >= every
 
 
 def _count(turn: Deciding, state: NodeState) -> int:

@@ -191,6 +191,22 @@ def test_a_node_rolled_back_by_itself_still_stops_the_run() -> None:
     assert turn.record.nodes["w2"].event is None
 
 
+def test_a_sweep_that_is_due_lets_no_other_node_begin() -> None:
+    """There is always somebody under way with more than one at once: it would never come."""
+    plan = a_plan("overlay", max_unavailable="2", gate={"sweep_every": 1})
+    nodes = {
+        "w1": an_entry("w1", NodeState.MIGRATED),
+        "w2": under_way("w2", NodeState.DUAL, NodeEvent.DRAIN, "evict_pods"),
+        "w3": an_entry("w3", NodeState.DUAL),
+    }
+    found = seen(*(a_node(name) for name in nodes), a_pod("p", node="w2"))
+    turn = _decide(nodes, plan=plan, found=found)
+    assert turn.record.nodes["w3"].event is None
+    assert turn.record.cluster.list_name == ""
+    turn = _decide({**nodes, "w2": an_entry("w2", NodeState.DUAL)}, plan=plan, found=found)
+    assert turn.record.cluster.list_name == "sweep"
+
+
 WAITING = {
     "w1": under_way("w1", NodeState.DUAL, NodeEvent.DRAIN, "await_newcomers"),
     "w2": an_entry("w2", joined=True),

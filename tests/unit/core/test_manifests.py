@@ -283,13 +283,14 @@ def test_the_operator_may_change_no_definitions_but_cilium_s() -> None:
                 assert all(name.endswith(".cilium.io") for name in rule["resourceNames"])
 
 
-def test_only_what_enters_the_node_is_privileged() -> None:
-    """The plugin's installer writes to the node, which SELinux has to be told."""
-    found = containers(one(made().cilium(), "DaemonSet", "cilium"))
-    assert {name for name, container in found.items() if not container.get("securityContext", {}).get("privileged")} == {
-        "config", "install-cni-binaries"
-    }  # fmt: skip
-    assert found["install-cni-binaries"]["securityContext"]["seLinuxOptions"]["type"] == "spc_t"
+def test_one_container_makes_the_node_ready_for_the_agent() -> None:
+    """Each costs the kubelet a second to notice its end, in which no pod can start on the node."""
+    pod = one(made().cilium(), "DaemonSet", "cilium")["spec"]["template"]["spec"]
+    (container,) = pod["initContainers"]
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert {"/tmp", "/hostproc", "/host/opt/cni/bin"} == mounted
+    script = container["command"][-1].splitlines()
+    assert (script[0], script[-1]) == ("cilium-dbg build-config", "/install-plugin.sh")
 
 
 @pytest.mark.parametrize(
@@ -299,7 +300,9 @@ def test_only_what_enters_the_node_is_privileged() -> None:
 def test_versions_of_cilium_differ(version: str, command: str, tunnel: str) -> None:
     manifests = made(cilium={"version": version})
     found = manifests.cilium()
-    assert containers(one(found, "DaemonSet", "cilium"))["config"]["command"] == [command, "build-config"]
+    assert containers(one(found, "DaemonSet", "cilium"))["config"]["command"][-1].startswith(
+        f"{command} build-config\n"
+    )
     assert tunnel in one(found, "ConfigMap", "cilium-config")["data"]
     assert ("tunnel" in one(found, "ConfigMap", "cilium-config")["data"]) == (tunnel == "tunnel")
     assert manifests.cautions() == []
@@ -308,7 +311,7 @@ def test_versions_of_cilium_differ(version: str, command: str, tunnel: str) -> N
 def test_the_seed_s_cilium_is_told_to_write_a_list_and_is_cautioned_about() -> None:
     manifests = cached("seed", "multus")
     daemonset = one(manifests.cilium(), "DaemonSet", "cilium")
-    assert "config" not in containers(daemonset)
+    assert "build-config" not in containers(daemonset)["config"]["command"][-1]
     agent = containers(daemonset)["cilium-agent"]
     assert agent["args"][1:] == [
         "--read-cni-conf=/tmp/cni-configuration/cni-config",
