@@ -18,11 +18,10 @@ HELD_ONLY = "cni-migrate-grants"
 """The role with Cilium's own rights: nobody may create a role with more rights than they have themselves
 (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping)."""
 
-_RBAC = ("serviceaccounts", "clusterroles", "clusterrolebindings", "roles", "rolebindings")
 INSTALLED = {
-    *("namespaces", "configmaps", "services", "deployments", "daemonsets", "networkpolicies", "ciliumnodeconfigs"),
-    *_RBAC,
-}
+    "namespaces", "configmaps", "services", "deployments", "daemonsets", "networkpolicies", "ciliumnodeconfigs",
+    "serviceaccounts", "clusterroles", "clusterrolebindings", "roles", "rolebindings",
+}  # fmt: skip
 """What the tool installs. Where such an object is there already it is read, and replaced if it differs: get and update
 are for a run that finds what an earlier one has made."""
 

@@ -121,16 +121,23 @@ class Running:
         return self._output.read_text()[-4000:]
 
 
+def steps(lines: Lines, **wanted: str) -> Lines:
+    """The lines that tell of a step, with all these fields: perhaps `step`, `node`, `of` and `state`."""
+    return [
+        line
+        for line in lines
+        if line.get("event") == "step" and all(line.get(key) == value for key, value in wanted.items())
+    ]
+
+
+def steps_of_nodes(lines: Lines) -> Lines:
+    """The same without those of the whole cluster, which belong to a phase and not to an event of a node (`of`)."""
+    return [line for line in steps(lines) if line.get("of")]
+
+
 def told(**wanted: str) -> Seen:
-    """Whether the log has a line of a step with all these fields: `step`, and perhaps `node`, `of` and `state`."""
-
-    def so(lines: Lines) -> bool:
-        return any(
-            line.get("event") == "step" and all(line.get(key) == value for key, value in wanted.items())
-            for line in lines
-        )
-
-    return so
+    """Whether the log has a line of such a step, see `steps`."""
+    return lambda lines: bool(steps(lines, **wanted))
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

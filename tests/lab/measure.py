@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from tests.lab import by_hand, report, requests
 from tests.lab.account import open_account
 from tests.lab.cluster import Cluster
-from tests.lab.driving import Lines, Operator, said
+from tests.lab.driving import Lines, Operator, said, steps_of_nodes
 from tests.lab.processes import say
 from tests.lab.settings import LabError
 
@@ -15,8 +15,7 @@ WHO = ("by-hand", "overlay", "multus")
 
 def timeline(lines: Lines) -> list[str]:
     """When each step of a node began, a line each."""
-    steps = (line for line in lines if line.get("event") == "step" and line.get("of"))
-    return [f"{line['at'][11:22]}  {line['node']}  {line['of']:8} {line['step']}" for line in steps]
+    return [f"{line['at'][11:22]}  {line['node']}  {line['of']:8} {line['step']}" for line in steps_of_nodes(lines)]
 
 
 def measure(here: Cluster, who: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import requests
+from tests.lab.driving import steps, steps_of_nodes
 from tests.lab.probing import Probing, Tally
 from tests.lab.settings import Lab
 
@@ -51,12 +52,11 @@ class Cost:
 def _leaving(lines: list[dict[str, Any]]) -> float:
     """Seconds of all nodes between the first eviction and the last evicted pod's end."""
     found, began = 0.0, dict[str, float]()
-    for line in lines:
-        if line.get("event") == "step" and line.get("of"):
-            now = datetime.fromisoformat(line["at"]).timestamp()
-            found += now - began.pop(line["node"], now)
-            if line["step"] in ("evict_pods", "delete_left_pods"):
-                began[line["node"]] = now
+    for line in steps_of_nodes(lines):
+        now = datetime.fromisoformat(line["at"]).timestamp()
+        found += now - began.pop(line["node"], now)
+        if line["step"] in ("evict_pods", "delete_left_pods"):
+            began[line["node"]] = now
     return found
 
 
@@ -76,7 +76,7 @@ def cost(lab: Lab, lines: list[dict[str, Any]], start: int) -> Cost:
         until = max(until, end_of)
     working = [one for one in asked if began <= one.at < ended]
     # A drain begins with a cordon; what is not cordoned is not drained.
-    cordons = sum(line.get("event") == "step" and line.get("step") == "cordon" for line in lines)
+    cordons = len(steps(lines, step="cordon"))
     return Cost(seconds / nodes, _leaving(lines) / nodes, len(working) / nodes, cordons / nodes, len(asked))
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.lab import traces
 from tests.lab.cluster import Cluster
 from tests.lab.conftest import Hire
-from tests.lab.driving import Lines, Operator, Running, Seen, told
+from tests.lab.driving import Lines, Operator, Running, Seen, steps, told
 from tests.lab.matrix import unreached
 from tests.lab.processes import say
 
@@ -17,12 +17,12 @@ STEPS = {"overlay": 55, "multus": 95}
 """About so many different steps three nodes take, so that the kills are spread over the whole run."""
 
 
-def _begun(steps: int) -> Seen:
+def _begun(many: int) -> Seen:
     """Whether so many different steps have begun."""
 
     def so(lines: Lines) -> bool:
-        told = (line for line in lines if line.get("event") == "step" and "step" in line)
-        return len({(line.get("node"), line.get("of"), line["step"]) for line in told}) >= steps
+        begun = {(line.get("node"), line.get("of"), line["step"]) for line in steps(lines) if "step" in line}
+        return len(begun) >= many
 
     return so
 

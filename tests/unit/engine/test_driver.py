@@ -186,20 +186,25 @@ def test_a_stop_ends_at_a_safe_point_and_gives_the_lock_back() -> None:
     _run(main())
 
 
+async def _run_into_a_lost_lock(bench: Bench, beside: type[PatchNode | DeletePod]) -> None:
+    """Drive while somebody takes the lock during an effect of this kind."""
+
+    def steal(effect: Effect) -> None:
+        if isinstance(effect, beside):
+            bench.driver.lock.lost = "somebody took it"
+
+    bench.cluster.on_effect = steal
+    with pytest.raises(LockLost, match="somebody took it"):
+        await bench.driver.run()
+
+
 def test_a_lost_lock_stops_every_effect() -> None:
     """Noticed before the next write, whatever was decided meanwhile."""
 
     async def main() -> None:
         bench = Bench(DRAINING)
         await bench.prepare()
-
-        def steal(effect: Effect) -> None:
-            if isinstance(effect, PatchNode):
-                bench.driver.lock.lost = "somebody took it"
-
-        bench.cluster.on_effect = steal
-        with pytest.raises(LockLost, match="somebody took it"):
-            await bench.driver.run()
+        await _run_into_a_lost_lock(bench, PatchNode)
         assert [line for line in bench.log if "EvictPod" in line] == []
 
     _run(main())
@@ -213,14 +218,7 @@ def test_a_lock_that_is_lost_beside_an_effect_stops_the_task_that_runs_ahead() -
         bench.cluster.found.daemonsets["kube-system", "cilium"] = a_daemonset("cilium")
         bench.cluster.found.pods.append(an_agent("cilium"))
         await bench.prepare()
-
-        def steal(effect: Effect) -> None:
-            if isinstance(effect, DeletePod):
-                bench.driver.lock.lost = "somebody took it"
-
-        bench.cluster.on_effect = steal
-        with pytest.raises(LockLost, match="somebody took it"):
-            await bench.driver.run()
+        await _run_into_a_lost_lock(bench, DeletePod)
         assert any(isinstance(effect, RunHostTask) for turn in bench.turns for effect in turn.effects)
         assert [line for line in bench.log if "DeletePod" in line] != []
         assert [line for line in bench.log if "RunHostTask" in line] == []
