@@ -158,11 +158,13 @@ class Probing:
         return self
 
     def __exit__(self, *_: object) -> None:
+        left = time.time()
+        time.sleep(TIMEOUT + SETTLE)  # a loss is told when the wait for it is over: so everything until now counts
         self._stop.set()
         self._thread.join()
         self._look()
         for watch in self.watches:
-            watch.end(time.time() - TIMEOUT - SETTLE)
+            watch.end(left)
 
     def _follow(self) -> None:
         while not self._stop.wait(LOOK):
