@@ -164,7 +164,7 @@ class Drain(Section):
 class Deadlines(Section):
     """How long each kind of step may take, in seconds, before its node is held."""
 
-    drain: float = Field(default=900, gt=0, description="evictions")
+    drain: float = Field(default=900, gt=0, description="evictions, and the time that pods take to leave")
     pods: float = Field(default=300, gt=0, description="pods to go or to become Ready")
     agent: float = Field(default=300, gt=0, description="a network agent to become Ready")
     host: float = Field(default=120, gt=0, description="a task on a host")

@@ -34,14 +34,13 @@ def migrate(here: Cluster) -> Cost:
     _await_agents(here, {})
     start, began = requests.position(here.lab), time.time()
     nodes = here.lab.state()["nodes"]
-    leaving = 0.0
     for node in nodes:
-        leaving += _switch(here, node)
+        _switch(here, node)
         if broken := unreached(here):
             raise LabError(f"{node}: " + "; ".join(broken))
     ended = time.time()
     asked = [one for one in requests.since(here.lab, start) if one.agent.startswith("kubectl/") and one.at < ended]
-    return Cost((ended - began) / len(nodes), leaving / len(nodes), len(asked) / len(nodes), 1.0, len(asked))
+    return Cost((ended - began) / len(nodes), len(asked) / len(nodes), 1.0, len(asked))
 
 
 def _agents(here: Cluster) -> dict[str, tuple[str, str, bool]]:
@@ -70,12 +69,10 @@ def _await_agents(here: Cluster, old: dict[str, str]) -> None:
     wait_for("Cilium's agents to be Ready", so, 180, every=1)
 
 
-def _switch(here: Cluster, node: str) -> float:
-    """Take one node over; how many seconds of that its drain took."""
+def _switch(here: Cluster, node: str) -> None:
+    """Take one node over."""
     kubectl = here.control_plane.kubectl
-    began = time.time()
     kubectl("drain", node, "--ignore-daemonsets", "--timeout=180s")
-    drained = time.time() - began
     kubectl("label", "node", node, SWITCHED)
     name, uid, _ = _agents(here)[node]
     kubectl("delete", "pod", "-n", "kube-system", name, "--wait=false")
@@ -95,7 +92,6 @@ def _switch(here: Cluster, node: str) -> float:
     wait_for(f"the pods of {node}", back, 120, every=1)
     kubectl("uncordon", node)
     here.await_workloads()
-    return drained
 
 
 def _pods(here: Cluster, node: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import requests
-from tests.lab.driving import steps, steps_of_nodes
+from tests.lab.driving import steps
 from tests.lab.probing import Probing, Tally
 from tests.lab.settings import Lab
 
@@ -41,23 +41,10 @@ class Cost:
     """What migrating a node cost, preparation and clean-up left out."""
 
     seconds: float
-    leaving: float
-    """Of these seconds, how many were spent until evicted pods had gone: the pods' own time, whoever drains."""
     requests: float
     drains: float
     all_requests: int
     """Of the whole run."""
-
-
-def _leaving(lines: list[dict[str, Any]]) -> float:
-    """Seconds of all nodes between the first eviction and the last evicted pod's end."""
-    found, began = 0.0, dict[str, float]()
-    for line in steps_of_nodes(lines):
-        now = datetime.fromisoformat(line["at"]).timestamp()
-        found += now - began.pop(line["node"], now)
-        if line["step"] in ("evict_pods", "delete_left_pods"):
-            began[line["node"]] = now
-    return found
 
 
 def cost(lab: Lab, lines: list[dict[str, Any]], start: int) -> Cost:
@@ -77,7 +64,7 @@ def cost(lab: Lab, lines: list[dict[str, Any]], start: int) -> Cost:
     working = [one for one in asked if began <= one.at < ended]
     # A drain begins with a cordon; what is not cordoned is not drained.
     cordons = len(steps(lines, step="cordon"))
-    return Cost(seconds / nodes, _leaving(lines) / nodes, len(working) / nodes, cordons / nodes, len(asked))
+    return Cost(seconds / nodes, len(working) / nodes, cordons / nodes, len(asked))
 
 
 def table(probing: Probing, lines: list[dict[str, Any]]) -> str:

@@ -21,7 +21,7 @@ EVICTION = re.compile(r"^/api/v1/namespaces/([^/]+)/pods/([^/]+)/eviction$")
 POD = re.compile(r"^/api/v1/namespaces/([^/]+)/pods/([^/]+)$")
 NODE = re.compile(r"^/api/v1/nodes/([^/]+)$")
 
-EVICTING = {"evict_pods", "check_canal_first", "taint", "taint_for_multus"}
+EVICTING = {"evict_pods", "taint", "taint_for_multus"}
 """Steps during which an eviction may be asked for: those after it because the record may be one write ahead of a retry."""
 
 

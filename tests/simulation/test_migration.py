@@ -164,7 +164,7 @@ def test_in_a_large_cluster_every_agent_looks_at_the_nodes_in_transit(strategy: 
 
             def look(turn: object, _: object) -> None:
                 record: Record = turn.record  # type: ignore[attr-defined]
-                out = {name for name, entry in record.nodes.items() if entry.event == "switch"}
+                out = {name for name, entry in record.nodes.items() if entry.event in ("drain", "switch")}
                 for agent in sim.world.agents.agents.values() if out else ():
                     rounds = sim.world.knet.rounds(agent)
                     if rounds:

@@ -35,7 +35,7 @@ ENDS = {
     "same-port": ("halted", r"step await_cilium_everywhere: .*address already in use"),
     "slow-pods": DONE,
     "small-mtu": ("gate", r"small packets pass and large ones do not: the MTU"),
-    "stuck-pod": ("halted", r"node w2, step evict_pods: waited 900 s for 1 pod to leave node w2; .*shop/keeper-\S+ terminating"),
+    "stuck-pod": ("halted", r"node w2, step await_pods_gone: waited 900 s for 1 pod to leave node w2; .*shop/keeper-\S+ terminating"),
     "zones": DONE,
 }  # fmt: skip
 

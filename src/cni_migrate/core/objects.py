@@ -88,6 +88,7 @@ class Pod:
     """A pod as the API shows it.
 
     `controller` is the controlling owner as (kind, name, uid), `containers` the names of all its containers,
+    `host_ports` whether a port of the host leads to the pod although it is not on the host's network,
     `revision` the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting
     or failed container in words, `message` the termination message of its only container (host tasks).
     """
@@ -111,6 +112,7 @@ class Pod:
     trouble: str
     message: str
     tolerations: tuple[Toleration, ...] = ()
+    host_ports: bool = False
 
     @property
     def finished(self) -> bool:

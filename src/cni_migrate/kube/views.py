@@ -81,7 +81,13 @@ def pod(raw: Json) -> Pod:
         trouble=_trouble(spec, status),
         message=_message(spec, status),
         tolerations=_tolerated(spec.get("tolerations") or ()),
+        host_ports=not spec.get("hostNetwork") and _host_ports(spec),
     )
+
+
+def _host_ports(spec: Json) -> bool:
+    every = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+    return any(port.get("hostPort") for one in every for port in one.get("ports") or ())
 
 
 def daemonset(raw: Json) -> DaemonSet:

@@ -125,6 +125,7 @@ def a_pod(name: str = "web-1-a", **changes: Any) -> Pod:
         "trouble": "",
         "message": "",
         "tolerations": (),
+        "host_ports": False,
     }
     return Pod(**{**values, **changes})
 

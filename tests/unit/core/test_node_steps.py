@@ -108,15 +108,27 @@ class TestEvict:
         stays = [a_pod("logs", controller=DAEMON), a_pod("static", mirror=True)]
         assert _answer("evict_pods", seen(a_node(), *stays)) == Done()
 
-    def test_every_movable_pod_is_evicted_and_the_leaving_are_waited_for(self) -> None:
+    def test_every_movable_pod_is_evicted(self) -> None:
         """In parallel, each once; the owners of what was Ready are remembered."""
         one, two = a_pod("web-a"), a_pod("web-b")
         leaving = a_pod("web-c", deleting=True)
         answer = _answer("evict_pods", seen(a_node(), one, two, leaving))
         assert isinstance(answer, Do)
         assert answer.effects == (_evict(one), _evict(two))
-        assert answer.on == "3 pods to leave node w1"
+        assert answer.on == "2 pods to leave node w1"
         assert answer.remember == {"displaced": ("ReplicaSet default/web-1 uid-rs",)}
+
+    def test_once_all_are_leaving_it_is_done(self) -> None:
+        """The time that they take is used for the node's agents."""
+        assert _answer("evict_pods", seen(a_node(), a_pod(deleting=True))) == Done()
+
+    def test_a_port_of_the_host_is_closed_by_the_plugin_that_opened_it(self) -> None:
+        """So such a pod has to be gone before another plugin is in force."""
+        answer = _answer(
+            "evict_pods", seen(a_node(), a_pod("a", deleting=True), a_pod("b", deleting=True, host_ports=True))
+        )
+        assert isinstance(answer, Do)
+        assert (answer.effects, answer.saw) == ((), "default/b terminating")
 
     def test_what_was_broken_before_is_not_waited_for_later(self) -> None:
         """An owner with a pod that is not Ready now, here or elsewhere, and a Job, are not displaced."""
@@ -215,11 +227,10 @@ class TestDeleteLeft:
             ("a late pod", a_pod(), True),
             ("a pod that tolerates everything", a_pod(tolerations=EVERYTHING), True),
             ("a DaemonSet's pod without toleration: the taint removes it", a_pod(controller=DAEMON), False),
-            ("one that is on its way", a_pod(deleting=True), False),
         ],
     )
     def test_what_is_left_has_to_go(self, description: str, pod: Pod, deleted: bool) -> None:
-        """Deleted by uid, or waited for."""
+        """Deleted by uid; until it is, it is waited for."""
         answer = _answer("delete_left_pods", seen(a_node(), pod))
         assert isinstance(answer, Do), description
         assert answer.effects == ((_delete(pod),) if deleted else ())
@@ -232,12 +243,39 @@ class TestDeleteLeft:
             a_pod(host_network=True),
             a_pod(phase="Succeeded"),
             a_pod(mirror=True),
+            a_pod(deleting=True),
         ],
-        ids=["DaemonSet pod that comes straight back", "host network", "finished", "static"],
+        ids=["DaemonSet pod that comes straight back", "host network", "finished", "static", "on its way"],
     )
     def test_what_may_stay_is_no_obstacle(self, pod: Pod) -> None:
-        """These are not affected, or are recreated on the new network later."""
+        """These are not affected, or are recreated on the new network later, or are waited for later."""
         assert _answer("delete_left_pods", seen(a_node(), pod)) == Done()
+
+
+class TestAwaitPodsGone:
+    """await_pods_gone: those that were told to leave, while or after the node's agents are exchanged."""
+
+    @pytest.mark.parametrize("event", [NodeEvent.ATTACH, NodeEvent.SWITCH, NodeEvent.DETACH])
+    def test_the_leaving_are_waited_for(self, event: NodeEvent) -> None:
+        """Whatever network they were born with."""
+        leaving = [a_pod(f"web-{n}", deleting=True, ip=f"10.24{n}.0.9") for n in (4, 5)]
+        entry = under_way("w1", NodeState.CILIUM, event, "await_pods_gone")
+        answer = _answer("await_pods_gone", seen(a_node(), *leaving, a_pod("new")), entry)
+        expected = "default/web-4 terminating, default/web-5 terminating"
+        assert answer == Wait(on="2 pods to leave node w1", saw=expected)
+
+    def test_what_comes_straight_back_is_not(self) -> None:
+        """A DaemonSet's pod that tolerates the taint is recreated; the steps around this one see to it."""
+        agent = a_pod("logs", deleting=True, controller=DAEMON, tolerations=EVERYTHING)
+        assert _answer("await_pods_gone", seen(a_node(), agent), _at("await_pods_gone")) == Done()
+
+    def test_on_the_way_back_a_pod_that_was_born_on_canal_may_hang(self) -> None:
+        """It may be why the node goes back; one that was born on Cilium has to go first."""
+        entry = under_way("w1", NodeState.CILIUM, NodeEvent.RESTORE, "await_pods_gone")
+        stuck, new = a_pod("stuck", deleting=True), a_pod("new", deleting=True, ip="10.245.1.9")
+        assert _answer("await_pods_gone", seen(a_node(), stuck), entry) == Done()
+        answer = _answer("await_pods_gone", seen(a_node(), stuck, new), entry)
+        assert answer == Wait(on="1 pod to leave node w1", saw="default/new terminating")
 
 
 class TestDisplaced:
@@ -459,13 +497,11 @@ def test_pods_on_the_wrong_network_are_deleted_once(step: str, wrong: list[Pod],
 
 @pytest.mark.parametrize(("step", "wrong", "right"), RECREATE)
 def test_pods_on_the_right_network_are_left_alone(step: str, wrong: list[Pod], right: list[Pod]) -> None:
-    """Nothing to delete is done at once; finished pods do not count, terminating ones are only waited for."""
+    """Nothing to delete is done at once; finished pods do not count, and others wait for terminating ones."""
     finished = replace(wrong[0], phase="Succeeded")
     assert _answer(step, seen(a_node(), *right, finished, an_endpoint(DUAL))) == Done()
     leaving = replace(wrong[0], deleting=True)
-    answer = _answer(step, seen(a_node(), leaving, an_endpoint(DUAL)))
-    assert isinstance(answer, Do)
-    assert answer.effects == ()
+    assert _answer(step, seen(a_node(), leaving, an_endpoint(DUAL))) == Done()
 
 
 @pytest.mark.parametrize(
@@ -478,9 +514,10 @@ def test_pods_on_the_right_network_are_left_alone(step: str, wrong: list[Pod], r
     ],
 )
 def test_pods_are_waited_for(step: str, wrong: list[Pod], right: list[Pod]) -> None:
-    """Each pod on the wrong network, or terminating, is named; the right ones are done."""
-    assert _answer(step, seen(a_node(), *right, an_endpoint(DUAL))) == Done()
-    for pod in [*wrong, replace(DUAL, deleting=True)]:
+    """Each pod on the wrong network, also a terminating one, is named; the right ones are done."""
+    leaving = replace(right[0], deleting=True)
+    assert _answer(step, seen(a_node(), leaving, *right[1:], an_endpoint(DUAL))) == Done()
+    for pod in [*wrong, replace(wrong[0], deleting=True)]:
         answer = _answer(step, seen(a_node(), pod, an_endpoint(DUAL)))
         assert isinstance(answer, Wait), pod.name
         assert pod.key in answer.saw
@@ -492,9 +529,12 @@ def test_an_endpoint_of_an_older_pod_of_the_same_name_proves_nothing() -> None:
     assert isinstance(_answer("await_all_dual", seen(a_node(), DUAL, old)), Wait)
 
 
+CANAL_FILE = "10-canal.conflist"
+
+
 def _status(**changes: Any) -> str:
     values: dict[str, Any] = {
-        "files": ["10-canal.conflist"],
+        "files": [CANAL_FILE],
         "subnet_env": True,
         "links": [],
         "leases": [],
@@ -509,7 +549,7 @@ LEASED = ("10.244.1.2", "10.244.1.3", "10.244.1.5")
 HostCase = tuple[str, tuple[str, ...], str]
 HOST_STEPS: list[HostCase] = [
     ("check_canal_first", ("await-first=10-canal.conflist",), _status()),
-    ("check_multus_first", ("await-first=00-multus.conflist",), _status(files=["00-multus.conflist"])),
+    ("check_multus_first", ("await-first=00-multus.conflist",), _status(files=["00-multus.conflist", CANAL_FILE])),
     (
         "check_cilium_first",
         ("await-first=05-cilium.conflist",),
@@ -587,6 +627,9 @@ class TestHost:
         ("check_canal_first", {"files": ["10-canal.conflist.cilium_bak"]}, "in force: none"),
         ("check_canal_first", {"subnet_env": False}, "missing"),
         ("check_multus_first", {}, "in force: 10-canal.conflist"),
+        ("check_multus_first", {"files": ["00-multus.conflist"]}, "in force: 00-multus.conflist; files: 00-multus"),
+        ("check_multus_first", {"files": ["00-multus.conflist", "05-other.conf", CANAL_FILE]}, "05-other.conf"),
+        ("check_multus_first", {"files": ["00-multus.conflist", CANAL_FILE], "subnet_env": False}, "missing"),
         ("check_cilium_first", {}, "in force: 10-canal.conflist"),
         ("check_cilium_first", {"files": []}, "files: none"),
     ],
@@ -610,10 +653,10 @@ def test_without_a_lease_of_a_pod_that_is_gone_no_task_is_run(leases: tuple[str,
 def test_what_is_leased_under_canal_is_recorded_when_a_node_is_attached(
     event: NodeEvent, leases: tuple[str, ...] | None
 ) -> None:
-    """Its pods are deleted next; a pod that starts after that has an address that nobody is to give back."""
+    """Its pods are leaving; a pod that starts after that has an address that nobody is to give back."""
     entry = under_way("w1", NodeState.CANAL, event, "check_multus_first")
     view = a_view(found := seen(a_node()), entry)
-    found.pods.append(_task(view, message=_status(files=["00-multus.conflist"], leases=list(LEASED))))
+    found.pods.append(_task(view, message=_status(files=["00-multus.conflist", CANAL_FILE], leases=list(LEASED))))
     answer = NODE_STEPS["check_multus_first"](view)
     assert isinstance(answer, Done)
     assert answer.remember.get("leases") == leases

@@ -69,7 +69,6 @@ def test_effects_that_can_be_told_now() -> None:
     effects = {step.name: step.effects for step in drain.steps}
     assert effects["cordon"] == ("node w1: cordon, annotation cni-migrate.io/cordoned",)
     assert effects["evict_pods"] == ("evict pod default/web-1-a from w1",)
-    assert effects["delete_left_pods"] == ()
 
 
 def test_from_the_middle() -> None:

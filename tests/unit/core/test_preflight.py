@@ -133,6 +133,7 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
      "CANAL_BACKEND", "host-gw"),
     ("another port of flannel's", lambda: _facts(**_net('{"Backend": {"Type": "vxlan", "Port": 4789}}')),
      "TUNNEL_PORT", "4789"),
+    ("host ports", lambda: _facts(_with(a_pod("ingress", host_ports=True))), "HOST_PORTS", "default/ingress"),
     ("webhooks", lambda: _facts(pod_hooks=(Hook("guard/pods", "guard/server"),)), "WEBHOOKS", "guard/server"),
     ("calico's policies", lambda: _facts(calico_policies=("GlobalNetworkPolicy deny",)), "CALICO_POLICIES", "deny"),
     ("policies under overlay", lambda: _facts(strategy="overlay", policies=(("NetworkPolicy", "shop", "db"),)),

@@ -73,7 +73,7 @@ def test_the_json_form() -> None:
         "state": "dual",
         "event": "drain",
         "step": "evict_pods",
-        "about": "Evict the node's pods within their budgets, in parallel, and wait until they are gone (by UID).",
+        "about": "Evict the node's pods within their budgets, in parallel, until every eviction is accepted.",
         "held": HELD.why,
         "next": HELD.next,
         "since": "2030-01-01T11:59:00Z",

@@ -53,6 +53,10 @@ def test_a_node_that_has_only_a_name() -> None:
     assert found.taints == ()
 
 
+def _with_port(port: dict[str, Any]) -> dict[str, Any]:
+    return {"containers": [{"name": "a"}, {"name": "b", "ports": [port]}]}
+
+
 @pytest.mark.parametrize(
     ("raw", "field", "expected"),
     [
@@ -69,6 +73,9 @@ def test_a_node_that_has_only_a_name() -> None:
         (pod(), "mirror", False),
         (pod(spec={"volumes": [{"name": "a", "configMap": {}}]}), "local_storage", False),
         (pod(spec={"volumes": [{"name": "a", "configMap": {}}, {"name": "b", "emptyDir": {}}]}), "local_storage", True),
+        (pod(spec=_with_port({"containerPort": 80})), "host_ports", False),
+        (pod(spec=_with_port({"containerPort": 80, "hostPort": 80})), "host_ports", True),
+        (pod(spec={"hostNetwork": True, **_with_port({"hostPort": 80})}), "host_ports", False),
         (pod(metadata={"labels": {"controller-revision-hash": "abc"}}), "revision", "abc"),
         (pod(spec={"containers": [{"name": "a"}, {"name": "b"}]}), "containers", ("a", "b")),
         (pod(), "controller", None),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cni_migrate.core.checks.registry import Facts, Finding, blocker, check, many
+from cni_migrate.core.checks.registry import Facts, Finding, blocker, check, many, warning
 from cni_migrate.core.drain import Verdict, rulings
 from cni_migrate.core.objects import Budget, Pod
 from cni_migrate.core.selector import matches
@@ -75,4 +75,22 @@ def stubborn_pods(facts: Facts) -> Iterator[Finding]:
             f"emptyDir data would be lost by {many(len(local), 'pod')}",
             "move the data, or allow it: --delete-emptydir-data (drain.delete_emptydir_data)",
             local,
+        )
+
+
+@check
+def host_ports(facts: Facts) -> Iterator[Finding]:
+    """Pods that are reached by a port of their host: Canal's portmap plugin does that, the built-in Cilium does not.
+
+    Without the replacement of kube-proxy it takes the portmap plugin behind Cilium's own
+    (https://docs.cilium.io/en/stable/installation/cni-chaining-portmap/).
+    """
+    found = sorted(pod.key for node in facts.seen.nodes for pod in facts.seen.pods_on(node) if pod.host_ports)
+    if found:
+        yield warning(
+            "HOST_PORTS",
+            f"{many(len(found), 'pod')} with host ports: Cilium as it is installed here does not serve them, so these"
+            " ports are closed on each node once it is migrated",
+            "give these pods hostNetwork or a NodePort first; or have your own Cilium serve them after the migration",
+            found,
         )

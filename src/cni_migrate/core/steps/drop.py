@@ -1,7 +1,8 @@
 """Steps that take a node out of service and put it back: cordon, evict, taint, delete what is left; untaint.
 
-The order matters: the NoExecute taint deletes pods without asking their budgets, so it comes only when evictions have
-emptied the node; it then keeps others away.
+The order matters: the NoExecute taint deletes pods without asking their budgets, so it comes only when every eviction
+has been accepted; it then keeps others away. Pods that are leaving take the time they need: the agents of the node's
+networks are exchanged meanwhile, and `await_pods_gone` waits for the last of them.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from cni_migrate.core import names
 from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
 from cni_migrate.core.drain import Ruling, Verdict, refusals, rulings
 from cni_migrate.core.effects import DeletePod, Effect, EvictPod, PatchNode
+from cni_migrate.core.lifecycle import NodeEvent
 from cni_migrate.core.objects import Pod
 from cni_migrate.core.record import Before
 from cni_migrate.core.steps.registry import node_step
@@ -51,23 +53,26 @@ def cordon(view: NodeView) -> Answer:
 
 @node_step("drain")
 def evict_pods(view: NodeView) -> Answer:
-    """Evict the node's pods within their budgets, in parallel, and wait until they are gone (by UID)."""
+    """Evict the node's pods within their budgets, in parallel, until every eviction is accepted.
+
+    Pods with host ports are waited for: the plugin that opened a port on the host must be in force to close it.
+    """
     if view.never_switched:
         return Done()
     found = _rulings(view)
     if reasons := refusals(found):
         return _refused(view, reasons)
-    leaving = [ruling.pod for ruling in found if ruling.verdict in (Verdict.EVICT, Verdict.LEAVING)]
+    to_evict = [ruling.pod for ruling in found if ruling.verdict is Verdict.EVICT]
+    leaving = to_evict + [r.pod for r in found if r.verdict is Verdict.LEAVING and r.pod.host_ports]
     if not leaving:
         return Done()
-    to_evict = [ruling.pod for ruling in found if ruling.verdict is Verdict.EVICT]
     effects: list[Effect] = []
     for pod in to_evict:
         make = DeletePod if view.config.drain.disable_eviction else EvictPod
         effects.append(make(pod.namespace, pod.name, pod.uid, pod.node))
     return Do(
         tuple(effects),
-        on=f"{len(leaving)} pod{'s' if len(leaving) > 1 else ''} to leave node {view.node.name}",
+        on=_to_leave(view, leaving),
         saw=_holdup(view, leaving),
         remember={"displaced": _owners(view, to_evict)},
     )
@@ -125,16 +130,42 @@ def delete_left_pods(view: NodeView) -> Answer:
     """Delete what is left on the node's pod network, DaemonSets' pods aside: those come straight back."""
     if view.never_switched:
         return Done()
-    left = [p for p in view.pods if not (p.of_daemonset and _stays(view, p)) and not _own_task(view, p)]
+    left = [pod for pod in _to_go(view) if not pod.deleting]
     if not left:
         return Done()
     effects = tuple(
         DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
         for pod in left
-        if not pod.deleting and not pod.of_daemonset  # the taint makes the control plane delete those
+        if not pod.of_daemonset  # the taint makes the control plane delete those
     )
-    saw = ", ".join(f"{p.key} {'terminating' if p.deleting else 'running'}" for p in left[:3])
-    return Do(effects, on=f"{len(left)} pods left on node {view.node.name} to go", saw=saw)
+    saw = ", ".join(pod.key for pod in left[:3])
+    return Do(effects, on=f"{len(left)} pods left on node {view.node.name} to be told to go", saw=saw)
+
+
+@node_step("drain")
+def await_pods_gone(view: NodeView) -> Answer:
+    """Wait until the pods that were told to leave the node are gone.
+
+    On the way back those that were born on Canal may stay: a pod that hangs is a reason to go back.
+    """
+    if view.never_switched:
+        return Done()
+    back = view.entry.event is NodeEvent.RESTORE
+    leaving = [pod for pod in _to_go(view) if pod.deleting and not (back and view.on_canal(pod))]
+    if not leaving:
+        return Done()
+    first = ", ".join(f"{pod.key} terminating" for pod in leaving[:3])
+    more = f" and {len(leaving) - 3} more" if len(leaving) > 3 else ""
+    return Wait(on=_to_leave(view, leaving), saw=first + more)
+
+
+def _to_leave(view: NodeView, pods: list[Pod]) -> str:
+    return f"{len(pods)} pod{'s' if len(pods) > 1 else ''} to leave node {view.node.name}"
+
+
+def _to_go(view: NodeView) -> list[Pod]:
+    """The node's pods that do not come straight back."""
+    return [pod for pod in view.pods if not (pod.of_daemonset and _stays(view, pod)) and not _own_task(view, pod)]
 
 
 def _stays(view: NodeView, pod: Pod) -> bool:

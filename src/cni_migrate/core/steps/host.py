@@ -40,7 +40,16 @@ class HostStatus:
     @property
     def first(self) -> str:
         """The file that is in force: the first by name that a runtime reads."""
-        return next((name for name in sorted(self.files) if name.endswith(CNI_ENDINGS)), "")
+        return next(iter(self._read), "")
+
+    @property
+    def second(self) -> str:
+        """The file that would be in force without the first."""
+        return next(iter(self._read[1:]), "")
+
+    @property
+    def _read(self) -> list[str]:
+        return [name for name in sorted(self.files) if name.endswith(CNI_ENDINGS)]
 
 
 def task_name(node: str, purpose: str) -> str:
@@ -103,36 +112,35 @@ def _look_again(view: NodeView, on: str, saw: str, status: HostStatus) -> Answer
     return Do(effects, on=on, saw=saw, remember=remember)
 
 
-def _check_first(view: NodeView, wanted: str, whose: str) -> Answer:
+def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "") -> Answer:
+    """See that a file is in force, and behind it Canal's if that is `behind`: then Canal must be fit for use, too."""
     status = _run(view, f"await-first={wanted}")
     if isinstance(status, Wait | Do) and view.entry.files:
         status = replace(status, saw=f"{status.saw}; CNI files when seen last: {', '.join(view.entry.files)}")
     if not isinstance(status, HostStatus):
         return status
-    if status.first != wanted:
-        on = f"{whose} file {wanted} to be the CNI configuration in force on node {view.node.name}"
+    on = f"{whose} file {wanted} to be the CNI configuration in force on node {view.node.name}"
+    if behind and status.first == wanted and status.second != behind:
+        on = f"Canal's file {behind} to be right behind {wanted} on node {view.node.name}"
+    if status.first != wanted or (behind and status.second != behind):
         saw = f"in force: {status.first or 'none'}; files: {', '.join(status.files) or 'none'}"
         return _look_again(view, on, saw, status)
-    if whose == "Canal's" and not status.subnet_env:
+    if view.config.canal.cni_file in (wanted, behind) and not status.subnet_env:
         return _look_again(view, f"/run/flannel/subnet.env on node {view.node.name}", "missing", status)
-    leases = {"leases": status.leases} if view.entry.event is NodeEvent.ATTACH and whose == "Multus's" else {}
+    leases = {"leases": status.leases} if view.entry.event is NodeEvent.ATTACH and behind else {}
     return Done(remember={"files": status.files, **leases})
 
 
-@node_step("host", beside=("evict_pods", "await_cilium", "await_cilium_cidr"))
+@node_step("host", beside=("await_cilium", "await_cilium_cidr"))
 def check_canal_first(view: NodeView) -> Answer:
-    """See on the host that Canal's CNI file is in force.
-
-    Where it comes after the evictions, a refusal leaves the node cordoned and without the pods that moved away, as any
-    drain does, but nothing of its network is touched yet; it would cost each node two seconds to look before.
-    """
+    """See on the host that Canal's CNI file is in force."""
     return _check_first(view, view.config.canal.cni_file, "Canal's")
 
 
-@node_step("host", beside=("taint_for_multus", "delete_left_pods", "label_multus", "await_multus"))
+@node_step("host", beside=("taint_for_multus", "label_multus", "await_multus", "delete_single_pods"))
 def check_multus_first(view: NodeView) -> Answer:
-    """See on the host that Multus's CNI file is in force; the addresses that are leased then are recorded."""
-    return _check_first(view, view.config.multus.cni_file, "Multus's")
+    """See on the host that Multus's CNI file is in force, Canal's behind it; the leased addresses are recorded."""
+    return _check_first(view, view.config.multus.cni_file, "Multus's", behind=view.config.canal.cni_file)
 
 
 @node_step("host", beside=("label_cilium", "await_cilium", "restart_cilium"))

@@ -12,17 +12,16 @@ from cni_migrate.core.view import NodeView
 def _recreate(view: NodeView, wrong: Callable[[Pod], bool], what: str) -> Answer:
     """Delete, once each, the pods that are wrong when the step begins; which ones is recorded first.
 
-    Later pods are not looked at: a pod that was just created is not wrong, only unfinished.
+    Later pods are not looked at: a pod that was just created is not wrong, only unfinished. Nor are those that are
+    leaving already: `await_pods_gone` waits for them.
     """
     pods = view.pods
     if view.entry.targets is None:
-        targets = [pod for pod in pods if wrong(pod)]
+        targets = [pod for pod in pods if wrong(pod) and not pod.deleting]
         remember = {"targets": tuple(sorted(pod.uid for pod in targets))}
         if not targets:
             return Done()
-        return Do(
-            tuple(_delete(pod) for pod in targets if not pod.deleting), on=f"{len(targets)} {what}", remember=remember
-        )
+        return Do(tuple(map(_delete, targets)), on=f"{len(targets)} {what}", remember=remember)
     left = [pod for pod in pods if pod.uid in view.entry.targets]
     if not left:
         return Done(remember={"targets": None})
@@ -37,7 +36,7 @@ def _delete(pod: Pod) -> DeletePod:
 def _await(view: NodeView, right: Callable[[Pod], bool], what: str) -> Answer:
     if view.never_switched:
         return Done()
-    wrong = [pod for pod in view.pods if pod.deleting or not right(pod)]
+    wrong = [pod for pod in view.pods if not right(pod)]
     if not wrong:
         return Done()
     first = wrong[0]
