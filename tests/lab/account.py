@@ -9,8 +9,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tests.lab.cluster import Cluster
-from tests.lab.driving import CONFIGURATION, PROGRAM
+from tests.lab.driving import PROGRAM
 from tests.lab.requests import Request
+from tests.lab.settings import CONFIGURATION
 
 NAME = "cni-migrate"
 USER = f"system:serviceaccount:{NAME}:{NAME}"

@@ -11,11 +11,11 @@ from typing import Any
 
 from tests.lab import requests
 from tests.lab.cluster import Cluster
-from tests.lab.driving import CONFIGURATION, PROGRAM
+from tests.lab.driving import PROGRAM
 from tests.lab.matrix import unreached
 from tests.lab.processes import wait_for
 from tests.lab.report import Cost
-from tests.lab.settings import LabError
+from tests.lab.settings import CONFIGURATION, LabError
 
 SWITCHED = "io.cilium.migration/cilium-default=true"
 

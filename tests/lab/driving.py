@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.lab.settings import HERE, Lab
+from tests.lab.settings import CONFIGURATION, Lab
 
 Lines = list[dict[str, Any]]
 Seen = Callable[[Lines], bool]
 """Whether what is waited for has been logged."""
 
-CONFIGURATION = HERE / "migrate.yaml"
 PROGRAM = Path(sys.executable).with_name("migrate")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+CONFIGURATION = HERE / "migrate.yaml"
 KUBERNETES = "1.34.4"
 CILIUM = "1.15.19"
 COREDNS = "1.12.1"  # kubeadm's for this Kubernetes; 1.14.7 and 1.15.0 need a newer Go than the rest of the lab

@@ -6,9 +6,10 @@ import sys
 from tests.lab import traces
 from tests.lab.account import printed
 from tests.lab.cluster import Cluster
-from tests.lab.driving import CONFIGURATION, PROGRAM
+from tests.lab.driving import PROGRAM
 from tests.lab.matrix import unreached
 from tests.lab.processes import run, wait_for
+from tests.lab.settings import CONFIGURATION
 
 JOB = ("-n", "cni-migrate", "job/cni-migrate")
 
