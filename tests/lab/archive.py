@@ -22,12 +22,16 @@ _PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
 
 @dataclass(frozen=True)
 class Image:
-    """One image. `files` are {path in the image: path on the machine, or text}."""
+    """One image. `files` are {path in the image: path on the machine, or text}.
+
+    `userland` is what it uses of the node's: it is not in the image, unless `userland.self_contained` puts it there.
+    """
 
     tag: str
     entrypoint: tuple[str, ...]
     files: dict[str, Path | str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    userland: tuple[str, ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -35,9 +39,9 @@ class Image:
         return self.tag.rpartition("/")[2].replace(":", "-") + ".tar"
 
 
-def _entry(name: str, kind: bytes, mode: int, linkname: str = "", size: int = 0) -> tarfile.TarInfo:
+def _entry(name: str, kind: bytes, mode: int, linkname: str = "", size: int = 0, changed: float = 0) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name.lstrip("/"))
-    info.type, info.mode, info.linkname, info.size = kind, mode, linkname, size
+    info.type, info.mode, info.linkname, info.size, info.mtime = kind, mode, linkname, size, int(changed)
     return info
 
 
@@ -45,8 +49,8 @@ def _layer(image: Image) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
 
-        def put(name: str, data: bytes, mode: int) -> None:
-            tar.addfile(_entry(name, tarfile.REGTYPE, mode, size=len(data)), io.BytesIO(data))
+        def put(name: str, data: bytes, mode: int, changed: float = 0) -> None:
+            tar.addfile(_entry(name, tarfile.REGTYPE, mode, size=len(data), changed=changed), io.BytesIO(data))
 
         for folder in FOLDERS:
             tar.addfile(_entry(folder, tarfile.DIRTYPE, 0o755))
@@ -60,7 +64,8 @@ def _layer(image: Image) -> bytes:
                 for path in sorted(found for found in source.rglob("*") if found.is_file()):
                     put(f"{name}/{path.relative_to(source)}", path.read_bytes(), 0o644)
             else:
-                put(name, source.read_bytes(), 0o755)
+                # With its time: Python compiles a module again, at each start, when its source has another one.
+                put(name, source.read_bytes(), 0o755, source.stat().st_mtime)
     return buffer.getvalue()
 
 

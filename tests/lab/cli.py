@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.controlplane.build import ControlPlaneMissingError, ensure_binaries
-from tests.lab import build, cluster, measure, nodes
+from tests.lab import build, cluster, images, measure, nodes
 from tests.lab.processes import say
 from tests.lab.settings import Lab, LabError, default_lab
 
@@ -20,6 +20,8 @@ def _parser() -> argparse.ArgumentParser:
 
     add("packages", "print the Debian packages that are missing; nothing when all are there")
     add("build", "build what is missing")
+    sub = add("export", "write the images that migrate.yaml asks for, with their userland, for another cluster")
+    sub.add_argument("to", type=Path, metavar="FOLDER")
     sub = add("up", "build what is missing, then start the cluster")
     sub.add_argument("--nodes", type=int, default=3)
     sub.add_argument("--no-canal", action="store_true", help="nodes without a network")
@@ -47,6 +49,11 @@ def _up(lab: Lab, args: argparse.Namespace) -> None:
     say(f"export KUBECONFIG={lab.admin}")
 
 
+def _export(lab: Lab, args: argparse.Namespace) -> None:
+    build.check_packages()
+    images.export(build.build_programs(lab), args.to)
+
+
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
     """What is ours, and what goes to another program: argparse would take its flags for ours."""
     own = {"kubectl": 1, "exec": 2}.get(words[0], len(words)) if words else 0
@@ -63,6 +70,11 @@ def _enter(lab: Lab, args: argparse.Namespace, words: list[str]) -> None:
     os.execvp(inside[0], inside)
 
 
+def _load(lab: Lab, args: argparse.Namespace) -> None:
+    for name in lab.state()["nodes"]:
+        nodes.load(lab, name, args.archive)
+
+
 def _print(lab: Lab, what: str) -> None:
     if what == "packages":
         say(" ".join(build.missing_packages()))
@@ -71,11 +83,13 @@ def _print(lab: Lab, what: str) -> None:
 
 
 def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
-    if args.command not in ("packages", "build", "up", "down", "folder"):
+    if args.command not in ("packages", "build", "export", "up", "down", "folder"):
         lab.state()
     match args.command:
         case "build":
             cluster.built(lab)
+        case "export":
+            _export(lab, args)
         case "up":
             _up(lab, args)
         case "down":
@@ -87,8 +101,7 @@ def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
         case "kubectl" | "exec":
             _enter(lab, args, rest)
         case "load":
-            for name in lab.state()["nodes"]:
-                nodes.load(lab, name, args.archive)
+            _load(lab, args)
         case "measure":
             measure.measure(cluster.built(lab), args.who)
         case "stop-node":

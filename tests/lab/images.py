@@ -3,14 +3,38 @@
 import hashlib
 from pathlib import Path
 
-from tests.lab import archive, build
+from ruamel.yaml import YAML
+
+from cni_migrate.config import Config
+from tests.lab import archive, build, userland
 from tests.lab.archive import Image
 from tests.lab.processes import say
-from tests.lab.settings import CILIUM, COREDNS, FLANNEL, HERE, MULTUS, Lab
+from tests.lab.settings import CILIUM, CONFIGURATION, COREDNS, FLANNEL, HERE, MULTUS, Lab
 
 PAUSE = "localhost/lab/pause:1"
 PROBER = "localhost/lab/prober:1"
 USERLAND = "localhost/lab/userland:1"
+
+_IPTABLES = (
+    "iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore",
+    "iptables-nft", "iptables-nft-save", "iptables-nft-restore",
+    "iptables-legacy", "iptables-legacy-save", "iptables-legacy-restore",
+    "ip6tables-nft", "ip6tables-nft-save", "ip6tables-nft-restore",
+    "ip6tables-legacy", "ip6tables-legacy-save", "ip6tables-legacy-restore",
+    "/usr/lib/*/xtables",
+)  # fmt: skip
+_TOOLS = (
+    "cat", "chroot", "env", "grep", "ls", "mv", "rm", "rmdir", "sed", "sh", "sleep", "sort", "tee", "test", "tr", "wc",
+    "ip", *_IPTABLES,
+    "python3", "/usr/lib/python3.[0-9]*",
+)  # fmt: skip
+"""What templates/host-task.sh, the agents and multus_conf.py use."""
+
+_CILIUM = (
+    "basename", "bash", "cat", "cp", "find", "ln", "ls", "mkdir", "mount", "mv", "nsenter", "rm", "sh",
+    "bpftool", "clang-19", "ip", "ipset", "llc-19", *_IPTABLES,
+)  # fmt: skip
+"""What the agent, its scripts and its init container use."""
 
 
 def _script(name: str) -> str:
@@ -22,8 +46,8 @@ def _images(programs: dict[str, Path]) -> list[Image]:
     return [
         Image(PAUSE, ("/pause",), {"pause": programs["pause"]}),
         Image(PROBER, ("/prober",), {"prober": programs["prober"]}),
-        # Python and a shell: those of the node.
-        Image(USERLAND, ("/bin/sleep", "infinity")),
+        # Nothing but the node's programs.
+        Image(USERLAND, ("/bin/sleep", "infinity"), userland=_TOOLS),
         Image(
             f"docker.io/flannel/flannel:v{FLANNEL}",
             ("/opt/bin/flanneld",),
@@ -59,8 +83,27 @@ def _images(programs: dict[str, Path]) -> list[Image]:
                 "var/lib/cilium/bpf": source / "bpf",
             },
             {"opt/lab/bin/llc": "/usr/bin/llc-19", "opt/lab/bin/cilium": "cilium-dbg"},
+            _CILIUM,
         ),
     ]
+
+
+def requested() -> set[str]:
+    """The tags of the images that the tool's configuration asks for."""
+    config = Config.model_validate(YAML(typ="safe", pure=True).load(CONFIGURATION.read_text()))
+    cilium, multus, others = config.cilium, config.multus, {config.knet.image, config.host_task.image}
+    return {cilium.image, cilium.operator_image, multus.image, *others}
+
+
+def export(programs: dict[str, Path], folder: Path) -> None:
+    """Write what the tool needs on another cluster: its images, with the userland that is the nodes' own here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = requested()
+    for image in _images(programs):
+        if image.tag in wanted:
+            target = folder / image.file_name
+            archive.write(userland.self_contained(image), target)
+            say(f"{target}  {image.tag}, {target.stat().st_size / 1e6:.0f} MB")
 
 
 def _folder(lab: Lab, images: list[Image]) -> Path:

@@ -152,7 +152,7 @@ def test_pods_are_told_the_address_that_dns_has(tmp_path: Path) -> None:
 def test_the_tools_configuration_fits_the_lab() -> None:
     """Its images are on the nodes, its network is the lab's, and what it deletes is what the manifest creates."""
     config = Config.model_validate(YAML(typ="safe").load((HERE / "migrate.yaml").read_text()))
-    assert {config.cilium.image, config.cilium.operator_image, config.multus.image, config.knet.image} <= TAGS
+    assert images.requested() <= TAGS
     assert str(config.canal.pod_cidr) == settings.POD_CIDR
     made = {
         "/".join(
