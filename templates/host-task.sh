@@ -177,7 +177,8 @@ remove_flannel() { # LIST: Canal's files in the CNI folder
     rm -f "$netd"/*.cilium_bak
     remove_links '^(flannel\..*|flannel-v6\..*|cni0)$'
     remove_routes
-    remove_chains 'FLANNEL-(FWD|POSTRTG)'
+    # Behind Canal's plugin portmap opened host ports: what a pod left that ended while another plugin was in force.
+    remove_chains 'FLANNEL-(FWD|POSTRTG)|CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-DN-[0-9a-f]+'
     rm -f "$root$subnet_env" "$root$bin_folder/flannel" "$root$bin_folder/calico" "$root$bin_folder/calico-ipam"
     rm -rf "$root$leases" "$root$flannel_state"
     rm -f "$root$results"/k8s-pod-network-*
@@ -213,7 +214,7 @@ report() {
         done || true)
     links=$(our_links)
     addresses=$(lease_names)
-    names=$(chains '(FLANNEL-|(OLD_)?CILIUM_)[^ ]*' | sed 's/.* //' | sort -u)
+    names=$(chains '(FLANNEL-|CNI-HOSTPORT-|(OLD_)?CILIUM_)[^ ]*' | sed 's/.* //' | sort -u)
     cut=
     if [ "$(echo "$files" | wc -l)" -gt 25 ]; then cut="$cut,\"files\""; fi
     if [ "$(echo "$links" | wc -l)" -gt 30 ]; then cut="$cut,\"links\""; fi

@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     add("start-node", "boot a stopped node").add_argument("node")
     sub = add("measure", "migrate a fresh lab that has its workloads; print what a node cost")
     sub.add_argument("who", choices=measure.WHO)
+    sub.add_argument("options", nargs="*", help="options of `migrate run`, after --: -- --max-unavailable 2")
     return top
 
 
@@ -103,7 +104,7 @@ def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
         case "load":
             _load(lab, args)
         case "measure":
-            measure.measure(cluster.built(lab), args.who)
+            measure.measure(cluster.built(lab), args.who, args.options)
         case "stop-node":
             nodes.stop(lab, args.node)
         case _:

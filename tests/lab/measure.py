@@ -1,5 +1,6 @@
 """What a migration costs per node: by hand with kubectl, and by the tool with each strategy, on the same workloads."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,16 +19,21 @@ def timeline(lines: Lines) -> list[str]:
     return [f"{line['at'][11:22]}  {line['node']}  {line['of']:8} {line['step']}" for line in steps_of_nodes(lines)]
 
 
-def measure(here: Cluster, who: str) -> None:
-    """Migrate the lab, which has to be a fresh one with its workloads, and print the figures."""
+def measure(here: Cluster, who: str, options: Sequence[str] = ()) -> None:
+    """Migrate the lab, which has to be a fresh one with its workloads, and print the figures.
+
+    `options` are for the tool's `run`.
+    """
     here.await_workloads()
     if who == "by-hand":
+        if options:
+            raise LabError("by hand there are no options")
         cost = by_hand.migrate(here)
     else:
         with TemporaryDirectory() as folder:
             operator = Operator(here.lab, Path(folder) / "log", who, open_account(here, who))
             start = requests.position(here.lab)
-            done = operator.run()
+            done = operator.run(*options)
             if done.returncode:
                 raise LabError(said(done))
             say("\n".join(timeline(operator.lines())))

@@ -123,7 +123,7 @@ class Node:
             (self.state / "links" / link).touch()
         rules: dict[str, list[str]] = {"filter": [], "nat": []}
         for chain in tree.get("chains", ()):
-            table = "nat" if chain == "FLANNEL-POSTRTG" else "filter"
+            table = "nat" if chain.startswith(("FLANNEL-POSTRTG", "CNI-")) else "filter"
             (self.state / table / chain).write_text(
                 '-s 10.244.0.0/16 -m comment --comment "a $(rule) of it" -j ACCEPT\n'
             )

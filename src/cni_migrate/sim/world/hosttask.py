@@ -31,7 +31,8 @@ from cni_migrate.sim.world.host import (
 from cni_migrate.sim.world.programs import Health, Program, Run
 
 _LINKS = re.compile(r"cni0|flannel(-v6)?\..*|cilium_.*|lxc.*")
-_CHAINS = re.compile(r"(FLANNEL-|(OLD_)?CILIUM_).*")
+_CHAINS = re.compile(r"(FLANNEL-|CNI-HOSTPORT-|(OLD_)?CILIUM_).*")
+_OF_PORTMAP = re.compile(r"CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-DN-[0-9a-f]+")
 _OF_CANAL = (*CALICO_BINARIES, FLANNEL_BINARY, FLANNEL_FOLDER, LEASE_FOLDER, CANAL_RESULTS)
 _OF_MULTUS = (MULTUS_BINARY, PASSTHRU_BINARY, MULTUS_FOLDER, MULTUS_RESULTS)
 _REPORTED = (
@@ -107,7 +108,7 @@ def remove_flannel(host: Host, argument: str) -> None:
     host.leases.clear()
     host.change(
         links=frozenset(link for link in plane.links if link != BRIDGE and not link.startswith("flannel")),
-        chains=plane.chains - set(FLANNEL_CHAINS),
+        chains=frozenset(c for c in plane.chains if c not in FLANNEL_CHAINS and not _OF_PORTMAP.fullmatch(c)),
         subnet="",
         flannel_seen=NEVER,
         left=plane.left - set(_OF_CANAL),
