@@ -4,11 +4,12 @@ import re
 
 import pytest
 
-from cni_migrate.core.goal import Goal
+from cni_migrate.core.goal import Final, Goal
 from cni_migrate.core.order import capacity
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import names
 from cni_migrate.sim.simulation import Simulation
+from cni_migrate.sim.world.kinds import POD
 from tests.simulation.harness import Process, config_for
 from tests.simulation.invariants import Invariants
 
@@ -108,12 +109,34 @@ def test_auto_rollback_puts_a_held_node_back_and_stops(strategy: str) -> None:
             assert entry.event is None
             assert entry.state in ("dual", "canal")
             patient = config.model_copy(update={"auto_rollback": False})
-            for _ in range(10):  # the agent crashes for five minutes
+            for _ in range(10):  # the agent crashes for two minutes
                 final = await Process(sim, patient).run()
                 assert final is not None
                 if final.outcome == "done":
                     break
             assert final.outcome == "done", final
+            watch.check()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_node_goes_back_although_a_pod_hangs(strategy: str) -> None:
+    """The pod was born on Canal: it stands in nobody's way there, whatever keeps it."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with Simulation("stuck-pod") as sim:
+            watch = Invariants(sim, config, 1)
+            final = await Process(sim, config).run()
+            assert final is not None
+            assert final.outcome == "halted", final
+            back = await Process(sim, config, goal=Goal(kind="node_back", node="w2")).run()
+            home = {"multus": "canal", "overlay": "dual"}[strategy]  # where it hangs in an attach, or in a switch
+            assert back == Final("done", f"node w2 is back: {home}", "migrate run")
+            pods, _ = await sim.client.list(POD, namespace="shop")
+            stuck = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"]]
+            assert [name.rsplit("-", 2)[0] for name in stuck] == ["keeper"]
             watch.check()
 
     run_virtual(main())
