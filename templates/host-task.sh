@@ -15,6 +15,7 @@ await_seconds=${AWAIT_SECONDS:-60}
 leases=/var/lib/cni/networks/k8s-pod-network
 flannel_state=/var/lib/cni/flannel
 multus_state=/var/lib/cni/multus
+cilium_state=/run/cilium/state # its endpoints: an agent that finds the host's there later, without its link, takes the new link down
 results=/var/lib/cni/results # what the runtime remembers of each pod's network; a pod that another plugin removed stays
 subnet_env=/run/flannel/subnet.env
 message=${TERMINATION_LOG:-/dev/termination-log}
@@ -195,6 +196,7 @@ remove_cilium() { # LIST: files in the CNI folder besides those that have Cilium
     remove_files "$1"
     await_ended cilium-agent
     rm -f "$netd"/*cilium*.conflist "$root$bin_folder/cilium-cni"
+    rm -rf "$root$cilium_state"
     remove_links '^(cilium_(host|net|vxlan|geneve)|lxc.*)$'
     remove_chains '(OLD_)?CILIUM_[^ ]*'
 }

@@ -113,6 +113,8 @@ class Node:
         if tree.get("multus_state"):
             self._touch("var/lib/cni/multus", ["0123abcd"])
             self._touch("var/lib/cni/multus/results", ["k8s-pod-network-0123abcd-eth0"])
+        if tree.get("cilium_state"):
+            self._touch("run/cilium/state/540", ["ep_config.json"])
         self._touch(
             "var/lib/cni/results", [f"{network}-{n:04x}-eth0" for network in tree.get("results", ()) for n in (1, 2)]
         )
@@ -181,6 +183,7 @@ class Node:
             "bin": listed(self.root / "opt/cni/bin"),
             "flannel_state": (self.root / "var/lib/cni/flannel").exists(),
             "multus_state": (self.root / "var/lib/cni/multus").exists(),
+            "cilium_state": (self.root / "run/cilium/state").exists(),
             "results": sorted({name.rsplit("-", 2)[0] for name in listed(self.root / "var/lib/cni/results")}),
         }
 
@@ -189,7 +192,7 @@ def full(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A tree of the table with everything that it does not name."""
     empty: dict[str, Any] = {
         "netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": [], "flannel_state": False,
-        "multus_state": False, "results": [],
+        "multus_state": False, "cilium_state": False, "results": [],
     }  # fmt: skip
     return {key: sorted(value) if isinstance(value, list) else value for key, value in {**empty, **tree}.items()}
 

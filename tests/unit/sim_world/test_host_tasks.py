@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from cni_migrate.sim.clock import run_virtual
-from cni_migrate.sim.world.host import FLANNEL_FOLDER, LEASE_FOLDER, MULTUS_FOLDER, Host, Plane
+from cni_migrate.sim.world.host import CILIUM_STATE, FLANNEL_FOLDER, LEASE_FOLDER, MULTUS_FOLDER, Host, Plane
 from cni_migrate.sim.world.hosttask import perform
 
 TABLE: dict[str, Any] = YAML(typ="safe", pure=True).load(
@@ -24,6 +24,8 @@ def host_of(tree: dict[str, Any]) -> Host:
         left.add(FLANNEL_FOLDER)
     if tree.get("multus_state"):
         left.add(MULTUS_FOLDER)
+    if tree.get("cilium_state"):
+        left.add(CILIUM_STATE)
     left |= {f"{_RESULTS}{network}-*" for network in tree.get("results", ())}
     if tree.get("leases") is not None:
         left.add(LEASE_FOLDER)
@@ -51,6 +53,7 @@ def tree_of(host: Host) -> dict[str, Any]:
         "bin": sorted(path.removeprefix(_BIN) for path in plane.left if path.startswith(_BIN)),
         "flannel_state": FLANNEL_FOLDER in plane.left,
         "multus_state": MULTUS_FOLDER in plane.left,
+        "cilium_state": CILIUM_STATE in plane.left,
         "results": sorted(
             path.removeprefix(_RESULTS).removesuffix("-*") for path in plane.left if path.startswith(_RESULTS)
         ),
@@ -61,7 +64,14 @@ def full(tree: dict[str, Any]) -> dict[str, Any]:
     empty: dict[str, Any] = {"netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": []}
     return {
         key: sorted(value) if isinstance(value, list) else value
-        for key, value in {**empty, "flannel_state": False, "multus_state": False, "results": [], **tree}.items()
+        for key, value in {
+            **empty,
+            "flannel_state": False,
+            "multus_state": False,
+            "cilium_state": False,
+            "results": [],
+            **tree,
+        }.items()
     }
 
 

@@ -26,6 +26,7 @@ LEASE_FOLDER = "/var/lib/cni/networks/k8s-pod-network"
 FLANNEL_FOLDER = "/var/lib/cni/flannel"
 PASSTHRU_BINARY = "/opt/cni/bin/passthru"
 MULTUS_FOLDER = "/var/lib/cni/multus"
+CILIUM_STATE = "/run/cilium/state"
 CANAL_RESULTS = "/var/lib/cni/results/k8s-pod-network-*"
 MULTUS_RESULTS = "/var/lib/cni/results/multus-cni-network-*"
 

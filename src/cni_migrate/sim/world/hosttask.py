@@ -16,6 +16,7 @@ from cni_migrate.sim.world.host import (
     CALICO_BINARIES,
     CANAL_RESULTS,
     CILIUM_BINARY,
+    CILIUM_STATE,
     FLANNEL_BINARY,
     FLANNEL_CHAINS,
     FLANNEL_FOLDER,
@@ -130,7 +131,7 @@ def remove_cilium(host: Host, argument: str) -> None:
     host.change(
         links=frozenset(link for link in plane.links if not link.startswith(("cilium_", "lxc"))),
         chains=frozenset(chain for chain in plane.chains if not chain.startswith(("CILIUM_", "OLD_CILIUM_"))),
-        left=plane.left - {CILIUM_BINARY},
+        left=plane.left - {CILIUM_BINARY, CILIUM_STATE},
         files={n: text for n, text in plane.files.items() if n not in gone},
         cilium_seen=NEVER,
         cidr="",
