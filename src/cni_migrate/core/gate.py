@@ -34,18 +34,23 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Nothing is broken, but there is not enough to go by yet; `saw` says what is missing."""
+    """Nothing is broken, but there is not enough to go by yet: what is missing, and from which agents."""
 
     saw: str
+    lacking: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """The newest reports are not clean: the pairs, what their pattern means, and who is silent and why."""
+    """The newest reports are not clean: the pairs, what their pattern means, and who is silent and why.
+
+    `lacking` are the agents that have not reported enough clean rounds.
+    """
 
     pairs: tuple[Pair, ...]
     diagnosis: str
     silent: tuple[tuple[str, str], ...]
+    lacking: frozenset[str] = frozenset()
 
 
 Verdict = Passed | Pending | Failing
@@ -161,6 +166,7 @@ def judge(
     pairs: set[Pair] = set()
     silent: list[tuple[str, str]] = []
     short: list[str] = []
+    lacking: set[str] = set()
     sent = lost = 0
     stall = 0.0
     for agent in sorted(expected):
@@ -168,6 +174,7 @@ def judge(
         why = _silence(rounds, reading, agent, config)
         if why:
             silent.append((agent, why))
+            lacking.add(agent)
             continue
         run: list[Round] = []
         bad: list[Pair] = []
@@ -181,19 +188,22 @@ def judge(
             run.append(one)
         if bad and not run:
             pairs.update(bad)
+            lacking.add(agent)
             continue
-        if lacking := _lacking(run, config, newest):
-            short.append(f"{agent} {lacking}" + (f" since {bad[0]}" if bad else ""))
+        if missing := _lacking(run, config, newest):
+            short.append(f"{agent} {missing}" + (f" since {bad[0]}" if bad else ""))
+            lacking.add(agent)
             continue
         sent += sum(one.sent for one in run)
         stall = max([stall, *(one.stall_ms for one in run)])
     if pairs or silent:
         found = tuple(sorted(pairs))
-        return Failing(found, diagnose(found, expected, silent), tuple(silent))
+        return Failing(found, diagnose(found, expected, silent), tuple(silent), frozenset(lacking))
     if short:
         more = f" and {len(short) - 3} more" if len(short) > 3 else ""
         want = f"{config.gate.rounds} over {config.gate.seconds:g} s"
-        return Pending(f"{_count(len(short), 'agent')} not at {want} yet: {', '.join(short[:3])}{more}")
+        text = f"{_count(len(short), 'agent')} not at {want} yet: {', '.join(short[:3])}{more}"
+        return Pending(text, frozenset(lacking))
     return Passed(sent, lost, stall)
 
 

@@ -256,6 +256,11 @@ class GateReading:
     rounds: Mapping[str, Sequence[Round]]
     errors: Mapping[str, str]
 
+    def then(self, later: "GateReading") -> "GateReading":
+        """This one with what was read later, of all agents or of some."""
+        errors = {agent: error for agent, error in self.errors.items() if agent not in later.rounds}
+        return GateReading(later.at, {**self.rounds, **later.rounds}, {**errors, **later.errors})
+
 
 class Snapshot(Protocol):
     """One consistent look at the cluster. Maps are read-only and may be live: do not keep them."""

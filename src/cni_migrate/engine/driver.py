@@ -28,6 +28,10 @@ UNTOLD = timedelta(seconds=30)
 """The same for lines of history that nothing else goes along with."""
 
 
+KEPT = timedelta(seconds=10)
+"""For so long what was read is kept: a step asks again long before, or is done with it."""
+
+
 @dataclass
 class Driver:
     """Drives a cluster towards a goal."""
@@ -101,9 +105,11 @@ class Driver:
                 self.lock.check()
                 if effects:
                     await self.cluster.perform(effects)
-            fresh = any(ask.key not in readings for ask in turn.asks)
-            readings = dict(await self.prober.read(turn.asks)) if turn.asks else {}
-            if not fresh:
+            readings = {key: one for key, one in readings.items() if self.clock.now() - one.at < KEPT}
+            if turn.asks:
+                for key, later in (await self.prober.read(turn.asks)).items():
+                    readings[key] = readings[key].then(later) if key in readings else later
+            if not turn.asks or any(ask.key not in readings for ask in turn.asks):
                 await self._changed(turn)
 
     async def _changed(self, turn: Turn) -> None:

@@ -124,6 +124,24 @@ class TestNodeGates:
         assert {"w1/a", "w1/b"} <= {agent for _, _, agent in answer.ask.pods}
         assert answer.gate, "what is not proven by the deadline has failed the gate"
 
+    def test_who_has_reported_enough_is_not_asked_again(self, step: str) -> None:
+        """Only those who have not; and everybody once their last word is old."""
+        found, key = _found(), f"w1/switch/{step}/1"
+        entry = under_way("w1", NodeState.DRAINING, NodeEvent.SWITCH, step)
+        view = a_view(found, entry, plan=OVERLAY, now=after(LATE))
+        found.readings[key] = _reading({}, without=["w1/b"])
+        for later, asked in ((0.1, None), (1.2, {"w1/b"}), (3.0, {"w1/a", "w1/b"})):
+            now = after(LATE + later)
+            answer = NODE_STEPS[step](NodeView(OVERLAY, found, view.record, now, NOW, view.node, entry))
+            assert isinstance(answer, Wait)
+            if asked is None:
+                assert answer.ask is None
+                assert answer.retry_in is not None
+            else:
+                assert answer.ask is not None
+                assert {agent for _, _, agent in answer.ask.pods} >= asked
+                assert later > 2 or {agent for _, _, agent in answer.ask.pods} == asked
+
     def test_clean_rounds_pass_and_are_recorded(self, step: str) -> None:
         """With how much was sent."""
         answer = _node_answer(step, {})

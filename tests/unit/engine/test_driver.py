@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -93,9 +94,11 @@ class Deaf:
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
+        self.times: list[datetime] = []
 
     async def read(self, asks: Iterable[GateAsk]) -> Mapping[str, GateReading]:
         """An empty reading for each."""
+        self.times.append(self._clock.now())
         return {ask.key: GateReading(self._clock.now(), {}, {}) for ask in asks}
 
 
@@ -108,6 +111,7 @@ class Bench:
         self.turns: list[Turn] = []
         self.cluster = FakeCluster(seen(a_node("w1"), a_pod()), self.clock, self.log, self.documents)
         self.entries = entries
+        self.prober = Deaf(self.clock)
         self.driver = self.make("me", goal or Goal())
 
     def make(self, holder: str, goal: Goal) -> Driver:
@@ -118,7 +122,7 @@ class Bench:
             PLAN,
             goal,
             self.cluster,
-            Deaf(self.clock),
+            self.prober,
             self.clock,
             store,
             lock,
@@ -143,6 +147,28 @@ DRAINING = {"w1": under_way("w1", NodeState.DUAL, NodeEvent.DRAIN, "cordon")}
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
     run_virtual(main)
+
+
+def test_agents_are_read_after_the_pause_not_before_it() -> None:
+    """A gate that is not proven is judged by what the agents have said since, and they are read once per pause."""
+
+    async def main() -> None:
+        bench = Bench({"w1": under_way("w1", NodeState.DRAINING, NodeEvent.SWITCH, "gate")})
+        await bench.prepare()
+        running = asyncio.create_task(bench.driver.run())
+        await asyncio.sleep(30)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        times = bench.prober.times
+        pauses = [(after - before).total_seconds() for before, after in pairwise(times)]
+        interval = PLAN.config.knet.interval
+        assert len(times) > 10
+        assert all(pause == pytest.approx(interval, abs=0.05) for pause in pauses[:3])
+        assert all(pause == pytest.approx(max(1, 2 * interval), abs=0.05) for pause in pauses[-5:])
+        judged = [turn for turn in bench.turns if turn.waits and not turn.asks]
+        assert len(judged) >= len(times) - 1, "what was read is judged at once"
+
+    _run(main())
 
 
 def test_the_intent_is_written_before_the_effect() -> None:

@@ -9,11 +9,14 @@ from cni_migrate.core.answers import Answer, Done, Refuse, Wait
 from cni_migrate.core.excused import Excused, enforcing
 from cni_migrate.core.gate import Expected, Failing, Passed, Pending, Verdict, ask, baseline, beyond, expected, judge
 from cni_migrate.core.lifecycle import NodeState
-from cni_migrate.core.objects import GateAsk
+from cni_migrate.core.objects import GateAsk, GateReading
 from cni_migrate.core.peers import MESHES, graph
 from cni_migrate.core.record import GateResult
 from cni_migrate.core.steps.registry import cluster_step, node_step
 from cni_migrate.core.view import ClusterView, NodeView, out_of_service
+
+FRESH = timedelta(seconds=2)
+"""For so long an agent that has reported enough is believed while others are waited for."""
 
 BASELINE_MOST = 400
 """So many failures may be known beforehand; with more, connectivity proves nothing."""
@@ -74,7 +77,9 @@ def _verdict(
     )
     if missing and not isinstance(verdict, Failing):
         agent, why = next(iter(missing.items()))
-        verdict = Pending(f"agent {agent}: {why}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""))
+        lacking = verdict.lacking if isinstance(verdict, Pending) else frozenset()
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        verdict = Pending(f"agent {agent}: {why}{more}", lacking)
     return verdict, question, wanted
 
 
@@ -100,7 +105,18 @@ def _gate(
     if isinstance(verdict, Passed):
         return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
     saw = verdict.saw if isinstance(verdict, Pending) else _described(verdict)
-    return Wait(on=on, saw=saw, ask=question, retry_in=_pause(view, verdict), gate=True)
+    reading = view.seen.readings.get(key)
+    if (left := _pause(view, reading)) > 0:
+        return Wait(on=on, saw=saw, retry_in=left, gate=True)
+    return Wait(on=on, saw=saw, ask=_to_read(question, verdict, reading, view.now), gate=True)
+
+
+def _to_read(question: GateAsk, verdict: Pending | Failing, reading: GateReading | None, now: datetime) -> GateAsk:
+    """What is still to be read: agents that have reported enough, and just now, are not asked again."""
+    rounds = reading.rounds if reading is not None else {}
+    fresh = {agent for agent, known in rounds.items() if known and now - known[-1].at < FRESH}
+    left = tuple(pod for pod in question.pods if pod[2] not in fresh or pod[2] in verdict.lacking)
+    return replace(question, pods=left)
 
 
 def _described(failing: Failing) -> str:
@@ -120,10 +136,13 @@ def _needed(view: ClusterView) -> float:
     return max(gate.seconds, (gate.rounds - 1) * interval) + 2 * interval
 
 
-def _pause(view: ClusterView, verdict: Verdict) -> float:
-    """Seconds until it is worth reading again."""
+def _pause(view: ClusterView, reading: GateReading | None) -> float:
+    """Seconds until it is worth reading again: a round, or two once it takes long."""
+    if reading is None:
+        return 0.0
     interval = view.config.knet.interval
-    return interval if isinstance(verdict, Pending) else max(1.0, 2 * interval)
+    long = view.now - view.since > timedelta(seconds=2 * _needed(view))
+    return (max(1.0, 2 * interval) if long else interval) - (view.now - reading.at).total_seconds()
 
 
 def _key(view: NodeView) -> str:
@@ -191,13 +210,14 @@ def take_baseline(view: ClusterView) -> Answer:
         result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
         return Done(remember={"baseline": (), "gate": result})
     reading = view.seen.readings.get(key)
+    ask, left = (question, None) if (pause := _pause(view, reading)) <= 0 else (None, pause)
     if isinstance(verdict, Pending) or reading is None:
         saw = verdict.saw if isinstance(verdict, Pending) else "nothing yet"
-        return Wait(on=on, saw=saw, ask=question, retry_in=_pause(view, verdict))
+        return Wait(on=on, saw=saw, ask=ask, retry_in=left)
     seen = {agent: [r for r in reading.rounds.get(agent, ()) if r.at >= view.since] for agent in wanted}
     unknown = any(pair.kind == "peer" for pair in verdict.pairs)
     if verdict.silent or unknown or any(len(rounds) < view.config.gate.rounds for rounds in seen.values()):
-        return Wait(on=on, saw=_described(verdict), ask=question, retry_in=_pause(view, verdict), gate=True)
+        return Wait(on=on, saw=_described(verdict), ask=ask, retry_in=left, gate=True)
     known = baseline(reading, newest=view.config.gate.rounds)
     sent = sum(one.sent for rounds in seen.values() for one in rounds)
     lost = sum(one.lost for rounds in seen.values() for one in rounds)
