@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--nodes", type=int, default=3)
     sub.add_argument("--no-canal", action="store_true", help="nodes without a network")
     sub.add_argument("--workloads", action="store_true", help="with the workloads of the tests")
+    sub.add_argument("--load", action="store_true", help="with the load under which the published figures are measured")
     add("down", "remove everything; safe to repeat, also after a crash")
     add("status", "show what runs; exit 1 when something does not")
     add("kubeconfig", "print the path of the administrator's kubeconfig")
@@ -45,8 +46,9 @@ def _parser() -> argparse.ArgumentParser:
 def _up(lab: Lab, args: argparse.Namespace) -> None:
     here = cluster.built(lab)
     here.up(args.nodes, canal=not args.no_canal)
-    if args.workloads:
-        here.apply("workloads.yaml")
+    for name in ("workloads", "load"):
+        if getattr(args, name):
+            here.apply(f"{name}.yaml")
     say(f"export KUBECONFIG={lab.admin}")
 
 
