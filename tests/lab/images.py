@@ -31,7 +31,7 @@ _TOOLS = (
 """What templates/host-task.sh, the agents and multus_conf.py use."""
 
 _CILIUM = (
-    "basename", "bash", "cat", "cp", "find", "ln", "ls", "mkdir", "mount", "mv", "nsenter", "rm", "sh",
+    "basename", "bash", "cat", "cp", "find", "grep", "ln", "ls", "mkdir", "mount", "mv", "nsenter", "rm", "sh", "sleep",
     "bpftool", "clang-19", "ip", "ipset", "llc-19", *_IPTABLES,
 )  # fmt: skip
 """What the agent, its scripts and its init container use."""

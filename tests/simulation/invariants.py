@@ -21,7 +21,7 @@ EVICTION = re.compile(r"^/api/v1/namespaces/([^/]+)/pods/([^/]+)/eviction$")
 POD = re.compile(r"^/api/v1/namespaces/([^/]+)/pods/([^/]+)$")
 NODE = re.compile(r"^/api/v1/nodes/([^/]+)$")
 
-EVICTING = {"evict_pods", "taint", "taint_for_multus"}
+EVICTING = {"evict_host_ports", "label_multus", "evict_pods", "taint"}
 """Steps during which an eviction may be asked for: those after it because the record may be one write ahead of a retry."""
 
 

@@ -95,7 +95,7 @@ def phase_begins(trace: Trace, phase: str) -> tuple[Now, dict[str, list[str]]]:
 # --- what it promises ---------------------------------------------------------------------------------------------
 
 
-@needs("taint_for_multus", "apply_multus", "apply_cilium")
+@needs("label_multus", "apply_multus", "apply_cilium")
 def test_both_networks_run_side_by_side(trace: Trace) -> None:
     """When the migration of nodes begins, Canal, the first Cilium and Multus are Ready on every node."""
     now, _ = phase_begins(trace, "migrating")
@@ -116,7 +116,7 @@ def test_every_pod_gets_both_interfaces(trace: Trace) -> None:
     assert seen == set(NODES)
 
 
-@needs("delete_pods_off_cilium", "label_cilium")
+@needs("delete_pods_off_cilium", "exchange_labels")
 def test_each_node_ends_on_cilium_alone(trace: Trace) -> None:
     """In the end every pod of every node has a Cilium address."""
     assert trace.final is not None
@@ -220,7 +220,7 @@ def test_the_first_cilium_runs_on_all_nodes(trace: Trace) -> None:
         assert "99-cilium.conflist" in files[node]
 
 
-@needs("label_cilium")
+@needs("exchange_labels")
 def test_the_second_cilium_waits_for_its_label(trace: Trace) -> None:
     """The second Cilium selects its label and runs nowhere until a node is switched; then it runs there."""
     now, _ = phase_begins(trace, "migrating")
@@ -232,7 +232,7 @@ def test_the_second_cilium_waits_for_its_label(trace: Trace) -> None:
     assert all(not now.of(names.CILIUM, node) for node, now in labelled.items())
 
 
-@needs("apply_multus", "taint_for_multus")
+@needs("apply_multus", "label_multus")
 def test_multus_runs_on_labelled_nodes(trace: Trace) -> None:
     """Multus selects cilium-canal, and runs on every node once all are attached."""
     now, _ = phase_begins(trace, "migrating")
@@ -265,7 +265,7 @@ def _host_looks(trace: Trace, event: str, file: str) -> set[str]:
     return found
 
 
-@needs("taint_for_multus", "check_multus_first")
+@needs("label_multus", "check_multus_first")
 def test_multus_writes_its_file(trace: Trace) -> None:
     """`00-multus.conflist` is on the node, and was seen there, before pods are recreated."""
     assert _host_looks(trace, "attach", CONFIG.multus.cni_file) == set(NODES)
@@ -279,20 +279,22 @@ def test_multus_writes_its_file(trace: Trace) -> None:
     assert deleted == set(NODES)
 
 
-@needs("unlabel_dual")
+@needs("exchange_labels")
 def test_multus_is_in_force_until_the_switch(trace: Trace) -> None:
-    """Multus's file comes first on every dual node, and is gone from a node that is switched."""
+    """Multus's file comes first on every dual node, and Multus and its file are gone from a node that is migrated."""
     _, files = phase_begins(trace, "migrating")
     assert all(files[node][0] == "00-multus.conflist" for node in NODES)
-    labelled = trace.labelled(LABELS.cilium.key)
+    labelled = trace.labelled(LABELS.migrated.key)
     assert set(labelled) == set(NODES)
     assert all(not now.of(names.MULTUS, node) for node, now in labelled.items())
+    _, _, files = list(trace.moments())[-1]
+    assert not any("00-multus.conflist" in files[node] for node in NODES)
 
 
 # --- step 2 -------------------------------------------------------------------------------------------------------
 
 
-@needs("cordon", "evict_pods", "taint_for_multus", "delete_single_pods")
+@needs("cordon", "evict_pods", "taint", "delete_single_pods")
 def test_nodes_are_rolled_one_by_one(trace: Trace) -> None:
     """Each node is cordoned, emptied by eviction and tainted before its pods are recreated, one node at a time."""
     order: dict[str, list[str]] = {node: [] for node in NODES}
@@ -380,7 +382,7 @@ def test_all_pods_on_the_node_are_replaced(trace: Trace) -> None:
         assert not old[node] & {pod["metadata"]["uid"] for pod in now.pods(node)}
 
 
-@needs("unlabel_dual")
+@needs("exchange_labels")
 def test_the_label_cilium_canal_goes(trace: Trace) -> None:
     """The label cilium-canal is removed from every node during its switch."""
     assert set(_switched(trace)) == set(NODES)
@@ -396,15 +398,19 @@ def test_the_taint_is_named_like_the_label(trace: Trace) -> None:
         assert (LABELS.cilium.key, LABELS.cilium.value) in [(taint["key"], taint.get("value")) for taint in taints]
 
 
-@needs("await_old_agents_gone", "label_cilium")
+@needs("exchange_labels")
 def test_the_second_cilium_replaces_the_first(trace: Trace) -> None:
-    """The old agents' pods have left the node when it is given the label of the second Cilium, which then runs."""
-    labelled = trace.labelled(LABELS.cilium.key)
-    assert set(labelled) == set(NODES)
-    for node, now in labelled.items():
+    """The old agents' pods have left the node before its pods are recreated, and the second Cilium is Ready there."""
+    assert set(trace.labelled(LABELS.cilium.key)) == set(NODES)
+    deleting: dict[str, Now] = {}
+    for _, now, _ in trace.moments():
+        for node in NODES:
+            if now.step(node) == ("switch", "delete_pods_off_cilium"):
+                deleting.setdefault(node, now)
+    assert set(deleting) == set(NODES)
+    for node, now in deleting.items():
         for daemonset in (names.FIRST_CILIUM, "canal", names.MULTUS):
             assert not now.of(daemonset, node), (node, daemonset)
-    for node, now in trace.labelled(LABELS.migrated.key).items():
         assert [pod for pod in now.of(names.CILIUM, node) if ready(pod)]
 
 

@@ -168,8 +168,8 @@ def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -
 
 KNOWABLE = frozenset(
     {
-        "cordon", "evict_pods", "taint", "taint_for_multus", "label_dual", "label_multus", "label_cilium",
-        "label_switched", "unlabel_dual", "label_migrated",
+        "cordon", "evict_host_ports", "evict_pods", "taint", "label_dual", "label_multus", "label_switched",
+        "exchange_labels", "label_migrated",
     }
 )  # fmt: skip
 """Steps whose effects follow from what is there now, whatever the steps before them do."""

@@ -64,7 +64,7 @@ ATTACH = under_way("w1", NodeState.CANAL, NodeEvent.ATTACH, "await_multus")
         (MULTUS, _starting("cilium"), SWITCH, "check_cilium_first"),
         (OVERLAY, _starting("cilium"), SWITCH.model_copy(update={"step": "restart_cilium"}), "check_cilium_first"),
         (MULTUS, _starting(names.MULTUS), ATTACH, "check_multus_first"),
-        (MULTUS, seen(), ATTACH.model_copy(update={"step": "taint_for_multus"}), "check_multus_first"),
+        (MULTUS, seen(), ATTACH.model_copy(update={"step": "taint"}), "check_multus_first"),
         (OVERLAY, _starting("cilium"), ATTACH.model_copy(update={"step": "await_cilium"}), "check_canal_first"),
     ],
 )
@@ -146,8 +146,8 @@ def test_leases_are_given_back_beside_the_gate() -> None:
 @pytest.mark.parametrize(
     ("steps", "step"),
     [
-        (("taint_for_multus", "await_multus", "delete_single_pods", "check_multus_first"), "check_multus_first"),
-        (("taint_for_multus", "gate", "await_multus", "check_multus_first"), ""),
+        (("taint", "await_multus", "delete_single_pods", "check_multus_first"), "check_multus_first"),
+        (("taint", "gate", "await_multus", "check_multus_first"), ""),
         (("check_multus_first", "gate"), ""),
         (("untaint", "gate", "reclaim_leases"), "reclaim_leases"),
         (("gate",), ""),

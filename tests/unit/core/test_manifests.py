@@ -290,7 +290,22 @@ def test_one_container_makes_the_node_ready_for_the_agent() -> None:
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert {"/tmp", "/hostproc", "/host/opt/cni/bin"} == mounted
     script = container["command"][-1].splitlines()
-    assert (script[0], script[-1]) == ("cilium-dbg build-config", "/install-plugin.sh")
+    assert script[-1] == "/install-plugin.sh"
+    waits = [line for line in script if "cilium-agent" in line]
+    assert waits == ["while grep -qsx cilium-agent /hostproc/[0-9]*/comm; do"], "two agents do not get along"
+    assert script.index(waits[0]) < script.index("cilium-dbg build-config")
+
+
+def test_an_agent_of_the_migration_is_asked_each_second() -> None:
+    """A node waits for it, out of service. The final one has the probes of the chart, and starts as it likes."""
+    agent = containers(one(made().cilium(), "DaemonSet", "cilium"))["cilium-agent"]
+    assert "startupProbe" not in agent
+    assert agent["readinessProbe"]["periodSeconds"] == 1
+    allowed = agent["livenessProbe"]["periodSeconds"] * agent["livenessProbe"]["failureThreshold"]
+    assert allowed == 300, "seconds in which an agent may start"
+    final = containers(one(made().cilium_final(), "DaemonSet", "cilium"))["cilium-agent"]
+    assert "startupProbe" in final
+    assert final["readinessProbe"]["periodSeconds"] == 5
 
 
 @pytest.mark.parametrize(
@@ -300,9 +315,8 @@ def test_one_container_makes_the_node_ready_for_the_agent() -> None:
 def test_versions_of_cilium_differ(version: str, command: str, tunnel: str) -> None:
     manifests = made(cilium={"version": version})
     found = manifests.cilium()
-    assert containers(one(found, "DaemonSet", "cilium"))["config"]["command"][-1].startswith(
-        f"{command} build-config\n"
-    )
+    script = containers(one(found, "DaemonSet", "cilium"))["config"]["command"][-1].splitlines()
+    assert f"{command} build-config" in script
     assert tunnel in one(found, "ConfigMap", "cilium-config")["data"]
     assert ("tunnel" in one(found, "ConfigMap", "cilium-config")["data"]) == (tunnel == "tunnel")
     assert manifests.cautions() == []

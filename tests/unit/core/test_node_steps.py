@@ -123,12 +123,17 @@ class TestEvict:
         assert _answer("evict_pods", seen(a_node(), a_pod(deleting=True))) == Done()
 
     def test_a_port_of_the_host_is_closed_by_the_plugin_that_opened_it(self) -> None:
-        """So such a pod has to be gone before another plugin is in force."""
-        answer = _answer(
-            "evict_pods", seen(a_node(), a_pod("a", deleting=True), a_pod("b", deleting=True, host_ports=True))
-        )
+        """evict_host_ports: such pods are evicted first, and have to be gone before another plugin is in force."""
+        port, leaving = a_pod("b", host_ports=True), a_pod("c", deleting=True, host_ports=True)
+        others = [a_pod("a"), a_pod("d", deleting=True), a_pod("logs", host_ports=True, controller=DAEMON)]
+        answer = _answer("evict_host_ports", seen(a_node(), port, leaving, *others))
         assert isinstance(answer, Do)
-        assert (answer.effects, answer.saw) == ((), "default/b terminating")
+        assert answer.effects == (_evict(port),)
+        assert answer.remember == {"displaced": ("ReplicaSet default/web-1 uid-rs",)}
+        answer = _answer("evict_host_ports", seen(a_node(), leaving, *others))
+        assert isinstance(answer, Do)
+        assert (answer.effects, answer.saw) == ((), "default/c terminating")
+        assert _answer("evict_host_ports", seen(a_node(), *others)) == Done()
 
     def test_what_was_broken_before_is_not_waited_for_later(self) -> None:
         """An owner with a pod that is not Ready now, here or elsewhere, and a Job, are not displaced."""
@@ -175,20 +180,6 @@ class TestTaint:
         answer = _answer("taint", seen(node))
         assert isinstance(answer, Do)
         assert answer.effects == (_patch(node, taints=(STRANGER, OUR_TAINT)),)
-
-    @pytest.mark.parametrize("tainted", [False, True])
-    @pytest.mark.parametrize("labelled", [False, True])
-    def test_for_multus_its_label_goes_along(self, tainted: bool, labelled: bool) -> None:
-        """In one patch, of what is not there yet."""
-        label = {LABELS.multus.key: LABELS.multus.value}
-        node = a_node(taints=(OUR_TAINT,) if tainted else (), labels=label if labelled else {})
-        answer = _answer("taint_for_multus", seen(node))
-        if tainted and labelled:
-            assert answer == Done()
-            return
-        assert isinstance(answer, Do)
-        taints = None if tainted else (OUR_TAINT,)
-        assert answer.effects == (_patch(node, labels={} if labelled else label, taints=taints),)
 
     def test_once_is_enough(self) -> None:
         """A tainted node is done."""
@@ -320,10 +311,12 @@ def test_soak_waits_out_its_time() -> None:
 
 LABEL_STEPS: list[tuple[str, dict[str, str | None]]] = [
     ("label_dual", {LABELS.canal_cilium.key: LABELS.canal_cilium.value}),
-    ("unlabel_dual", {LABELS.canal_cilium.key: None, LABELS.multus.key: None}),
     ("label_multus", {LABELS.multus.key: LABELS.multus.value}),
     ("unlabel_multus", {LABELS.multus.key: None}),
-    ("label_cilium", {LABELS.cilium.key: LABELS.cilium.value}),
+    (
+        "exchange_labels",
+        {LABELS.cilium.key: LABELS.cilium.value, LABELS.canal_cilium.key: None, LABELS.multus.key: None},
+    ),
     ("unlabel_cilium", {LABELS.cilium.key: None, LABELS.migrated.key: None}),
     ("label_switched", {LABELS.switched.key: LABELS.switched.value}),
     ("unlabel_switched", {LABELS.switched.key: None, LABELS.migrated.key: None}),

@@ -117,6 +117,40 @@ def test_two_vxlans_on_one_port_crash() -> None:
     run_virtual(run())
 
 
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_second_agent_waits_for_the_first_if_it_looks(looks: bool) -> None:
+    """With /proc in an init container it can see the other one's process; otherwise it finds the port taken."""
+
+    async def run() -> None:
+        async with Simulation(SMALL) as sim:
+            await install_cilium(sim, custom_cni_conf="false")
+            second = second_cilium()
+            if looks:
+                spec = second["spec"]["template"]["spec"]
+                spec["volumes"] = [{"name": "hostproc", "hostPath": {"path": "/proc"}}]
+                mounts = [{"name": "hostproc", "mountPath": "/hostproc"}]
+                spec["initContainers"] = [{"name": "config", "image": "example.com/x:1", "volumeMounts": mounts}]
+            await apply(sim, (kinds.DAEMON_SET, first_cilium()), (kinds.DAEMON_SET, second))
+            await label(sim, "w1", dict(FIRST))
+            await sim.world.idle()
+            await label(sim, "w1", dict(SECOND))
+            await asyncio.sleep(30)
+
+            async def pod() -> Object:
+                found = await pods_on(sim, "w1", "cilium-")
+                (own,) = [one for one in found if one["metadata"]["labels"]["app"] == second["metadata"]["name"]]
+                return own
+
+            assert not meta.ready(await pod())
+            states = [one["state"] for one in (await pod()).get("status", {}).get("containerStatuses", [])]
+            assert any("address already in use" in str(state) for state in states) is not looks
+            await label(sim, "w1", dict.fromkeys(FIRST))
+            await asyncio.sleep(90)
+            assert meta.ready(await pod())
+
+    run_virtual(run())
+
+
 def test_without_an_operator_agents_wait() -> None:
     async def run() -> None:
         async with Simulation(SMALL) as sim:

@@ -2,10 +2,11 @@
 
 The order matters: the NoExecute taint deletes pods without asking their budgets, so it comes only when every eviction
 has been accepted; it then keeps others away. Pods that are leaving take the time they need: the agents of the node's
-networks are exchanged meanwhile, and `await_pods_gone` waits for the last of them.
+networks are exchanged meanwhile, and `await_pods_gone` waits for the last of them. Pods with host ports go first: the
+plugin that opened a port on the host must be in force to close it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from cni_migrate.core import names
 from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
@@ -52,18 +53,25 @@ def cordon(view: NodeView) -> Answer:
 
 
 @node_step("drain")
-def evict_pods(view: NodeView) -> Answer:
-    """Evict the node's pods within their budgets, in parallel, until every eviction is accepted.
-
-    Pods with host ports are waited for: the plugin that opened a port on the host must be in force to close it.
-    """
-    if view.never_switched:
-        return Done()
+def evict_host_ports(view: NodeView) -> Answer:
+    """Evict the pods that have ports of the host, within their budgets, and wait until they are gone."""
     found = _rulings(view)
+    leaving = [r.pod for r in found if r.verdict is Verdict.LEAVING and r.pod.host_ports]
+    return _evict(view, found, leaving, lambda pod: pod.host_ports)
+
+
+@node_step("drain")
+def evict_pods(view: NodeView) -> Answer:
+    """Evict the node's pods within their budgets, in parallel, until every eviction is accepted."""
+    return Done() if view.never_switched else _evict(view, _rulings(view), [], lambda pod: True)
+
+
+def _evict(view: NodeView, found: list[Ruling], leaving: list[Pod], which: Callable[[Pod], bool]) -> Answer:
+    """Evict those of the pods, and wait for them and for those that are leaving already."""
     if reasons := refusals(found):
         return _refused(view, reasons)
-    to_evict = [ruling.pod for ruling in found if ruling.verdict is Verdict.EVICT]
-    leaving = to_evict + [r.pod for r in found if r.verdict is Verdict.LEAVING and r.pod.host_ports]
+    to_evict = [ruling.pod for ruling in found if ruling.verdict is Verdict.EVICT and which(ruling.pod)]
+    leaving = to_evict + leaving
     if not leaving:
         return Done()
     effects: list[Effect] = []
@@ -104,24 +112,8 @@ def taint(view: NodeView) -> Answer:
     """Taint the node, so that nothing comes back before its network is switched."""
     if view.never_switched or view.tainted:
         return Done()
-    return _tainted(view, {})
-
-
-@node_step("host")
-def taint_for_multus(view: NodeView) -> Answer:
-    """Taint the node, and let Multus run on it, in one patch: its agent starts while the last pods leave.
-
-    Whichever plugin takes their network away: leases that stay behind are given back by address in the end.
-    """
-    label = view.config.labels.multus
-    labels = {label.key: label.value} if view.node.labels.get(label.key) != label.value else {}
-    return _tainted(view, labels) if labels or not view.tainted else Done()
-
-
-def _tainted(view: NodeView, labels: Mapping[str, str | None]) -> Do:
     node = view.node
-    taints = None if view.tainted else (*node.taints, view.plan.taint)
-    patch = PatchNode(node.name, node.uid, node.resource_version, labels, {}, taints=taints)
+    patch = PatchNode(node.name, node.uid, node.resource_version, {}, {}, taints=(*node.taints, view.plan.taint))
     return Do((patch,), on=f"taint of node {node.name}")
 
 

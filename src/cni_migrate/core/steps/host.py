@@ -137,13 +137,13 @@ def check_canal_first(view: NodeView) -> Answer:
     return _check_first(view, view.config.canal.cni_file, "Canal's")
 
 
-@node_step("host", beside=("taint_for_multus", "label_multus", "await_multus", "delete_single_pods"))
+@node_step("host", beside=("taint", "label_multus", "await_multus", "delete_single_pods"))
 def check_multus_first(view: NodeView) -> Answer:
     """See on the host that Multus's CNI file is in force, Canal's behind it; the leased addresses are recorded."""
     return _check_first(view, view.config.multus.cni_file, "Multus's", behind=view.config.canal.cni_file)
 
 
-@node_step("host", beside=("label_cilium", "await_cilium", "restart_cilium"))
+@node_step("host", beside=("await_old_agents_gone", "await_cilium", "restart_cilium"))
 def check_cilium_first(view: NodeView) -> Answer:
     """See on the host that Cilium's CNI file is in force; the files it renamed are recorded."""
     return _check_first(view, view.config.cilium.primary_file, "Cilium's")

@@ -31,10 +31,13 @@ def label_dual(view: NodeView) -> Answer:
 
 
 @node_step("host")
-def unlabel_dual(view: NodeView) -> Answer:
-    """Take away the labels of Canal, the first Cilium and Multus: their pods leave the node."""
+def exchange_labels(view: NodeView) -> Answer:
+    """Take away the labels of Canal, the first Cilium and Multus, and set that of the second Cilium, in one patch.
+
+    The second one's pod waits by itself until the agent of the first has ended (templates/cilium-agent.yaml).
+    """
     labels = view.config.labels
-    answer = _set(view, remove=[labels.canal_cilium, labels.multus])
+    answer = _set(view, add=[labels.cilium], remove=[labels.canal_cilium, labels.multus])
     # The routes that Canal has laid last as long as this boot (core/forward.py, `_rerouted`).
     return Done(remember={"boot": view.node.boot_id}) if isinstance(answer, Done) else answer
 
@@ -49,12 +52,6 @@ def label_multus(view: NodeView) -> Answer:
 def unlabel_multus(view: NodeView) -> Answer:
     """Take Multus off the node."""
     return _set(view, remove=[view.config.labels.multus])
-
-
-@node_step("host")
-def label_cilium(view: NodeView) -> Answer:
-    """Let the second Cilium run on the node, the one that makes every pod's network."""
-    return _set(view, add=[view.config.labels.cilium])
 
 
 @node_step("host")

@@ -27,7 +27,10 @@ _ENDINGS = (".conf", ".conflist", ".json")
 
 
 class CiliumAgent(Program):
-    """The pod of a Cilium DaemonSet. One agent per node: a second one finds the health port taken."""
+    """The pod of a Cilium DaemonSet. One agent per node: a second one finds the health port taken.
+
+    A pod whose init container looks at the host's processes (it mounts `/proc`) waits there until the other has ended.
+    """
 
     container = "cilium-agent"
 
@@ -35,6 +38,8 @@ class CiliumAgent(Program):
         super().__init__(ctx)
         self._owner: dict[str, Run] = {}
         """The run that holds each node's ports."""
+        self._waiting: dict[str, Run] = {}
+        """The run whose init container waits for that one to end."""
         ctx.work.handle("cilium.folder", self._watch_folder)
         ctx.work.handle("cilium.resume", self._resume)
         ctx.net.on_host(lambda host: host.on_change(self._folder_changed))
@@ -44,6 +49,9 @@ class CiliumAgent(Program):
         node = self.ctx.cluster[NODE].get(run.host.name)
         if node is None:
             return Health(crashed="node not found")
+        if self._other(run) and _sees_processes(run.pod):
+            self._waiting[run.host.name] = run
+            return None
         values = await self._values(run.pod, node)
         if values is None:
             return Health(crashed='configmaps "cilium-config" not found')
@@ -73,10 +81,14 @@ class CiliumAgent(Program):
         args = next((list(c.get("args") or ()) for c in pod["spec"]["containers"] if c["name"] == self.container), [])
         return effective(config_map, node_configs, node, args)
 
+    def _other(self, run: Run) -> bool:
+        """Whether another agent runs on the node."""
+        other = self._owner.get(run.host.name)
+        return other is not None and other is not run and not other.ended
+
     async def _port_conflict(self, run: Run, config: AgentConfig) -> str:
         """Two VXLAN devices of one port cannot be on one node, and neither can two agents."""
-        other = self._owner.get(run.host.name)
-        if other is not None and other is not run and not other.ended:
+        if self._other(run):
             return "listen tcp 127.0.0.1:9879: bind: address already in use"
         if FLANNEL_LINK not in run.host.plane.links:
             return ""
@@ -88,6 +100,8 @@ class CiliumAgent(Program):
 
     async def step(self, run: Run, name: str) -> Health | None:
         """Registered in the API, the agent waits for its pod CIDR (or for the CRDs); with it, it is up."""
+        if name == "alone":
+            return await self.begin(run)
         host = run.host
         if not host.plane.cidr:
             if await make_node(self.ctx, host):
@@ -131,8 +145,12 @@ class CiliumAgent(Program):
 
     async def end(self, run: Run, *, graceful: bool) -> None:
         """The agent stops. Its datapath goes on without it; `cni-uninstall` removes its file on the way out."""
+        if self._waiting.get(run.host.name) is run:
+            del self._waiting[run.host.name]
         if self._owner.get(run.host.name) is run:
             del self._owner[run.host.name]
+            if waiting := self._waiting.pop(run.host.name, None):
+                self.after(waiting, "alone", 0)
         if not run.memory.pop("up", False):
             return
         run.host.change(cilium_seen=self.ctx.now())
@@ -171,3 +189,9 @@ class CiliumAgent(Program):
                     files[name + BACKUP] = files.pop(name)
         if files != host.plane.files:
             host.change(files=files)
+
+
+def _sees_processes(pod: Object) -> bool:
+    volumes = {volume["name"]: volume.get("hostPath", {}).get("path") for volume in pod["spec"].get("volumes") or ()}
+    inits = pod["spec"].get("initContainers") or ()
+    return any(volumes.get(one["name"]) == "/proc" for init in inits for one in init.get("volumeMounts") or ())
