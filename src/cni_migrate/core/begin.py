@@ -121,7 +121,15 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
         record = record.with_cluster(record.cluster.model_copy(update={"direction": "forward"})).with_nodes({})
     if record.cluster.started is None:
         record = record.with_cluster(record.cluster.model_copy(update={"started": now}))
-    return _retry_held(record, now)
+    return _retry_held(_reroute_again(plan, record, now), now)
+
+
+def _reroute_again(plan: Plan, record: Record, now: datetime) -> Record:
+    """Begin anew to lay the way to Canal's pods where that is held: what is missing is only laid at the beginning."""
+    for name, entry in record.nodes.items():
+        if entry.event is NodeEvent.REROUTE and entry.held is not None:
+            record = record.with_node(name, begin_event(plan, entry, NodeEvent.REROUTE, now))
+    return record
 
 
 def _retry_held(record: Record, now: datetime) -> Record:

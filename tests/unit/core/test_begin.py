@@ -192,6 +192,16 @@ def test_what_was_held_is_tried_again() -> None:
     assert record.nodes["w2"] == idle
 
 
+def test_a_way_that_was_not_laid_is_laid_anew() -> None:
+    """Canal does so at the beginning of a reroute, so the gate at its end is not asked again without it."""
+    held = under_way("w1", NodeState.MIGRATED, NodeEvent.REROUTE, "gate", held=HELD)
+    busy = under_way("w2", NodeState.MIGRATED, NodeEvent.REROUTE, "gate")
+    found = _begin(a_record(PLAN, {"w1": held, "w2": busy}))
+    first = PLAN.strategy.events[NodeEvent.REROUTE][0]
+    assert [(entry.step, entry.attempt) for entry in found.nodes.values()] == [(first, 2), ("gate", 1)]
+    assert found.nodes["w1"].held is None
+
+
 def test_a_rolled_back_cluster_starts_over() -> None:
     """After a complete rollback, `migrate run` goes forward with a clean list of nodes."""
     record = a_record(PLAN, {"w1": an_entry()}, direction="back", phase=Phase.PREFLIGHT)

@@ -542,6 +542,7 @@ LEASED = ("10.244.1.2", "10.244.1.3", "10.244.1.5")
 HostCase = tuple[str, tuple[str, ...], str]
 HOST_STEPS: list[HostCase] = [
     ("check_canal_first", ("await-first=10-canal.conflist",), _status()),
+    ("check_subnet", ("status",), _status()),
     ("check_multus_first", ("await-first=00-multus.conflist",), _status(files=["00-multus.conflist", CANAL_FILE])),
     (
         "check_cilium_first",
@@ -619,6 +620,7 @@ class TestHost:
         ("check_canal_first", {"files": ["05-cilium.conflist", "10-canal.conflist"]}, "in force: 05-cilium.conflist"),
         ("check_canal_first", {"files": ["10-canal.conflist.cilium_bak"]}, "in force: none"),
         ("check_canal_first", {"subnet_env": False}, "missing"),
+        ("check_subnet", {"subnet_env": False}, "missing"),
         ("check_multus_first", {}, "in force: 10-canal.conflist"),
         ("check_multus_first", {"files": ["00-multus.conflist"]}, "in force: 00-multus.conflist; files: 00-multus"),
         ("check_multus_first", {"files": ["00-multus.conflist", "05-other.conf", CANAL_FILE]}, "05-other.conf"),

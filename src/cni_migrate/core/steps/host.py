@@ -137,6 +137,20 @@ def check_canal_first(view: NodeView) -> Answer:
     return _check_first(view, view.config.canal.cni_file, "Canal's")
 
 
+@node_step("host")
+def check_subnet(view: NodeView) -> Answer:
+    """See on the host that Canal has written its subnet: then it lays the routes to the other nodes' pods.
+
+    Its pod may be Ready before that, and is taken off the node right after this step.
+    """
+    status = _run(view, "status")
+    if not isinstance(status, HostStatus):
+        return status
+    if not status.subnet_env:
+        return _look_again(view, f"/run/flannel/subnet.env on node {view.node.name}", "missing", status)
+    return Done(remember={"files": status.files})
+
+
 @node_step("host", beside=("taint", "label_multus", "await_multus", "delete_single_pods"))
 def check_multus_first(view: NodeView) -> Answer:
     """See on the host that Multus's CNI file is in force, Canal's behind it; the leased addresses are recorded."""
