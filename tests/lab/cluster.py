@@ -1,5 +1,6 @@
 """A whole lab: up, down, status."""
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from tests.controlplane.build import ensure_binaries
 from tests.lab import build, images, leftovers, nodes
 from tests.lab.control_plane import COMPONENTS, ControlPlane
-from tests.lab.processes import alive, kill, marked, run, say, wait_for
+from tests.lab.processes import alive, kill, marked, remember, run, say, wait_for
 from tests.lab.settings import HERE, Lab, LabError
 
 API_PORT = 16443
@@ -119,6 +120,21 @@ def built(lab: Lab) -> Cluster:
     build.check_packages()
     programs = build.build_programs(lab)
     return Cluster(lab, programs, images.pack(lab, programs))
+
+
+def keep_for_this_process(lab: Lab) -> None:
+    """Let the lab count as `abandoned` once this process has ended without `down`."""
+    lab.folder.mkdir(parents=True, exist_ok=True)
+    remember(_owner(lab), os.getpid())
+
+
+def abandoned(lab: Lab) -> bool:
+    """Whether nobody has the lab any more, as the process it was kept for has ended."""
+    return _owner(lab).exists() and alive(_owner(lab)) is None
+
+
+def _owner(lab: Lab) -> Path:
+    return lab.folder / "owner.pid"
 
 
 def down(lab: Lab) -> None:

@@ -10,6 +10,7 @@ from tests.lab import cluster as labs
 from tests.lab.account import open_account
 from tests.lab.cluster import Cluster
 from tests.lab.driving import Operator
+from tests.lab.processes import say
 from tests.lab.settings import default_lab
 
 Hire = Callable[[Cluster, str], Operator]
@@ -27,8 +28,12 @@ def _machine() -> None:
     if os.geteuid() != 0:
         pytest.fail("the lab makes namespaces, links and cgroups: run these tests as root")
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
-    if default_lab().exists:
+    lab = default_lab()
+    if lab.exists and not labs.abandoned(lab):
         pytest.fail("a lab is up: end it with `python -m tests.lab down`; the tests bring up their own")
+    if lab.exists:
+        say("ending a lab that nobody has any more: what made it was killed")
+        labs.down(lab)
 
 
 def _fresh(nodes: int) -> Iterator[Cluster]:
@@ -36,6 +41,7 @@ def _fresh(nodes: int) -> Iterator[Cluster]:
     lab = default_lab()
     here = labs.built(lab)
     try:
+        labs.keep_for_this_process(lab)
         here.up(nodes)
         here.apply("workloads.yaml")
         here.await_workloads()

@@ -1,6 +1,8 @@
 """The lab's pure parts: names, command lines, what is left behind; and that what is written down twice agrees."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,9 @@ from ruamel.yaml import YAML
 
 from cni_migrate.config import Config
 from tests.controlplane import build as controlplane
-from tests.lab import cli, images, leftovers, node_config, settings
+from tests.lab import cli, cluster, images, leftovers, node_config, settings
 from tests.lab.build import BUILDS, GoBuild
-from tests.lab.settings import HERE, Lab, LabError, node_ip, node_number
+from tests.lab.settings import HERE, ROOT, Lab, LabError, node_ip, node_number
 
 MANIFESTS = sorted((HERE / "manifests").glob("*.yaml"))
 TAGS = {
@@ -70,6 +72,19 @@ def test_a_lab_remembers_what_was_started(tmp_path: Path) -> None:
     here.save({"api_port": 1, "nodes": ["node1"]})
     assert here.exists
     assert here.state() == {"api_port": 1, "nodes": ["node1"]}
+
+
+def test_a_lab_whose_tests_were_killed_is_abandoned(tmp_path: Path) -> None:
+    """The next tests take it away. That of living tests, and one that a user has brought up, they leave alone."""
+    mine, killed, a_users = lab(tmp_path / "mine"), lab(tmp_path / "killed"), lab(tmp_path / "user")
+    cluster.keep_for_this_process(mine)
+    keep = (
+        "import os, sys; from pathlib import Path; from tests.lab import cluster, settings;"
+        "cluster.keep_for_this_process(settings.Lab(Path(sys.argv[1]), Path(sys.argv[2]))); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", keep, killed.cache, killed.folder], check=False, cwd=ROOT)
+    a_users.save({"api_port": 1, "nodes": []})
+    assert [cluster.abandoned(one) for one in (mine, killed, a_users)] == [False, True, False]
 
 
 @pytest.mark.parametrize(
