@@ -94,6 +94,12 @@ class Mortal:
         raise Killed
 
 
+def _but_killed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody has asked about is told, but for requests that ended with the process: that was the test's doing."""
+    if not isinstance(context.get("exception"), Killed):
+        loop.default_exception_handler(context)
+
+
 @dataclass
 class Process:
     """One `migrate` process."""
@@ -117,6 +123,7 @@ class Process:
             MigrateError: as the driver does.
         """
         self.mortal = Mortal(self.sim)
+        asyncio.get_running_loop().set_exception_handler(_but_killed)
         hooks = self.sim.app.hooks
         base = hooks.writes
 
