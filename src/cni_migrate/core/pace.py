@@ -19,7 +19,7 @@ from cni_migrate.core.view import Plan, in_transit
 SLOT = 300
 """Seconds after which the ConfigMap is written again; it holds for one to two slots from then."""
 
-BATCH = timedelta(seconds=10)
+BATCH = timedelta(seconds=5)
 """The least time from one write to the next: each is news to every agent, so changes are told together."""
 
 MOST = 20

@@ -1,6 +1,7 @@
 """The steps around the gate: whom they ask, what they wait for, what they let pass. Judging reports: test_gate."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -102,6 +103,8 @@ def _cluster_answer(
 
 
 GATES = ("gate", "baseline_gate", "recheck")
+ONE_MORE = ("baseline_gate", "recheck")
+"""They begin where nothing of the network has changed since clean rounds were seen: one has to follow."""
 
 
 @pytest.mark.parametrize("step", GATES)
@@ -109,18 +112,18 @@ class TestNodeGates:
     """gate, baseline_gate, recheck: of one node."""
 
     def test_nothing_is_read_before_there_can_be_anything(self, step: str) -> None:
-        """The wait says when it is worth it. Before the node is touched, one new round is enough."""
+        """The wait says when it is worth it. Where the network has not changed, one new round is enough."""
         answer = _node_answer(step, seconds=0)
         assert isinstance(answer, Wait)
         assert answer.ask is None
-        assert answer.retry_in == pytest.approx(1.0 if step == "baseline_gate" else 3.0)
+        assert answer.retry_in == pytest.approx(0.75 if step in ONE_MORE else 2.75)
 
     def test_then_the_agents_are_asked_for(self, step: str) -> None:
         """The node's own among them, from the step's beginning on, or from as long before it as a gate takes."""
         answer = _node_answer(step)
         assert isinstance(answer, Wait)
         assert answer.ask is not None
-        assert answer.ask.since == (after(-3) if step == "baseline_gate" else NOW)
+        assert answer.ask.since == (after(-2.75) if step in ONE_MORE else NOW)
         assert {"w1/a", "w1/b"} <= {agent for _, _, agent in answer.ask.pods}
         assert answer.gate, "what is not proven by the deadline has failed the gate"
 
@@ -141,6 +144,20 @@ class TestNodeGates:
                 assert answer.ask is not None
                 assert {agent for _, _, agent in answer.ask.pods} >= asked
                 assert later > 2 or {agent for _, _, agent in answer.ask.pods} == asked
+
+    def test_it_is_read_again_soon_and_then_less_and_less_often(self, step: str) -> None:
+        """Most lack a moment only. With what is broken for long there is no hurry, and reading costs."""
+        found, key = _found(), f"w1/switch/{step}/1"
+        entry = under_way("w1", NodeState.DRAINING, NodeEvent.SWITCH, step)
+        view = a_view(found, entry, plan=OVERLAY)
+        pauses = []
+        for seconds in (3.0, 4.0, 7.0):
+            now = after(seconds)
+            found.readings[key] = replace(_reading({"w1/a": [TIMEOUT]}), at=now)
+            answer = NODE_STEPS[step](NodeView(OVERLAY, found, view.record, now, NOW, view.node, entry))
+            assert isinstance(answer, Wait)
+            pauses.append(answer.retry_in)
+        assert pauses == [0.25, 0.5, 1.0]
 
     def test_clean_rounds_pass_and_are_recorded(self, step: str) -> None:
         """With how much was sent."""

@@ -18,6 +18,9 @@ from cni_migrate.core.view import ClusterView, NodeView, out_of_service
 FRESH = timedelta(seconds=2)
 """For so long an agent that has reported enough is believed while others are waited for."""
 
+LATELY = 1.5
+"""Intervals within which most agents have begun a round and have reported it; who has not is read once more."""
+
 BASELINE_MOST = 400
 """So many failures may be known beforehand; with more, connectivity proves nothing."""
 
@@ -97,10 +100,10 @@ def _gate(
 
     `earlier`: rounds from before the step count too, all but the newest.
     """
-    need = 2 * view.config.knet.interval if earlier else _needed(view)
-    if (early := _too_early(view, need)) > 0:
+    one_round, enough = LATELY * view.config.knet.interval, _needed(view)
+    if (early := _too_early(view, one_round if earlier else enough)) > 0:
         return Wait(on=on, saw="the agents' next rounds", retry_in=early)
-    since = view.since - timedelta(seconds=_needed(view)) if earlier else view.since
+    since = view.since - timedelta(seconds=enough) if earlier else view.since
     verdict, question, _ = _verdict(view, key, focus, since, own=own, final=final)
     if isinstance(verdict, Passed):
         return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
@@ -133,16 +136,20 @@ def _too_early(view: ClusterView, need: float) -> float:
 def _needed(view: ClusterView) -> float:
     """In so many seconds the agents report as many rounds as a gate needs."""
     gate, interval = view.config.gate, view.config.knet.interval
-    return max(gate.seconds, (gate.rounds - 1) * interval) + 2 * interval
+    return max(gate.seconds, (gate.rounds - 1) * interval) + LATELY * interval
 
 
 def _pause(view: ClusterView, reading: GateReading | None) -> float:
-    """Seconds until it is worth reading again: a round, or two once it takes long."""
+    """Seconds until it is worth reading again: half a round, as it is nearly there; two once it takes long."""
     if reading is None:
         return 0.0
     interval = view.config.knet.interval
-    long = view.now - view.since > timedelta(seconds=2 * _needed(view))
-    return (max(1.0, 2 * interval) if long else interval) - (view.now - reading.at).total_seconds()
+    waited = (view.now - view.since).total_seconds()
+    if waited < _needed(view) + interval:
+        pause = interval / 2
+    else:
+        pause = interval if waited < 2 * _needed(view) else max(1.0, 2 * interval)
+    return pause - (view.now - reading.at).total_seconds()
 
 
 def _key(view: NodeView) -> str:
@@ -178,9 +185,14 @@ def await_newcomers(view: NodeView) -> Answer:
 
 @node_step("gate")
 def recheck(view: NodeView) -> Answer:
-    """Prove that the node's agents still reach their peers now that the node is back in service."""
+    """Prove that the node's agents still reach their peers now that the node is back in service.
+
+    Going back into service changes nothing in the node's network: the clean rounds of the gate just before count on,
+    if none in between was lost. But one has to come after it.
+    """
     name = view.node.name
-    return _gate(view, _key(view), [name], f"connectivity from node {name} to be proven in service", own=True)
+    on = f"connectivity from node {name} to be proven in service"
+    return _gate(view, _key(view), [name], on, own=True, earlier=True)
 
 
 @cluster_step("gate")
