@@ -50,10 +50,12 @@ class Cost:
 def cost(lab: Lab, lines: list[dict[str, Any]], start: int) -> Cost:
     """Of the time in which at least one node was being worked on, and of all requests from the first to the last of it.
 
-    The sweep between two phases is not among the time, as it comes once per cluster.
+    The sweep between two phases is not among the time, as it comes once per cluster. Nor is an attach that takes no node
+    out of service (`overlay`): all nodes at once wait for Cilium's agents, which by hand is not counted either.
     """
     asked = requests.of_tool(lab, start)
-    ends = {name: parts for name, parts in spans(lines).items() if name in ("attach", "drain", "switch", "release")}
+    events = {"drain", "switch", "release"} | {line["of"] for line in steps(lines, step="cordon")}
+    ends = {name: parts for name, parts in spans(lines).items() if name in events}
     nodes = max(1, len(ends.get("release", [])))
     within = [part for parts in ends.values() for part in parts]
     began, ended = min(a for a, _ in within), max(b for _, b in within)

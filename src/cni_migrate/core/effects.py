@@ -52,12 +52,17 @@ class EvictPod:
 
 @dataclass(frozen=True, slots=True)
 class DeletePod:
-    """Delete exactly this pod (uid precondition), with its own grace period."""
+    """Delete exactly this pod (uid precondition), with its own grace period.
+
+    `at_once` takes the object away before its processes have ended, so that its controller makes the next pod already.
+    Only for pods whose successor can be started beside them (Kubernetes: "force deletion").
+    """
 
     namespace: str
     name: str
     uid: str
     node: str
+    at_once: bool = False
 
     @property
     def key(self) -> str:

@@ -155,7 +155,7 @@ class Performer:
         answer = await self._client.request(
             "DELETE",
             paths.path("v1", "pods", namespace=effect.namespace, name=effect.name),
-            body=_delete_options(effect.uid),
+            body=_delete_options(effect.uid) | ({"gracePeriodSeconds": 0} if effect.at_once else {}),
         )
         return self._left(effect, answer)
 

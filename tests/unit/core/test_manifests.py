@@ -2,8 +2,10 @@
 
 import json
 import re
+import subprocess
 from functools import lru_cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -283,17 +285,46 @@ def test_the_operator_may_change_no_definitions_but_cilium_s() -> None:
                 assert all(name.endswith(".cilium.io") for name in rule["resourceNames"])
 
 
-def test_one_container_makes_the_node_ready_for_the_agent() -> None:
-    """Each costs the kubelet a second to notice its end, in which no pod can start on the node."""
-    pod = one(made().cilium(), "DaemonSet", "cilium")["spec"]["template"]["spec"]
-    (container,) = pod["initContainers"]
+@pytest.mark.parametrize("final", [False, True])
+def test_one_container_at_most_makes_the_node_ready_for_the_agent(final: bool) -> None:
+    """Each costs the kubelet a second to notice its end, in which no pod can start on the node.
+
+    While nodes are migrated it is the agent's own; the final agent is nearer to the chart's.
+    """
+    manifests = made().cilium_final() if final else made().cilium()
+    pod = one(manifests, "DaemonSet", "cilium")["spec"]["template"]["spec"]
+    (agent,) = pod["containers"]
+    if final:
+        (container,) = pod["initContainers"]
+        assert agent["command"] == ["cilium-agent"]
+    else:
+        container = agent
+        assert "initContainers" not in pod
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
-    assert {"/tmp", "/hostproc", "/host/opt/cni/bin"} == mounted
-    script = container["command"][-1].splitlines()
+    assert {"/tmp", "/hostproc", "/host/opt/cni/bin"} <= mounted
+    script = [line for line in container["command"][2].splitlines() if line]
+    if not final:
+        assert script.pop() == 'exec cilium-agent "$@"'
+        assert container["command"][3:] == ["cilium-agent"], "the name that the shell has of itself"
     assert script[-1] == "/install-plugin.sh"
     waits = [line for line in script if "cilium-agent" in line]
     assert waits == ["while grep -qsx cilium-agent /hostproc/[0-9]*/comm; do"], "two agents do not get along"
     assert script.index(waits[0]) < script.index("cilium-dbg build-config")
+
+
+def test_multus_is_ready_as_soon_as_it_has_written_its_file(tmp_path: Path) -> None:
+    """The kubelet looks at once, too early, and again two seconds later: the first look waits, but not for ever."""
+    probe = containers(one(made().multus(), "DaemonSet", names.MULTUS))["kube-multus"]["readinessProbe"]
+    ready = tmp_path / "ready"
+    *shell, script = probe["exec"]["command"]
+    command = [*shell, script.replace("/tmp/multus-ready", str(ready))]
+    look = subprocess.Popen(command)
+    with pytest.raises(subprocess.TimeoutExpired):
+        look.wait(0.3)
+    ready.touch()
+    assert look.wait(1) == 0
+    ready.unlink()
+    assert subprocess.run(command, timeout=probe["timeoutSeconds"], check=False).returncode == 1
 
 
 def test_an_agent_of_the_migration_is_asked_each_second() -> None:
@@ -315,7 +346,7 @@ def test_an_agent_of_the_migration_is_asked_each_second() -> None:
 def test_versions_of_cilium_differ(version: str, command: str, tunnel: str) -> None:
     manifests = made(cilium={"version": version})
     found = manifests.cilium()
-    script = containers(one(found, "DaemonSet", "cilium"))["config"]["command"][-1].splitlines()
+    script = containers(one(found, "DaemonSet", "cilium"))["cilium-agent"]["command"][2].splitlines()
     assert f"{command} build-config" in script
     assert tunnel in one(found, "ConfigMap", "cilium-config")["data"]
     assert ("tunnel" in one(found, "ConfigMap", "cilium-config")["data"]) == (tunnel == "tunnel")

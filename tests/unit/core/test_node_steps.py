@@ -408,7 +408,7 @@ class TestRestart:
         pod = an_agent("cilium")
         answer = self._answer("", pod)
         assert isinstance(answer, Do)
-        assert answer.effects == (_delete(pod),)
+        assert answer.effects == (replace(_delete(pod), at_once=True),), "the next one waits for it by itself"
         assert answer.remember == {"old_uid": pod.uid}
 
     def test_an_intent_that_was_not_carried_out_is_repeated(self) -> None:

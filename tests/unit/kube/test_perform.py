@@ -142,6 +142,14 @@ def test_deletions_of_pods(reply: Scripted, result: str) -> None:
     assert "gracePeriodSeconds" not in server.seen[0].body
 
 
+def test_a_pod_can_be_deleted_at_once() -> None:
+    """The object goes before its processes have ended; still exactly this one."""
+    pod = (200, {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "uid": "u1"}})
+    _, server, _ = perform({("DELETE", POD): [pod]}, DeletePod("web", "p", "u1", "n1", at_once=True))
+    body = server.seen[0].body
+    assert (body["gracePeriodSeconds"], body["preconditions"]) == (0, {"uid": "u1"})
+
+
 @pytest.mark.parametrize(
     ("reply", "result"),
     [((200, {"kind": "PodList", "items": []}), "applied"), ((422, status(422, "Invalid")), "failed")],

@@ -12,6 +12,7 @@ from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world import kinds, meta
 from cni_migrate.sim.world.ciliumoperator import served_v2
 from cni_migrate.sim.world.knet import Agent, AgentConfig, Roster
+from cni_migrate.sim.world.timings import Timings
 from tests.unit.sim_world.install import (
     FIRST,
     SECOND,
@@ -147,6 +148,35 @@ def test_a_second_agent_waits_for_the_first_if_it_looks(looks: bool) -> None:
             await label(sim, "w1", dict.fromkeys(FIRST))
             await asyncio.sleep(90)
             assert meta.ready(await pod())
+
+    run_virtual(run())
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_the_successor_of_an_agent_that_was_deleted_at_once_waits_for_it_if_it_looks(looks: bool) -> None:
+    """Its DaemonSet makes the next pod while the last one's agent still ends, here for longer than the next one needs."""
+    slow = SMALL.model_copy(update={"timings": Timings(pod_start=1.0, pod_stop=4.0)})
+
+    async def run() -> None:
+        async with Simulation(slow) as sim:
+            await install_cilium(sim)
+            cilium = daemon_set("cilium", "cilium-agent")
+            spec = cilium["spec"]["template"]["spec"]
+            spec["volumes"] = [{"name": "hostproc", "hostPath": {"path": "/proc"}}]
+            if looks:
+                spec["containers"][0]["volumeMounts"] = [{"name": "hostproc", "mountPath": "/hostproc"}]
+            await apply(sim, (kinds.DAEMON_SET, cilium))
+            await sim.world.idle()
+            (old,) = await pods_on(sim, "w1", "cilium-")
+            await sim.client.delete(kinds.POD, old["metadata"]["name"], old["metadata"]["namespace"], grace=0)
+            await asyncio.sleep(0.5)
+            (new,) = await pods_on(sim, "w1", "cilium-")
+            assert meta.uid(new) != meta.uid(old)
+            await asyncio.sleep(60)
+            (new,) = await pods_on(sim, "w1", "cilium-")
+            assert meta.ready(new)
+            (state,) = new["status"]["containerStatuses"]
+            assert (state["restartCount"] == 0) is looks, "otherwise it runs into the ports of the other one"
 
     run_virtual(run())
 

@@ -26,14 +26,14 @@ def _gone(view: NodeView, *daemonsets: tuple[str, str]) -> Answer:
     return Wait(on=f"the pods of {what} to leave node {view.node.name}", saw=saw)
 
 
-def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = True) -> Answer:
+def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = True, at_once: bool = False) -> Answer:
     """Delete the agent's pod once, by uid, and wait for another one to be Ready, or at least to run."""
     pod = view.agent(view.node.name, namespace, daemonset)
     old = view.entry.old_uid
     if pod is None:
         return Wait(on=f"DaemonSet {namespace}/{daemonset} on node {view.node.name}", saw="no pod")
     if not old or (pod.uid == old and not pod.deleting):
-        effect = DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
+        effect = DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once)
         return Do((effect,), on=f"pod {pod.name} to restart", remember={"old_uid": pod.uid})
     if pod.uid != old and not pod.deleting and (pod.ready if ready else pod.phase == "Running"):
         return Done(remember={"old_uid": ""})
@@ -104,8 +104,11 @@ def await_multus_gone(view: NodeView) -> Answer:
 
 @node_step("agent")
 def restart_cilium(view: NodeView) -> Answer:
-    """Restart the agent, as it reads its CiliumNodeConfigs only when it starts; a new UID must be Ready."""
-    return _restarted(view, view.config.cilium.namespace, names.CILIUM)
+    """Restart the agent, as it reads its CiliumNodeConfigs only when it starts; a new UID must be Ready.
+
+    The next pod is started while the agent of the last one still ends: it waits for that by itself.
+    """
+    return _restarted(view, view.config.cilium.namespace, names.CILIUM, at_once=True)
 
 
 @node_step("agent")

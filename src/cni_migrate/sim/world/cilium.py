@@ -29,7 +29,7 @@ _ENDINGS = (".conf", ".conflist", ".json")
 class CiliumAgent(Program):
     """The pod of a Cilium DaemonSet. One agent per node: a second one finds the health port taken.
 
-    A pod whose init container looks at the host's processes (it mounts `/proc`) waits there until the other has ended.
+    A pod that looks at the host's processes first (it mounts `/proc`) waits until the other has ended.
     """
 
     container = "cilium-agent"
@@ -39,13 +39,13 @@ class CiliumAgent(Program):
         self._owner: dict[str, Run] = {}
         """The run that holds each node's ports."""
         self._waiting: dict[str, Run] = {}
-        """The run whose init container waits for that one to end."""
+        """The run that waits for that one to end."""
         ctx.work.handle("cilium.folder", self._watch_folder)
         ctx.work.handle("cilium.resume", self._resume)
         ctx.net.on_host(lambda host: host.on_change(self._folder_changed))
 
     async def begin(self, run: Run) -> Health | None:
-        """The init containers resolve the configuration and install the plugin; then the agent starts."""
+        """What comes before the agent resolves the configuration and installs the plugin; then the agent starts."""
         node = self.ctx.cluster[NODE].get(run.host.name)
         if node is None:
             return Health(crashed="node not found")
@@ -193,5 +193,5 @@ class CiliumAgent(Program):
 
 def _sees_processes(pod: Object) -> bool:
     volumes = {volume["name"]: volume.get("hostPath", {}).get("path") for volume in pod["spec"].get("volumes") or ()}
-    inits = pod["spec"].get("initContainers") or ()
-    return any(volumes.get(one["name"]) == "/proc" for init in inits for one in init.get("volumeMounts") or ())
+    every = [*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]]
+    return any(volumes.get(one["name"]) == "/proc" for each in every for one in each.get("volumeMounts") or ())

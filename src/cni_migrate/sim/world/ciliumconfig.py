@@ -32,7 +32,7 @@ def effective(
 ) -> dict[str, str]:
     """`cilium-config`, overridden by the CiliumNodeConfigs that select the node, overridden by the arguments.
 
-    The agent's init container (`build-config`) reads all this once, at the start of the pod.
+    What runs before the agent (`build-config`) reads all this once, when the agent starts.
     """
     values: dict[str, str] = dict((config_map or {}).get("data") or {})
     for config in sorted(node_configs, key=meta.name):

@@ -16,6 +16,9 @@ from cni_migrate.sim.world.kinds import POD
 from cni_migrate.sim.world.programs import Health, Program, Run
 
 _LONGEST_BACKOFF = 300.0
+LEAST_GRACE = 2.0
+"""Seconds that containers get to end however short the grace period is, also when the object was taken away at once
+(kubelet: `minimumGracePeriodInSeconds`; seen in containerd's log: "StopContainer … with timeout 2 (s)")."""
 
 
 class Kubelets:
@@ -269,7 +272,7 @@ class Kubelets:
         if not run.host.plane.kubelet:
             return
         timings = self._ctx.timings
-        grace = float(run.pod["metadata"].get("deletionGracePeriodSeconds", 0 if gone else 30))
+        grace = max(LEAST_GRACE, float(run.pod["metadata"].get("deletionGracePeriodSeconds", 0 if gone else 30)))
         wanted = max(
             self._ctx.about(timings.pod_stop, "stop", *meta.key(run.pod)), timings.pod_stop_fraction * grace
         ) * self._ctx.faults.slowness(run.host.name)
