@@ -1,6 +1,7 @@
 """Back from everywhere: one node from each of its states, and the whole cluster when it is half migrated."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -33,11 +34,13 @@ def _state(operator: Operator, node: str) -> str:
     return next(str(one["state"]) for one in operator.ask("status")["nodes"] if one["name"] == node)
 
 
-def _kill_at(operator: Operator, so: Seen) -> None:
+def _kill_at(operator: Operator, trail: Trail, so: Seen) -> None:
     operator.forget()
     running = operator.start()
     assert running.until(so), running.said()
+    since = datetime.now(UTC)
     running.kill()
+    trail.kills.append((since, datetime.now(UTC)))
 
 
 @pytest.mark.parametrize("strategy", ["overlay", "multus"])
@@ -47,10 +50,11 @@ def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> N
     found = {node: traces.cni_files(cluster.lab, node) for node in nodes}
     links = {node: traces.links(cluster.lab, node) for node in nodes}
 
+    trail = Trail(cluster.lab.logs / "audit.log")
     dual: dict[str, str] = {}
     for state, step in {**STAGES[strategy], "migrated": ""}.items():
         if step:
-            _kill_at(operator, told(step=step, node="node1"))
+            _kill_at(operator, trail, told(step=step, node="node1"))
         else:
             done = operator.run("--nodes", "node1")
             assert done.returncode == 0, said(done)
@@ -66,7 +70,7 @@ def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> N
         assert unreached(cluster) == []
 
     # Half migrated: node1 is migrated, node2 in the middle of its switch.
-    _kill_at(operator, told(step="await_pods_on_cilium", node="node2"))
+    _kill_at(operator, trail, told(step="await_pods_on_cilium", node="node2"))
     done = operator.type("rollback", "--yes")
     assert done.returncode == 0, said(done)
     cluster.await_workloads()
@@ -85,5 +89,5 @@ def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> N
     done = operator.run()
     assert done.returncode == 0, said(done)
     assert traces.pods_off_cilium(cluster) == []
-    assert Trail(cluster.lab.logs / "audit.log").problems() == []
+    assert trail.problems() == []
     assert sorted(needless(strategy, requests.since(cluster.lab))) == []
