@@ -155,7 +155,7 @@ class Performer:
         answer = await self._client.request(
             "DELETE",
             paths.path("v1", "pods", namespace=effect.namespace, name=effect.name),
-            body=_delete_options(effect.uid) | ({"gracePeriodSeconds": 0} if effect.at_once else {}),
+            body=_delete_options(effect.uid, at_once=effect.at_once),
         )
         return self._left(effect, answer)
 
@@ -302,12 +302,14 @@ def _of_another_uid(answer: Answer) -> bool:
     return answer.status == 422 and "metadata.uid" in fields
 
 
-def _delete_options(uid: str, propagation: str = "") -> dict[str, Any]:
+def _delete_options(uid: str, propagation: str = "", *, at_once: bool = False) -> dict[str, Any]:
     options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
     if uid:
         options["preconditions"] = {"uid": uid}
     if propagation:
         options["propagationPolicy"] = propagation
+    if at_once:
+        options["gracePeriodSeconds"] = 0
     return options
 
 

@@ -145,10 +145,11 @@ def _pause(view: ClusterView, reading: GateReading | None) -> float:
         return 0.0
     interval = view.config.knet.interval
     waited = (view.now - view.since).total_seconds()
+    pause = max(1.0, 2 * interval)
     if waited < _needed(view) + interval:
         pause = interval / 2
-    else:
-        pause = interval if waited < 2 * _needed(view) else max(1.0, 2 * interval)
+    elif waited <= 2 * _needed(view):
+        pause = interval
     return pause - (view.now - reading.at).total_seconds()
 
 

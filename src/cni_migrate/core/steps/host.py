@@ -112,6 +112,10 @@ def _look_again(view: NodeView, on: str, saw: str, status: HostStatus) -> Answer
     return Do(effects, on=on, saw=saw, remember=remember)
 
 
+def _without_subnet(view: NodeView, status: HostStatus) -> Answer:
+    return _look_again(view, f"/run/flannel/subnet.env on node {view.node.name}", "missing", status)
+
+
 def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "") -> Answer:
     """See that a file is in force, and behind it Canal's if that is `behind`: then Canal must be fit for use, too."""
     status = _run(view, f"await-first={wanted}")
@@ -126,7 +130,7 @@ def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "") -
         saw = f"in force: {status.first or 'none'}; files: {', '.join(status.files) or 'none'}"
         return _look_again(view, on, saw, status)
     if view.config.canal.cni_file in (wanted, behind) and not status.subnet_env:
-        return _look_again(view, f"/run/flannel/subnet.env on node {view.node.name}", "missing", status)
+        return _without_subnet(view, status)
     leases = {"leases": status.leases} if view.entry.event is NodeEvent.ATTACH and behind else {}
     return Done(remember={"files": status.files, **leases})
 
@@ -146,9 +150,7 @@ def check_subnet(view: NodeView) -> Answer:
     status = _run(view, "status")
     if not isinstance(status, HostStatus):
         return status
-    if not status.subnet_env:
-        return _look_again(view, f"/run/flannel/subnet.env on node {view.node.name}", "missing", status)
-    return Done(remember={"files": status.files})
+    return Done(remember={"files": status.files}) if status.subnet_env else _without_subnet(view, status)
 
 
 @node_step("host", beside=("taint", "label_multus", "await_multus", "delete_single_pods"))
