@@ -65,6 +65,7 @@ ATTACH = under_way("w1", NodeState.CANAL, NodeEvent.ATTACH, "await_multus")
         (OVERLAY, _starting("cilium"), SWITCH.model_copy(update={"step": "restart_cilium"}), "check_cilium_first"),
         (MULTUS, _starting(names.MULTUS), ATTACH, "check_multus_first"),
         (MULTUS, seen(), ATTACH.model_copy(update={"step": "taint"}), "check_multus_first"),
+        (MULTUS, seen(a_pod()), ATTACH.model_copy(update={"step": "evict_pods"}), "check_multus_first"),
         (OVERLAY, _starting("cilium"), ATTACH.model_copy(update={"step": "await_cilium"}), "check_canal_first"),
     ],
 )

@@ -153,7 +153,7 @@ def check_subnet(view: NodeView) -> Answer:
     return Done(remember={"files": status.files}) if status.subnet_env else _without_subnet(view, status)
 
 
-@node_step("host", beside=("taint", "label_multus", "await_multus", "delete_single_pods"))
+@node_step("host", beside=("label_multus", "evict_pods", "taint", "await_multus", "delete_single_pods"))
 def check_multus_first(view: NodeView) -> Answer:
     """See on the host that Multus's CNI file is in force, Canal's behind it; the leased addresses are recorded."""
     return _check_first(view, view.config.multus.cni_file, "Multus's", behind=view.config.canal.cni_file)
