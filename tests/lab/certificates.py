@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from tests.controlplane.pki import Authority
-from tests.lab.settings import HOST_IP, SERVICE_IP, Lab
+from tests.lab.settings import ADMINISTRATOR, HOST_IP, SERVICE_IP, Lab
 
 
 def authority(lab: Lab) -> Authority:
@@ -48,7 +48,7 @@ def for_control_plane(lab: Lab, api_port: int) -> None:
     pki.signing_key("sa")
     pki.issue_client("controller-manager", "system:kube-controller-manager")
     pki.issue_client("scheduler", "system:kube-scheduler")
-    pki.issue_client("admin", "kubernetes-admin", ["system:masters"])
+    pki.issue_client("admin", ADMINISTRATOR, ["system:masters"])
     for name in ("controller-manager", "scheduler", "admin"):
         write_kubeconfig(lab, name, f"https://127.0.0.1:{api_port}", lab.folder / f"{name}.kubeconfig")
 

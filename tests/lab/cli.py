@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add("start-node", "boot a stopped node").add_argument("node")
     sub = add("measure", "migrate a fresh lab that has its workloads; print what a node cost")
     sub.add_argument("who", choices=measure.WHO)
-    sub.add_argument("options", nargs="*", help="options of `migrate run`, after --: -- --max-unavailable 2")
+    sub.add_argument("options", nargs="*", help="after --: options of `migrate run`; for `command`, all of it")
     return top
 
 

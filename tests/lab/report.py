@@ -42,7 +42,8 @@ class Cost:
 
     seconds: float
     requests: float
-    drains: float
+    drains: float | None
+    """None where nobody counted them."""
     all_requests: int
     """Of the whole run."""
 

@@ -24,6 +24,9 @@ DNS_DOMAIN = "cluster.local"
 SERVICE_CIDR = "10.96.0.0/16"
 POD_CIDR = "10.244.0.0/16"
 
+ADMINISTRATOR = "kubernetes-admin"
+"""Who the administrator's kubeconfig says it is."""
+
 MARK = "CNI_MIGRATE_LAB"
 """Every process of a lab has this variable in its environment, so that `down` finds it after a crash."""
 
