@@ -241,6 +241,7 @@ def begin_event(plan: Plan, entry: NodeRecord, event: NodeEvent, now: datetime) 
             "held": None,
             "old_uid": "",
             "targets": None,
+            "renewed": None,
             "leases": (),
         }
     )

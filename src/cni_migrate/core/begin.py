@@ -97,7 +97,7 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     """The record with the goal taken in.
 
     What was held is tried again: the operator has typed the command after reading why. `since` starts anew, so that a
-    deadline counts from now.
+    deadline counts from now, and so does what a gate believes.
 
     Raises:
         RecordMismatch: see `check_identity`.
@@ -134,7 +134,7 @@ def _reroute_again(plan: Plan, record: Record, now: datetime) -> Record:
 
 def _retry_held(record: Record, now: datetime) -> Record:
     nodes = {
-        name: entry.model_copy(update={"held": None, "failure": None, "since": now})
+        name: entry.model_copy(update={"held": None, "failure": None, "since": now, "renewed": None})
         if entry.held is not None or entry.failure is not None or entry.event is not None
         else entry
         for name, entry in record.nodes.items()

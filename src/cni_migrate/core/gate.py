@@ -6,7 +6,7 @@ report, or does not know a peer it should, is a failure. Zero agents, zero peers
 
 from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cni_migrate.config import Config
 from cni_migrate.core import names
@@ -22,6 +22,9 @@ from cni_migrate.core.peers import graph
 SKEW = 2.0
 """Seconds by which the clocks of the nodes and of this program may differ before an agent counts as silent."""
 
+LATER, REPORTED = 1.03, 0.5
+"""An agent's rounds take a little longer than asked for, and a round is reported within so many intervals, mostly."""
+
 
 @dataclass(frozen=True, slots=True)
 class Passed:
@@ -34,23 +37,28 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Nothing is broken, but there is not enough to go by yet: what is missing, and from which agents."""
+    """Nothing is broken, but there is not enough to go by yet: what is missing, and from which agents.
+
+    `due` is when all of them can have reported it, as far as that is known.
+    """
 
     saw: str
     lacking: frozenset[str] = frozenset()
+    due: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
     """The newest reports are not clean: the pairs, what their pattern means, and who is silent and why.
 
-    `lacking` are the agents that have not reported enough clean rounds.
+    `lacking` are the agents that have not reported enough clean rounds, `due` is when those that report can have done.
     """
 
     pairs: tuple[Pair, ...]
     diagnosis: str
     silent: tuple[tuple[str, str], ...]
     lacking: frozenset[str] = frozenset()
+    due: datetime | None = None
 
 
 Verdict = Passed | Pending | Failing
@@ -167,6 +175,7 @@ def judge(
     silent: list[tuple[str, str]] = []
     short: list[str] = []
     lacking: set[str] = set()
+    due: list[datetime] = []
     sent = lost = 0
     stall = 0.0
     for agent in sorted(expected):
@@ -189,21 +198,25 @@ def judge(
         if bad and not run:
             pairs.update(bad)
             lacking.add(agent)
+            due.append(_due(rounds[-1].at + timedelta(seconds=rounds[-1].interval), config))
             continue
         if missing := _lacking(run, config, newest):
             short.append(f"{agent} {missing}" + (f" since {bad[0]}" if bad else ""))
             lacking.add(agent)
+            due.append(_due(run[-1].at if run else since, config))
             continue
         sent += sum(one.sent for one in run)
         stall = max([stall, *(one.stall_ms for one in run)])
     if pairs or silent:
         found = tuple(sorted(pairs))
-        return Failing(found, diagnose(found, expected, silent), tuple(silent), frozenset(lacking))
+        return Failing(
+            found, diagnose(found, expected, silent), tuple(silent), frozenset(lacking), max(due, default=None)
+        )
     if short:
         more = f" and {len(short) - 3} more" if len(short) > 3 else ""
         want = f"{config.gate.rounds} over {config.gate.seconds:g} s"
         text = f"{_count(len(short), 'agent')} not at {want} yet: {', '.join(short[:3])}{more}"
-        return Pending(text, frozenset(lacking))
+        return Pending(text, frozenset(lacking), max(due))
     return Passed(sent, lost, stall)
 
 
@@ -213,6 +226,12 @@ def _lacking(run: Sequence[Round], config: Config, newest: datetime | None) -> s
     if len(run) < config.gate.rounds or span < config.gate.seconds:
         return f"{_count(len(run), 'clean round')} over {span:.1f} s"
     return f"no round since {newest:%H:%M:%S}" if newest is not None and run[0].at < newest else ""
+
+
+def _due(first: datetime, config: Config) -> datetime:
+    """When an agent whose first clean round began at `first` can have reported as many as are needed."""
+    span = max(config.gate.seconds, (config.gate.rounds - 1) * config.knet.interval)
+    return first + timedelta(seconds=LATER * span + REPORTED * config.knet.interval)
 
 
 def _bad(

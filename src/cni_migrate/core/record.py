@@ -57,7 +57,9 @@ class NodeRecord(_Frozen):
     `event` and `step` are the intent that is being carried out, `since` when the step began, `attempt` how often this
     event was begun. `displaced` are the owners of pods that were evicted and must be Ready again before the node counts
     as migrated. `boot` is the boot of the node in which Canal ran there for the last time. `leases` are Canal's
-    addresses on the node before its pods were deleted. `took` is how long each event took, in seconds, for the ETA.
+    addresses on the node before its pods were deleted. `renewed` is since when the node's pods have been made anew on
+    the network of the moment, in this event, with nothing else changed since. `took` is how long each event took, in
+    seconds, for the ETA.
     """
 
     state: NodeState = NodeState.CANAL
@@ -75,6 +77,7 @@ class NodeRecord(_Frozen):
     leases: tuple[str, ...] = ()
     old_uid: str = ""
     targets: tuple[str, ...] | None = None
+    renewed: datetime | None = None
     cleaned: bool = False
     joined: bool = False
     skipped: bool = False

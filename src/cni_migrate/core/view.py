@@ -87,6 +87,13 @@ class ClusterView:
         endpoint = self.seen.endpoints.get((pod.namespace, pod.name))
         return endpoint is not None and endpoint.pod_uid == pod.uid
 
+    def is_agent(self, pod: Pod) -> bool:
+        """Whether the pod is one of the knet-stress agents."""
+        owner = pod.controller[:2] if pod.controller is not None else ("", "")
+        return pod.namespace == self.config.knet.namespace and owner in {
+            ("DaemonSet", one) for one in names.KNET.values()
+        }
+
     def host_tasks(self, node: str) -> list[Pod]:
         """The host-task pods on a node."""
         return [

@@ -44,9 +44,12 @@ BEAT, CALM_BEAT = 0.25, 2.0  # seconds between the beats of a long-lived connect
 STALL = 0.25  # a pause of a long-lived connection from which on it is reported
 RARELY = 2.0  # seconds between probes of what many share and that seldom breaks alone: the API server, other nodes
 CROWD = 100  # nodes whose agents may probe one in transit each second: with more of them each does so less often
-DENIED = 0.4  # seconds after which a forbidden connection counts as blocked: less than a round
+DENIED = 0.2  # seconds after which a forbidden connection counts as blocked: a round takes so long
 LOOK, LOOK_AGAIN = 30.0, 600.0  # at most so many seconds until a node port that fails is read anew; and once more
 FAST = 60.0  # seconds of fast rounds after something changed
+NEW = 10.0  # seconds in which an agent tells its address: the API does so only when the kubelet looks, a second later
+SOON = 0.1  # seconds from the beginning of a round until the next one may begin because of such a change
+TOGETHER = 0.05  # seconds of changes that are taken in together
 CALM_LARGE = 3  # of so many calm rounds one has the large probes
 BATCH, APART = 8, 0.005  # so many peers are probed at once, the next ones so many seconds later
 KEPT, SHOWN = 24, 12  # rounds that `/report` keeps, and shows unless it is told how many
@@ -64,6 +67,7 @@ HELLO_REQUEST = b"GET /hello HTTP/1.1\r\nHost: knet\r\n\r\n"
 HELLO_LAST = b"GET /hello HTTP/1.1\r\nHost: knet\r\nConnection: close\r\n\r\n"
 LARGE_REQUEST = b"POST /large HTTP/1.1\r\nHost: knet\r\nContent-Length: %d\r\n\r\n" % LARGE + b"x" * LARGE
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+HERE = re.compile(rb"\r\nx-knet-here: *(\S+) (\S+)\r\n", re.IGNORECASE)
 LAST = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 
 Key = tuple[str, str, str]
@@ -356,9 +360,18 @@ class Server:
         self.received = 0
         self.heard: dict[bytes, float] = {}
         self.callers: list[Caller] = []
-        head = f"HTTP/1.1 200 OK\r\nX-Knet-Agent: {settings.name}\r\nX-Knet-Addresses: {','.join(addresses)}\r\n"
-        self.hello = f"{head}Content-Length: 19\r\n\r\n".encode()
+        self.hello = b""
+        self.tell({})
         self.large = f"HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n".encode() + b"x" * LARGE
+        self.introduced: Callable[[str, str], None] = lambda uid, address: None
+
+    def tell(self, heard: dict[str, str]) -> None:
+        """Say in every hello who this agent is, and which addresses it has heard of that the API does not tell yet."""
+        head = (
+            f"HTTP/1.1 200 OK\r\nX-Knet-Agent: {self.settings.name}\r\nX-Knet-Addresses: {','.join(self.addresses)}\r\n"
+        )
+        more = f"X-Knet-Heard: {','.join(f'{uid}={one}' for uid, one in heard.items())}\r\n" if heard else ""
+        self.hello = f"{head}{more}Content-Length: 19\r\n\r\n".encode()
 
     def start(self) -> None:
         """Listen on every port; for UDP on each address, as an answer must come from the address that was asked."""
@@ -433,6 +446,8 @@ class Server:
             if len(data) < end:
                 break
             self.received += 1
+            if here := HERE.search(data, 0, end):
+                self.introduced(here[1].decode(), here[2].decode())
             said += self._answer(data.split(b" ", 2)[1])
             if LAST.search(data, 0, end):
                 return said, None
@@ -574,9 +589,16 @@ class Stream:
 class Directory:
     """The agents there are: from the pods of the own namespace, or from a file outside Kubernetes."""
 
-    def __init__(self, settings: Settings, loop: Loop, changed: Callable[[], None] = lambda: None) -> None:
-        self.settings, self.loop, self.changed = settings, loop, changed
+    def __init__(
+        self,
+        settings: Settings,
+        loop: Loop,
+        changed: Callable[[], None] = lambda: None,
+        tell: Callable[[dict[str, str]], None] = lambda heard: None,
+    ) -> None:
+        self.settings, self.loop, self.changed, self.tell = settings, loop, changed, tell
         self.entries: dict[str, dict[str, str]] = {}
+        self.heard: dict[str, str] = {}  # addresses that were told by agents and not by the API yet, by uid
         self.peers: dict[str, Peer] = {}
         self.hosts: dict[str, str] = {}  # the addresses of the peers' nodes, but for the own one
         self.transit: frozenset[str] = frozenset()  # the nodes that ConfigMap says are in transit
@@ -646,6 +668,12 @@ class Directory:
         def changed(kind: str, pod: dict[str, Any]) -> None:
             uid = pod["metadata"]["uid"]
             new = entry(pod) if kind != "DELETED" else None
+            if uid in self.heard:
+                if new is not None and not new["address"]:
+                    new["address"] = self.heard[uid]
+                else:
+                    del self.heard[uid]
+                    self.tell(self.heard)
             if new == self.entries.get(uid):
                 return
             if new is None:
@@ -656,8 +684,24 @@ class Directory:
 
         version = yield from self._list(f"pods?{selector}", lambda p: found.update({p["metadata"]["uid"]: entry(p)}))
         self.entries = found
+        self.heard.clear()
+        self.tell(self.heard)
         self.take(found.values())
         yield from self._watch(f"pods?{selector}", version, changed)
+
+    def introduced(self, uid: str, address: str) -> None:
+        """A new agent has told its address, itself or by another one. Only of a pod that the API has none of yet.
+
+        Raises:
+            ValueError: that is no address.
+        """
+        known = self.entries.get(uid)
+        if known is None or known["address"]:
+            return
+        self.heard[uid] = str(ipaddress.ip_address(address))
+        self.entries[uid] = {**known, "address": self.heard[uid]}
+        self.tell(self.heard)
+        self._take_soon()
 
     def follow_pace(self) -> Steps:
         """The same for the ConfigMap `knet-stress-pace`, of which there is one or none."""
@@ -753,7 +797,7 @@ class Directory:
 
         if not self._waits:
             self._waits = True
-            self.loop.at(monotonic() + max(0.2, len(self.entries) / 5000), take)
+            self.loop.at(monotonic() + max(TOGETHER, len(self.entries) / 5000), take)
 
     def take(self, found: Iterable[dict[str, str]]) -> None:
         """Make the peers out of all agents; one that stays the same pod keeps what is known of it."""
@@ -815,7 +859,8 @@ class Probes:
 
     def __init__(self, settings: Settings, server: Server, loop: Loop) -> None:
         self.settings, self.server, self.loop = settings, server, loop
-        self.directory = Directory(settings, loop, self.hurry)
+        self.directory = Directory(settings, loop, self.hurry, server.tell)
+        server.introduced = self.directory.introduced
         self.extra = "" if settings.of_cilium([settings.address]) else settings.of_cilium(server.addresses)
         self.streams: dict[tuple[str, str], Stream] = {}
         self.since: dict[Key, str] = {}
@@ -824,7 +869,9 @@ class Probes:
         self.sent, self.lost, self.open, self.rare = 0, 0, 0, 0.0
         self.turn_of: dict[str, float] = {}  # when the nodes that are far are probed next
         self.fast_until = monotonic() + FAST
-        self.began = self.next = 0.0
+        self.here = f"\r\nX-Knet-Here: {settings.uid} {settings.address}\r\n\r\n".encode()
+        self.new_until = monotonic() + NEW
+        self.began = self.next = self.changed = 0.0
         self.task: Task | None = None
 
     def start(self) -> None:
@@ -849,9 +896,10 @@ class Probes:
         return self.pace > self.settings.interval
 
     def hurry(self) -> None:
-        """Something changed: be fast for a while, from now on."""
-        self.fast_until = monotonic() + FAST
-        self.next = min(self.next, self.began + self.settings.interval)
+        """Something changed: look at once, and be fast for a while."""
+        self.changed = monotonic()
+        self.fast_until = self.changed + FAST
+        self.next = min(self.next, self.began + min(SOON, self.settings.interval))
         if self.task is not None:
             self.task.wake(self.next)
 
@@ -872,7 +920,9 @@ class Probes:
             self.server.rounds.append(line + "\n")
             say(line)
             # Never less: a gate counts so many rounds over so many seconds, and one more would have to be waited for.
-            self.next = self.began + report["interval_s"] * random.uniform(1.0, 1.1)
+            # But what changed during a round may have broken it, and nobody counts by that.
+            pause = report["interval_s"] * random.uniform(1.0, 1.04)
+            self.next = self.began + (pause if self.changed < self.began else min(SOON, pause))
 
     def round(self, number: int) -> Steps:
         """One round; its report."""
@@ -1026,11 +1076,15 @@ class Probes:
             self.loop.close(sock)
 
     def _small(self, sock: socket.socket, peer: Peer, address: str, large: bool) -> Steps:
-        until = monotonic() + self.settings.timeout
-        head, _ = yield from exchanged(sock, HELLO_REQUEST if large else HELLO_LAST, until, (address, HTTP_PORT))
+        until, hello = monotonic() + self.settings.timeout, HELLO_REQUEST if large else HELLO_LAST
+        if monotonic() < self.new_until:
+            hello = hello[:-4] + self.here
+        head, _ = yield from exchanged(sock, hello, until, (address, HTTP_PORT))
         check(head)
         if peer.sign not in head:
             raise ValueError(f"answered by {told(head, 'Agent') or 'somebody else'}")
+        for uid, _, where in (one.partition("=") for one in told(head, "Heard").split(",")):
+            self.directory.introduced(uid, where)
         if self.settings.cilium_cidr and not peer.extra:
             peer.extra = self.settings.of_cilium(told(head, "Addresses").split(","))
 

@@ -1,6 +1,7 @@
 """Host tasks that run ahead of their step: which, when, and that nothing else does."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -62,7 +63,9 @@ ATTACH = under_way("w1", NodeState.CANAL, NodeEvent.ATTACH, "await_multus")
     ("plan", "found", "entry", "step"),
     [
         (MULTUS, _starting("cilium"), SWITCH, "check_cilium_first"),
+        (MULTUS, seen(), SWITCH.model_copy(update={"step": "exchange_labels"}), "check_cilium_first"),
         (OVERLAY, _starting("cilium"), SWITCH.model_copy(update={"step": "restart_cilium"}), "check_cilium_first"),
+        (OVERLAY, seen(), SWITCH.model_copy(update={"step": "label_switched"}), "check_cilium_first"),
         (MULTUS, _starting(names.MULTUS), ATTACH, "check_multus_first"),
         (MULTUS, seen(), ATTACH.model_copy(update={"step": "taint"}), "check_multus_first"),
         (MULTUS, seen(a_pod()), ATTACH.model_copy(update={"step": "evict_pods"}), "check_multus_first"),
@@ -133,6 +136,16 @@ def test_the_result_of_a_task_that_ran_ahead_ends_its_step_in_the_same_turn() ->
     after, _ = _advance(MULTUS, found, SWITCH)
     assert after.step == "gate"
     assert after.files == ("05-cilium.conflist",)
+
+
+def test_a_task_whose_container_has_ended_is_not_waited_for() -> None:
+    """The kubelet calls its pod Succeeded a second later. One that has failed is told as such when it says so, too."""
+    found = seen(a_daemonset("cilium"), an_agent("cilium"))
+    status = json.dumps({"files": ["05-cilium.conflist"], "subnet_env": True})
+    found.pods.append(_task(SWITCH, "check_cilium_first", "Running", status))
+    assert _advance(MULTUS, found, SWITCH)[0].step == "gate"
+    found.pods[-1] = replace(found.pods[-1], trouble="Error (exit code 1)")
+    assert _advance(MULTUS, found, SWITCH)[0].step == "check_cilium_first"
 
 
 def test_leases_are_given_back_beside_the_gate() -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from cni_migrate.core import names
 from cni_migrate.core.answers import Answer, Done, Refuse, Wait
+from cni_migrate.core.begin import begin
+from cni_migrate.core.goal import Goal
 from cni_migrate.core.lifecycle import NodeEvent, NodeState
 from cni_migrate.core.objects import BadProbe, GateReading, Pod, Round
 from cni_migrate.core.peers import observers
@@ -210,6 +212,66 @@ def test_gate_hears_those_who_observe_the_node() -> None:
         answer = _node_answer("gate", {observer: [BadProbe("w1/a", "primary", "http", "timeout")]})
         assert isinstance(answer, Wait)
         assert f"{observer} -> w1/a" in answer.saw
+
+
+def _span(agent: str, begin: float, end: float) -> tuple[Round, ...]:
+    """Clean rounds of an agent, each half second from `begin` to `end`, in seconds after `NOW`."""
+    (one, *_) = _rounds(agent, (), NOW)
+    times = range(int((end - begin) * 2) + 1)
+    return tuple(replace(one, round=number + 1, at=after(begin + number / 2)) for number in times)
+
+
+class TestRenewed:
+    """gate, where the node's pods were made anew: at -2 s, before the step began."""
+
+    def _answer(self, own: tuple[float, float], others: tuple[float, float], now: float) -> Answer:
+        entry = under_way("w1", NodeState.DRAINING, NodeEvent.SWITCH, "gate", renewed=after(-2))
+        found = _found()
+        rounds = {agent: _span(agent, *(own if agent.startswith("w1/") else others)) for agent in AGENTS}
+        found.readings["w1/switch/gate/1"] = GateReading(after(now), rounds, {})
+        view = a_view(found, entry, now=after(now))
+        return NODE_STEPS["gate"](view)
+
+    def test_what_was_reported_since_counts(self) -> None:
+        """Two seconds of it, the last of which is in the step."""
+        assert isinstance(self._answer((-1.0, 1.5), (-1.0, 1.5), 2.0), Done)
+
+    def test_what_was_reported_before_does_not(self) -> None:
+        """Somebody who has reported all the time has seen the old pods."""
+        answer = self._answer((-3.0, -0.5), (-3.0, -0.5), 2.0)
+        assert isinstance(answer, Wait)
+        assert "not at 3 over 2 s yet" in answer.saw
+
+    def test_a_round_has_to_come_after_the_last_pod(self) -> None:
+        """What only now got there may have broken something."""
+        answer = self._answer((-2.0, 0.0), (-2.0, -0.5), 2.0)
+        assert isinstance(answer, Wait)
+
+    def test_observers_count_from_the_first_round_of_the_new_agents(self) -> None:
+        """Before that they may have been answered by the old ones."""
+        assert isinstance(self._answer((-1.0, 1.5), (-2.0, 0.5), 2.0), Wait), "1.5 s of it"
+        assert isinstance(self._answer((-1.0, 1.5), (-2.0, 1.0), 2.0), Done)
+
+    def test_it_is_read_sooner_than_if_all_of_it_had_to_come_in_the_step(self) -> None:
+        """By the time that the kubelet takes to tell of a pod."""
+        answer = self._answer((-1.0, 1.0), (-1.0, 1.0), 1.5)
+        assert isinstance(answer, Wait)
+        assert answer.ask is None
+        assert answer.retry_in == pytest.approx(2.75 - 0.8 - 1.5)
+
+    def test_whoever_lacks_something_is_read_again_when_it_is_due(self) -> None:
+        """Not sooner, however little that is."""
+        answer = self._answer((-1.0, 1.5), (0.0, 1.5), 2.0)
+        assert isinstance(answer, Wait)
+        assert answer.ask is None
+        assert answer.retry_in == pytest.approx(0.0 + 2 * 1.03 + 0.25 - 2.0)
+
+    def test_who_takes_over_proves_all_of_it(self) -> None:
+        """What was seen before a driver was killed is nothing that the next one has seen."""
+        plan = MULTUS
+        entry = under_way("w1", NodeState.DRAINING, NodeEvent.SWITCH, "gate", renewed=after(-2))
+        record = begin(plan, Goal(), a_record(plan, {"w1": entry}), {"w1": a_node()}, after(5))
+        assert record.nodes["w1"].renewed is None
 
 
 class TestSweeps:

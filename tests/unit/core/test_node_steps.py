@@ -431,8 +431,9 @@ class TestRestart:
         assert saw in answer.saw
 
     def test_a_new_ready_pod_is_done(self) -> None:
-        """The old uid is forgotten."""
-        assert self._answer("uid-cilium-w1", an_agent("cilium", uid="uid-new")) == Done(remember={"old_uid": ""})
+        """The old uid is forgotten, and rounds from before do not count any more."""
+        answer = self._answer("uid-cilium-w1", an_agent("cilium", uid="uid-new"))
+        assert answer == Done(remember={"old_uid": "", "renewed": None})
 
     def test_the_new_one_counts_while_the_old_one_still_terminates(self) -> None:
         """Both may be there for a moment."""
@@ -485,7 +486,16 @@ def test_pods_on_the_wrong_network_are_deleted_once(step: str, wrong: list[Pod],
     assert isinstance(again, Do)
     assert again.effects == (_delete(wrong[0]),)
     gone = _answer(step, seen(a_node(), *right, later, an_endpoint(DUAL)), _at(step, targets=targets))
-    assert gone == Done(remember={"targets": None})
+    assert gone == Done(remember={"targets": None, "renewed": NOW})
+
+
+def test_our_own_agents_are_deleted_at_once() -> None:
+    """They have nothing to put away, and the next ones are to report soon. Pods of others have their grace."""
+    agent = an_agent("knet-stress-a", namespace="knet-stress", host_network=False, ip="10.244.1.9")
+    found = seen(a_node(), agent, SINGLE, other := replace(agent, namespace="shop", name="other", uid="uid-other"))
+    answer = _answer("delete_pods_off_cilium", found)
+    assert isinstance(answer, Do)
+    assert set(answer.effects) == {replace(_delete(agent), at_once=True), _delete(SINGLE), _delete(other)}
 
 
 @pytest.mark.parametrize(("step", "wrong", "right"), RECREATE)

@@ -36,7 +36,7 @@ def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = 
         effect = DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once)
         return Do((effect,), on=f"pod {pod.name} to restart", remember={"old_uid": pod.uid})
     if pod.uid != old and not pod.deleting and (pod.ready if ready else pod.phase == "Running"):
-        return Done(remember={"old_uid": ""})
+        return Done(remember={"old_uid": "", "renewed": None})
     saw = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
     what = "be Ready" if ready else "run"
     return Wait(on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", saw=saw)

@@ -1,5 +1,6 @@
 """Steps that ask the knet-stress agents whether everybody still reaches everybody who should."""
 
+import math
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,6 +21,9 @@ FRESH = timedelta(seconds=2)
 
 LATELY = 1.5
 """Intervals within which most agents have begun a round and have reported it; who has not is read once more."""
+
+SEEN_LATE = 0.8
+"""The kubelet looks every second: so long, mostly, a node's new agents have reported when its last pod is seen."""
 
 BASELINE_MOST = 400
 """So many failures may be known beforehand; with more, connectivity proves nothing."""
@@ -69,7 +73,7 @@ def _verdict(
     cilium = frozenset(view.seen.nodes) if final else enforcing(view.record.nodes)
     excused = Excused(view.record.cluster.baseline, cilium)
     verdict = judge(
-        view.seen.readings.get(key),
+        _of_those_there(view.seen.readings.get(key), focus),
         wanted,
         excused,
         since,
@@ -86,6 +90,24 @@ def _verdict(
     return verdict, question, wanted
 
 
+def _of_those_there(reading: GateReading | None, focus: Collection[str] | None) -> GateReading | None:
+    """The reading without what observers have seen before both agents of a node in focus had begun to report.
+
+    An agent that was just made anew may have a predecessor that still answered those who had not heard of its end.
+    """
+    if reading is None or not focus:
+        return reading
+    own = {f"{node}/{mesh}" for node in focus for mesh in MESHES}
+    first = max((rounds[0].at for agent, rounds in reading.rounds.items() if agent in own and rounds), default=None)
+    if first is None:
+        return reading
+    rounds = {
+        agent: known if agent in own else tuple(one for one in known if one.at >= first)
+        for agent, known in reading.rounds.items()
+    }
+    return replace(reading, rounds=rounds)
+
+
 def _gate(
     view: ClusterView,
     key: str,
@@ -94,22 +116,25 @@ def _gate(
     *,
     own: bool = False,
     final: bool = False,
-    earlier: bool = False,
+    since: datetime | None = None,
+    sooner: float = math.inf,
 ) -> Answer:
     """Wait until connectivity is proven since the step began; the deadline turns a failure into a held node.
 
-    `earlier`: rounds from before the step count too, all but the newest.
+    `since`: rounds from then on count, though the step began later; all but the newest, which has to come after that.
+    Most agents have reported what is needed `sooner` by so many seconds than if they had begun with the step.
     """
-    one_round, enough = LATELY * view.config.knet.interval, _needed(view)
-    if (early := _too_early(view, one_round if earlier else enough)) > 0:
-        return Wait(on=on, saw="the agents' next rounds", retry_in=early)
-    since = view.since - timedelta(seconds=enough) if earlier else view.since
+    enough, one_round = _needed(view), LATELY * view.config.knet.interval
+    early = enough if since is None else max(one_round, enough - sooner)
+    if (left := early - (view.now - view.since).total_seconds()) > 0:
+        return Wait(on=on, saw="the agents' next rounds", retry_in=left)
+    since = since or view.since
     verdict, question, _ = _verdict(view, key, focus, since, own=own, final=final)
     if isinstance(verdict, Passed):
         return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
     saw = verdict.saw if isinstance(verdict, Pending) else _described(verdict)
     reading = view.seen.readings.get(key)
-    if (left := _pause(view, reading)) > 0:
+    if (left := _pause(view, reading, verdict.due)) > 0:
         return Wait(on=on, saw=saw, retry_in=left, gate=True)
     return Wait(on=on, saw=saw, ask=_to_read(question, verdict, reading, view.now), gate=True)
 
@@ -128,19 +153,22 @@ def _described(failing: Failing) -> str:
     return f"{failing.diagnosis}: {', '.join(pairs[:6])}{more}" if pairs else failing.diagnosis
 
 
-def _too_early(view: ClusterView, need: float) -> float:
-    """Seconds until the agents can have reported what is needed: reading sooner would be wasted."""
-    return need - (view.now - view.since).total_seconds()
-
-
 def _needed(view: ClusterView) -> float:
     """In so many seconds the agents report as many rounds as a gate needs."""
     gate, interval = view.config.gate, view.config.knet.interval
     return max(gate.seconds, (gate.rounds - 1) * interval) + LATELY * interval
 
 
-def _pause(view: ClusterView, reading: GateReading | None) -> float:
-    """Seconds until it is worth reading again: half a round, as it is nearly there; two once it takes long."""
+def _just_before(view: ClusterView) -> datetime:
+    """From when on rounds count where nothing of the network was changed for the step: so long as a gate takes."""
+    return view.since - timedelta(seconds=_needed(view))
+
+
+def _pause(view: ClusterView, reading: GateReading | None, due: datetime | None) -> float:
+    """Seconds until it is worth reading again: when what is lacking is due, if that is known.
+
+    Not before half a round, when it is nearly there; two rounds once it takes long.
+    """
     if reading is None:
         return 0.0
     interval = view.config.knet.interval
@@ -150,7 +178,8 @@ def _pause(view: ClusterView, reading: GateReading | None) -> float:
         pause = interval / 2
     elif waited <= 2 * _needed(view):
         pause = interval
-    return pause - (view.now - reading.at).total_seconds()
+    again = reading.at + timedelta(seconds=pause)
+    return (max(again, due or again) - view.now).total_seconds()
 
 
 def _key(view: NodeView) -> str:
@@ -159,9 +188,14 @@ def _key(view: NodeView) -> str:
 
 @node_step("gate")
 def gate(view: NodeView) -> Answer:
-    """Prove that the node's agents and those who observe them reach each other, on every network they have."""
+    """Prove that the node's agents and those who observe them reach each other, on every network they have.
+
+    Where its pods were made anew, what its new agents have reported since counts already. But a round has to come after
+    the last of its pods has got there.
+    """
     name = view.node.name
-    return _gate(view, _key(view), [name], f"connectivity of node {name} to be proven")
+    on = f"connectivity of node {name} to be proven"
+    return _gate(view, _key(view), [name], on, since=view.entry.renewed, sooner=SEEN_LATE)
 
 
 @node_step("gate")
@@ -173,7 +207,7 @@ def baseline_gate(view: NodeView) -> Answer:
     """
     name = view.node.name
     on = f"connectivity of node {name} to be as good as in the baseline"
-    return _gate(view, _key(view), [name], on, earlier=True)
+    return _gate(view, _key(view), [name], on, since=_just_before(view))
 
 
 @node_step("agent")
@@ -193,7 +227,7 @@ def recheck(view: NodeView) -> Answer:
     """
     name = view.node.name
     on = f"connectivity from node {name} to be proven in service"
-    return _gate(view, _key(view), [name], on, own=True, earlier=True)
+    return _gate(view, _key(view), [name], on, own=True, since=_just_before(view))
 
 
 @cluster_step("gate")
@@ -216,14 +250,14 @@ def take_baseline(view: ClusterView) -> Answer:
     """Take the baseline: what is broken already does not count against the migration, and is shown."""
     key = f"baseline/{view.since.isoformat()}"
     on = "the agents to report how connectivity is now"
-    if (early := _too_early(view, _needed(view))) > 0:
+    if (early := _needed(view) - (view.now - view.since).total_seconds()) > 0:
         return Wait(on=on, saw="the agents' first rounds", retry_in=early)
     verdict, question, wanted = _verdict(view, key, None, view.since)
     if isinstance(verdict, Passed):
         result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
         return Done(remember={"baseline": (), "gate": result})
     reading = view.seen.readings.get(key)
-    ask, left = (question, None) if (pause := _pause(view, reading)) <= 0 else (None, pause)
+    ask, left = (question, None) if (pause := _pause(view, reading, verdict.due)) <= 0 else (None, pause)
     if isinstance(verdict, Pending) or reading is None:
         saw = verdict.saw if isinstance(verdict, Pending) else "nothing yet"
         return Wait(on=on, saw=saw, ask=ask, retry_in=left)

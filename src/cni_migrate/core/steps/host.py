@@ -77,7 +77,8 @@ def run_task(view: ClusterView, node: str, name: str, *ops: str) -> HostStatus |
         return Do((RunHostTask(node, name, manifest),), on=on, saw="not started")
     if pod.deleting:
         return Wait(on=on, saw=f"an older pod {name} is terminating")
-    if pod.phase == "Succeeded":
+    # The kubelet tells how the container has ended a second before it calls the pod Succeeded.
+    if pod.phase == "Succeeded" or (pod.message and not pod.trouble):
         status = HostStatus.parse(pod.message)
         return status or Refuse(
             why=f"{on} reported something unreadable: {pod.message[:200]!r}",
@@ -159,7 +160,9 @@ def check_multus_first(view: NodeView) -> Answer:
     return _check_first(view, view.config.multus.cni_file, "Multus's", behind=view.config.canal.cni_file)
 
 
-@node_step("host", beside=("await_old_agents_gone", "await_cilium", "restart_cilium"))
+@node_step(
+    "host", beside=("exchange_labels", "await_old_agents_gone", "await_cilium", "label_switched", "restart_cilium")
+)
 def check_cilium_first(view: NodeView) -> Answer:
     """See on the host that Cilium's CNI file is in force; the files it renamed are recorded."""
     return _check_first(view, view.config.cilium.primary_file, "Cilium's")
