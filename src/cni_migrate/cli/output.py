@@ -67,14 +67,25 @@ def as_yaml(data: Any) -> None:
 
 
 def yaml_text(data: Any) -> str:
-    """A document as YAML text."""
+    """A document as YAML text. Read again it is the same to the letter; lines of a longer text stay lines."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import SafeRepresenter
 
+    class Writer(SafeRepresenter):
+        """Texts that a plain scalar or a block would not bring back are quoted, with escapes."""
+
+        def text(self, data: str) -> Any:
+            plain = all(" " <= one <= "~" or one == "\n" for one in data)
+            style = '"' if not plain else "|" if "\n" in data.strip("\n") else None
+            return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+    Writer.add_representer(str, Writer.text)
     stream = io.StringIO()
     writer = YAML(typ="safe", pure=True)
+    writer.Representer = Writer
     writer.default_flow_style = False
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    writer.width = 120
+    writer.width = sys.maxsize  # a line that is folded at a backslash would read another way
     writer.dump(data, stream)
     return stream.getvalue()
 
