@@ -866,7 +866,7 @@ class Probes:
         self.since: dict[Key, str] = {}
         self.bad: dict[Key, str] = {}
         self.times: list[float] = []
-        self.sent, self.lost, self.open, self.rare = 0, 0, 0, 0.0
+        self.sent, self.lost, self.open, self.rare, self.rarely = 0, 0, 0, 0.0, RARELY
         self.turn_of: dict[str, float] = {}  # when the nodes that are far are probed next
         self.fast_until = monotonic() + FAST
         self.here = f"\r\nX-Knet-Here: {settings.uid} {settings.address}\r\n\r\n".encode()
@@ -929,7 +929,7 @@ class Probes:
         me, at = self.settings, stamp()
         self.directory.let_go()
         peers, before, hosts = dict(sorted(self.directory.peers.items())), set(self.bad), self.directory.hosts
-        rarely = monotonic() - self.rare >= RARELY
+        rarely = monotonic() - self.rare >= self.rarely
         large = not self.calm or number % CALM_LARGE == 0
         far = self.directory.far
         waiting = far - self._whose_turn(far)
@@ -1028,8 +1028,12 @@ class Probes:
         return [self.attempt(f"node:{node}", "host", "tcp", self._node(address)) for node, address in hosts.items()]
 
     def _rare(self) -> list[Steps]:
-        """The probes that are not for every round: the API server and the node port."""
-        work, self.rare = [], monotonic()
+        """The probes that are not for every round: the API server and the node port.
+
+        Agents that begin their rounds together, after a change, do not go on having these together: the sooner one of
+        them finds what is broken.
+        """
+        work, self.rare, self.rarely = [], monotonic(), RARELY * random.uniform(0.75, 1.25)
         if self.settings.api[0] and "api" not in self.settings.skip:
             work.append(self.attempt("api", "primary", "api", self._api()))
         port = self.directory.node_port

@@ -1,4 +1,4 @@
-"""New agents tell where they are: the API does so only when the kubelet has looked, up to a second later."""
+"""New agents tell where they are, and all look at once at what has changed: the API tells it up to a second later."""
 
 import random
 import socket
@@ -138,3 +138,14 @@ def test_a_change_is_looked_at_at_once() -> None:
     probes.directory.take([agent.entry(pod("one", "w2", address=""))])
     turns(probes.loop, lambda: len(began) == 3)
     assert began[2] - began[0] < 5
+
+
+def test_agents_that_begin_together_do_not_go_on_having_rare_probes_together() -> None:
+    """Else what is broken is found by all of them late, instead of by one of them soon."""
+    pauses = []
+    for _ in range(20):
+        probes = calm_probes()
+        probes._rare()
+        pauses.append(probes.rarely)
+    assert all(0.75 * agent.RARELY <= pause <= 1.25 * agent.RARELY for pause in pauses)
+    assert max(pauses) - min(pauses) > 0.1 * agent.RARELY
