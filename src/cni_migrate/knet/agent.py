@@ -42,7 +42,7 @@ HTTP_PORT, UDP_PORT, TCP_PORT, GUARD_PORT, NODE_PORT = 8080, 8081, 8082, 8089, 1
 LARGE = 8192  # bytes each way: more than any MTU, so full-sized packets go both ways
 BEAT, CALM_BEAT = 0.25, 2.0  # seconds between the beats of a long-lived connection
 STALL = 0.25  # a pause of a long-lived connection from which on it is reported
-RARELY = 2.0  # seconds between probes of what many share and that seldom breaks alone: the API server, other nodes
+RARELY = 2.0  # seconds, at most, between probes of what many share and that seldom breaks alone: API server, nodes
 CROWD = 100  # nodes whose agents may probe one in transit each second: with more of them each does so less often
 DENIED = 0.2  # seconds after which a forbidden connection counts as blocked: a round takes so long
 LOOK, LOOK_AGAIN = 30.0, 600.0  # at most so many seconds until a node port that fails is read anew; and once more
@@ -1033,7 +1033,7 @@ class Probes:
         Agents that begin their rounds together, after a change, do not go on having these together: the sooner one of
         them finds what is broken.
         """
-        work, self.rare, self.rarely = [], monotonic(), RARELY * random.uniform(0.75, 1.25)
+        work, self.rare, self.rarely = [], monotonic(), RARELY * random.uniform(0.5, 1.0)
         if self.settings.api[0] and "api" not in self.settings.skip:
             work.append(self.attempt("api", "primary", "api", self._api()))
         port = self.directory.node_port
