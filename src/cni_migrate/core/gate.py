@@ -160,8 +160,9 @@ def judge(
 
     Passed: every expected agent's newest rounds, at least `gate.rounds` in a row over at least `gate.seconds`, are
     clean, were begun after `since`, list all its expected peers, and the newest is fresh, and was begun after `newest`
-    if that is given. A pair that was bad in the `baseline` by the same net and kind does not count, nor do probes of
-    the kinds in `ignore` (default: `unenforced`). Those of `others` (`beyond`) count where an agent lists them.
+    if that is given; what was lost is counted from then on. A pair that was bad in the `baseline` by the same net and
+    kind does not count, nor do probes of the kinds in `ignore` (default: `unenforced`). Those of `others` (`beyond`)
+    count where an agent lists them.
     """
     if not expected or not all(expected.values()):
         lonely = sorted(agent for agent, peers in expected.items() if not peers)
@@ -187,7 +188,7 @@ def judge(
             continue
         run: list[Round] = []
         bad: list[Pair] = []
-        lost += _lost(rounds, agent, expected[agent], listed, known, kinds, since)
+        lost += _lost(rounds, agent, expected[agent], listed, known, kinds, newest or since)
         for one in reversed(rounds):
             if one.at < since or (run and one.round != run[-1].round - 1):
                 break

@@ -242,6 +242,17 @@ class TestRenewed:
         assert isinstance(answer, Wait)
         assert "not at 3 over 2 s yet" in answer.saw
 
+    def test_what_was_lost_before_the_step_is_no_loss_of_the_gate(self) -> None:
+        """A peer that starts has no address for a while: nothing that anybody who stays has lost."""
+        entry = under_way("w1", NodeState.DRAINING, NodeEvent.SWITCH, "gate", renewed=after(-2))
+        found = _found()
+        rounds = {agent: list(_span(agent, -1.5, 1.5)) for agent in AGENTS}
+        rounds["w1/a"][0] = replace(rounds["w1/a"][0], lost=1, bad=(TIMEOUT,))
+        found.readings["w1/switch/gate/1"] = GateReading(after(2), {a: tuple(r) for a, r in rounds.items()}, {})
+        answer = NODE_STEPS["gate"](a_view(found, entry, now=after(2)))
+        assert isinstance(answer, Done)
+        assert answer.remember["gate"].lost == 0
+
     def test_a_round_has_to_come_after_the_last_pod(self) -> None:
         """What only now got there may have broken something."""
         answer = self._answer((-2.0, 0.0), (-2.0, -0.5), 2.0)
