@@ -19,8 +19,8 @@ from ruamel.yaml import YAML
 from cni_migrate.cli.gather import gathered
 from cni_migrate.cli.session import plan_for
 from cni_migrate.config import Config
-from cni_migrate.core.goal import Goal
-from cni_migrate.core.lifecycle import Phase
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.inprocess import close_api, in_process_api
 from cni_migrate.sim.apiserver import requests

@@ -13,11 +13,11 @@ from typing import Any
 
 from cni_migrate.cli.session import host_image, plan_for, prober_for
 from cni_migrate.config import Config
-from cni_migrate.core.decide import Turn
-from cni_migrate.core.goal import Final, Goal
-from cni_migrate.core.objects import Snapshot
-from cni_migrate.core.order import capacity
-from cni_migrate.core.view import Plan
+from cni_migrate.core.decision.decide import Turn
+from cni_migrate.core.decision.order import capacity
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.steps.view import Plan
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore

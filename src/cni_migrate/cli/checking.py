@@ -12,7 +12,7 @@ from cni_migrate.cli.gather import gathered
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import Session, configured, plan_for, run_async, session
 from cni_migrate.config import Config
-from cni_migrate.core.preflight import Finding, Severity, blockers, findings
+from cni_migrate.core.preflight.findings import Finding, Severity, blockers, findings
 from cni_migrate.errors import PreflightFailed
 from cni_migrate.kube.cluster import KubeCluster
 

@@ -13,7 +13,7 @@ from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import configured, manifests_for
 from cni_migrate.config import PROFILES, Config, ProfileName
 from cni_migrate.configfile import Loaded, section_of, variable
-from cni_migrate.core.manifests import node_config_version
+from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.errors import UsageError
 
 HEAD = """\

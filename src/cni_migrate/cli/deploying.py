@@ -12,9 +12,10 @@ from cni_migrate.cli.asking import confirm, needs_terminal
 from cni_migrate.cli.failing import say_next
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import Session, configured, manifests_for, run_async, session
-from cni_migrate.core import mesh, names
-from cni_migrate.core.effects import DeleteObject, PutObject, refusal
-from cni_migrate.core.objects import ObjectRef, Snapshot
+from cni_migrate.core.connectivity import mesh
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import DeleteObject, PutObject, refusal
+from cni_migrate.core.model.objects import ObjectRef, Snapshot
 from cni_migrate.errors import Halted, UsageError
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.existing import Found, existing

@@ -6,7 +6,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from cni_migrate.cli import output
-from cni_migrate.core.matrix import Cell, Matrix, Row, State
+from cni_migrate.core.connectivity.matrix import Cell, Matrix, Row, State
 
 MOST_NODES: Final = 16
 """So many nodes are drawn one by one, on a terminal that is wide enough."""

@@ -13,11 +13,11 @@ from cni_migrate.cli.events import Event, Narrator
 from cni_migrate.cli.live import Screen
 from cni_migrate.cli.session import Session, plan_for
 from cni_migrate.cli.version import version
-from cni_migrate.core.decide import Turn
-from cni_migrate.core.goal import Final, Goal
-from cni_migrate.core.objects import Snapshot
-from cni_migrate.core.order import in_order
-from cni_migrate.core.record import Record
+from cni_migrate.core.decision.decide import Turn
+from cni_migrate.core.decision.order import in_order
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.model.record import Record
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock, identity
 from cni_migrate.errors import Interrupted

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from cni_migrate.core.advance import Waiting
-from cni_migrate.core.decide import Turn
-from cni_migrate.core.record import Entry, NodeRecord
+from cni_migrate.core.decision.advance import Waiting
+from cni_migrate.core.decision.decide import Turn
+from cni_migrate.core.model.record import Entry, NodeRecord
 
 PAUSE = timedelta(seconds=10)
 """The same wait is told again only when what was seen has changed, and not sooner than this."""

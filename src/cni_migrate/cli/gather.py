@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from cni_migrate.core.preflight import Facts, Hook
-from cni_migrate.core.view import Plan
+from cni_migrate.core.preflight.findings import Facts, Hook
+from cni_migrate.core.steps.view import Plan
 from cni_migrate.kube.access import Ask, allowed
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.inventory import Inventory, Webhook, get_config_map, inventory

@@ -12,10 +12,10 @@ from rich.live import Live
 from rich.text import Text
 
 from cni_migrate.cli import output
-from cni_migrate.core.advance import Waiting
-from cni_migrate.core.decide import Turn
-from cni_migrate.core.lifecycle import NodeState
-from cni_migrate.core.record import NodeRecord
+from cni_migrate.core.decision.advance import Waiting
+from cni_migrate.core.decision.decide import Turn
+from cni_migrate.core.model.lifecycle import NodeState
+from cni_migrate.core.model.record import NodeRecord
 from cni_migrate.ports import Clock
 
 REDRAW_SECONDS = 0.25

@@ -14,14 +14,14 @@ from cni_migrate.cli import drawing, output, svg
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import Session, configured, plan_for, run_async, session
 from cni_migrate.config import Config
-from cni_migrate.core import mesh
-from cni_migrate.core.excused import Excused, enforcing
-from cni_migrate.core.gate import Failing, Passed, Pending, Verdict, unenforced
-from cni_migrate.core.matrix import ORDER, Matrix, matrix
-from cni_migrate.core.objects import GateReading, Snapshot
-from cni_migrate.core.record import Record
+from cni_migrate.core.connectivity import mesh
+from cni_migrate.core.connectivity.gate import Failing, Passed, Pending, Verdict, unenforced
+from cni_migrate.core.connectivity.known_failures import Excused, enforcing
+from cni_migrate.core.connectivity.matrix import ORDER, Matrix, matrix
+from cni_migrate.core.model.objects import GateReading, Snapshot
+from cni_migrate.core.model.record import Record
 from cni_migrate.core.steps.gates import excluded
-from cni_migrate.core.view import ClusterView
+from cni_migrate.core.steps.view import ClusterView
 from cni_migrate.errors import GateFailed, UsageError
 from cni_migrate.kube.cluster import KubeCluster
 

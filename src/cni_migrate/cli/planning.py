@@ -14,10 +14,10 @@ from cni_migrate.cli.session import configured, plan_for, run_async, session
 from cni_migrate.cli.version import version
 from cni_migrate.cli.wishes import Forward, adopted, goal_of
 from cni_migrate.configfile import Loaded
-from cni_migrate.core.begin import check_identity
-from cni_migrate.core.lifecycle import Phase
-from cni_migrate.core.plan_view import PlannedNode, PlanView, plan_view
-from cni_migrate.core.preflight import Severity
+from cni_migrate.core.decision.begin import check_identity
+from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.preflight.findings import Severity
+from cni_migrate.core.reports.plan import PlannedNode, PlanView, plan_view
 
 
 def plan(common: Common, flags: Mapping[str, Any], *, form: str) -> None:

@@ -15,9 +15,9 @@ from cni_migrate.cli.session import Session, configured, run_async, session
 from cni_migrate.cli.wishes import Forward, Wish, adopted, goal_of
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded
-from cni_migrate.core.begin import check_identity
-from cni_migrate.core.goal import Final
-from cni_migrate.core.objects import Snapshot
+from cni_migrate.core.decision.begin import check_identity
+from cni_migrate.core.model.goal import Final
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
 
 

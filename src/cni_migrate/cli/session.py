@@ -15,13 +15,13 @@ from cni_migrate.cli.logs import logging_to
 from cni_migrate.cli.options import Common
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded, load
-from cni_migrate.core import names
-from cni_migrate.core.manifests import TEMPLATES, Facts, Manifests
-from cni_migrate.core.objects import Snapshot
-from cni_migrate.core.plan import TABLES, make_plan
-from cni_migrate.core.record import Record
-from cni_migrate.core.status import LeaseInfo
-from cni_migrate.core.view import Plan
+from cni_migrate.core.decision.plan import TABLES, make_plan
+from cni_migrate.core.model import names
+from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.model.record import Record
+from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.core.reports.status import LeaseInfo
+from cni_migrate.core.steps.view import Plan
 from cni_migrate.engine.lease import surely_dead
 from cni_migrate.engine.store import RecordStore
 from cni_migrate.knet.reader import LogProber, lines_needed

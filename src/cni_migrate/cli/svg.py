@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 from xml.sax.saxutils import escape
 
-from cni_migrate.core.matrix import Cell, Matrix, State
+from cni_migrate.core.connectivity.matrix import Cell, Matrix, State
 
 CELL: Final = 18
 """Pixels of a cell's side."""

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from cni_migrate.core.begin import begin, new_record
-from cni_migrate.core.decide import Turn, decide
-from cni_migrate.core.effects import PutObject, RunHostTask
-from cni_migrate.core.goal import Final, Goal
-from cni_migrate.core.objects import GateReading, Snapshot
-from cni_migrate.core.record import Record
-from cni_migrate.core.view import Plan
+from cni_migrate.core.decision.begin import begin, new_record
+from cni_migrate.core.decision.decide import Turn, decide
+from cni_migrate.core.model.effects import PutObject, RunHostTask
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.objects import GateReading, Snapshot
+from cni_migrate.core.model.record import Record
+from cni_migrate.core.steps.view import Plan
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
 from cni_migrate.errors import UsageError

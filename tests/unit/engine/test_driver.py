@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.core import names
-from cni_migrate.core.decide import Turn
-from cni_migrate.core.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject, RunHostTask
-from cni_migrate.core.goal import Goal
-from cni_migrate.core.lifecycle import NodeEvent, NodeState
-from cni_migrate.core.objects import GateAsk, GateReading, Snapshot
-from cni_migrate.core.record import NodeRecord
+from cni_migrate.core.decision.decide import Turn
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject, RunHostTask
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
+from cni_migrate.core.model.objects import GateAsk, GateReading, Snapshot
+from cni_migrate.core.model.record import NodeRecord
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore

@@ -1,10 +1,10 @@
 """Steps that wait for the network agents of a node to be Ready or gone, or that restart one."""
 
-from cni_migrate.core import names
-from cni_migrate.core.answers import Answer, Do, Done, Wait
-from cni_migrate.core.effects import DeletePod
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import DeletePod
+from cni_migrate.core.steps.answers import Answer, Do, Done, Wait
 from cni_migrate.core.steps.registry import node_step
-from cni_migrate.core.view import NodeView
+from cni_migrate.core.steps.view import NodeView
 
 
 def _ready(view: NodeView, namespace: str, daemonset: str) -> Answer:

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cni_migrate.core import names
-from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
-from cni_migrate.core.audit import audit_problems, undone_problems
-from cni_migrate.core.effects import DeleteObject, DeletePod, Effect, PatchNode
-from cni_migrate.core.manifests import node_config_version
-from cni_migrate.core.objects import ObjectRef
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, PatchNode
+from cni_migrate.core.model.objects import ObjectRef
+from cni_migrate.core.render.manifests import node_config_version
+from cni_migrate.core.steps.answers import Answer, Do, Done, Refuse, Wait
+from cni_migrate.core.steps.audit import audit_problems, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
 from cni_migrate.core.steps.install import put_all
 from cni_migrate.core.steps.registry import cluster_step
-from cni_migrate.core.view import ClusterView
+from cni_migrate.core.steps.view import ClusterView
 
 
 def _delete_all(view: ClusterView, refs: Iterable[ObjectRef], what: str) -> Answer:

@@ -8,15 +8,15 @@ plugin that opened a port on the host must be in force to close it.
 
 from collections.abc import Callable
 
-from cni_migrate.core import names
-from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
-from cni_migrate.core.drain import Ruling, Verdict, refusals, rulings
-from cni_migrate.core.effects import DeletePod, Effect, EvictPod, PatchNode
-from cni_migrate.core.lifecycle import NodeEvent
-from cni_migrate.core.objects import Pod
-from cni_migrate.core.record import Before
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode
+from cni_migrate.core.model.lifecycle import NodeEvent
+from cni_migrate.core.model.objects import Pod
+from cni_migrate.core.model.record import Before
+from cni_migrate.core.steps.answers import Answer, Do, Done, Refuse, Wait
+from cni_migrate.core.steps.drain import Ruling, Verdict, refusals, rulings
 from cni_migrate.core.steps.registry import node_step
-from cni_migrate.core.view import NodeView
+from cni_migrate.core.steps.view import NodeView
 
 
 def _rulings(view: NodeView) -> list[Ruling]:

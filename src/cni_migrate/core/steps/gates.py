@@ -5,16 +5,27 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from cni_migrate.core import guards
-from cni_migrate.core.answers import Answer, Done, Refuse, Wait
-from cni_migrate.core.excused import Excused, enforcing
-from cni_migrate.core.gate import Expected, Failing, Passed, Pending, Verdict, ask, baseline, beyond, expected, judge
-from cni_migrate.core.lifecycle import NodeState
-from cni_migrate.core.objects import GateAsk, GateReading
-from cni_migrate.core.peers import MESHES, graph
-from cni_migrate.core.record import GateResult
+from cni_migrate.core.connectivity.gate import (
+    Expected,
+    Failing,
+    Passed,
+    Pending,
+    Verdict,
+    ask,
+    baseline,
+    beyond,
+    expected,
+    judge,
+)
+from cni_migrate.core.connectivity.known_failures import Excused, enforcing
+from cni_migrate.core.connectivity.peers import MESHES, graph
+from cni_migrate.core.model import guards
+from cni_migrate.core.model.lifecycle import NodeState
+from cni_migrate.core.model.objects import GateAsk, GateReading
+from cni_migrate.core.model.record import GateResult
+from cni_migrate.core.steps.answers import Answer, Done, Refuse, Wait
 from cni_migrate.core.steps.registry import cluster_step, node_step
-from cni_migrate.core.view import ClusterView, NodeView, out_of_service
+from cni_migrate.core.steps.view import ClusterView, NodeView, out_of_service
 
 FRESH = timedelta(seconds=2)
 """For so long an agent that has reported enough is believed while others are waited for."""

@@ -5,12 +5,12 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
-from cni_migrate.core.effects import DeletePod, RunHostTask
-from cni_migrate.core.lifecycle import NodeEvent
-from cni_migrate.core.objects import Pod
+from cni_migrate.core.model.effects import DeletePod, RunHostTask
+from cni_migrate.core.model.lifecycle import NodeEvent
+from cni_migrate.core.model.objects import Pod
+from cni_migrate.core.steps.answers import Answer, Do, Done, Refuse, Wait
 from cni_migrate.core.steps.registry import node_step
-from cni_migrate.core.view import ClusterView, NodeView
+from cni_migrate.core.steps.view import ClusterView, NodeView
 
 CNI_ENDINGS = (".conf", ".conflist", ".json")
 """What a container runtime reads in the CNI folder (containerd: go-cni `ConfFiles`)."""

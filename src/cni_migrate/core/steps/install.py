@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cni_migrate.core import names
-from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
-from cni_migrate.core.effects import Effect, PatchObject, PutObject
-from cni_migrate.core.manifests import node_config_version
-from cni_migrate.core.objects import DaemonSet, ObjectRef
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
+from cni_migrate.core.model.objects import DaemonSet, ObjectRef
+from cni_migrate.core.render.manifests import node_config_version
+from cni_migrate.core.steps.answers import Answer, Do, Done, Refuse, Wait
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import cluster_step
-from cni_migrate.core.view import ClusterView
+from cni_migrate.core.steps.view import ClusterView
 
 
 def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str) -> Answer:

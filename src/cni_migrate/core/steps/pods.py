@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from cni_migrate.core.answers import Answer, Do, Done, Wait
-from cni_migrate.core.effects import DeletePod
-from cni_migrate.core.objects import Pod
+from cni_migrate.core.model.effects import DeletePod
+from cni_migrate.core.model.objects import Pod
+from cni_migrate.core.steps.answers import Answer, Do, Done, Wait
 from cni_migrate.core.steps.registry import node_step
-from cni_migrate.core.view import NodeView
+from cni_migrate.core.steps.view import NodeView
 
 
 def _recreate(view: NodeView, wrong: Callable[[Pod], bool], what: str) -> Answer:
