@@ -139,7 +139,7 @@ class Mesh:
             if isinstance(verdict, Passed):
                 return ""
             if time.monotonic() - began > within:
-                return verdict.diagnosis if isinstance(verdict, Failing) else verdict.saw
+                return verdict.diagnosis if isinstance(verdict, Failing) else verdict.observed
             time.sleep(0.3)
 
     def alarms(self, seconds: float) -> list[str]:

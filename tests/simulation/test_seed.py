@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.cli import session
+from cni_migrate import wiring
 from cni_migrate.config import PROFILES, Config
 from cni_migrate.core.model import names
 from cni_migrate.core.steps.view import Plan
@@ -76,7 +76,7 @@ class _Lame(Process):
             harness._plan = whole
 
     def _plan(self, config: str, seen: Any) -> Plan:
-        plan = session.plan_for(Config.model_validate_json(config), seen)
+        plan = wiring.plan_for(Config.model_validate_json(config), seen)
         table = plan.strategy
         events = {event: tuple(s for s in steps if s != self._without) for event, steps in table.events.items()}
         phases = {phase: tuple(s for s in steps if s != self._without) for phase, steps in table.phases.items()}

@@ -4,8 +4,9 @@ import sys
 
 from rich.text import Text
 
-from cni_migrate.cli import checking, output, planning
-from cni_migrate.cli.session import Session, plan_for
+from cni_migrate.cli import checking, planning
+from cni_migrate.cli.session import Session
+from cni_migrate.cli.ui import output
 from cni_migrate.cli.version import version
 from cni_migrate.cli.wishes import Back, NodeBack, Wish, goal_of, resumed
 from cni_migrate.config import Config
@@ -16,6 +17,7 @@ from cni_migrate.core.preflight.findings import Severity
 from cni_migrate.core.reports.plan import plan_view
 from cni_migrate.errors import UsageError
 from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.wiring import plan_for
 
 
 async def brief(here: Session, config: Config, cluster: KubeCluster, record: Record | None, wish: Wish) -> None:

@@ -4,14 +4,15 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from cni_migrate.cli import output, showing
-from cni_migrate.cli.asking import confirm, needs_terminal
+from cni_migrate.cli import showing
 from cni_migrate.cli.briefing import brief
 from cni_migrate.cli.driving import Drive
-from cni_migrate.cli.failing import say_next
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.selectors import parse
 from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.ui import output
+from cni_migrate.cli.ui.confirmation import confirm, needs_terminal
+from cni_migrate.cli.ui.failing import say_next
 from cni_migrate.cli.wishes import Forward, Wish, adopted, goal_of
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded

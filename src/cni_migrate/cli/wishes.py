@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from cni_migrate.cli import output
 from cni_migrate.cli.selectors import parse
+from cni_migrate.cli.ui import output
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.model import guards

@@ -42,7 +42,7 @@ class Pending:
     `due` is when all of them can have reported it, as far as that is known.
     """
 
-    saw: str
+    observed: str
     lacking: frozenset[str] = frozenset()
     due: datetime | None = None
 

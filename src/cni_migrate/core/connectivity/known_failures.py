@@ -18,7 +18,7 @@ def enforcing(nodes: Mapping[str, NodeRecord]) -> frozenset[str]:
     )
 
 
-class Excused:
+class KnownFailures:
     """The failures of a baseline, and those that follow from them.
 
     A node that joins later, or that becomes somebody's peer later, is not in the baseline. What was wrong with a node

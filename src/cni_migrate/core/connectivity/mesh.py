@@ -106,8 +106,8 @@ def said(verdict: Verdict) -> str:
             before = f", {lost} lost in the rounds before" if lost else ""
             stalled = f", the longest stall {stall:g} ms" if stall else ""
             return f"connectivity is proven: {sent} probes in the newest clean rounds{before}{stalled}"
-        case Pending(saw):
-            return f"connectivity is not proven yet: {saw}"
+        case Pending(observed):
+            return f"connectivity is not proven yet: {observed}"
         case Failing(_, diagnosis, _):
             return f"connectivity is broken: {diagnosis}"
 
@@ -170,8 +170,8 @@ def _worst(pairs: Sequence[Pair], newest: Round | None) -> str:
     What does not count is only counted.
     """
     if not pairs:
-        excused = len(newest.bad) if newest else 0
-        return f"{excused} that do not count" if excused else ""
+        known_failures = len(newest.bad) if newest else 0
+        return f"{known_failures} that do not count" if known_failures else ""
     ways: dict[str, list[str]] = {}
     for pair in pairs:
         ways.setdefault(pair.peer, []).append(pair.kind if pair.net == "primary" else f"{pair.net} {pair.kind}")

@@ -14,7 +14,7 @@ from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, RunHostT
 from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Attempt, GateAsk, Pod, Snapshot
 from cni_migrate.core.model.record import Held, NodeRecord, Record, noted
-from cni_migrate.core.steps.answers import Do, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.host import task_of
 from cni_migrate.core.steps.registry import CLUSTER_STEPS, NODE_STEPS, ahead, deadline_of
 from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
@@ -33,12 +33,12 @@ class Waiting:
     node: str
     step: str
     on: str
-    saw: str
+    observed: str
 
 
 @dataclass
 class Work:
-    """What one turn adds up: effects, agents to read, waits, and when to look again at the latest."""
+    """What one decision adds up: effects, agents to read, waits, and when to look again at the latest."""
 
     effects: list[Effect] = field(default_factory=list)
     asks: list[GateAsk] = field(default_factory=list)
@@ -156,7 +156,7 @@ def _run_ahead(view: NodeView, work: Work, to_come: Sequence[str]) -> None:
     if not step:
         return
     answer = NODE_STEPS[step](replace(view, entry=view.entry.model_copy(update={"step": step})))
-    if isinstance(answer, Do):
+    if isinstance(answer, Apply):
         tasks = [effect for effect in answer.effects if isinstance(effect, RunHostTask)]
         wanted, _ = due(tasks, view.seen, view.now, view.config.drain.retry_seconds, work)
         work.effects.extend(wanted)
@@ -190,13 +190,13 @@ def _thin_tasks(view: NodeView, work: Work, to_come: Sequence[str]) -> None:
 
 
 def _answered(
-    plan: Plan, answer: Do | Wait | Refuse, step: str, view: ClusterView, work: Work, name: str
+    plan: Plan, answer: Apply | Wait | Refuse, step: str, view: ClusterView, work: Work, name: str
 ) -> tuple[Mapping[str, Any], Held | None]:
-    """Take an answer that is not Done into the turn: what to remember, and whether it is held now."""
+    """Take an answer that is not Done into the decision: what to remember, and whether it is held now."""
     now, since = view.now, view.since
     if isinstance(answer, Refuse):
         return {}, Held(why=answer.why, next=answer.next, since=now, gate=answer.gate)
-    work.waits.append(Waiting(name, step, answer.on, answer.saw))
+    work.waits.append(Waiting(name, step, answer.on, answer.observed))
     limit = deadline_of(step, plan.config.deadlines)
     if limit is not None:
         end = since + timedelta(seconds=limit)
@@ -217,9 +217,9 @@ def _answered(
     return answer.remember, None
 
 
-def _late(answer: Do | Wait, step: str, limit: float, now: datetime, name: str) -> Held:
+def _late(answer: Apply | Wait, step: str, limit: float, now: datetime, name: str) -> Held:
     where = f"node {name}, " if name else ""
-    why = f"{where}step {step}: waited {limit:g} s for {answer.on}; seen last: {answer.saw or 'nothing'}"
+    why = f"{where}step {step}: waited {limit:g} s for {answer.on}; seen last: {answer.observed or 'nothing'}"
     return Held(why=why, next=_next(name), since=now, gate=isinstance(answer, Wait) and answer.gate)
 
 
@@ -271,7 +271,7 @@ def advance_list(
             return record.with_cluster(cluster), False
     update, held = _answered(plan, answer, cluster.step, view, work, "")
     nodes = dict(record.nodes)
-    if isinstance(answer, Do):
+    if isinstance(answer, Apply):
         for node, changes in answer.nodes.items():
             nodes[node] = nodes[node].model_copy(update=dict(changes))
     return record.with_cluster(cluster.model_copy(update={**update, "held": held})).with_nodes(nodes), False

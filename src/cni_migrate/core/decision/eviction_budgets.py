@@ -30,7 +30,7 @@ def selecting(pod: Pod, budgets: Mapping[Key, Budget]) -> list[Budget]:
 
 @dataclass
 class _Left:
-    """What a budget has left in this turn: evictions, from when on, and when the last try under it was."""
+    """What a budget has left in this decision: evictions, from when on, and when the last try under it was."""
 
     evictions: int
     since: datetime
@@ -38,7 +38,7 @@ class _Left:
 
 
 class Room:
-    """The room of all budgets in one turn; what is given to one eviction is not there for the next."""
+    """The room of all budgets in one decision; what is given to one eviction is not there for the next."""
 
     def __init__(self, seen: Snapshot, now: datetime, retry_seconds: float) -> None:
         self._seen = seen

@@ -1,4 +1,4 @@
-"""One turn of the driver in the making, and the first part of it: nodes whose event is under way are carried on."""
+"""One decision of the driver in the making, and the first part of it: nodes whose event is under way are carried on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ BETWEEN = {NodeState.DRAINING: NodeEvent.SWITCH, NodeState.CILIUM: NodeEvent.REL
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One turn of the driver: the record to write first, the effects to perform then, when to look again.
+class Decision:
+    """One decision of the driver: the record to write first, the effects to perform then, when to look again.
 
     `durable`: the record has changed in a way that must be written even without effects. `gather`: after a change, so
     many seconds of changes are looked at together.
@@ -44,8 +44,8 @@ class Turn:
 
 
 @dataclass
-class Deciding:
-    """The turn in the making."""
+class Draft:
+    """The decision in the making."""
 
     plan: Plan
     goal: Goal
@@ -77,103 +77,105 @@ class Deciding:
         self.record = history(self.record.with_cluster(cluster), self.now, f"phase {new}")
 
 
-def carry_on(turn: Deciding) -> None:
+def carry_on(draft: Draft) -> None:
     """Advance every node whose event is under way, and begin the event that follows by itself.
 
     A driver that was asked to stop leaves a node between two events: out of service, so it is taken on like the others.
     """
-    forward = turn.goal.kind == "forward" and not turn.stopping
-    for name, entry in list(turn.record.nodes.items()):
+    forward = draft.goal.kind == "forward" and not draft.stopping
+    for name, entry in list(draft.record.nodes.items()):
         if forward and entry.event is None and entry.state in BETWEEN and not entry.gone and not entry.skipped:
-            entry = begin_event(turn.plan, entry, BETWEEN[entry.state], turn.now)
-            turn.record = turn.record.with_node(name, entry)
+            entry = begin_event(draft.plan, entry, BETWEEN[entry.state], draft.now)
+            draft.record = draft.record.with_node(name, entry)
         if entry.event is None or entry.held is not None or entry.gone or entry.skipped:
             continue
-        if turn.goal.kind == "node_back" and name != turn.goal.node:
+        if draft.goal.kind == "node_back" and name != draft.goal.node:
             continue
-        advance(turn, name)
+        advance(draft, name)
 
 
-def advance(turn: Deciding, name: str) -> None:
+def advance(draft: Draft, name: str) -> None:
     """Advance one node, through every event that follows by itself."""
-    while (entry := turn.record.nodes[name]).event is not None and entry.held is None:
+    while (entry := draft.record.nodes[name]).event is not None and entry.held is None:
         event = entry.event
-        moved = advance_node(turn.plan, turn.record, turn.seen, turn.now, name, turn.work, turn.stopping)
-        turn.record = turn.record.with_node(name, moved.entry)
+        moved = advance_node(draft.plan, draft.record, draft.seen, draft.now, name, draft.work, draft.stopping)
+        draft.record = draft.record.with_node(name, moved.entry)
         if moved.entry.held is not None:
-            _hold(turn, name, moved.entry.held)
+            _hold(draft, name, moved.entry.held)
         if not moved.ended:
             return
-        turn.record = _ended(turn, name, event)
+        draft.record = _ended(draft, name, event)
         following = NEXT_EVENT.get(event)
-        if following is None or turn.stopping:
+        if following is None or draft.stopping:
             return
-        turn.record = turn.record.with_node(name, begin_event(turn.plan, turn.record.nodes[name], following, turn.now))
+        draft.record = draft.record.with_node(
+            name, begin_event(draft.plan, draft.record.nodes[name], following, draft.now)
+        )
 
 
-def _ended(turn: Deciding, name: str, event: NodeEvent) -> Record:
+def _ended(draft: Draft, name: str, event: NodeEvent) -> Record:
     """The event's steps are done: move the node's state.
 
     The event's guard was asked when it began; a node that has joined since is attached before the next drain.
     """
-    entry = turn.record.nodes[name]
-    state = turn.plan.node_lifecycle.advance(entry.state, event, lambda _: True)
-    seconds = round((turn.now - entry.started).total_seconds(), 1) if entry.started else 0.0
+    entry = draft.record.nodes[name]
+    state = draft.plan.node_lifecycle.advance(entry.state, event, lambda _: True)
+    seconds = round((draft.now - entry.started).total_seconds(), 1) if entry.started else 0.0
     update: dict[str, Any] = {
         "state": state,
         "event": None,
         "step": "",
-        "since": turn.now,
+        "since": draft.now,
         "started": None,
         "took": {**entry.took, event.value: seconds},
     }
     if event.backwards:
-        update |= {"displaced": (), "cleaned": False, "rolled_back": turn.now.isoformat(timespec="seconds")}
-    record = turn.record.with_node(name, entry.model_copy(update=update))
+        update |= {"displaced": (), "cleaned": False, "rolled_back": draft.now.isoformat(timespec="seconds")}
+    record = draft.record.with_node(name, entry.model_copy(update=update))
     what = f"node {name}: {event} done, {state}, {seconds:g} s"
     if event is NodeEvent.RELEASE:  # what other nodes' guards ask for is written before they go on by it
-        turn.quiet.add(what)
-    return history(record, turn.now, what)
+        draft.quiet.add(what)
+    return history(record, draft.now, what)
 
 
-def _hold(turn: Deciding, name: str, held: Held) -> None:
-    turn.record = history(turn.record, turn.now, f"node {name} is held: {held.why}")
-    entry = turn.record.nodes[name]
+def _hold(draft: Draft, name: str, held: Held) -> None:
+    draft.record = history(draft.record, draft.now, f"node {name} is held: {held.why}")
+    entry = draft.record.nodes[name]
     event = entry.event
-    if not turn.plan.config.auto_rollback or event is None or event.backwards or turn.goal.kind != "forward":
+    if not draft.plan.config.auto_rollback or event is None or event.backwards or draft.goal.kind != "forward":
         return
     back = NodeEvent.DETACH if event is NodeEvent.ATTACH else NodeEvent.RESTORE
-    if back is NodeEvent.DETACH and guards.beyond_dual(turn.record):
+    if back is NodeEvent.DETACH and guards.beyond_dual(draft.record):
         return  # others would lose the way to its pods: it stays held
-    turn.record = history(turn.record, turn.now, f"node {name}: rolling back by itself (auto_rollback)")
-    begun = begin_event(turn.plan, entry, back, turn.now).model_copy(update={"failure": held})
-    turn.record = turn.record.with_node(name, begun)
-    turn.work.look_at(turn.now)
+    draft.record = history(draft.record, draft.now, f"node {name}: rolling back by itself (auto_rollback)")
+    begun = begin_event(draft.plan, entry, back, draft.now).model_copy(update={"failure": held})
+    draft.record = draft.record.with_node(name, begun)
+    draft.work.look_at(draft.now)
 
 
-def stop(turn: Deciding) -> None:
+def stop(draft: Draft) -> None:
     """Stop at the first moment when no effect of a current step is outstanding."""
-    if turn.work.waits and not _only_gates(turn):
+    if draft.work.waits and not _only_gates(draft):
         return
-    turn.final = Final("interrupted", "stopped on request at a safe point", "migrate run")
+    draft.final = Final("interrupted", "stopped on request at a safe point", "migrate run")
 
 
-def _only_gates(turn: Deciding) -> bool:
-    return not turn.work.effects and all(
-        wait.step in ("gate", "baseline_gate", "recheck", "sweep", "final_sweep", "soak") for wait in turn.work.waits
+def _only_gates(draft: Draft) -> bool:
+    return not draft.work.effects and all(
+        wait.step in ("gate", "baseline_gate", "recheck", "sweep", "final_sweep", "soak") for wait in draft.work.waits
     )
 
 
-def stop_for_held(turn: Deciding) -> bool:
+def stop_for_held(draft: Draft) -> bool:
     """Whether a held node stops the run; those still under way are carried to the end of their event first."""
-    found = {n: e.held for n, e in turn.record.nodes.items() if e.held is not None and not e.skipped and not e.gone}
+    found = {n: e.held for n, e in draft.record.nodes.items() if e.held is not None and not e.skipped and not e.gone}
     failed = {
-        n: e.failure for n, e in turn.record.nodes.items() if e.failure is not None and e.event is None and not e.gone
+        n: e.failure for n, e in draft.record.nodes.items() if e.failure is not None and e.event is None and not e.gone
     }
-    cluster = turn.record.cluster.held
+    cluster = draft.record.cluster.held
     if not found and not failed and cluster is None:
         return False
-    if any(e.event and not e.held and not e.gone and not e.skipped for e in turn.record.nodes.values()):
+    if any(e.event and not e.held and not e.gone and not e.skipped for e in draft.record.nodes.values()):
         return True
     reasons = [h.why for h in found.values()] + [
         f"{h.why} (node {n} was rolled back by itself)" for n, h in failed.items()
@@ -182,22 +184,24 @@ def stop_for_held(turn: Deciding) -> bool:
     if cluster is not None:
         reasons.insert(0, cluster.why)
     is_gate = first.gate
-    turn.final = Final("gate" if is_gate else "halted", "; ".join(reasons), first.next)
+    draft.final = Final("gate" if is_gate else "halted", "; ".join(reasons), first.next)
     return True
 
 
-def run_list(turn: Deciding, name: str) -> bool:
+def run_list(draft: Draft, name: str) -> bool:
     """Carry a list of cluster steps on; whether it has ended."""
-    turn.record, ended = advance_list(turn.plan, turn.record, turn.seen, turn.now, name, turn.work, turn.stopping)
-    if turn.record.cluster.held is not None:
-        turn.record = history(turn.record, turn.now, f"held: {turn.record.cluster.held.why}")
-        stop_for_held(turn)
+    draft.record, ended = advance_list(
+        draft.plan, draft.record, draft.seen, draft.now, name, draft.work, draft.stopping
+    )
+    if draft.record.cluster.held is not None:
+        draft.record = history(draft.record, draft.now, f"held: {draft.record.cluster.held.why}")
+        stop_for_held(draft)
     return ended
 
 
-def under_way(turn: Deciding) -> bool:
+def under_way(draft: Draft) -> bool:
     """Whether any node's event is under way, held ones included."""
-    return any(entry.event is not None for _, entry in turn.members())
+    return any(entry.event is not None for _, entry in draft.members())
 
 
 def names_of(found: list[str]) -> str:

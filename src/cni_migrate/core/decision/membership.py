@@ -11,7 +11,7 @@ from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.view import Plan
 
 
-def enrol(plan: Plan, record: Record, seen: Snapshot, now: datetime, work: Work) -> Record:
+def sync_membership(plan: Plan, record: Record, seen: Snapshot, now: datetime, work: Work) -> Record:
     """The record with the nodes that are there now; a newcomer under `multus` is labelled at once, as it has no CNI."""
     if record.cluster.phase is Phase.DONE:
         return record

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cni_migrate.core.decision.advance import Work
 from cni_migrate.core.decision.begin import begin, new_record
 from cni_migrate.core.decision.decide import decide
-from cni_migrate.core.decision.membership import enrol
+from cni_migrate.core.decision.membership import sync_membership
 from cni_migrate.core.decision.order import capacity, in_order
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, EvictPod, PatchNode, PatchObject, PutObject, describe
@@ -24,7 +24,7 @@ from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.reports.eta import AHEAD
-from cni_migrate.core.steps.answers import Do
+from cni_migrate.core.steps.answers import Apply
 from cni_migrate.core.steps.drain import Ruling, Verdict, rulings
 from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS
 from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
@@ -93,7 +93,7 @@ class PlanView(_Part):
     after: tuple[Event, ...] = ()
     """The cluster's steps after the last node."""
     next_effects: tuple[str, ...] = ()
-    """What the very next turn of a run would change."""
+    """What the very next decision of a run would change."""
     next_waits: tuple[str, ...] = ()
     """What it would wait for."""
 
@@ -106,7 +106,7 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
     """
     started = begin(plan, goal, record or new_record(plan.config, len(seen.nodes), tool), seen.nodes, now)
     turn = decide(plan, goal, started, seen, now)
-    known = enrol(plan, started, seen, now, Work())
+    known = sync_membership(plan, started, seen, now, Work())
     view = ClusterView(plan, seen, known, now, now)
     phase = known.cluster.phase
     lists = (("prepare", Phase.PREPARING), ("attached", Phase.ATTACHING))
@@ -137,7 +137,7 @@ def _list(view: ClusterView, name: str) -> Event:
 
 def _cluster_step(view: ClusterView, name: str) -> Step:
     answer = CLUSTER_STEPS[name](view) if name.startswith(("apply_", "label_", "select_", "unselect_")) else None
-    return Step(name=name, about=ABOUT[name].title, effects=_told(answer.effects) if isinstance(answer, Do) else ())
+    return Step(name=name, about=ABOUT[name].title, effects=_told(answer.effects) if isinstance(answer, Apply) else ())
 
 
 def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -> PlannedNode:
@@ -177,7 +177,7 @@ KNOWABLE = frozenset(
 
 def _node_step(view: NodeView, name: str) -> Step:
     answer = NODE_STEPS[name](view) if name in KNOWABLE else None
-    return Step(name=name, about=ABOUT[name].title, effects=_told(answer.effects) if isinstance(answer, Do) else ())
+    return Step(name=name, about=ABOUT[name].title, effects=_told(answer.effects) if isinstance(answer, Apply) else ())
 
 
 def _told(effects: Iterable[Effect]) -> tuple[str, ...]:

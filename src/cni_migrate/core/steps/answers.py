@@ -27,14 +27,14 @@ class Wait:
     """
 
     on: str
-    saw: str
+    observed: str
     ask: GateAsk | None = None
     retry_in: float | None = None
     gate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Do:
+class Apply:
     """Effects that are wanted; `remember` is recorded before they are performed.
 
     The step may repeat itself: what was performed already, or is to be tried again only later, is left out by
@@ -43,7 +43,7 @@ class Do:
 
     effects: tuple[Effect, ...]
     on: str
-    saw: str = ""
+    observed: str = ""
     retry_in: float | None = None
     remember: Remembered = field(default_factory=dict)
     nodes: Mapping[str, Remembered] = field(default_factory=dict)
@@ -58,4 +58,4 @@ class Refuse:
     gate: bool = False
 
 
-Answer = Done | Wait | Do | Refuse
+Answer = Done | Wait | Apply | Refuse

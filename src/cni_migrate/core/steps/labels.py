@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cni_migrate.config import Label
 from cni_migrate.core.model.effects import PatchNode
 from cni_migrate.core.model.objects import Node
-from cni_migrate.core.steps.answers import Answer, Do, Done
+from cni_migrate.core.steps.answers import Answer, Apply, Done
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
 
@@ -21,7 +21,7 @@ def labels_patch(node: Node, add: Iterable[Label] = (), remove: Iterable[Label] 
 
 def _set(view: NodeView, add: Iterable[Label] = (), remove: Iterable[Label] = ()) -> Answer:
     patch = labels_patch(view.node, add, remove)
-    return Do((patch,), on=f"labels of node {view.node.name}") if patch else Done()
+    return Apply((patch,), on=f"labels of node {view.node.name}") if patch else Done()
 
 
 @node_step("host")

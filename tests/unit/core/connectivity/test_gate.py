@@ -120,7 +120,7 @@ def test_the_newest_round_may_have_to_be_newer_than_the_others() -> None:
     assert isinstance(judge(look, newest=at(2.9)), Passed)
     verdict = judge(look, newest=at(3.1))
     assert isinstance(verdict, Pending)
-    assert "no round since 00:00:03" in verdict.saw
+    assert "no round since 00:00:03" in verdict.observed
 
 
 def test_what_failed_just_before_is_named_while_there_is_too_little_since() -> None:
@@ -128,7 +128,7 @@ def test_what_failed_just_before_is_named_while_there_is_too_little_since() -> N
     look = reading({"w1/a": [*rounds("w1/a", count=4, bad=bad()), *rounds("w1/a", count=6)[4:]]})
     verdict = judge(look)
     assert isinstance(verdict, Pending)
-    assert "w1/a 2 clean rounds over 0.5 s since w1/a -> w2/a http: timeout" in verdict.saw
+    assert "w1/a 2 clean rounds over 0.5 s since w1/a -> w2/a http: timeout" in verdict.observed
 
 
 NOT_YET: dict[str, tuple[dict[str, list[Round] | None], str]] = {
@@ -150,11 +150,11 @@ NOT_YET: dict[str, tuple[dict[str, list[Round] | None], str]] = {
 }
 
 
-@pytest.mark.parametrize(("changes", "saw"), NOT_YET.values(), ids=NOT_YET)
-def test_not_enough_yet(changes: dict[str, list[Round] | None], saw: str) -> None:
+@pytest.mark.parametrize(("changes", "observed"), NOT_YET.values(), ids=NOT_YET)
+def test_not_enough_yet(changes: dict[str, list[Round] | None], observed: str) -> None:
     verdict = judge(reading(changes))
     assert isinstance(verdict, Pending), verdict
-    assert saw in verdict.saw
+    assert observed in verdict.observed
 
 
 def test_what_was_bad_before_the_gate_is_no_failure_of_it() -> None:

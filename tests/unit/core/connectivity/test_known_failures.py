@@ -2,7 +2,7 @@
 
 import pytest
 
-from cni_migrate.core.connectivity.known_failures import Excused, enforcing
+from cni_migrate.core.connectivity.known_failures import KnownFailures, enforcing
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
 from tests.unit.core.builders import an_entry, under_way
 
@@ -12,7 +12,7 @@ WALL = ("w1/a node:w2 host tcp",)
 
 
 @pytest.mark.parametrize(
-    ("baseline", "known", "excused"),
+    ("baseline", "known", "known_failures"),
     [
         (("w1/a w2/a primary http",), "w1/a w2/a primary http", True),
         (("w1/a w2/a primary http",), "w1/a w2/a primary udp", False),
@@ -32,14 +32,14 @@ WALL = ("w1/a node:w2 host tcp",)
         "never enforced", "by a newcomer", "on a newcomer", "was enforced there", "was enforced", "the pair that may",
     ],
 )  # fmt: skip
-def test_what_follows_from_the_baseline_is_excused(baseline: tuple[str, ...], known: str, excused: bool) -> None:
-    assert (known in Excused(baseline)) is excused
+def test_what_follows_from_the_baseline_is_excused(baseline: tuple[str, ...], known: str, known_failures: bool) -> None:
+    assert (known in KnownFailures(baseline)) is known_failures
 
 
 def test_nothing_excuses_a_node_on_which_cilium_enforces() -> None:
     """Else a cluster that never had enforcement would not notice that it has none at the end either."""
-    assert OPEN[0] not in Excused(OPEN, {"w2"})
-    assert OPEN[1] in Excused(OPEN, {"w2"})
+    assert OPEN[0] not in KnownFailures(OPEN, {"w2"})
+    assert OPEN[1] in KnownFailures(OPEN, {"w2"})
 
 
 def test_cilium_enforces_from_the_switch_until_the_way_back_begins() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.core.decision.decide import Turn, decide
+from cni_migrate.core.decision.decide import Decision, decide
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Requests
@@ -24,13 +24,13 @@ def _decide(
     plan: Plan = OVERLAY,
     stopping: bool = False,
     **cluster: Any,
-) -> Turn:
+) -> Decision:
     there = found or seen(*(a_node(name) for name, entry in nodes.items() if not entry.gone))
     return decide(plan, goal or Goal(), a_record(plan, nodes, **cluster), there, NOW, stopping=stopping)
 
 
-def _events(turn: Turn) -> dict[str, NodeEvent | None]:
-    return {name: entry.event for name, entry in turn.record.nodes.items()}
+def _events(decision: Decision) -> dict[str, NodeEvent | None]:
+    return {name: entry.event for name, entry in decision.record.nodes.items()}
 
 
 def _all(state: NodeState, *names: str) -> dict[str, NodeRecord]:
@@ -42,44 +42,44 @@ def _all(state: NodeState, *names: str) -> dict[str, NodeRecord]:
 )
 def test_a_node_that_was_left_between_two_events_goes_on_with_the_next(state: NodeState, event: NodeEvent) -> None:
     """Ctrl-C at the end of an event records the state without the event that follows."""
-    turn = _decide({"w1": an_entry("w1", state), "w2": an_entry("w2", NodeState.DUAL)})
-    assert _events(turn) == {"w1": event, "w2": None}
+    decision = _decide({"w1": an_entry("w1", state), "w2": an_entry("w2", NodeState.DUAL)})
+    assert _events(decision) == {"w1": event, "w2": None}
 
 
 def test_one_node_begins_and_it_is_the_canary() -> None:
     """With max_unavailable 3, the first ever still goes alone."""
     plan = a_plan("overlay", max_unavailable="3", canary="w2")
-    turn = _decide(_all(NodeState.DUAL, "w1", "w2", "w3", "w4"), plan=plan)
-    assert _events(turn) == {"w1": None, "w2": NodeEvent.DRAIN, "w3": None, "w4": None}
+    decision = _decide(_all(NodeState.DUAL, "w1", "w2", "w3", "w4"), plan=plan)
+    assert _events(decision) == {"w1": None, "w2": NodeEvent.DRAIN, "w3": None, "w4": None}
 
 
 def test_after_the_canary_as_many_begin_as_may() -> None:
     """Once one is migrated, max_unavailable counts."""
     plan = a_plan("overlay", max_unavailable="2")
     nodes = {"w0": an_entry("w0", NodeState.MIGRATED), **_all(NodeState.DUAL, "w1", "w2", "w3")}
-    turn = _decide(nodes, plan=plan)
-    assert [name for name, event in _events(turn).items() if event] == ["w1", "w2"]
+    decision = _decide(nodes, plan=plan)
+    assert [name for name, event in _events(decision).items() if event] == ["w1", "w2"]
 
 
 def test_no_node_leaves_dual_before_every_node_is_dual() -> None:
     """A newcomer is attached first."""
-    turn = _decide({"w1": an_entry("w1", NodeState.DUAL), "w2": an_entry("w2", joined=True)})
-    assert _events(turn) == {"w1": None, "w2": NodeEvent.ATTACH}
+    decision = _decide({"w1": an_entry("w1", NodeState.DUAL), "w2": an_entry("w2", joined=True)})
+    assert _events(decision) == {"w1": None, "w2": NodeEvent.ATTACH}
 
 
 def test_a_skipped_node_holds_nobody_up() -> None:
     """It is waived by name."""
-    turn = _decide(
+    decision = _decide(
         {"w1": an_entry("w1", NodeState.DUAL), "w2": an_entry("w2", skipped=True)},
         found=seen(a_node("w1"), a_node("w2"), requests=Requests(skip={"w2": "x"})),
     )
-    assert _events(turn) == {"w1": NodeEvent.DRAIN, "w2": None}
+    assert _events(decision) == {"w1": NodeEvent.DRAIN, "w2": None}
 
 
 def test_a_node_that_others_have_cordoned_is_not_touched() -> None:
     """Another one goes instead."""
-    turn = _decide(_all(NodeState.DUAL, "w1", "w2"), found=seen(a_node("w1", unschedulable=True), a_node("w2")))
-    assert _events(turn) == {"w1": None, "w2": NodeEvent.DRAIN}
+    decision = _decide(_all(NodeState.DUAL, "w1", "w2"), found=seen(a_node("w1", unschedulable=True), a_node("w2")))
+    assert _events(decision) == {"w1": None, "w2": NodeEvent.DRAIN}
 
 
 @pytest.mark.parametrize(("at_once", "begun"), [("1", []), ("2", ["w2"])])
@@ -88,8 +88,8 @@ def test_a_lost_node_is_not_touched_and_counts_as_out_of_service(at_once: str, b
     plan = a_plan("overlay", max_unavailable=at_once)
     nodes = {"w0": an_entry("w0", NodeState.MIGRATED), **_all(NodeState.DUAL, "w1", "w2", "w3")}
     found = seen(a_node("w0"), a_node("w1", ready=False), a_node("w2"), a_node("w3"))
-    turn = _decide(nodes, found=found, plan=plan)
-    assert [name for name, event in _events(turn).items() if event] == begun
+    decision = _decide(nodes, found=found, plan=plan)
+    assert [name for name, event in _events(decision).items() if event] == begun
 
 
 def test_a_pause_begins_nothing_and_finishes_what_is_under_way() -> None:
@@ -99,10 +99,10 @@ def test_a_pause_begins_nothing_and_finishes_what_is_under_way() -> None:
         "w2": an_entry("w2", NodeState.DUAL),
     }
     found = seen(a_node("w1"), a_node("w2"), requests=Requests(paused_since="yesterday"))
-    turn = _decide(nodes, found=found)
-    assert turn.record.nodes["w2"].event is None
-    assert turn.record.nodes["w1"].step == "recheck"
-    assert "paused since yesterday" in [wait.saw for wait in turn.waits]
+    decision = _decide(nodes, found=found)
+    assert decision.record.nodes["w2"].event is None
+    assert decision.record.nodes["w1"].step == "recheck"
+    assert "paused since yesterday" in [wait.observed for wait in decision.waits]
 
 
 def test_a_held_node_stops_the_run_with_its_reason() -> None:
@@ -111,11 +111,11 @@ def test_a_held_node_stops_the_run_with_its_reason() -> None:
         "w1": under_way("w1", NodeState.DUAL, NodeEvent.DRAIN, "evict_pods", held=HELD),
         "w2": an_entry("w2", NodeState.DUAL),
     }
-    turn = _decide(nodes)
-    assert turn.final is not None
-    assert (turn.final.outcome, turn.final.message, turn.final.next) == ("halted", "a budget", "mend it")
-    assert turn.effects == ()
-    assert turn.record.nodes["w2"].event is None
+    decision = _decide(nodes)
+    assert decision.final is not None
+    assert (decision.final.outcome, decision.final.message, decision.final.next) == ("halted", "a budget", "mend it")
+    assert decision.effects == ()
+    assert decision.record.nodes["w2"].event is None
 
 
 def test_the_others_are_carried_to_their_end_before_a_held_node_stops_the_run() -> None:
@@ -130,30 +130,30 @@ def test_the_others_are_carried_to_their_end_before_a_held_node_stops_the_run() 
 @pytest.mark.parametrize("phase", [Phase.ATTACHING, Phase.MIGRATING])
 def test_stopping_begins_nothing(phase: Phase) -> None:
     """With nothing under way it ends at once."""
-    turn = _decide(_all(NodeState.DUAL, "w1"), stopping=True, phase=phase)
-    assert turn.final is not None
-    assert turn.final.outcome == "interrupted"
-    assert _events(turn) == {"w1": None}
+    decision = _decide(_all(NodeState.DUAL, "w1"), stopping=True, phase=phase)
+    assert decision.final is not None
+    assert decision.final.outcome == "interrupted"
+    assert _events(decision) == {"w1": None}
 
 
 def test_nodes_that_were_not_asked_for_are_left_alone() -> None:
     """--nodes: the run ends when these are migrated, and says what is left."""
     goal = Goal(wanted=lambda node: node.name == "w1", partial=True)
-    turn = _decide({"w1": an_entry("w1", NodeState.MIGRATED), "w2": an_entry("w2", NodeState.DUAL)}, goal=goal)
-    assert turn.final is not None
-    assert turn.final.outcome == "done"
-    assert "1 more to go: w2" in turn.final.message
+    decision = _decide({"w1": an_entry("w1", NodeState.MIGRATED), "w2": an_entry("w2", NodeState.DUAL)}, goal=goal)
+    assert decision.final is not None
+    assert decision.final.outcome == "done"
+    assert "1 more to go: w2" in decision.final.message
 
 
 def test_clean_up_waits_for_skipped_nodes() -> None:
     """Canal cannot go while somebody needs it."""
     nodes = {"w1": an_entry("w1", NodeState.MIGRATED), "w2": an_entry("w2", NodeState.DUAL, skipped=True)}
     found = seen(a_node("w1"), a_node("w2"), requests=Requests(skip={"w2": "x"}))
-    turn = _decide(nodes, found=found)
-    assert turn.final is not None
-    assert turn.final.outcome == "halted"
-    assert "w2" in turn.final.message
-    assert "skip-node --undo w2" in turn.final.next
+    decision = _decide(nodes, found=found)
+    assert decision.final is not None
+    assert decision.final.outcome == "halted"
+    assert "w2" in decision.final.message
+    assert "skip-node --undo w2" in decision.final.next
 
 
 def test_a_gone_node_does_not_hold_clean_up_up() -> None:
@@ -171,24 +171,24 @@ def test_the_same_look_gives_the_same_turn() -> None:
 
 def test_the_cluster_goes_back_last_node_first() -> None:
     """In reverse order, one at a time."""
-    turn = _decide(_all(NodeState.MIGRATED, "w1", "w2", "w3"), goal=Goal(kind="back"), direction="back")
-    assert _events(turn) == {"w1": None, "w2": None, "w3": NodeEvent.RESTORE}
+    decision = _decide(_all(NodeState.MIGRATED, "w1", "w2", "w3"), goal=Goal(kind="back"), direction="back")
+    assert _events(decision) == {"w1": None, "w2": None, "w3": NodeEvent.RESTORE}
 
 
 def test_nobody_is_detached_while_another_is_beyond_dual() -> None:
     """The phase goes back only when every node is dual."""
     nodes = {"w1": an_entry("w1", NodeState.MIGRATED), "w2": an_entry("w2", NodeState.DUAL)}
-    turn = _decide(nodes, goal=Goal(kind="back"), direction="back")
-    assert _events(turn) == {"w1": NodeEvent.RESTORE, "w2": None}
-    assert turn.record.cluster.phase is Phase.MIGRATING
+    decision = _decide(nodes, goal=Goal(kind="back"), direction="back")
+    assert _events(decision) == {"w1": NodeEvent.RESTORE, "w2": None}
+    assert decision.record.cluster.phase is Phase.MIGRATING
 
 
 def test_a_node_rolled_back_by_itself_still_stops_the_run() -> None:
     """auto_rollback mends the node, not the cause."""
-    turn = _decide({"w1": an_entry("w1", NodeState.DUAL, failure=HELD), "w2": an_entry("w2", NodeState.DUAL)})
-    assert turn.final is not None
-    assert "rolled back by itself" in turn.final.message
-    assert turn.record.nodes["w2"].event is None
+    decision = _decide({"w1": an_entry("w1", NodeState.DUAL, failure=HELD), "w2": an_entry("w2", NodeState.DUAL)})
+    assert decision.final is not None
+    assert "rolled back by itself" in decision.final.message
+    assert decision.record.nodes["w2"].event is None
 
 
 def test_a_sweep_that_is_due_lets_no_other_node_begin() -> None:
@@ -200,11 +200,11 @@ def test_a_sweep_that_is_due_lets_no_other_node_begin() -> None:
         "w3": an_entry("w3", NodeState.DUAL),
     }
     found = seen(*(a_node(name) for name in nodes), a_pod("p", node="w2"))
-    turn = _decide(nodes, plan=plan, found=found)
-    assert turn.record.nodes["w3"].event is None
-    assert turn.record.cluster.list_name == ""
-    turn = _decide({**nodes, "w2": an_entry("w2", NodeState.DUAL)}, plan=plan, found=found)
-    assert turn.record.cluster.list_name == "sweep"
+    decision = _decide(nodes, plan=plan, found=found)
+    assert decision.record.nodes["w3"].event is None
+    assert decision.record.cluster.list_name == ""
+    decision = _decide({**nodes, "w2": an_entry("w2", NodeState.DUAL)}, plan=plan, found=found)
+    assert decision.record.cluster.list_name == "sweep"
 
 
 WAITING = {
@@ -259,6 +259,6 @@ def test_the_end_of_a_release_alone_is_no_reason_to_write_at_once(step: str, dur
         "w2": under_way("w2", NodeState.DUAL, NodeEvent.DRAIN, "baseline_gate"),
     }
     found = seen(a_node("w1"), a_node("w2"), a_pod(controller=None))
-    turn = _decide(nodes, found=found)
-    assert (turn.durable, turn.effects) == (durable, ())
-    assert len(turn.record.cluster.history) == 1
+    decision = _decide(nodes, found=found)
+    assert (decision.durable, decision.effects) == (durable, ())
+    assert len(decision.record.cluster.history) == 1

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from cni_migrate.core.decision.advance import Work
-from cni_migrate.core.decision.membership import enrol
+from cni_migrate.core.decision.membership import sync_membership
 from cni_migrate.core.model.effects import PatchNode
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Requests
@@ -23,7 +23,7 @@ def _history(record: Record) -> list[str]:
 def _enrol(record: Record, found: Seen, now: datetime = NOW) -> tuple[Record, Work]:
     work = Work()
     plan = MULTUS if record.cluster.strategy == "multus" else OVERLAY
-    return enrol(plan, record, found, now, work), work
+    return sync_membership(plan, record, found, now, work), work
 
 
 def test_nodes_that_are_there_at_the_start_have_not_joined() -> None:

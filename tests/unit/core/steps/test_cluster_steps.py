@@ -18,7 +18,7 @@ from cni_migrate.core.model.effects import (
 from cni_migrate.core.model.lifecycle import NodeState
 from cni_migrate.core.model.objects import CiliumNode, Node, ObjectRef, Pod, Taint
 from cni_migrate.core.model.record import NodeRecord
-from cni_migrate.core.steps.answers import Answer, Do, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.registry import CLUSTER_STEPS
 from cni_migrate.core.steps.view import Plan
 from tests.unit.core.builders import (
@@ -49,7 +49,7 @@ def _answer(
 
 
 def _effects(answer: Answer) -> tuple[Effect, ...]:
-    assert isinstance(answer, Do)
+    assert isinstance(answer, Apply)
     return answer.effects
 
 
@@ -109,14 +109,14 @@ def test_agents_must_be_ready_on_every_node(step: str, plan: Plan, agents: list[
             answer = _answer(step, seen(*quiet, *sets, *worse, *cidrs), plan, entries)
             assert isinstance(answer, Wait)
             assert name in answer.on
-            assert answer.saw.startswith("w1: ")
+            assert answer.observed.startswith("w1: ")
 
 
 def test_every_node_needs_a_cilium_cidr() -> None:
     """The agent may be Ready before the operator has given its node a part of the network."""
     found = seen(a_node(), a_daemonset("cilium"), an_agent("cilium"))
     answer = _answer("await_cilium_everywhere", found, OVERLAY)
-    assert answer == Wait(on="a Cilium pod CIDR for every node", saw="none for node w1")
+    assert answer == Wait(on="a Cilium pod CIDR for every node", observed="none for node w1")
 
 
 class TestSelectCanal:
@@ -131,7 +131,7 @@ class TestSelectCanal:
     def test_the_selector_comes_with_on_delete(self) -> None:
         """In one patch with the version that was seen; what was there before is recorded."""
         answer = _answer("select_canal", seen(a_node(labels=LABELLED), a_daemonset("canal")))
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         (effect,) = answer.effects
         assert isinstance(effect, PatchObject)
         assert (effect.ref, effect.resource_version) == (CANAL, "50")
@@ -144,7 +144,7 @@ class TestSelectCanal:
         canal = a_daemonset("canal", update_strategy="OnDelete")
         found = seen(a_node(labels=LABELLED), canal)
         answer = _answer("select_canal", found, canal_before={"updateStrategy": "RollingUpdate"})
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.remember == {}
 
     def test_it_is_done_once(self) -> None:
@@ -195,7 +195,7 @@ def test_objects_are_deleted_and_their_pods_waited_for(step: str, plan: Plan, da
         found.tried(effect.key, "gone" if number % 2 else "applied")
     answer = _answer(step, found, plan)
     assert isinstance(answer, Wait)
-    assert f"{daemonset}-w1 on node w1" in answer.saw
+    assert f"{daemonset}-w1 on node w1" in answer.observed
     found.pods.clear()
     assert _answer(step, found, plan) == Done()
 
@@ -279,7 +279,7 @@ class TestCleanHosts:
         task = a_pod(effect.name, namespace="cni-migrate", phase="Succeeded", message='{"files": []}')
         found.pods.append(task)
         answer = _answer("clean_hosts", found)
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.nodes == {"w1": {"cleaned": True}}
         assert answer.effects == (DeletePod("cni-migrate", task.name, task.uid, "w1"),)
         assert _answer("clean_hosts", found, entries={"w1": an_entry(cleaned=True)}) == Done()
@@ -287,8 +287,8 @@ class TestCleanHosts:
     def test_a_node_that_is_not_ready_is_waited_for(self) -> None:
         """It would keep its traces otherwise."""
         answer = _answer("clean_hosts", seen(a_node(ready=False)))
-        assert isinstance(answer, Do)
-        assert (answer.effects, answer.saw) == ((), "node w1 is not Ready")
+        assert isinstance(answer, Apply)
+        assert (answer.effects, answer.observed) == ((), "node w1 is not Ready")
 
     def test_a_task_that_fails_is_refused(self) -> None:
         """With how to look at it."""
@@ -344,7 +344,7 @@ def test_the_audit_finds_our_marks(step: str, node: Node, says: str) -> None:
     """A label, a cordon or a taint that was left behind."""
     answer = _answer(step, seen(node))
     assert isinstance(answer, Wait)
-    assert says in answer.saw
+    assert says in answer.observed
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_the_audit_finds_what_is_left_of_the_other_network(step: str, left: Any,
     """DaemonSets and pods, each by name."""
     answer = _answer(step, seen(a_node(), left))
     assert isinstance(answer, Wait)
-    assert says in answer.saw
+    assert says in answer.observed
 
 
 def test_an_operators_own_cordon_does_not_disturb_the_audit() -> None:

@@ -173,7 +173,7 @@ class TestNodeGates:
         answer = _node_answer(step, {"w1/a": [TIMEOUT]})
         assert isinstance(answer, Wait)
         assert answer.gate
-        assert "w1/a -> w2/a http: timeout" in answer.saw
+        assert "w1/a -> w2/a http: timeout" in answer.observed
 
     def test_a_pair_that_is_none_of_the_nodes_business_does_not_matter(self, step: str) -> None:
         """What goes on between other nodes is for the sweep."""
@@ -184,7 +184,7 @@ class TestNodeGates:
         answer = _node_answer(step, {}, without=["w1/b"])
         assert isinstance(answer, Wait)
         assert answer.gate
-        assert "w1/b" in answer.saw
+        assert "w1/b" in answer.observed
 
     def test_what_was_broken_in_the_baseline_does_not_count(self, step: str) -> None:
         """By the very words that the baseline's record has."""
@@ -211,7 +211,7 @@ def test_gate_hears_those_who_observe_the_node() -> None:
     for observer in observers("w1", NODES, MULTUS.config):
         answer = _node_answer("gate", {observer: [BadProbe("w1/a", "primary", "http", "timeout")]})
         assert isinstance(answer, Wait)
-        assert f"{observer} -> w1/a" in answer.saw
+        assert f"{observer} -> w1/a" in answer.observed
 
 
 def _span(agent: str, begin: float, end: float) -> tuple[Round, ...]:
@@ -240,7 +240,7 @@ class TestRenewed:
         """Somebody who has reported all the time has seen the old pods."""
         answer = self._answer((-3.0, -0.5), (-3.0, -0.5), 2.0)
         assert isinstance(answer, Wait)
-        assert "not at 3 over 2 s yet" in answer.saw
+        assert "not at 3 over 2 s yet" in answer.observed
 
     def test_what_was_lost_before_the_step_is_no_loss_of_the_gate(self) -> None:
         """A peer that starts has no address for a while: nothing that anybody who stays has lost."""
@@ -346,7 +346,7 @@ class TestBaseline:
         view = a_cluster_view(found)
         answer = CLUSTER_STEPS["take_baseline"](ClusterView(MULTUS, found, view.record, after(LATE), NOW))
         assert isinstance(answer, Wait)
-        assert "w3/b" in answer.saw
+        assert "w3/b" in answer.observed
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNod
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
 from cni_migrate.core.model.objects import CiliumNode, Node, Pod, Taint
 from cni_migrate.core.model.record import Before, NodeRecord
-from cni_migrate.core.steps.answers import Answer, Do, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.host import current_task, task_name
 from cni_migrate.core.steps.registry import NODE_STEPS
 from cni_migrate.core.steps.view import NodeView, Plan
@@ -69,7 +69,7 @@ class TestCordon:
     def test_a_free_node_is_cordoned_with_our_mark_in_the_same_patch(self) -> None:
         """Killed between two patches, nobody could say whose cordon it is."""
         answer = _answer("cordon", seen(a_node(), a_pod()))
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.effects == (_patch(a_node(), annotations=OURS, unschedulable=True),)
         assert answer.remember == {"before": Before(unschedulable=False)}
 
@@ -97,7 +97,7 @@ class TestCordon:
 
     def test_a_mark_without_a_cordon_is_no_cordon(self) -> None:
         """Somebody uncordoned the node meanwhile: it is cordoned again."""
-        assert isinstance(_answer("cordon", seen(a_node(annotations=OURS))), Do)
+        assert isinstance(_answer("cordon", seen(a_node(annotations=OURS))), Apply)
 
 
 class TestEvict:
@@ -113,7 +113,7 @@ class TestEvict:
         one, two = a_pod("web-a"), a_pod("web-b")
         leaving = a_pod("web-c", deleting=True)
         answer = _answer("evict_pods", seen(a_node(), one, two, leaving))
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.effects == (_evict(one), _evict(two))
         assert answer.on == "2 pods to leave node w1"
         assert answer.remember == {"displaced": ("ReplicaSet default/web-1 uid-rs",)}
@@ -127,12 +127,12 @@ class TestEvict:
         port, leaving = a_pod("b", host_ports=True), a_pod("c", deleting=True, host_ports=True)
         others = [a_pod("a"), a_pod("d", deleting=True), a_pod("logs", host_ports=True, controller=DAEMON)]
         answer = _answer("evict_host_ports", seen(a_node(), port, leaving, *others))
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.effects == (_evict(port),)
         assert answer.remember == {"displaced": ("ReplicaSet default/web-1 uid-rs",)}
         answer = _answer("evict_host_ports", seen(a_node(), leaving, *others))
-        assert isinstance(answer, Do)
-        assert (answer.effects, answer.saw) == ((), "default/c terminating")
+        assert isinstance(answer, Apply)
+        assert (answer.effects, answer.observed) == ((), "default/c terminating")
         assert _answer("evict_host_ports", seen(a_node(), *others)) == Done()
 
     def test_what_was_broken_before_is_not_waited_for_later(self) -> None:
@@ -140,14 +140,14 @@ class TestEvict:
         job = a_pod("job-a", controller=("Job", "job", "uid-job"))
         sick = a_pod("web-b", node="w2", ready=False)
         answer = _answer("evict_pods", seen(a_node(), a_pod("web-a"), sick, job))
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.remember == {"displaced": ()}
 
     def test_who_was_displaced_stays_remembered(self) -> None:
         """While evictions go on, the owner's other pods are not Ready any more."""
         entry = _at("evict_pods", displaced=("ReplicaSet default/web-1 uid-rs",))
         answer = _answer("evict_pods", seen(a_node(), a_pod(ready=False)), entry)
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.remember == {"displaced": ("ReplicaSet default/web-1 uid-rs",)}
 
     def test_a_budget_is_named_first(self) -> None:
@@ -155,8 +155,8 @@ class TestEvict:
         found = seen(a_node(), a_pod("a"), a_pod("b"), a_pod("z"))
         found.tried(_evict(a_pod("z")).key, "blocked", "budget default/web allows no disruption")
         answer = _answer("evict_pods", found)
-        assert isinstance(answer, Do)
-        assert answer.saw == "pod default/z: budget default/web allows no disruption"
+        assert isinstance(answer, Apply)
+        assert answer.observed == "pod default/z: budget default/web allows no disruption"
 
     def test_a_pod_that_came_meanwhile_and_cannot_move_is_refused(self) -> None:
         """It tolerated the cordon; nothing else is evicted then."""
@@ -167,7 +167,7 @@ class TestEvict:
         """drain.disable_eviction bypasses budgets, explicitly."""
         plan = a_plan(drain={"disable_eviction": True})
         answer = _answer("evict_pods", seen(a_node(), a_pod()), plan=plan)
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.effects == (_delete(a_pod()),)
 
 
@@ -178,7 +178,7 @@ class TestTaint:
         """A patch of taints replaces the list."""
         node = a_node(taints=(STRANGER,))
         answer = _answer("taint", seen(node))
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.effects == (_patch(node, taints=(STRANGER, OUR_TAINT)),)
 
     def test_once_is_enough(self) -> None:
@@ -200,7 +200,7 @@ class TestTaint:
     def test_what_is_ours_is_taken_off(self, node: Node, change: dict[str, Any]) -> None:
         """Their taints and their cordon stay."""
         answer = _answer("untaint", seen(node))
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.effects == (_patch(node, **change),)
 
     @pytest.mark.parametrize("node", [a_node(), a_node(unschedulable=True, taints=(STRANGER,))])
@@ -223,9 +223,9 @@ class TestDeleteLeft:
     def test_what_is_left_has_to_go(self, description: str, pod: Pod, deleted: bool) -> None:
         """Deleted by uid; until it is, it is waited for."""
         answer = _answer("delete_left_pods", seen(a_node(), pod))
-        assert isinstance(answer, Do), description
+        assert isinstance(answer, Apply), description
         assert answer.effects == ((_delete(pod),) if deleted else ())
-        assert pod.key in answer.saw
+        assert pod.key in answer.observed
 
     @pytest.mark.parametrize(
         "pod",
@@ -253,7 +253,7 @@ class TestAwaitPodsGone:
         entry = under_way("w1", NodeState.CILIUM, event, "await_pods_gone")
         answer = _answer("await_pods_gone", seen(a_node(), *leaving, a_pod("new")), entry)
         expected = "default/web-4 terminating, default/web-5 terminating"
-        assert answer == Wait(on="2 pods to leave node w1", saw=expected)
+        assert answer == Wait(on="2 pods to leave node w1", observed=expected)
 
     def test_what_comes_straight_back_is_not(self) -> None:
         """A DaemonSet's pod that tolerates the taint is recreated; the steps around this one see to it."""
@@ -266,7 +266,7 @@ class TestAwaitPodsGone:
         stuck, new = a_pod("stuck", deleting=True), a_pod("new", deleting=True, ip="10.245.1.9")
         assert _answer("await_pods_gone", seen(a_node(), stuck), entry) == Done()
         answer = _answer("await_pods_gone", seen(a_node(), stuck, new), entry)
-        assert answer == Wait(on="1 pod to leave node w1", saw="default/new terminating")
+        assert answer == Wait(on="1 pod to leave node w1", observed="default/new terminating")
 
 
 class TestDisplaced:
@@ -280,14 +280,15 @@ class TestDisplaced:
             "await_displaced", seen(a_node(), a_pod(node="w2", ready=False, trouble="ImagePullBackOff")), self.ENTRY
         )
         assert answer == Wait(
-            on="the pods of ReplicaSet default/web-1 to be Ready", saw="default/web-1-a on node w2: ImagePullBackOff"
+            on="the pods of ReplicaSet default/web-1 to be Ready",
+            observed="default/web-1-a on node w2: ImagePullBackOff",
         )
 
     def test_a_pod_without_a_node_is_waited_for(self) -> None:
         """Pending pods count."""
         answer = _answer("await_displaced", seen(a_node(), a_pod(node="", ready=False, phase="Pending")), self.ENTRY)
         assert isinstance(answer, Wait)
-        assert "without a node: Pending" in answer.saw
+        assert "without a node: Pending" in answer.observed
 
     @pytest.mark.parametrize("pod", [a_pod(node="w2"), a_pod(ready=False, deleting=True), a_pod(phase="Failed")])
     def test_ready_leaving_and_finished_pods_are_fine(self, pod: Pod) -> None:
@@ -303,7 +304,7 @@ def test_soak_waits_out_its_time() -> None:
     """And says when to look again."""
     plan = a_plan(soak_seconds=60)
     assert _answer("soak", seen(a_node()), _at("soak"), plan, 20) == Wait(
-        on="node w1 to soak", saw="40 s left", retry_in=40.0
+        on="node w1 to soak", observed="40 s left", retry_in=40.0
     )
     assert _answer("soak", seen(a_node()), _at("soak"), plan, 60) == Done()
     assert _answer("soak", seen(a_node()), _at("soak")) == Done()
@@ -331,7 +332,7 @@ def test_labels_are_set_and_removed_in_one_patch(step: str, change: dict[str, st
     before = dict.fromkeys(change, "other") | {"theirs": "x"}
     node = a_node(labels=before)
     answer = _answer(step, seen(node))
-    assert isinstance(answer, Do)
+    assert isinstance(answer, Apply)
     assert answer.effects == (_patch(node, labels=change),)
     wanted = {"theirs": "x"} | {key: value for key, value in change.items() if value is not None}
     done = _answer(step, seen(a_node(labels=wanted)))
@@ -363,11 +364,11 @@ def test_agents_are_waited_for(step: str, plan: Plan, agents: list[str]) -> None
             ([an_agent(missing, node="w2")], "no pod yet"),
             ([an_agent(missing, controller=("DaemonSet", missing, "uid-of-an-older-one"))], "no pod yet"),
         ]
-        for pod, saw in states:
+        for pod, observed in states:
             answer = _answer(step, seen(a_node(), *sets, *others, *pod), plan=plan)
-            assert isinstance(answer, Wait), (missing, saw)
+            assert isinstance(answer, Wait), (missing, observed)
             assert missing in answer.on
-            assert saw in answer.saw
+            assert observed in answer.observed
 
 
 @pytest.mark.parametrize(
@@ -385,7 +386,7 @@ def test_agents_are_waited_to_be_gone(step: str, agents: list[str]) -> None:
         answer = _answer(step, seen(a_node(), an_agent(left, deleting=True)))
         assert isinstance(answer, Wait)
         assert left in answer.on
-        assert "terminating" in answer.saw
+        assert "terminating" in answer.observed
 
 
 def test_a_cilium_cidr_is_waited_for() -> None:
@@ -407,28 +408,28 @@ class TestRestart:
         """So that a restarted driver can tell the new pod from the old one."""
         pod = an_agent("cilium")
         answer = self._answer("", pod)
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.effects == (replace(_delete(pod), at_once=True),), "the next one waits for it by itself"
         assert answer.remember == {"old_uid": pod.uid}
 
     def test_an_intent_that_was_not_carried_out_is_repeated(self) -> None:
         """Killed after the record and before the delete: the old pod still runs."""
         pod = an_agent("cilium")
-        assert isinstance(self._answer(pod.uid, pod), Do)
+        assert isinstance(self._answer(pod.uid, pod), Apply)
 
     @pytest.mark.parametrize(
-        ("pod", "saw"),
+        ("pod", "observed"),
         [
             (None, "no pod"),
             (an_agent("cilium", deleting=True), "terminating"),
             (an_agent("cilium", uid="uid-new", ready=False, trouble="starting"), "starting"),
         ],
     )
-    def test_it_waits_for_a_new_one(self, pod: Pod | None, saw: str) -> None:
+    def test_it_waits_for_a_new_one(self, pod: Pod | None, observed: str) -> None:
         """Until another uid is Ready."""
         answer = self._answer("uid-cilium-w1", *([pod] if pod else []))
         assert isinstance(answer, Wait)
-        assert saw in answer.saw
+        assert observed in answer.observed
 
     def test_a_new_ready_pod_is_done(self) -> None:
         """The old uid is forgotten, and rounds from before do not count any more."""
@@ -444,7 +445,7 @@ class TestRestart:
         """restart_canal_pod."""
         pod = an_agent("canal")
         answer = _answer("restart_canal_pod", seen(a_node(), a_daemonset("canal"), pod))
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         assert answer.effects == (_delete(pod),)
 
     def test_only_an_agent_with_endpoints_left_is_restarted(self) -> None:
@@ -452,7 +453,7 @@ class TestRestart:
         step, pod, agent = "restart_cilium_if_endpoints_left", a_pod(), an_agent("cilium")
         quiet = seen(a_node(), self.CILIUM, pod, agent)
         assert _answer(step, quiet, plan=OVERLAY) == Done()
-        assert isinstance(_answer(step, seen(a_node(), self.CILIUM, pod, agent, an_endpoint(pod))), Do)
+        assert isinstance(_answer(step, seen(a_node(), self.CILIUM, pod, agent, an_endpoint(pod))), Apply)
         new = replace(agent, uid="uid-new")
         entry = _at(step, old_uid=agent.uid)
         assert isinstance(_answer(step, seen(a_node(), self.CILIUM, pod, new), entry), Done)
@@ -477,13 +478,13 @@ def test_pods_on_the_wrong_network_are_deleted_once(step: str, wrong: list[Pod],
     """Which ones is recorded first; what comes later is not looked at."""
     found = seen(a_node(), *wrong, *right, an_endpoint(DUAL))
     answer = _answer(step, found)
-    assert isinstance(answer, Do)
+    assert isinstance(answer, Apply)
     assert set(answer.effects) == {_delete(pod) for pod in wrong}
     targets = tuple(sorted(pod.uid for pod in wrong))
     assert answer.remember == {"targets": targets}
     later = a_pod("later", ip="1.2.3.4")
     again = _answer(step, seen(a_node(), wrong[0], *right, later, an_endpoint(DUAL)), _at(step, targets=targets))
-    assert isinstance(again, Do)
+    assert isinstance(again, Apply)
     assert again.effects == (_delete(wrong[0]),)
     gone = _answer(step, seen(a_node(), *right, later, an_endpoint(DUAL)), _at(step, targets=targets))
     assert gone == Done(remember={"targets": None, "renewed": NOW})
@@ -494,7 +495,7 @@ def test_our_own_agents_are_deleted_at_once() -> None:
     agent = an_agent("knet-stress-a", namespace="knet-stress", host_network=False, ip="10.244.1.9")
     found = seen(a_node(), agent, SINGLE, other := replace(agent, namespace="shop", name="other", uid="uid-other"))
     answer = _answer("delete_pods_off_cilium", found)
-    assert isinstance(answer, Do)
+    assert isinstance(answer, Apply)
     assert set(answer.effects) == {replace(_delete(agent), at_once=True), _delete(SINGLE), _delete(other)}
 
 
@@ -523,7 +524,7 @@ def test_pods_are_waited_for(step: str, wrong: list[Pod], right: list[Pod]) -> N
     for pod in [*wrong, replace(wrong[0], deleting=True)]:
         answer = _answer(step, seen(a_node(), pod, an_endpoint(DUAL)))
         assert isinstance(answer, Wait), pod.name
-        assert pod.key in answer.saw
+        assert pod.key in answer.observed
 
 
 def test_an_endpoint_of_an_older_pod_of_the_same_name_proves_nothing() -> None:
@@ -593,7 +594,7 @@ class TestHost:
         """One pod, named after node, event, step and attempt."""
         view = a_view(seen(a_node(), a_pod("canal-pod"), ON_CILIUM), _at(step, leases=LEASED))
         answer = NODE_STEPS[step](view)
-        assert isinstance(answer, Do)
+        assert isinstance(answer, Apply)
         (effect,) = answer.effects
         assert isinstance(effect, RunHostTask)
         assert effect.name == current_task(view)
@@ -621,11 +622,11 @@ class TestHost:
         """With what was seen, or with how to look at it."""
         answer = _with_task(step, **changes)
         assert isinstance(answer, kind)
-        assert says in (answer.saw if isinstance(answer, Wait) else getattr(answer, "why", ""))
+        assert says in (answer.observed if isinstance(answer, Wait) else getattr(answer, "why", ""))
 
 
 @pytest.mark.parametrize(
-    ("step", "status", "saw"),
+    ("step", "status", "observed"),
     [
         ("check_canal_first", {"files": ["05-cilium.conflist", "10-canal.conflist"]}, "in force: 05-cilium.conflist"),
         ("check_canal_first", {"files": ["10-canal.conflist.cilium_bak"]}, "in force: none"),
@@ -639,12 +640,14 @@ class TestHost:
         ("check_cilium_first", {"files": []}, "files: none"),
     ],
 )
-def test_a_node_that_is_not_as_it_should_be_is_looked_at_again(step: str, status: dict[str, Any], saw: str) -> None:
+def test_a_node_that_is_not_as_it_should_be_is_looked_at_again(
+    step: str, status: dict[str, Any], observed: str
+) -> None:
     """The finished task is removed, so that the next one sees the node as it is then."""
     answer = _with_task(step, message=_status(**status))
-    assert isinstance(answer, Do)
+    assert isinstance(answer, Apply)
     assert [type(effect) for effect in answer.effects] == [DeletePod]
-    assert saw in answer.saw
+    assert observed in answer.observed
 
 
 @pytest.mark.parametrize("leases", [(), ("10.244.1.5",)])

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from cni_migrate.cli import output
+from cni_migrate.cli.ui import output
 from cni_migrate.core.connectivity.matrix import Cell, Matrix, Row, State
 
 MOST_NODES: Final = 16

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cni_migrate.core.decision.advance import Waiting
-from cni_migrate.core.decision.decide import Turn
+from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model.record import Entry, NodeRecord
 
 PAUSE = timedelta(seconds=10)
@@ -17,7 +17,7 @@ Event = dict[str, Any]
 
 @dataclass
 class Narrator:
-    """Turns the driver's turns into events, none twice.
+    """Turns the driver's decisions into events, none twice.
 
     Each event has `event` (its kind: history, step, wait) and what is known of node, state, step, on, saw and gate. A
     line of history has the instant it was `noted`, which the record keeps.
@@ -32,9 +32,9 @@ class Narrator:
         """Leave out what is history from before this run."""
         self._lines |= {(line.at, line.what) for line in lines}
 
-    def take(self, turn: Turn, now: datetime) -> Iterator[Event]:
-        """The events of a turn."""
-        cluster = turn.record.cluster
+    def take(self, decision: Decision, now: datetime) -> Iterator[Event]:
+        """The events of a decision."""
+        cluster = decision.record.cluster
         for line in cluster.history:
             if (line.at, line.what) not in self._lines:
                 self._lines.add((line.at, line.what))
@@ -44,9 +44,9 @@ class Narrator:
             self._cluster = at
             if cluster.step:
                 yield {"event": "step", "phase": at[0], "step": at[1]}
-        for name, entry in turn.record.nodes.items():
+        for name, entry in decision.record.nodes.items():
             yield from self._node(name, entry)
-        yield from self._waiting(turn.waits, now)
+        yield from self._waiting(decision.waits, now)
 
     def _node(self, name: str, entry: NodeRecord) -> Iterator[Event]:
         at = (entry.state.value, entry.event.value if entry.event else "", entry.step)
@@ -64,16 +64,16 @@ class Narrator:
         yield told
 
     def _waiting(self, waits: tuple[Waiting, ...], now: datetime) -> Iterator[Event]:
-        current = {(wait.node, wait.step, wait.on): wait.saw for wait in waits}
+        current = {(wait.node, wait.step, wait.on): wait.observed for wait in waits}
         for key in list(self._waits):
             if key[:2] not in {one[:2] for one in current}:
                 del self._waits[key]
-        for key, saw in current.items():
+        for key, observed in current.items():
             last = self._waits.get(key)
-            if last is not None and (last[0] == saw or now - last[1] < PAUSE):
+            if last is not None and (last[0] == observed or now - last[1] < PAUSE):
                 continue
-            self._waits[key] = (saw, now)
-            told: Event = {"event": "wait", "on": key[2], "saw": saw}
+            self._waits[key] = (observed, now)
+            told: Event = {"event": "wait", "on": key[2], "saw": observed}
             if key[0]:
                 told["node"] = key[0]
             if key[1]:

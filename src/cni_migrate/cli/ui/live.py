@@ -11,9 +11,9 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from cni_migrate.cli import output
+from cni_migrate.cli.ui import output
 from cni_migrate.core.decision.advance import Waiting
-from cni_migrate.core.decision.decide import Turn
+from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model.lifecycle import NodeState
 from cni_migrate.core.model.record import NodeRecord
 from cni_migrate.ports import Clock
@@ -24,13 +24,13 @@ DONE = NodeState.MIGRATED
 
 
 class Screen:
-    """Shows the latest turn, and above it what has happened, line by line."""
+    """Shows the latest decision, and above it what has happened, line by line."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._console = output.console(sys.stderr)
         self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
-        self._turn: Turn | None = None
+        self._decision: Decision | None = None
         self._order: dict[str, int] = {}
         self._note = "taking the lock"
 
@@ -47,11 +47,11 @@ class Screen:
                     await task
                 self._live.update(Text(""), refresh=False)
 
-    def turn(self, turn: Turn, order: Iterable[str]) -> None:
-        """Take the latest turn in, and the order in which nodes are migrated."""
-        if self._turn is None:
+    def decision(self, decision: Decision, order: Iterable[str]) -> None:
+        """Take the latest decision in, and the order in which nodes are migrated."""
+        if self._decision is None:
             self._note = ""
-        self._turn = turn
+        self._decision = decision
         self._order = {name: place for place, name in enumerate(order)}
 
     def say(self, at: datetime, text: str, *, style: str = "") -> None:
@@ -71,17 +71,17 @@ class Screen:
     def _drawn(self) -> RenderableType:
         now = self._clock.now()
         parts: list[RenderableType] = []
-        if self._turn is not None:
-            parts += drawn(self._turn, now, self._order, rows=max(3, self._console.height - 6))
+        if self._decision is not None:
+            parts += drawn(self._decision, now, self._order, rows=max(3, self._console.height - 6))
         if self._note:
             parts.append(Text(self._note, style="yellow"))
         return Group(*parts)
 
 
-def drawn(turn: Turn, now: datetime, order: Mapping[str, int], *, rows: int) -> list[RenderableType]:
-    """A turn as a table, in the order of the migration; where there is no room for all, of those that matter now."""
-    record = turn.record
-    waits = {wait.node: wait for wait in turn.waits}
+def drawn(decision: Decision, now: datetime, order: Mapping[str, int], *, rows: int) -> list[RenderableType]:
+    """A decision as a table, in the order of the migration; where not all have room, of those that matter now."""
+    record = decision.record
+    waits = {wait.node: wait for wait in decision.waits}
     made = output.table("NODE", "STATE", "EVENT/STEP", "AGE", "WAITS FOR")
     entries = sorted(record.nodes.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))
     shown = entries
@@ -117,4 +117,4 @@ def _row(name: str, entry: NodeRecord, wait: Waiting | None, now: datetime) -> l
 
 
 def _words(wait: Waiting) -> str:
-    return f"{wait.on}: {wait.saw}" if wait.saw else wait.on
+    return f"{wait.on}: {wait.observed}" if wait.observed else wait.on
