@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.controlplane.build import LDFLAGS, go_tool
 from tests.lab.processes import run, say
-from tests.lab.settings import CILIUM, HERE, Lab, LabError
+from tests.lab.settings import HERE, Lab, LabError
 
 NEEDS = {
     "containerd": "containerd",
@@ -50,7 +51,7 @@ class GoBuild:
 
     def argv(self, target: Path) -> list[str]:
         """The command line."""
-        where = f"{target}/" if "./cmd/..." in self.packages else str(target / self.outputs[0])
+        where = f"{target}/" if len(self.outputs) > 1 or "./cmd/..." in self.packages else str(target / self.outputs[0])
         flags = ["-trimpath", "-buildvcs=false", "-tags", self.tags, "-ldflags", self.ldflags]
         return [go_tool(), "build", *flags, "-o", where, *self.packages]
 
@@ -79,17 +80,10 @@ BUILDS = (
         ("flannel",),
         packages=("github.com/containernetworking/plugins/plugins/meta/flannel",),
     ),
-    GoBuild(
-        "cilium",
-        "cilium",
-        ("cilium-agent", "cilium-operator", "cilium-cni", "cilium-dbg"),
-        tags="ipam_provider_operator",
-        # The agent reads "version revision date" out of this string.
-        ldflags="-s -w -X 'github.com/cilium/cilium/pkg/version.ciliumVersion="
-        f"{CILIUM} module 1970-01-01T00:00:00+00:00'",
-    ),
     GoBuild("coredns", "coredns", ("coredns",)),
+    GoBuild("helm", "helm", ("helm",), packages=("helm.sh/helm/v4/cmd/helm",)),
 )
+"""What every lab has; a lab's Cilium comes with it (`cilium.Release`)."""
 
 
 def missing_packages() -> list[str]:
@@ -118,14 +112,14 @@ def _folder(lab: Lab, item: GoBuild) -> Path:
     return lab.cache / f"{item.name}-{digest.hexdigest()[:16]}"
 
 
-def programs(lab: Lab) -> dict[str, Path]:
+def programs(lab: Lab, builds: Iterable[GoBuild] = BUILDS) -> dict[str, Path]:
     """Where each program is, or would be."""
-    return {name: folder / name for item in BUILDS for folder in [_folder(lab, item)] for name in item.outputs}
+    return {name: folder / name for item in builds for folder in [_folder(lab, item)] for name in item.outputs}
 
 
-def build_programs(lab: Lab) -> dict[str, Path]:
+def build_programs(lab: Lab, builds: Iterable[GoBuild] = BUILDS) -> dict[str, Path]:
     """Build what is missing; where each program is."""
-    for item in BUILDS:
+    for item in builds:
         folder = _folder(lab, item)
         if all((folder / name).exists() for name in item.outputs):
             continue
@@ -141,11 +135,4 @@ def build_programs(lab: Lab) -> dict[str, Path]:
         shutil.rmtree(folder, ignore_errors=True)
         staging.rename(folder)
         say(f"  {time.monotonic() - started:.0f} s")
-    return programs(lab)
-
-
-def cilium_source() -> Path:
-    """The unpacked Cilium module: its BPF programs and scripts go into the image."""
-    where = HERE / "go" / "cilium"
-    run(go_tool(), "mod", "download", "github.com/cilium/cilium", cwd=where)
-    return Path(run(go_tool(), "list", "-m", "-f", "{{.Dir}}", "github.com/cilium/cilium", cwd=where).stdout.strip())
+    return programs(lab, builds)

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from tests.controlplane.build import ensure_binaries
-from tests.lab import build, images, leftovers, nodes
+from tests.lab import build, cilium, configuration, images, leftovers, nodes
+from tests.lab.cilium import Release
 from tests.lab.control_plane import COMPONENTS, ControlPlane
 from tests.lab.processes import alive, kill, marked, remember, run, say, wait_for
 from tests.lab.settings import HERE, Lab, LabError
@@ -18,8 +19,9 @@ API_PORT = 16443
 class Cluster:
     """The lab with its programs at hand; made by `built` or by `present`."""
 
-    def __init__(self, lab: Lab, programs: dict[str, Path], archives: Path) -> None:
+    def __init__(self, lab: Lab, release: Release, programs: dict[str, Path], archives: Path) -> None:
         self.lab = lab
+        self.release = release
         self.control_plane = ControlPlane(lab, ensure_binaries())
         self._programs = programs
         self._archives = archives
@@ -32,7 +34,8 @@ class Cluster:
             state = self.lab.state()
             api_port = state["api_port"]
             names = sorted({*names, *state["nodes"]}, key=len)
-        self.lab.save({"api_port": api_port, "nodes": names})
+        self.lab.save({"api_port": api_port, "nodes": names, "cilium": self.release.version})
+        configuration.write(self.lab.folder, self.release.version)
         self.control_plane.up(api_port)
         say(f"control plane ready after {time.monotonic() - started:.1f} s")
         for name in names:
@@ -115,11 +118,18 @@ class Cluster:
         return good
 
 
-def built(lab: Lab) -> Cluster:
-    """The lab with everything built that it needs."""
+def built(lab: Lab, version: str | None = None) -> Cluster:
+    """The lab with everything built that it needs, for this Cilium or the one that it has.
+
+    Raises:
+        LabError: packages are missing, a build fails, or the lab that is up has another Cilium.
+    """
+    if lab.exists and version not in (None, lab.cilium):
+        raise LabError(f"the lab that is up has Cilium {lab.cilium}: end it with `python -m tests.lab down`")
+    release = cilium.release(version or lab.cilium)
     build.check_packages()
-    programs = build.build_programs(lab)
-    return Cluster(lab, programs, images.pack(lab, programs))
+    programs = build.build_programs(lab, (*build.BUILDS, release.build))
+    return Cluster(lab, release, programs, images.pack(lab, programs, release))
 
 
 def keep_for_this_process(lab: Lab) -> None:
