@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.controlplane.build import LDFLAGS, go_tool
-from tests.lab.processes import run, say
+from tests.lab.processes import hint, run
 from tests.lab.settings import HERE, Lab, LabError
 
 NEEDS = {
@@ -81,9 +81,11 @@ BUILDS = (
         packages=("github.com/containernetworking/plugins/plugins/meta/flannel",),
     ),
     GoBuild("coredns", "coredns", ("coredns",)),
-    GoBuild("helm", "helm", ("helm",), packages=("helm.sh/helm/v4/cmd/helm",)),
 )
-"""What every lab has; a lab's Cilium comes with it (`cilium.Release`)."""
+"""What every lab has; its Cilium is one more (`cilium.Release`)."""
+
+HELM = GoBuild("helm", "helm", ("helm",), packages=("helm.sh/helm/v4/cmd/helm",))
+"""No lab needs it to run: it is built with the rest, or when it is asked for."""
 
 
 def missing_packages() -> list[str]:
@@ -123,7 +125,7 @@ def build_programs(lab: Lab, builds: Iterable[GoBuild] = BUILDS) -> dict[str, Pa
         folder = _folder(lab, item)
         if all((folder / name).exists() for name in item.outputs):
             continue
-        say(f"building {', '.join(item.outputs)} (some minutes when Go's cache is cold)")
+        hint(f"building {', '.join(item.outputs)} (some minutes when Go's cache is cold)")
         started = time.monotonic()
         staging = folder.with_name(folder.name + ".building")
         shutil.rmtree(staging, ignore_errors=True)
@@ -134,5 +136,5 @@ def build_programs(lab: Lab, builds: Iterable[GoBuild] = BUILDS) -> dict[str, Pa
             raise LabError(f"`go build` of {item.name} failed, see above; it needs the module proxy")
         shutil.rmtree(folder, ignore_errors=True)
         staging.rename(folder)
-        say(f"  {time.monotonic() - started:.0f} s")
+        hint(f"  {time.monotonic() - started:.0f} s")
     return programs(lab, builds)

@@ -61,7 +61,7 @@ def _up(lab: Lab, args: argparse.Namespace) -> None:
     for name in ("workloads", "load"):
         if getattr(args, name):
             here.apply(f"{name}.yaml")
-    say(f"export KUBECONFIG={lab.admin}")
+    say(f"export KUBECONFIG={lab.admin} MIGRATE_CONFIG={lab.configuration}")
 
 
 def _export(lab: Lab, args: argparse.Namespace) -> None:
@@ -79,7 +79,7 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 
 def _program(lab: Lab, name: str) -> Path:
     """Where a program is, built if need be."""
-    builds = (*build.BUILDS, cilium.release(lab.cilium).build)
+    builds = (*build.BUILDS, build.HELM, cilium.release(lab.cilium).build)
     if wanted := [item for item in builds if name in item.outputs]:
         return build.build_programs(lab, wanted)[name]
     known = sorted(output for item in builds for output in item.outputs)
@@ -126,6 +126,7 @@ def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
     match args.command:
         case "build":
             cluster.built(lab, args.cilium)
+            _program(lab, "helm")
         case "export":
             _export(lab, args)
         case "up":

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from cni_migrate.config import Config
 from tests.controlplane import build as controlplane
 from tests.lab import cilium, cli, cluster, configuration, images, leftovers, node_config, settings
-from tests.lab.build import BUILDS, GoBuild
+from tests.lab.build import BUILDS, HELM, GoBuild
 from tests.lab.settings import HERE, ROOT, Lab, LabError, node_ip, node_number
 
 MANIFESTS = sorted((HERE / "manifests").glob("*.yaml"))
@@ -148,7 +148,7 @@ def test_a_build_of_several_programs_fills_a_folder() -> None:
 
 def test_every_module_is_built() -> None:
     """A folder under go/ without a build, or the other way round, is a mistake."""
-    builds = (*BUILDS, *(release.build for release in cilium.RELEASES.values()))
+    builds = (*BUILDS, HELM, *(release.build for release in cilium.RELEASES.values()))
     assert {item.module for item in builds} == {path.parent.name for path in HERE.glob("go/*/go.mod")}
 
 
