@@ -21,10 +21,10 @@ from cni_migrate import errors, resources
 from cni_migrate.cli.app import app
 from cni_migrate.config import PROFILES, Config
 from cni_migrate.configfile import leaves, variable
-from cni_migrate.core import guards
-from cni_migrate.core.lifecycle import Lifecycle, NodeEvent, NodeState, Phase, PhaseEvent, StrategyTable
-from cni_migrate.core.plan import make_plan  # noqa: F401 - registers the steps
-from cni_migrate.core.status import StatusView
+from cni_migrate.core.decision.plan import make_plan  # noqa: F401 - registers the steps
+from cni_migrate.core.model import guards
+from cni_migrate.core.model.lifecycle import Lifecycle, NodeEvent, NodeState, Phase, PhaseEvent, StrategyTable
+from cni_migrate.core.reports.status import StatusView
 from cni_migrate.core.steps.registry import ABOUT, ahead
 from cni_migrate.sim import scenario
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from cni_migrate.core.effects import Effect
-from cni_migrate.core.objects import GateAsk, GateReading, Snapshot
+from cni_migrate.core.model.effects import Effect
+from cni_migrate.core.model.objects import GateAsk, GateReading, Snapshot
 
 
 class Clock(Protocol):

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 
-from cni_migrate.core.lifecycle import NodeState
+from cni_migrate.core.model.lifecycle import NodeState
 from cni_migrate.sim.apiserver.hooks import Answer, Call
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import load

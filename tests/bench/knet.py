@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cni_migrate.config import Config
-from cni_migrate.core.gate import expected
-from cni_migrate.core.peers import graph
+from cni_migrate.core.connectivity.gate import expected
+from cni_migrate.core.connectivity.peers import graph
 from cni_migrate.knet import agent as source
 
 PER_PEER = 4

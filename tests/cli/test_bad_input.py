@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cni_migrate.config import Config
-from cni_migrate.core.record import ClusterRecord, NodeRecord, dump_cluster, dump_node
+from cni_migrate.core.model.record import ClusterRecord, NodeRecord, dump_cluster, dump_node
 from cni_migrate.sim.apiserver.auth import Rule
 from cni_migrate.sim.apiserver.serving import write_kubeconfig
 from tests.cli.conftest import Served, Typed

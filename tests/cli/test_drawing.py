@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cni_migrate.cli import output
-from cni_migrate.cli.drawing import drawn, word
-from cni_migrate.cli.svg import svg
-from cni_migrate.core.matrix import Cell, Matrix
+from cni_migrate.cli.ui import output
+from cni_migrate.cli.ui.drawing import drawn, word
+from cni_migrate.cli.ui.svg import svg
+from cni_migrate.core.connectivity.matrix import Cell, Matrix
 
 SVG = "{http://www.w3.org/2000/svg}"
 

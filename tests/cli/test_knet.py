@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.cli.gather import asks
-from cni_migrate.cli.session import manifests_for
 from cni_migrate.config import Config
 from cni_migrate.kube.access import Ask
+from cni_migrate.kube.gathering import asks
 from cni_migrate.sim.apiserver.auth import Rule
 from cni_migrate.sim.apiserver.hooks import Fault
 from cni_migrate.sim.client import ApiError, Kind
 from cni_migrate.sim.scenario import Scenario
+from cni_migrate.wiring import manifests_for
 from tests.cli.conftest import CONFIG_MAPS, DAEMONSETS, NAMESPACES, QUICK, Served, Typed
 
 On = Callable[[Served], Typed]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cni_migrate.cli.session import host_image
 from cni_migrate.config import Config
+from cni_migrate.wiring import host_image
 from tests.unit.core.builders import a_daemonset, seen
 
 CALICO = ("docker.io/calico/cni:v3.29.1", "docker.io/calico/node:v3.29.1", "docker.io/flannel/flannel:v0.24.4")

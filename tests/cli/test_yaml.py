@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from cni_migrate.cli.output import yaml_text
-from cni_migrate.cli.session import manifests_for
+from cni_migrate.cli.ui.output import yaml_text
 from cni_migrate.config import Config
-from cni_migrate.core.plan import make_plan  # noqa: F401 - registers the steps
+from cni_migrate.core.decision.plan import make_plan  # noqa: F401 - registers the steps
+from cni_migrate.wiring import manifests_for
 from tests.cli.conftest import Typed
 
 

@@ -16,17 +16,17 @@ from urllib.parse import parse_qsl
 
 from ruamel.yaml import YAML
 
-from cni_migrate.cli.gather import gathered
-from cni_migrate.cli.session import plan_for
 from cni_migrate.config import Config
-from cni_migrate.core.goal import Goal
-from cni_migrate.core.lifecycle import Phase
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.kube.gathering import gathered
 from cni_migrate.kube.inprocess import close_api, in_process_api
 from cni_migrate.sim.apiserver import requests
 from cni_migrate.sim.apiserver.hooks import Answer, Call
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.simulation import Simulation
+from cni_migrate.wiring import plan_for
 from tests.simulation.harness import SMALL, Process, SimulatedClock, config_for, simulated
 
 TABLE = Path(__file__).with_name("shapes.yaml")

@@ -17,7 +17,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from cni_migrate.config import Config
-from cni_migrate.core.effects import (
+from cni_migrate.core.model.effects import (
     DeleteObject,
     DeletePod,
     Effect,
@@ -27,7 +27,7 @@ from cni_migrate.core.effects import (
     PutObject,
     RunHostTask,
 )
-from cni_migrate.core.objects import Node, ObjectRef, Pod, Snapshot, Taint
+from cni_migrate.core.model.objects import Node, ObjectRef, Pod, Snapshot, Taint
 from cni_migrate.errors import ClusterError, ClusterUnreachable, Conflict, RightsMissing, Unauthorized
 from cni_migrate.kube import inventory
 from cni_migrate.kube.access import Ask, allowed

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cni_migrate.core.gate import Failing
+from cni_migrate.core.connectivity.gate import Failing
 from cni_migrate.knet.agent import TCP_PORT
 from tests.knet_faults.mesh import Mesh, now
 

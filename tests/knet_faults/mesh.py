@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cni_migrate.config import Config
-from cni_migrate.core import gate
-from cni_migrate.core.gate import Failing, Passed, Verdict
-from cni_migrate.core.objects import GateReading, Round
+from cni_migrate.core.connectivity import gate
+from cni_migrate.core.connectivity.gate import Failing, Passed, Verdict
+from cni_migrate.core.model.objects import GateReading, Round
 from cni_migrate.knet import agent as source
 from cni_migrate.knet.reader import rounds_of
 from tests.knet_faults.net import Net
@@ -139,7 +139,7 @@ class Mesh:
             if isinstance(verdict, Passed):
                 return ""
             if time.monotonic() - began > within:
-                return verdict.diagnosis if isinstance(verdict, Failing) else verdict.saw
+                return verdict.diagnosis if isinstance(verdict, Failing) else verdict.observed
             time.sleep(0.3)
 
     def alarms(self, seconds: float) -> list[str]:

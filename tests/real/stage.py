@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cni_migrate.config import Config
-from cni_migrate.core import names
+from cni_migrate.core.model import names
 from cni_migrate.kube.transport import USER_AGENT
 from cni_migrate.sim.client import Kind, Object
 from cni_migrate.sim.clock import SimClock

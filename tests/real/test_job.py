@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cni_migrate.core import names
+from cni_migrate.core.model import names
 from cni_migrate.sim.world import kinds, meta
 from tests.real.stage import Stage, staged
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.core.lifecycle import NodeState
+from cni_migrate.core.model.lifecycle import NodeState
 from tests.real.stage import Stage, staged
 
 STRATEGIES = ["multus", "overlay"]

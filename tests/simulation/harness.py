@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cni_migrate.cli.session import host_image, plan_for, prober_for
 from cni_migrate.config import Config
-from cni_migrate.core.decide import Turn
-from cni_migrate.core.goal import Final, Goal
-from cni_migrate.core.objects import Snapshot
-from cni_migrate.core.order import capacity
-from cni_migrate.core.view import Plan
+from cni_migrate.core.decision.decide import Decision
+from cni_migrate.core.decision.order import capacity
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.steps.view import Plan
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
@@ -26,6 +25,7 @@ from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.inprocess import close_api, in_process_api
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
+from cni_migrate.wiring import host_image, plan_for, prober_for
 from tests.simulation.invariants import Invariants
 
 Message = MutableMapping[str, Any]
@@ -111,9 +111,9 @@ class Process:
     takeover: bool = False
     kill_before: int = 0
     kill_after: int = 0
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[Decision] = field(default_factory=list)
     driver: Driver | None = None
-    on_turn: Callable[[Turn, Snapshot], None] | None = None
+    on_turn: Callable[[Decision, Snapshot], None] | None = None
     mortal: Mortal | None = None
 
     async def run(self) -> Final | None:
@@ -174,10 +174,10 @@ class Process:
         finally:
             await close_api(api)
 
-    def _observe(self, turn: Turn, seen: Snapshot) -> None:
-        self.turns.append(turn)
+    def _observe(self, decision: Decision, seen: Snapshot) -> None:
+        self.turns.append(decision)
         if self.on_turn is not None:
-            self.on_turn(turn, seen)
+            self.on_turn(decision, seen)
 
 
 _PLANS: dict[tuple[str, str], Plan] = {}

@@ -10,10 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cni_migrate.core.gate import Passed
-from cni_migrate.core.goal import Goal
-from cni_migrate.core.lifecycle import Phase
-from cni_migrate.core.mesh import question
+from cni_migrate.core.connectivity.gate import Passed
+from cni_migrate.core.connectivity.mesh import question
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.knet import agent
 from cni_migrate.knet.reader import LogProber, lines_needed, rounds_of
 from cni_migrate.kube.cluster import KubeCluster

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from cni_migrate.core import names
-from cni_migrate.core.goal import Final
-from cni_migrate.core.pace import SLOT
-from cni_migrate.core.record import Record
+from cni_migrate.core.decision.probe_rate import SLOT
+from cni_migrate.core.model import names
+from cni_migrate.core.model.goal import Final
+from cni_migrate.core.model.record import Record
 from cni_migrate.sim.apiserver.hooks import Answer, Call
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.world.kinds import CONFIG_MAP

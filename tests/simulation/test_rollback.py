@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.core.goal import Final, Goal
-from cni_migrate.core.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.errors import Halted
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.simulation import Simulation

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from cni_migrate.core.goal import Final, Goal
-from cni_migrate.core.order import capacity
+from cni_migrate.core.decision.order import capacity
+from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import names
 from cni_migrate.sim.simulation import Simulation

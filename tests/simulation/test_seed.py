@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.cli import session
+from cni_migrate import wiring
 from cni_migrate.config import PROFILES, Config
-from cni_migrate.core import names
-from cni_migrate.core.view import Plan
+from cni_migrate.core.model import names
+from cni_migrate.core.steps.view import Plan
 from cni_migrate.sim.clock import run_virtual
 from tests.simulation import harness
 from tests.simulation.harness import SMALL, Process, config_for, simulated
@@ -76,7 +76,7 @@ class _Lame(Process):
             harness._plan = whole
 
     def _plan(self, config: str, seen: Any) -> Plan:
-        plan = session.plan_for(Config.model_validate_json(config), seen)
+        plan = wiring.plan_for(Config.model_validate_json(config), seen)
         table = plan.strategy
         events = {event: tuple(s for s in steps if s != self._without) for event, steps in table.events.items()}
         phases = {phase: tuple(s for s in steps if s != self._without) for phase, steps in table.phases.items()}
@@ -513,8 +513,8 @@ def test_the_audit_is_clean(trace: Trace) -> None:
 
 def test_preflight_names_the_port() -> None:
     """The seed's profile uses Geneve on 6081, and preflight says that it must be open."""
-    from cni_migrate.core.preflight import findings
-    from tests.unit.core.test_preflight import _facts
+    from cni_migrate.core.preflight.findings import findings
+    from tests.unit.core.preflight.test_preflight import _facts
 
     config = Config.model_validate({"strategy": "multus", **PROFILES["seed"]})
     assert (config.cilium.tunnel_protocol, config.cilium.tunnel_port) == ("geneve", 6081)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cni_migrate.config import Config
-from cni_migrate.core import names
-from cni_migrate.core.goal import Final
+from cni_migrate.core.model import names
+from cni_migrate.core.model.goal import Final
 from cni_migrate.sim.apiserver.hooks import Answer, Call
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.apiserver.store import Event

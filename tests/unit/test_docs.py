@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from cni_migrate import errors
-from cni_migrate.core.plan import make_plan  # noqa: F401 - registers the steps
+from cni_migrate.core.decision.plan import make_plan  # noqa: F401 - registers the steps
 from cni_migrate.core.steps.registry import ABOUT
 from docs import generate
 

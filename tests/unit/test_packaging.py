@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cni_migrate.core.manifests import TEMPLATES
-from cni_migrate.core.plan import TABLES
+from cni_migrate.core.decision.plan import TABLES
+from cni_migrate.core.render.manifests import TEMPLATES
 
 ROOT = Path(__file__).parents[2]
 NEEDED = (
@@ -26,8 +26,8 @@ import cni_migrate
 assert Path(cni_migrate.__file__).is_relative_to(sys.argv[1]), cni_migrate.__file__
 from cni_migrate import resources
 from cni_migrate.config import Config
-from cni_migrate.core.manifests import TEMPLATES, Facts, Manifests
-from cni_migrate.core.plan import TABLES, make_plan
+from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.core.decision.plan import TABLES, make_plan
 texts = {name: resources.read("templates", name) for name in TEMPLATES}
 tables = {name: resources.read("states", name) for name in TABLES}
 for strategy in ("multus", "overlay"):

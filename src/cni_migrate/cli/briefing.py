@@ -4,18 +4,20 @@ import sys
 
 from rich.text import Text
 
-from cni_migrate.cli import checking, output, planning
-from cni_migrate.cli.session import Session, plan_for
+from cni_migrate.cli import checking, planning
+from cni_migrate.cli.session import Session
+from cni_migrate.cli.ui import output
 from cni_migrate.cli.version import version
 from cni_migrate.cli.wishes import Back, NodeBack, Wish, goal_of, resumed
 from cni_migrate.config import Config
-from cni_migrate.core.begin import begin
-from cni_migrate.core.lifecycle import Phase
-from cni_migrate.core.plan_view import plan_view
-from cni_migrate.core.preflight import Severity
-from cni_migrate.core.record import Record
+from cni_migrate.core.decision.begin import begin
+from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.model.record import Record
+from cni_migrate.core.preflight.findings import Severity
+from cni_migrate.core.reports.plan import plan_view
 from cni_migrate.errors import UsageError
 from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.wiring import plan_for
 
 
 async def brief(here: Session, config: Config, cluster: KubeCluster, record: Record | None, wish: Wish) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cni_migrate.cli import output
-from cni_migrate.cli.gather import gathered
 from cni_migrate.cli.options import Common
-from cni_migrate.cli.session import Session, configured, plan_for, run_async, session
+from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.ui import output
 from cni_migrate.config import Config
-from cni_migrate.core.preflight import Finding, Severity, blockers, findings
+from cni_migrate.core.preflight.findings import Finding, Severity, blockers, findings
 from cni_migrate.errors import PreflightFailed
 from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.kube.gathering import gathered
+from cni_migrate.wiring import plan_for
 
 STYLES = {Severity.BLOCKER: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 

@@ -8,13 +8,14 @@ from typing import Any, cast
 from pydantic import BaseModel
 from rich.text import Text
 
-from cni_migrate.cli import output
 from cni_migrate.cli.options import Common
-from cni_migrate.cli.session import configured, manifests_for
+from cni_migrate.cli.session import configured
+from cni_migrate.cli.ui import output
 from cni_migrate.config import PROFILES, Config, ProfileName
 from cni_migrate.configfile import Loaded, section_of, variable
-from cni_migrate.core.manifests import node_config_version
+from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.errors import UsageError
+from cni_migrate.wiring import manifests_for
 
 HEAD = """\
 # Configuration of `migrate`. Every key is here with its meaning and its default, switched off by the `#` right before

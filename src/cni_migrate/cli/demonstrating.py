@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from cni_migrate.cli.failing import coloured
 from cni_migrate.cli.serving import free_port
+from cni_migrate.cli.ui.failing import coloured
 
 PROGRAM: Final = (sys.executable, "-m", "cni_migrate.cli.main")
 

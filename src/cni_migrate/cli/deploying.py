@@ -7,17 +7,19 @@ from typing import Any
 
 from rich.text import Text
 
-from cni_migrate.cli import output
-from cni_migrate.cli.asking import confirm, needs_terminal
-from cni_migrate.cli.failing import say_next
 from cni_migrate.cli.options import Common
-from cni_migrate.cli.session import Session, configured, manifests_for, run_async, session
-from cni_migrate.core import mesh, names
-from cni_migrate.core.effects import DeleteObject, PutObject, refusal
-from cni_migrate.core.objects import ObjectRef, Snapshot
+from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.ui import output
+from cni_migrate.cli.ui.confirmation import confirm, needs_terminal
+from cni_migrate.cli.ui.failing import say_next
+from cni_migrate.core.connectivity import mesh
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import DeleteObject, PutObject, refusal
+from cni_migrate.core.model.objects import ObjectRef, Snapshot
 from cni_migrate.errors import Halted, UsageError
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.existing import Found, existing
+from cni_migrate.wiring import manifests_for
 
 LOOK_AGAIN = timedelta(seconds=1)
 """The longest pause between two looks while something is waited for."""
@@ -95,7 +97,7 @@ async def _apply(here: Session, cluster: KubeCluster, made: Iterable[Mapping[str
         if not wanted:
             return
         first = wanted[0]
-        saw = f"{first.ref}: {attempts[first.key].message}"
+        observed = f"{first.ref}: {attempts[first.key].message}"
         refused = [effect for effect in wanted if attempts[effect.key].result == "failed"]
         if refused or here.clock.now() >= deadline:
             first = (refused or wanted)[0]
@@ -103,7 +105,7 @@ async def _apply(here: Session, cluster: KubeCluster, made: Iterable[Mapping[str
                 f"{first.ref} could not be applied: {refusal(attempts[first.key].message)}",
                 next="mend that, then `migrate knet deploy` again",
             )
-        told = _tell(f"waiting to apply {output.plural(len(wanted), 'object')}: {saw}", told)
+        told = _tell(f"waiting to apply {output.plural(len(wanted), 'object')}: {observed}", told)
         await here.clock.sleep(LOOK_AGAIN.total_seconds())
 
 
@@ -130,13 +132,13 @@ async def _await_ready(here: Session, cluster: KubeCluster, made: Iterable[Mappi
             left, what = mesh.rolling(seen, here.config), "the agents' rollout"
         if not left and ready:
             return len(ready)
-        saw = ", ".join(f"{who}: {why}" for who, why in sorted(left.items())[:3]) or "no node is Ready"
+        observed = ", ".join(f"{who}: {why}" for who, why in sorted(left.items())[:3]) or "no node is Ready"
         if here.clock.now() >= deadline:
             raise Halted(
-                f"waited {seconds:g} s for {what}; {saw}",
+                f"waited {seconds:g} s for {what}; {observed}",
                 next=f"kubectl -n {here.config.knet.namespace} get pods, then `migrate knet deploy` again",
             )
-        told = _tell(f"waiting for {what}: {saw}", told)
+        told = _tell(f"waiting for {what}: {observed}", told)
         await cluster.changed(min(deadline, here.clock.now() + LOOK_AGAIN), GATHER)
 
 
@@ -227,11 +229,11 @@ async def _await_gone(here: Session, cluster: KubeCluster) -> None:
     deadline = here.clock.now() + timedelta(seconds=seconds)
     told = ""
     while left := mesh.pods_of_mesh(cluster.snapshot(), here.config):
-        what, saw = f"{output.plural(len(left), 'agent')} to go", f"pod {left[0].name} on node {left[0].node}"
+        what, observed = f"{output.plural(len(left), 'agent')} to go", f"pod {left[0].name} on node {left[0].node}"
         if here.clock.now() >= deadline:
             raise Halted(
-                f"waited {seconds:g} s for {what}; {saw}",
+                f"waited {seconds:g} s for {what}; {observed}",
                 next=f"kubectl -n {here.config.knet.namespace} get pods -o wide, then `migrate knet remove` again",
             )
-        told = _tell(f"waiting for {what}: {saw}", told)
+        told = _tell(f"waiting for {what}: {observed}", told)
         await cluster.changed(min(deadline, here.clock.now() + LOOK_AGAIN), GATHER)

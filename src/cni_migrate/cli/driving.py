@@ -9,20 +9,21 @@ from datetime import datetime
 
 import structlog
 
-from cni_migrate.cli.events import Event, Narrator
-from cni_migrate.cli.live import Screen
-from cni_migrate.cli.session import Session, plan_for
+from cni_migrate.cli.session import Session
+from cni_migrate.cli.ui.live import Screen
 from cni_migrate.cli.version import version
-from cni_migrate.core.decide import Turn
-from cni_migrate.core.goal import Final, Goal
-from cni_migrate.core.objects import Snapshot
-from cni_migrate.core.order import in_order
-from cni_migrate.core.record import Record
+from cni_migrate.core.decision.decide import Decision
+from cni_migrate.core.decision.order import in_order
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.model.record import Record
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock, identity
+from cni_migrate.engine.observers import Event, Narrator
 from cni_migrate.errors import Interrupted
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
+from cni_migrate.wiring import plan_for
 
 GOING_ON = "migrate run  (goes on from here)"
 
@@ -117,11 +118,11 @@ class Drive:
         else:
             self._log.info("lock", what=text)
 
-    def _observe(self, turn: Turn, seen: Snapshot) -> None:
+    def _observe(self, decision: Decision, seen: Snapshot) -> None:
         self.began = True
         if self._screen is not None:
-            self._screen.turn(turn, [node.name for node in in_order(self._config, seen.nodes.values())])
-        for event in self._narrator.take(turn, self._clock.now()):
+            self._screen.decision(decision, [node.name for node in in_order(self._config, seen.nodes.values())])
+        for event in self._narrator.take(decision, self._clock.now()):
             self._tell(event)
 
     def _tell(self, event: Event) -> None:

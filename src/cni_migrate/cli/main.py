@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> int:
         sys.stderr.write("\ninterrupted\n")
         return 130
     except Exception as error:  # noqa: BLE001 - the last resort: nothing ends in a bare traceback
-        from cni_migrate.cli.failing import failed
+        from cni_migrate.cli.ui.failing import failed
 
         return failed(error, debug="--debug" in arguments or bool(os.environ.get("MIGRATE_DEBUG")))
     return 0

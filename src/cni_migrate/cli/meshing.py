@@ -10,20 +10,21 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from cni_migrate.cli import drawing, output, svg
 from cni_migrate.cli.options import Common
-from cni_migrate.cli.session import Session, configured, plan_for, run_async, session
+from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.ui import drawing, output, svg
 from cni_migrate.config import Config
-from cni_migrate.core import mesh
-from cni_migrate.core.excused import Excused, enforcing
-from cni_migrate.core.gate import Failing, Passed, Pending, Verdict, unenforced
-from cni_migrate.core.matrix import ORDER, Matrix, matrix
-from cni_migrate.core.objects import GateReading, Snapshot
-from cni_migrate.core.record import Record
+from cni_migrate.core.connectivity import mesh
+from cni_migrate.core.connectivity.gate import Failing, Passed, Pending, Verdict, unenforced
+from cni_migrate.core.connectivity.known_failures import KnownFailures, enforcing
+from cni_migrate.core.connectivity.matrix import ORDER, Matrix, matrix
+from cni_migrate.core.model.objects import GateReading, Snapshot
+from cni_migrate.core.model.record import Record
 from cni_migrate.core.steps.gates import excluded
-from cni_migrate.core.view import ClusterView
+from cni_migrate.core.steps.view import ClusterView
 from cni_migrate.errors import GateFailed, UsageError
 from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.wiring import plan_for
 
 SCHEMA = 1
 """The version of the machine-readable forms: fields are added, never renamed or removed."""
@@ -160,7 +161,7 @@ def _question(here: Session, seen: Snapshot, record: Record | None, ignore: froz
     config: Config = here.config.model_copy(update={"strategy": record.cluster.strategy})
     now = here.clock.now()
     out = excluded(ClusterView(plan_for(config, seen), seen, record, now, now))
-    known = Excused(record.cluster.baseline, enforcing(record.nodes))
+    known = KnownFailures(record.cluster.baseline, enforcing(record.nodes))
     ignored = ignore | unenforced(config)
     return mesh.question(seen, config, left_out=out, known=known, ignored=ignored)
 

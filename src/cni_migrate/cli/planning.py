@@ -6,18 +6,19 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cni_migrate.cli import output
 from cni_migrate.cli.checking import checked
 from cni_migrate.cli.checking import show as show_findings
 from cni_migrate.cli.options import Common
-from cni_migrate.cli.session import configured, plan_for, run_async, session
+from cni_migrate.cli.session import configured, run_async, session
+from cni_migrate.cli.ui import output
 from cni_migrate.cli.version import version
 from cni_migrate.cli.wishes import Forward, adopted, goal_of
 from cni_migrate.configfile import Loaded
-from cni_migrate.core.begin import check_identity
-from cni_migrate.core.lifecycle import Phase
-from cni_migrate.core.plan_view import PlannedNode, PlanView, plan_view
-from cni_migrate.core.preflight import Severity
+from cni_migrate.core.decision.begin import check_identity
+from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.preflight.findings import Severity
+from cni_migrate.core.reports.plan import PlannedNode, PlanView, plan_view
+from cni_migrate.wiring import plan_for
 
 
 def plan(common: Common, flags: Mapping[str, Any], *, form: str) -> None:

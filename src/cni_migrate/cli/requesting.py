@@ -10,9 +10,9 @@ from typing import Any
 
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import Session, configured, run_async, session
-from cni_migrate.core import names
-from cni_migrate.core.lifecycle import Phase
-from cni_migrate.core.record import Record
+from cni_migrate.core.model import names
+from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.model.record import Record
 from cni_migrate.errors import Conflict, UsageError
 
 Data = dict[str, str]

@@ -4,20 +4,21 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from cni_migrate.cli import output, showing
-from cni_migrate.cli.asking import confirm, needs_terminal
+from cni_migrate.cli import showing
 from cni_migrate.cli.briefing import brief
 from cni_migrate.cli.driving import Drive
-from cni_migrate.cli.failing import say_next
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.selectors import parse
 from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.ui import output
+from cni_migrate.cli.ui.confirmation import confirm, needs_terminal
+from cni_migrate.cli.ui.failing import say_next
 from cni_migrate.cli.wishes import Forward, Wish, adopted, goal_of
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded
-from cni_migrate.core.begin import check_identity
-from cni_migrate.core.goal import Final
-from cni_migrate.core.objects import Snapshot
+from cni_migrate.core.decision.begin import check_identity
+from cni_migrate.core.model.goal import Final
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cni_migrate.cli import output
+from cni_migrate.cli.ui import output
 from cni_migrate.errors import UsageError
 
 

@@ -6,32 +6,24 @@ import os
 import random
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
-from cni_migrate import knet, resources
-from cni_migrate.cli.clock import WallClock
-from cni_migrate.cli.logs import logging_to
 from cni_migrate.cli.options import Common
+from cni_migrate.cli.ui.logs import logging_to
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded, load
-from cni_migrate.core import names
-from cni_migrate.core.manifests import TEMPLATES, Facts, Manifests
-from cni_migrate.core.objects import Snapshot
-from cni_migrate.core.plan import TABLES, make_plan
-from cni_migrate.core.record import Record
-from cni_migrate.core.status import LeaseInfo
-from cni_migrate.core.view import Plan
+from cni_migrate.core.model import names
+from cni_migrate.core.model.record import Record
+from cni_migrate.core.reports.status import LeaseInfo
+from cni_migrate.engine.clock import WallClock
 from cni_migrate.engine.lease import surely_dead
 from cni_migrate.engine.store import RecordStore
-from cni_migrate.knet.reader import LogProber, lines_needed
+from cni_migrate.knet.reader import LogProber
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.connect import connect
 from cni_migrate.kube.documents import KubeDocuments
-from cni_migrate.kube.logs import KubeLogs
-from cni_migrate.kube.pages import KubePages
 from cni_migrate.kube.request import Client
-from cni_migrate.ports import Clock
+from cni_migrate.wiring import prober_for
 
 T = TypeVar("T")
 
@@ -93,36 +85,6 @@ async def session(common: Common, config: Config) -> AsyncGenerator[Session]:
     with logging_to(common) as as_json:
         async with connected as client:
             yield Session(config, client, KubeDocuments(client, clock), clock, as_json)
-
-
-def prober_for(client: Client, clock: Clock, config: Config) -> LogProber:
-    """The reader of the agents' reports, by the way that is configured."""
-    tail = KubePages(client).tail if config.knet.reader == "proxy" else KubeLogs(client, clock).tail
-    return LogProber(tail, clock, lines=lines_needed(config))
-
-
-def plan_for(config: Config, seen: Snapshot | None) -> Plan:
-    """The plan for a configuration, and for the Canal that is there."""
-    return make_plan(config, manifests_for(config, seen), {name: resources.read("states", name) for name in TABLES})
-
-
-def manifests_for(config: Config, seen: Snapshot | None) -> Manifests:
-    """The manifests for a configuration."""
-    templates = {name: resources.read("templates", name) for name in TEMPLATES}
-    agent = (Path(knet.__file__).parent / "agent.py").read_text(encoding="utf-8")
-    return Manifests(templates, config, Facts(host_image(config, seen), agent))
-
-
-def host_image(config: Config, seen: Snapshot | None) -> str:
-    """An image that is on every node already: Canal's (flannel's has a shell), or Cilium's when Canal is gone.
-
-    The last one that is called flannel is flannel's own; an installer of its plugin comes before it.
-    """
-    canal = seen.daemonsets.get((config.canal.namespace, config.canal.daemonset)) if seen is not None else None
-    if canal is None or not canal.images:
-        return config.cilium.image
-    flannel = (image for image in reversed(canal.images) if "flannel" in image.rpartition("/")[2])
-    return next(flannel, canal.images[-1])
 
 
 INSIST = 1.0

@@ -9,14 +9,15 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from cni_migrate.cli import output
 from cni_migrate.cli.options import Common
-from cni_migrate.cli.session import Session, configured, plan_for, run_async, session
-from cni_migrate.core.lifecycle import NodeState, Phase
-from cni_migrate.core.objects import Snapshot
-from cni_migrate.core.record import Record
-from cni_migrate.core.status import Network, Node, StatusView, status_view
+from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.ui import output
+from cni_migrate.core.model.lifecycle import NodeState, Phase
+from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.model.record import Record
+from cni_migrate.core.reports.status import Network, Node, StatusView, status_view
 from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.wiring import plan_for
 
 WATCH_SECONDS = 1.0
 """The pause between two looks at the record under `--watch`."""

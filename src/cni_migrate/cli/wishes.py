@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from cni_migrate.cli import output
 from cni_migrate.cli.selectors import parse
+from cni_migrate.cli.ui import output
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded
-from cni_migrate.core import guards
-from cni_migrate.core.goal import Goal
-from cni_migrate.core.lifecycle import NodeState, Phase
-from cni_migrate.core.objects import Node, Snapshot
-from cni_migrate.core.record import Record
+from cni_migrate.core.model import guards
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import NodeState, Phase
+from cni_migrate.core.model.objects import Node, Snapshot
+from cni_migrate.core.model.record import Record
 from cni_migrate.errors import Halted, UsageError
 
 

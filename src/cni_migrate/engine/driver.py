@@ -5,20 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from cni_migrate.core.begin import begin, new_record
-from cni_migrate.core.decide import Turn, decide
-from cni_migrate.core.effects import PutObject, RunHostTask
-from cni_migrate.core.goal import Final, Goal
-from cni_migrate.core.objects import GateReading, Snapshot
-from cni_migrate.core.record import Record
-from cni_migrate.core.view import Plan
+from cni_migrate.core.decision.begin import begin, new_record
+from cni_migrate.core.decision.decide import Decision, decide
+from cni_migrate.core.model.effects import PutObject, RunHostTask
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.objects import GateReading, Snapshot
+from cni_migrate.core.model.record import Record
+from cni_migrate.core.steps.view import Plan
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
 from cni_migrate.errors import UsageError
 from cni_migrate.ports import Clock, Cluster, Prober
 
-Observer = Callable[[Turn, Snapshot], None]
-"""Is shown every turn, for the screen and the log."""
+Observer = Callable[[Decision, Snapshot], None]
+"""Is shown every decision, for the screen and the log."""
 
 
 STALE = timedelta(seconds=10)
@@ -86,39 +86,39 @@ class Driver:
         while True:
             self.cluster.note_readings(readings)
             seen = self.cluster.snapshot()
-            turn = decide(self.plan, self.goal, record, seen, self.clock.now(), stopping=self._stopping.is_set())
-            record = turn.record
+            decision = decide(self.plan, self.goal, record, seen, self.clock.now(), stopping=self._stopping.is_set())
+            record = decision.record
             self.lock.check()
             stale = self.clock.now() - written >= STALE
-            if turn.effects or turn.durable or stale:
-                whole = turn.final is not None or self.clock.now() - told >= UNTOLD
+            if decision.effects or decision.durable or stale:
+                whole = decision.final is not None or self.clock.now() - told >= UNTOLD
                 await self.store.write(record, whole=whole)
                 written = self.clock.now()
                 told = self.clock.now() if whole else told
-            self.observer(turn, seen)
-            if turn.final is not None:
-                return turn.final
+            self.observer(decision, seen)
+            if decision.final is not None:
+                return decision.final
             # Host tasks come last, behind another look at the lock: they may run ahead, beside other effects, and a
             # holder that was stopped meanwhile must not start one late.
-            tasks = [effect for effect in turn.effects if isinstance(effect, RunHostTask)]
-            for effects in ([effect for effect in turn.effects if not isinstance(effect, RunHostTask)], tasks):
+            tasks = [effect for effect in decision.effects if isinstance(effect, RunHostTask)]
+            for effects in ([effect for effect in decision.effects if not isinstance(effect, RunHostTask)], tasks):
                 self.lock.check()
                 if effects:
                     await self.cluster.perform(effects)
             readings = {key: one for key, one in readings.items() if self.clock.now() - one.at < KEPT}
-            if turn.asks:
-                for key, later in (await self.prober.read(turn.asks)).items():
+            if decision.asks:
+                for key, later in (await self.prober.read(decision.asks)).items():
                     readings[key] = readings[key].then(later) if key in readings else later
-            if not turn.asks or any(ask.key not in readings for ask in turn.asks):
-                await self._changed(turn)
+            if not decision.asks or any(ask.key not in readings for ask in decision.asks):
+                await self._changed(decision)
 
-    async def _changed(self, turn: Turn) -> None:
-        """Wait for a change, the turn's deadline, or the wish to stop."""
+    async def _changed(self, decision: Decision) -> None:
+        """Wait for a change, the decision's deadline, or the wish to stop."""
         if self._stopping.is_set():
-            await self.cluster.changed(turn.deadline, turn.gather)
+            await self.cluster.changed(decision.deadline, decision.gather)
             return
         waiting = [
-            asyncio.create_task(self.cluster.changed(turn.deadline, turn.gather)),
+            asyncio.create_task(self.cluster.changed(decision.deadline, decision.gather)),
             asyncio.create_task(self._stopping.wait()),
         ]
         try:

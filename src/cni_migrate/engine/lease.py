@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cni_migrate.core import names
+from cni_migrate.core.model import names
 from cni_migrate.errors import ClusterError, Conflict, LockHeld, LockLost
 from cni_migrate.ports import Clock, Documents
 

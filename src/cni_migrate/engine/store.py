@@ -9,9 +9,17 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from cni_migrate.core import names
-from cni_migrate.core.lifecycle import Phase
-from cni_migrate.core.record import ClusterRecord, NodeRecord, Record, dump_cluster, dump_node, load_cluster, load_node
+from cni_migrate.core.model import names
+from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.model.record import (
+    ClusterRecord,
+    NodeRecord,
+    Record,
+    dump_cluster,
+    dump_node,
+    load_cluster,
+    load_node,
+)
 from cni_migrate.errors import Conflict, LockLost, RecordCorrupt
 from cni_migrate.ports import Documents
 

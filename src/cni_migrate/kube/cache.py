@@ -8,8 +8,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Self
 
-from cni_migrate.core import names
-from cni_migrate.core.objects import (
+from cni_migrate.core.model import names
+from cni_migrate.core.model.objects import (
     Attempt,
     Budget,
     CiliumNode,

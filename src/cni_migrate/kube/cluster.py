@@ -8,8 +8,8 @@ from typing import Self
 from kr8s.asyncio import Api
 
 from cni_migrate.config import Config
-from cni_migrate.core.effects import Effect
-from cni_migrate.core.objects import GateReading, Snapshot
+from cni_migrate.core.model.effects import Effect
+from cni_migrate.core.model.objects import GateReading, Snapshot
 from cni_migrate.kube.cache import Cache
 from cni_migrate.kube.perform import Performer
 from cni_migrate.kube.request import Client

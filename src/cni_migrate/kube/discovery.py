@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cni_migrate.core.objects import ObjectRef
+from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.request import Client

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from cni_migrate.core.objects import ObjectRef
+from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube.discovery import Places
 from cni_migrate.kube.request import Client

@@ -1,6 +1,6 @@
 """Carries out effects: one request or two each, and what the answer means.
 
-The meanings are those of `core.objects.Attempt`. What the eviction API answers is in kubernetes' eviction.go; the
+The meanings are those of `core.model.objects.Attempt`. What the eviction API answers is in kubernetes' eviction.go; the
 answers to a stale resourceVersion, a wrong uid, and so on were seen on a real API server (v1.34).
 """
 
@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
-from cni_migrate.core import names
-from cni_migrate.core.budgets import selecting
-from cni_migrate.core.effects import (
+from cni_migrate.core.decision.eviction_budgets import selecting
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import (
     DeleteObject,
     DeletePod,
     Effect,
@@ -21,7 +21,7 @@ from cni_migrate.core.effects import (
     RunHostTask,
     SweepTasks,
 )
-from cni_migrate.core.objects import Attempt, ObjectRef, Result
+from cni_migrate.core.model.objects import Attempt, ObjectRef, Result
 from cni_migrate.kube import paths
 from cni_migrate.kube.cache import Cache
 from cni_migrate.kube.discovery import Places

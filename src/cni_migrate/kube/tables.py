@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from cni_migrate.core.objects import Pod
+from cni_migrate.core.model.objects import Pod
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

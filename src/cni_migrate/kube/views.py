@@ -1,4 +1,4 @@
-"""From the API's JSON to the slim views of `core.objects`: pure functions, one per kind.
+"""From the API's JSON to the slim views of `core.model.objects`: pure functions, one per kind.
 
 Only what the views hold is kept. Strings that recur are interned and equal label maps are shared, so that ten thousand
 pods cost some ten megabytes (an unpacked pod's JSON is twenty times its view).
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from cni_migrate.core.objects import (
+from cni_migrate.core.model.objects import (
     Budget,
     CiliumNode,
     DaemonSet,

@@ -8,10 +8,10 @@ from typing import Any
 
 from cni_migrate import resources
 from cni_migrate.config import Config
-from cni_migrate.core import names
-from cni_migrate.core.lifecycle import NodeEvent, NodeState, Phase
-from cni_migrate.core.manifests import TEMPLATES, Facts, Manifests
-from cni_migrate.core.objects import (
+from cni_migrate.core.decision.plan import TABLES, make_plan
+from cni_migrate.core.model import names
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.objects import (
     Attempt,
     Budget,
     CiliumNode,
@@ -25,9 +25,9 @@ from cni_migrate.core.objects import (
     Taint,
     Toleration,
 )
-from cni_migrate.core.plan import TABLES, make_plan
-from cni_migrate.core.record import ClusterRecord, NodeRecord, Record
-from cni_migrate.core.view import ClusterView, NodeView, Plan
+from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record
+from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
 """The instant at which hand-made views are looked at."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.core import names
-from cni_migrate.core.decide import Turn
-from cni_migrate.core.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject, RunHostTask
-from cni_migrate.core.goal import Goal
-from cni_migrate.core.lifecycle import NodeEvent, NodeState
-from cni_migrate.core.objects import GateAsk, GateReading, Snapshot
-from cni_migrate.core.record import NodeRecord
+from cni_migrate.core.decision.decide import Decision
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject, RunHostTask
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
+from cni_migrate.core.model.objects import GateAsk, GateReading, Snapshot
+from cni_migrate.core.model.record import NodeRecord
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
@@ -108,7 +108,7 @@ class Bench:
     def __init__(self, entries: Mapping[str, NodeRecord] | None = None, goal: Goal | None = None) -> None:
         self.documents, self.clock = FakeDocuments(), VirtualClock()
         self.log: list[str] = []
-        self.turns: list[Turn] = []
+        self.turns: list[Decision] = []
         self.cluster = FakeCluster(seen(a_node("w1"), a_pod()), self.clock, self.log, self.documents)
         self.entries = entries
         self.prober = Deaf(self.clock)
@@ -126,7 +126,7 @@ class Bench:
             self.clock,
             store,
             lock,
-            lambda turn, _: self.turns.append(turn),
+            lambda decision, _: self.turns.append(decision),
             "test",
         )
 
@@ -165,7 +165,7 @@ def test_agents_are_read_after_the_pause_not_before_it() -> None:
         assert len(times) > 10
         assert pauses[:4] == pytest.approx([interval / 2, interval, interval, interval], abs=0.05)
         assert all(pause == pytest.approx(max(1, 2 * interval), abs=0.05) for pause in pauses[-5:])
-        judged = [turn for turn in bench.turns if turn.waits and not turn.asks]
+        judged = [decision for decision in bench.turns if decision.waits and not decision.asks]
         assert len(judged) >= len(times) - 1, "what was read is judged at once"
 
     _run(main())
@@ -245,7 +245,7 @@ def test_a_lock_that_is_lost_beside_an_effect_stops_the_task_that_runs_ahead() -
         bench.cluster.found.pods.append(an_agent("cilium"))
         await bench.prepare()
         await _run_into_a_lost_lock(bench, DeletePod)
-        assert any(isinstance(effect, RunHostTask) for turn in bench.turns for effect in turn.effects)
+        assert any(isinstance(effect, RunHostTask) for decision in bench.turns for effect in decision.effects)
         assert [line for line in bench.log if "DeletePod" in line] != []
         assert [line for line in bench.log if "RunHostTask" in line] == []
 
@@ -312,6 +312,6 @@ def test_every_turn_is_shown() -> None:
         bench.cluster.on_effect = lambda effect: bench.driver.stop() if isinstance(effect, EvictPod) else None
         await bench.driver.run()
         assert bench.turns[-1].final is not None
-        assert [turn.final for turn in bench.turns[:-1]] == [None] * (len(bench.turns) - 1)
+        assert [decision.final for decision in bench.turns[:-1]] == [None] * (len(bench.turns) - 1)
 
     _run(main())

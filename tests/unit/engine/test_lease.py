@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.core import names
+from cni_migrate.core.model import names
 from cni_migrate.engine.lease import Lock, identity, short, surely_dead
 from cni_migrate.errors import LockHeld, LockLost
 from cni_migrate.sim.clock import run_virtual

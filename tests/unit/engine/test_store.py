@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_migrate.core.lifecycle import NodeState, Phase
-from cni_migrate.core.record import Record, noted
+from cni_migrate.core.model.lifecycle import NodeState, Phase
+from cni_migrate.core.model.record import Record, noted
 from cni_migrate.engine.store import RecordStore, shard_of
 from cni_migrate.errors import ClusterUnreachable, LockLost, RecordCorrupt, RecordError, RecordNewer
 from tests.unit.core.builders import NOW, a_plan, a_record, an_entry

@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_migrate.config import Config
-from cni_migrate.core import diagnosis, gate
-from cni_migrate.core.gate import Failing, Passed, Verdict
-from cni_migrate.core.objects import GateAsk
-from cni_migrate.core.peers import Graph
+from cni_migrate.core.connectivity import diagnosis, gate
+from cni_migrate.core.connectivity.gate import Failing, Passed, Verdict
+from cni_migrate.core.connectivity.peers import Graph
+from cni_migrate.core.model.objects import GateAsk
 from cni_migrate.knet import agent
 from cni_migrate.knet.reader import LogProber, rounds_of
 from tests.unit.knet.secure_api import SecureApi

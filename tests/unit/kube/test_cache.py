@@ -16,8 +16,8 @@ import pytest
 
 from cni_migrate import ports
 from cni_migrate.config import Config
-from cni_migrate.core.effects import DeleteObject, EvictPod, PatchNode
-from cni_migrate.core.objects import GateReading, ObjectRef, Requests, Snapshot
+from cni_migrate.core.model.effects import DeleteObject, EvictPod, PatchNode
+from cni_migrate.core.model.objects import GateReading, ObjectRef, Requests, Snapshot
 from cni_migrate.errors import ClusterUnreachable, RightsMissing, Unauthorized
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cni_migrate.core.objects import ObjectRef
+from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.errors import ClusterError, RightsMissing
 from cni_migrate.kube.existing import Found, existing
 from cni_migrate.kube.request import Client

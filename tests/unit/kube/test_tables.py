@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cni_migrate.core.objects import Node, Pod
+from cni_migrate.core.model.objects import Node, Pod
 from cni_migrate.kube import views
 from cni_migrate.kube.tables import PodTable, Table, by_name
 

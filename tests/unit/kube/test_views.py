@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.core.objects import CiliumNode, Endpoint, Requests, Taint, Toleration
+from cni_migrate.core.model.objects import CiliumNode, Endpoint, Requests, Taint, Toleration
 from cni_migrate.kube import views
 
 

@@ -1,20 +1,20 @@
 """Steps that wait for the network agents of a node to be Ready or gone, or that restart one."""
 
-from cni_migrate.core import names
-from cni_migrate.core.answers import Answer, Do, Done, Wait
-from cni_migrate.core.effects import DeletePod
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import DeletePod
+from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
 from cni_migrate.core.steps.registry import node_step
-from cni_migrate.core.view import NodeView
+from cni_migrate.core.steps.view import NodeView
 
 
 def _ready(view: NodeView, namespace: str, daemonset: str) -> Answer:
     pod = view.agent(view.node.name, namespace, daemonset)
     if pod is not None and pod.ready and not pod.deleting:
         return Done()
-    saw = (
+    observed = (
         "no pod yet" if pod is None else f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
     )
-    return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on node {view.node.name}", saw=saw)
+    return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on node {view.node.name}", observed=observed)
 
 
 def _gone(view: NodeView, *daemonsets: tuple[str, str]) -> Answer:
@@ -22,8 +22,8 @@ def _gone(view: NodeView, *daemonsets: tuple[str, str]) -> Answer:
     if not left:
         return Done()
     what = ", ".join(sorted({pod.controller[1] for pod in left if pod.controller}))
-    saw = ", ".join(f"{pod.name} {'terminating' if pod.deleting else pod.phase}" for pod in left)
-    return Wait(on=f"the pods of {what} to leave node {view.node.name}", saw=saw)
+    observed = ", ".join(f"{pod.name} {'terminating' if pod.deleting else pod.phase}" for pod in left)
+    return Wait(on=f"the pods of {what} to leave node {view.node.name}", observed=observed)
 
 
 def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = True, at_once: bool = False) -> Answer:
@@ -31,15 +31,15 @@ def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = 
     pod = view.agent(view.node.name, namespace, daemonset)
     old = view.entry.old_uid
     if pod is None:
-        return Wait(on=f"DaemonSet {namespace}/{daemonset} on node {view.node.name}", saw="no pod")
+        return Wait(on=f"DaemonSet {namespace}/{daemonset} on node {view.node.name}", observed="no pod")
     if not old or (pod.uid == old and not pod.deleting):
         effect = DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once)
-        return Do((effect,), on=f"pod {pod.name} to restart", remember={"old_uid": pod.uid})
+        return Apply((effect,), on=f"pod {pod.name} to restart", remember={"old_uid": pod.uid})
     if pod.uid != old and not pod.deleting and (pod.ready if ready else pod.phase == "Running"):
         return Done(remember={"old_uid": "", "renewed": None})
-    saw = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
+    observed = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
     what = "be Ready" if ready else "run"
-    return Wait(on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", saw=saw)
+    return Wait(on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", observed=observed)
 
 
 @node_step("agent")
@@ -74,7 +74,7 @@ def await_cilium_cidr(view: NodeView) -> Answer:
     if found is not None and found.pod_cidrs:
         return Done()
     return Wait(
-        on=f"a Cilium pod CIDR for node {view.node.name}", saw="no CiliumNode" if found is None else "no CIDR yet"
+        on=f"a Cilium pod CIDR for node {view.node.name}", observed="no CiliumNode" if found is None else "no CIDR yet"
     )
 
 

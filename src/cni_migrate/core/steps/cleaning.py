@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cni_migrate.core import names
-from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
-from cni_migrate.core.audit import audit_problems, undone_problems
-from cni_migrate.core.effects import DeleteObject, DeletePod, Effect, PatchNode
-from cni_migrate.core.manifests import node_config_version
-from cni_migrate.core.objects import ObjectRef
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, PatchNode
+from cni_migrate.core.model.objects import ObjectRef
+from cni_migrate.core.render.manifests import node_config_version
+from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
+from cni_migrate.core.steps.audit import audit_problems, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
 from cni_migrate.core.steps.install import put_all
 from cni_migrate.core.steps.registry import cluster_step
-from cni_migrate.core.view import ClusterView
+from cni_migrate.core.steps.view import ClusterView
 
 
 def _delete_all(view: ClusterView, refs: Iterable[ObjectRef], what: str) -> Answer:
@@ -22,12 +22,12 @@ def _delete_all(view: ClusterView, refs: Iterable[ObjectRef], what: str) -> Answ
     attempts = view.seen.attempts
     missing = [e for e in effects if e.key not in attempts or attempts[e.key].result not in ("applied", "gone")]
     if missing:
-        return Do(tuple(missing), on=f"{what} to be deleted", saw=f"{len(missing)} objects left")
+        return Apply(tuple(missing), on=f"{what} to be deleted", observed=f"{len(missing)} objects left")
     for ref in wanted:
         if ref.kind == "DaemonSet":
             for node in view.seen.nodes:
                 if left := view.agents(node, ref.namespace, ref.name):
-                    return Wait(on=f"the pods of {ref} to go", saw=f"{left[0].name} on node {node}")
+                    return Wait(on=f"the pods of {ref} to go", observed=f"{left[0].name} on node {node}")
     return Done()
 
 
@@ -42,7 +42,9 @@ def check_nothing_on_canal(view: ClusterView) -> Answer:
     for node in view.seen.nodes:
         for pod in view.networked(node):
             if view.on_canal(pod):
-                return Wait(on="every pod to be off Canal", saw=f"pod {pod.key} on node {node} has address {pod.ip}")
+                return Wait(
+                    on="every pod to be off Canal", observed=f"pod {pod.key} on node {node} has address {pod.ip}"
+                )
     return Done()
 
 
@@ -95,7 +97,7 @@ def await_cilium_finished(view: ClusterView) -> Answer:
     """Wait until every agent runs in its final form; they restart one after another, existing pods keep talking."""
     daemonset = view.seen.daemonsets.get((view.config.cilium.namespace, names.CILIUM))
     if daemonset is None or daemonset.observed_generation < daemonset.generation:
-        return Wait(on="the control plane to look at DaemonSet cilium", saw="an older generation")
+        return Wait(on="the control plane to look at DaemonSet cilium", observed="an older generation")
     old, first = 0, ""
     for node in view.members():
         if not node.ready:
@@ -104,7 +106,7 @@ def await_cilium_finished(view: ClusterView) -> Answer:
         if pod is None or pod.deleting or not pod.ready or pod.labels.get(names.STAGE) != "final":
             old += 1
             first = first or f"node {node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}"
-    return Wait(on=f"Cilium in its final form on {old} nodes", saw=first) if old else Done()
+    return Wait(on=f"Cilium in its final form on {old} nodes", observed=first) if old else Done()
 
 
 def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
@@ -130,10 +132,10 @@ def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
             continue
         if isinstance(answer, Refuse):
             return answer
-        if isinstance(answer, Do):
+        if isinstance(answer, Apply):
             effects.extend(answer.effects)
-        if isinstance(answer, Do | Wait):
-            waiting.append(f"{answer.on}: {answer.saw}")
+        if isinstance(answer, Apply | Wait):
+            waiting.append(f"{answer.on}: {answer.observed}")
     if not waiting and not cleaned:
         left = [
             task for node in view.seen.nodes for task in view.host_tasks(node) if task.finished and not task.deleting
@@ -142,7 +144,7 @@ def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
             return Done()
         effects = [DeletePod(task.namespace, task.name, task.uid, task.node) for task in left]
         waiting = [f"{len(left)} host tasks that have ended are removed"]
-    return Do(tuple(effects), on="the hosts to be cleaned", saw=waiting[0] if waiting else "", nodes=cleaned)
+    return Apply(tuple(effects), on="the hosts to be cleaned", observed=waiting[0] if waiting else "", nodes=cleaned)
 
 
 @cluster_step("host")
@@ -167,7 +169,7 @@ def restart_canal(view: ClusterView) -> Answer:
         pod = view.agent(node.name, view.config.canal.namespace, view.config.canal.daemonset)
         if node.ready and (pod is None or pod.deleting or not pod.ready):
             return Wait(
-                on="Canal to be Ready on every node", saw=f"node {node.name}: {pod.trouble if pod else 'no pod'}"
+                on="Canal to be Ready on every node", observed=f"node {node.name}: {pod.trouble if pod else 'no pod'}"
             )
     return Done()
 
@@ -198,7 +200,7 @@ def remove_labels(view: ClusterView) -> Answer:
                     taints=taints if taints != node.taints else None,
                 )
             )
-    return Do(tuple(effects), on=f"marks of {len(effects)} nodes to go") if effects else Done()
+    return Apply(tuple(effects), on=f"marks of {len(effects)} nodes to go") if effects else Done()
 
 
 @cluster_step("pods")
@@ -224,4 +226,4 @@ def audit_undone(view: ClusterView) -> Answer:
 def _audited(problems: list[str], what: str) -> Answer:
     if not problems:
         return Done()
-    return Wait(on=f"the audit of {what} to be clean", saw="; ".join(problems[:5]))
+    return Wait(on=f"the audit of {what} to be clean", observed="; ".join(problems[:5]))

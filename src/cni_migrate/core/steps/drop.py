@@ -8,15 +8,15 @@ plugin that opened a port on the host must be in force to close it.
 
 from collections.abc import Callable
 
-from cni_migrate.core import names
-from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
-from cni_migrate.core.drain import Ruling, Verdict, refusals, rulings
-from cni_migrate.core.effects import DeletePod, Effect, EvictPod, PatchNode
-from cni_migrate.core.lifecycle import NodeEvent
-from cni_migrate.core.objects import Pod
-from cni_migrate.core.record import Before
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode
+from cni_migrate.core.model.lifecycle import NodeEvent
+from cni_migrate.core.model.objects import Pod
+from cni_migrate.core.model.record import Before
+from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
+from cni_migrate.core.steps.drain import Ruling, Verdict, refusals, rulings
 from cni_migrate.core.steps.registry import node_step
-from cni_migrate.core.view import NodeView
+from cni_migrate.core.steps.view import NodeView
 
 
 def _rulings(view: NodeView) -> list[Ruling]:
@@ -49,7 +49,7 @@ def cordon(view: NodeView) -> Answer:
     if node.unschedulable:
         return Done(remember={"before": Before(unschedulable=True)})
     patch = PatchNode(node.name, node.uid, node.resource_version, {}, {names.CORDONED_BY: "true"}, unschedulable=True)
-    return Do((patch,), on=f"cordon of node {node.name}", remember={"before": Before(unschedulable=False)})
+    return Apply((patch,), on=f"cordon of node {node.name}", remember={"before": Before(unschedulable=False)})
 
 
 @node_step("drain")
@@ -78,10 +78,10 @@ def _evict(view: NodeView, found: list[Ruling], leaving: list[Pod], which: Calla
     for pod in to_evict:
         make = DeletePod if view.config.drain.disable_eviction else EvictPod
         effects.append(make(pod.namespace, pod.name, pod.uid, pod.node))
-    return Do(
+    return Apply(
         tuple(effects),
         on=_to_leave(view, leaving),
-        saw=_holdup(view, leaving),
+        observed=_holdup(view, leaving),
         remember={"displaced": _owners(view, to_evict)},
     )
 
@@ -114,7 +114,7 @@ def taint(view: NodeView) -> Answer:
         return Done()
     node = view.node
     patch = PatchNode(node.name, node.uid, node.resource_version, {}, {}, taints=(*node.taints, view.plan.taint))
-    return Do((patch,), on=f"taint of node {node.name}")
+    return Apply((patch,), on=f"taint of node {node.name}")
 
 
 @node_step("pods")
@@ -130,8 +130,8 @@ def delete_left_pods(view: NodeView) -> Answer:
         for pod in left
         if not pod.of_daemonset  # the taint makes the control plane delete those
     )
-    saw = ", ".join(pod.key for pod in left[:3])
-    return Do(effects, on=f"{len(left)} pods left on node {view.node.name} to be told to go", saw=saw)
+    observed = ", ".join(pod.key for pod in left[:3])
+    return Apply(effects, on=f"{len(left)} pods left on node {view.node.name} to be told to go", observed=observed)
 
 
 @node_step("drain")
@@ -148,7 +148,7 @@ def await_pods_gone(view: NodeView) -> Answer:
         return Done()
     first = ", ".join(f"{pod.key} terminating" for pod in leaving[:3])
     more = f" and {len(leaving) - 3} more" if len(leaving) > 3 else ""
-    return Wait(on=_to_leave(view, leaving), saw=first + more)
+    return Wait(on=_to_leave(view, leaving), observed=first + more)
 
 
 def _to_leave(view: NodeView, pods: list[Pod]) -> str:
@@ -183,7 +183,7 @@ def untaint(view: NodeView) -> Answer:
         unschedulable=False if view.cordon_is_ours and node.unschedulable else None,
         taints=tuple(t for t in node.taints if t != view.plan.taint) if view.tainted else None,
     )
-    return Do((patch,), on=f"node {node.name} to be back in service")
+    return Apply((patch,), on=f"node {node.name} to be back in service")
 
 
 @node_step("pods")
@@ -200,7 +200,9 @@ def await_displaced(view: NodeView) -> Answer:
                 continue
             if not pod.ready and not pod.deleting and not pod.finished:
                 where = f"on node {pod.node}" if pod.node else "without a node"
-                return Wait(on=f"the pods of {what} to be Ready", saw=f"{pod.key} {where}: {pod.trouble or pod.phase}")
+                return Wait(
+                    on=f"the pods of {what} to be Ready", observed=f"{pod.key} {where}: {pod.trouble or pod.phase}"
+                )
     return Done(remember={"displaced": ()})
 
 
@@ -210,4 +212,4 @@ def soak(view: NodeView) -> Answer:
     left = view.config.soak_seconds - (view.now - view.since).total_seconds()
     if left <= 0:
         return Done()
-    return Wait(on=f"node {view.node.name} to soak", saw=f"{left:.0f} s left", retry_in=left)
+    return Wait(on=f"node {view.node.name} to soak", observed=f"{left:.0f} s left", retry_in=left)

@@ -5,16 +5,27 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from cni_migrate.core import guards
-from cni_migrate.core.answers import Answer, Done, Refuse, Wait
-from cni_migrate.core.excused import Excused, enforcing
-from cni_migrate.core.gate import Expected, Failing, Passed, Pending, Verdict, ask, baseline, beyond, expected, judge
-from cni_migrate.core.lifecycle import NodeState
-from cni_migrate.core.objects import GateAsk, GateReading
-from cni_migrate.core.peers import MESHES, graph
-from cni_migrate.core.record import GateResult
+from cni_migrate.core.connectivity.gate import (
+    Expected,
+    Failing,
+    Passed,
+    Pending,
+    Verdict,
+    ask,
+    baseline,
+    beyond,
+    expected,
+    judge,
+)
+from cni_migrate.core.connectivity.known_failures import KnownFailures, enforcing
+from cni_migrate.core.connectivity.peers import MESHES, graph
+from cni_migrate.core.model import guards
+from cni_migrate.core.model.lifecycle import NodeState
+from cni_migrate.core.model.objects import GateAsk, GateReading
+from cni_migrate.core.model.record import GateResult
+from cni_migrate.core.steps.answers import Answer, Done, Refuse, Wait
 from cni_migrate.core.steps.registry import cluster_step, node_step
-from cni_migrate.core.view import ClusterView, NodeView, out_of_service
+from cni_migrate.core.steps.view import ClusterView, NodeView, out_of_service
 
 FRESH = timedelta(seconds=2)
 """For so long an agent that has reported enough is believed while others are waited for."""
@@ -71,11 +82,11 @@ def _verdict(
         wanted = {agent: peers for agent, peers in wanted.items() if agent in agents}
         missing = {agent: why for agent, why in missing.items() if agent in agents}
     cilium = frozenset(view.seen.nodes) if final else enforcing(view.record.nodes)
-    excused = Excused(view.record.cluster.baseline, cilium)
+    known_failures = KnownFailures(view.record.cluster.baseline, cilium)
     verdict = judge(
         _of_those_there(view.seen.readings.get(key), focus),
         wanted,
-        excused,
+        known_failures,
         since,
         view.config,
         ignore=frozenset() if final else None,
@@ -127,16 +138,16 @@ def _gate(
     enough, one_round = _needed(view), LATELY * view.config.knet.interval
     early = enough if since is None else max(one_round, enough - sooner)
     if (left := early - (view.now - view.since).total_seconds()) > 0:
-        return Wait(on=on, saw="the agents' next rounds", retry_in=left)
+        return Wait(on=on, observed="the agents' next rounds", retry_in=left)
     since = since or view.since
     verdict, question, _ = _verdict(view, key, focus, since, own=own, final=final)
     if isinstance(verdict, Passed):
         return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
-    saw = verdict.saw if isinstance(verdict, Pending) else _described(verdict)
+    observed = verdict.observed if isinstance(verdict, Pending) else _described(verdict)
     reading = view.seen.readings.get(key)
     if (left := _pause(view, reading, verdict.due)) > 0:
-        return Wait(on=on, saw=saw, retry_in=left, gate=True)
-    return Wait(on=on, saw=saw, ask=_to_read(question, verdict, reading, view.now), gate=True)
+        return Wait(on=on, observed=observed, retry_in=left, gate=True)
+    return Wait(on=on, observed=observed, ask=_to_read(question, verdict, reading, view.now), gate=True)
 
 
 def _to_read(question: GateAsk, verdict: Pending | Failing, reading: GateReading | None, now: datetime) -> GateAsk:
@@ -214,7 +225,7 @@ def baseline_gate(view: NodeView) -> Answer:
 def await_newcomers(view: NodeView) -> Answer:
     """Make sure that no node has joined meanwhile that is not on both networks (or beyond) yet."""
     if late := guards.not_dual_yet(view.record):
-        return Wait(on="nodes that have joined to be attached first", saw=", ".join(sorted(late)[:5]))
+        return Wait(on="nodes that have joined to be attached first", observed=", ".join(sorted(late)[:5]))
     return Done()
 
 
@@ -251,7 +262,7 @@ def take_baseline(view: ClusterView) -> Answer:
     key = f"baseline/{view.since.isoformat()}"
     on = "the agents to report how connectivity is now"
     if (early := _needed(view) - (view.now - view.since).total_seconds()) > 0:
-        return Wait(on=on, saw="the agents' first rounds", retry_in=early)
+        return Wait(on=on, observed="the agents' first rounds", retry_in=early)
     verdict, question, wanted = _verdict(view, key, None, view.since)
     if isinstance(verdict, Passed):
         result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
@@ -259,12 +270,12 @@ def take_baseline(view: ClusterView) -> Answer:
     reading = view.seen.readings.get(key)
     ask, left = (question, None) if (pause := _pause(view, reading, verdict.due)) <= 0 else (None, pause)
     if isinstance(verdict, Pending) or reading is None:
-        saw = verdict.saw if isinstance(verdict, Pending) else "nothing yet"
-        return Wait(on=on, saw=saw, ask=ask, retry_in=left)
+        observed = verdict.observed if isinstance(verdict, Pending) else "nothing yet"
+        return Wait(on=on, observed=observed, ask=ask, retry_in=left)
     seen = {agent: [r for r in reading.rounds.get(agent, ()) if r.at >= view.since] for agent in wanted}
     unknown = any(pair.kind == "peer" for pair in verdict.pairs)
     if verdict.silent or unknown or any(len(rounds) < view.config.gate.rounds for rounds in seen.values()):
-        return Wait(on=on, saw=_described(verdict), ask=ask, retry_in=left, gate=True)
+        return Wait(on=on, observed=_described(verdict), ask=ask, retry_in=left, gate=True)
     known = baseline(reading, newest=view.config.gate.rounds)
     sent = sum(one.sent for rounds in seen.values() for one in rounds)
     lost = sum(one.lost for rounds in seen.values() for one in rounds)

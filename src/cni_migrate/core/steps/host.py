@@ -5,12 +5,12 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
-from cni_migrate.core.effects import DeletePod, RunHostTask
-from cni_migrate.core.lifecycle import NodeEvent
-from cni_migrate.core.objects import Pod
+from cni_migrate.core.model.effects import DeletePod, RunHostTask
+from cni_migrate.core.model.lifecycle import NodeEvent
+from cni_migrate.core.model.objects import Pod
+from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.registry import node_step
-from cni_migrate.core.view import ClusterView, NodeView
+from cni_migrate.core.steps.view import ClusterView, NodeView
 
 CNI_ENDINGS = (".conf", ".conflist", ".json")
 """What a container runtime reads in the CNI folder (containerd: go-cni `ConfFiles`)."""
@@ -74,9 +74,9 @@ def run_task(view: ClusterView, node: str, name: str, *ops: str) -> HostStatus |
     on = f"host task `{' '.join(ops)}` on node {node}"
     if pod is None:
         manifest = view.plan.manifests.host_task(node, name, ops)
-        return Do((RunHostTask(node, name, manifest),), on=on, saw="not started")
+        return Apply((RunHostTask(node, name, manifest),), on=on, observed="not started")
     if pod.deleting:
-        return Wait(on=on, saw=f"an older pod {name} is terminating")
+        return Wait(on=on, observed=f"an older pod {name} is terminating")
     # The kubelet tells how the container has ended a second before it calls the pod Succeeded.
     if pod.phase == "Succeeded" or (pod.message and not pod.trouble):
         status = HostStatus.parse(pod.message)
@@ -89,7 +89,7 @@ def run_task(view: ClusterView, node: str, name: str, *ops: str) -> HostStatus |
             why=f"{on} failed: {pod.message[:300] or pod.trouble}",
             next=f"look at `kubectl -n {pod.namespace} logs {name}`, delete the pod, then `migrate run`",
         )
-    return Wait(on=on, saw=pod.trouble or pod.phase)
+    return Wait(on=on, observed=pod.trouble or pod.phase)
 
 
 def _run(view: NodeView, *ops: str) -> HostStatus | Answer:
@@ -100,17 +100,17 @@ LOOK_EVERY = 6.0
 """Seconds between two looks at a host that is not as it should be yet."""
 
 
-def _look_again(view: NodeView, on: str, saw: str, status: HostStatus) -> Answer:
+def _look_again(view: NodeView, on: str, observed: str, status: HostStatus) -> Answer:
     """The node is not as it should be yet: remove the finished task after a while, so that another looks anew."""
     name = current_task(view)
     remember = {"files": status.files}
     started = view.seen.attempts.get(f"host:{name}")
     left = LOOK_EVERY - (view.now - started.at).total_seconds() if started is not None else 0.0
     if left > 0:
-        return Do((), on=on, saw=saw, remember=remember, retry_in=left)
+        return Apply((), on=on, observed=observed, remember=remember, retry_in=left)
     pod: Pod | None = view.seen.pod(view.config.namespace, name)
     effects = (DeletePod(pod.namespace, pod.name, pod.uid, pod.node),) if pod is not None else ()
-    return Do(effects, on=on, saw=saw, remember=remember)
+    return Apply(effects, on=on, observed=observed, remember=remember)
 
 
 def _without_subnet(view: NodeView, status: HostStatus) -> Answer:
@@ -120,16 +120,16 @@ def _without_subnet(view: NodeView, status: HostStatus) -> Answer:
 def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "") -> Answer:
     """See that a file is in force, and behind it Canal's if that is `behind`: then Canal must be fit for use, too."""
     status = _run(view, f"await-first={wanted}")
-    if isinstance(status, Wait | Do) and view.entry.files:
-        status = replace(status, saw=f"{status.saw}; CNI files when seen last: {', '.join(view.entry.files)}")
+    if isinstance(status, Wait | Apply) and view.entry.files:
+        status = replace(status, observed=f"{status.observed}; CNI files when seen last: {', '.join(view.entry.files)}")
     if not isinstance(status, HostStatus):
         return status
     on = f"{whose} file {wanted} to be the CNI configuration in force on node {view.node.name}"
     if behind and status.first == wanted and status.second != behind:
         on = f"Canal's file {behind} to be right behind {wanted} on node {view.node.name}"
     if status.first != wanted or (behind and status.second != behind):
-        saw = f"in force: {status.first or 'none'}; files: {', '.join(status.files) or 'none'}"
-        return _look_again(view, on, saw, status)
+        observed = f"in force: {status.first or 'none'}; files: {', '.join(status.files) or 'none'}"
+        return _look_again(view, on, observed, status)
     if view.config.canal.cni_file in (wanted, behind) and not status.subnet_env:
         return _without_subnet(view, status)
     leases = {"leases": status.leases} if view.entry.event is NodeEvent.ATTACH and behind else {}

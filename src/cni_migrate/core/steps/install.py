@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cni_migrate.core import names
-from cni_migrate.core.answers import Answer, Do, Done, Refuse, Wait
-from cni_migrate.core.effects import Effect, PatchObject, PutObject
-from cni_migrate.core.manifests import node_config_version
-from cni_migrate.core.objects import DaemonSet, ObjectRef
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
+from cni_migrate.core.model.objects import DaemonSet, ObjectRef
+from cni_migrate.core.render.manifests import node_config_version
+from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import cluster_step
-from cni_migrate.core.view import ClusterView
+from cni_migrate.core.steps.view import ClusterView
 
 
 def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str) -> Answer:
@@ -20,8 +20,8 @@ def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str
     missing = [e for e in effects if e.key not in attempts or attempts[e.key].result != "applied"]
     if not missing:
         return Done()
-    return Do(
-        tuple(missing), on=f"{what} to be applied", saw=f"{len(effects) - len(missing)} of {len(effects)} objects"
+    return Apply(
+        tuple(missing), on=f"{what} to be applied", observed=f"{len(effects) - len(missing)} of {len(effects)} objects"
     )
 
 
@@ -38,7 +38,7 @@ def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answe
             first = first or f"{node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}"
     if not missing:
         return Done()
-    return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes", saw=first)
+    return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes", observed=first)
 
 
 @cluster_step("host")
@@ -68,7 +68,7 @@ def label_nodes(view: ClusterView) -> Answer:
     """Label every node as one that runs Canal and the first Cilium."""
     patches = (labels_patch(node, [view.config.labels.canal_cilium]) for node in view.members())
     effects = tuple(patch for patch in patches if patch is not None)
-    return Do(effects, on=f"labels of {len(effects)} nodes") if effects else Done()
+    return Apply(effects, on=f"labels of {len(effects)} nodes") if effects else Done()
 
 
 def _canal(view: ClusterView) -> DaemonSet | None:
@@ -110,7 +110,7 @@ def select_canal(view: ClusterView) -> Answer:
     before = {"updateStrategy": canal.update_strategy}
     effect = PatchObject(_canal_ref(view), body, canal.resource_version)
     remember = {} if view.record.cluster.canal_before else {"canal_before": before}
-    return Do((effect,), on=f"node selector of {_canal_ref(view)}", remember=remember)
+    return Apply((effect,), on=f"node selector of {_canal_ref(view)}", remember=remember)
 
 
 @cluster_step("host")
@@ -127,7 +127,9 @@ def unselect_canal(view: ClusterView) -> Answer:
             "template": {"spec": {"nodeSelector": {label.key: None}}},
         }
     }
-    return Do((PatchObject(_canal_ref(view), body, canal.resource_version),), on=f"node selector of {_canal_ref(view)}")
+    return Apply(
+        (PatchObject(_canal_ref(view), body, canal.resource_version),), on=f"node selector of {_canal_ref(view)}"
+    )
 
 
 @cluster_step("host")
@@ -146,7 +148,7 @@ def await_cilium_everywhere(view: ClusterView) -> Answer:
     for node in view.members():
         found = view.seen.cilium_nodes.get(node.name)
         if node.ready and (found is None or not found.pod_cidrs):
-            return Wait(on="a Cilium pod CIDR for every node", saw=f"none for node {node.name}")
+            return Wait(on="a Cilium pod CIDR for every node", observed=f"none for node {node.name}")
     return Done()
 
 
@@ -156,7 +158,7 @@ def apply_node_config(view: ClusterView) -> Answer:
     if node_config_version(view.seen.served) is None:
         return Wait(
             on="Cilium's operator to create the CRD ciliumnodeconfigs",
-            saw=f"served: {', '.join(sorted(view.seen.served)) or 'nothing of Cilium'}",
+            observed=f"served: {', '.join(sorted(view.seen.served)) or 'nothing of Cilium'}",
         )
     return put_all(view, view.plan.manifests.node_config(view.seen.served), "CiliumNodeConfig")
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from cni_migrate.config import Label
-from cni_migrate.core.answers import Answer, Do, Done
-from cni_migrate.core.effects import PatchNode
-from cni_migrate.core.objects import Node
+from cni_migrate.core.model.effects import PatchNode
+from cni_migrate.core.model.objects import Node
+from cni_migrate.core.steps.answers import Answer, Apply, Done
 from cni_migrate.core.steps.registry import node_step
-from cni_migrate.core.view import NodeView
+from cni_migrate.core.steps.view import NodeView
 
 
 def labels_patch(node: Node, add: Iterable[Label] = (), remove: Iterable[Label] = ()) -> PatchNode | None:
@@ -21,7 +21,7 @@ def labels_patch(node: Node, add: Iterable[Label] = (), remove: Iterable[Label] 
 
 def _set(view: NodeView, add: Iterable[Label] = (), remove: Iterable[Label] = ()) -> Answer:
     patch = labels_patch(view.node, add, remove)
-    return Do((patch,), on=f"labels of node {view.node.name}") if patch else Done()
+    return Apply((patch,), on=f"labels of node {view.node.name}") if patch else Done()
 
 
 @node_step("host")
@@ -38,7 +38,7 @@ def exchange_labels(view: NodeView) -> Answer:
     """
     labels = view.config.labels
     answer = _set(view, add=[labels.cilium], remove=[labels.canal_cilium, labels.multus])
-    # The routes that Canal has laid last as long as this boot (core/forward.py, `_rerouted`).
+    # The routes that Canal has laid last as long as this boot (core/decision/forward.py, `_rerouted`).
     return Done(remember={"boot": view.node.boot_id}) if isinstance(answer, Done) else answer
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from cni_migrate.core.answers import Answer, Do, Done, Wait
-from cni_migrate.core.effects import DeletePod
-from cni_migrate.core.objects import Pod
+from cni_migrate.core.model.effects import DeletePod
+from cni_migrate.core.model.objects import Pod
+from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
 from cni_migrate.core.steps.registry import node_step
-from cni_migrate.core.view import NodeView
+from cni_migrate.core.steps.view import NodeView
 
 
 def _recreate(view: NodeView, wrong: Callable[[Pod], bool], what: str) -> Answer:
@@ -21,12 +21,14 @@ def _recreate(view: NodeView, wrong: Callable[[Pod], bool], what: str) -> Answer
         remember = {"targets": tuple(sorted(pod.uid for pod in targets))}
         if not targets:
             return Done()
-        return Do(tuple(_delete(view, pod) for pod in targets), on=f"{len(targets)} {what}", remember=remember)
+        return Apply(tuple(_delete(view, pod) for pod in targets), on=f"{len(targets)} {what}", remember=remember)
     left = [pod for pod in pods if pod.uid in view.entry.targets]
     if not left:
         return Done(remember={"targets": None, "renewed": view.now})
-    saw = ", ".join(f"{p.key} {'terminating' if p.deleting else 'running'}" for p in left[:3])
-    return Do(tuple(_delete(view, pod) for pod in left if not pod.deleting), on=f"{len(left)} {what} to go", saw=saw)
+    observed = ", ".join(f"{p.key} {'terminating' if p.deleting else 'running'}" for p in left[:3])
+    return Apply(
+        tuple(_delete(view, pod) for pod in left if not pod.deleting), on=f"{len(left)} {what} to go", observed=observed
+    )
 
 
 def _delete(view: NodeView, pod: Pod) -> DeletePod:
@@ -45,7 +47,7 @@ def _await(view: NodeView, right: Callable[[Pod], bool], what: str) -> Answer:
         "terminating" if first.deleting else first.trouble or (f"has address {first.ip}" if first.ip else first.phase)
     )
     more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-    return Wait(on=f"every pod on node {view.node.name} to be {what}", saw=f"{first.key} {state}{more}")
+    return Wait(on=f"every pod on node {view.node.name} to be {what}", observed=f"{first.key} {state}{more}")
 
 
 @node_step("pods")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cni_migrate.config import Deadlines
-from cni_migrate.core.view import ClusterStep, NodeStep
+from cni_migrate.core.steps.view import ClusterStep, NodeStep
 
 DeadlineKind = Literal["drain", "pods", "agent", "host", "gate", "none"]
 

@@ -1,0 +1,1 @@
+"""What is drawn and asked: consoles, tables, the live screen, pictures, questions, failures."""

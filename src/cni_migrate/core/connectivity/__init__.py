@@ -1,0 +1,1 @@
+"""When connectivity counts as proven: peers, gates, diagnosis, the matrix."""

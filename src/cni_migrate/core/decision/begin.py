@@ -1,0 +1,221 @@
+"""The first moment of an invocation: is the record ours, does the goal fit, and what does the goal change in it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from cni_migrate.config import Config
+from cni_migrate.core.decision.advance import begin_event, history
+from cni_migrate.core.decision.order import capacity
+from cni_migrate.core.model import guards
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.objects import Node
+from cni_migrate.core.model.record import ClusterRecord, Record
+from cni_migrate.core.steps.view import Plan, out_of_service
+from cni_migrate.errors import Halted, RecordCorrupt, RecordMismatch, UsageError
+
+NODES_PER_SHARD = 150
+"""So many nodes' entries stay well under 256 KiB in one ConfigMap."""
+
+
+def new_record(config: Config, nodes: int, tool: str) -> Record:
+    """The record of a migration that has not begun."""
+    shards = max(1, -(-nodes // NODES_PER_SHARD))
+    cluster = ClusterRecord(
+        strategy=config.strategy,
+        identity=config.digest(),
+        identity_values=config.identity(),
+        shards=shards,
+        tool=tool,
+    )
+    return Record(cluster=cluster, nodes={})
+
+
+def check_identity(config: Config, record: Record) -> None:
+    """Refuse a record that was begun with another strategy or other names and networks.
+
+    Raises:
+        RecordMismatch: naming each key that differs.
+    """
+    cluster = record.cluster
+    if cluster.strategy != config.strategy:
+        raise RecordMismatch(
+            f"the migration of this cluster was begun with strategy {cluster.strategy}, "
+            f"the configuration says {config.strategy}",
+            next=f"migrate run --strategy {cluster.strategy}",
+        )
+    if cluster.identity == config.digest():
+        return
+    changed = _differences(cluster.identity_values, config.identity(), "")
+    raise RecordMismatch(
+        "the configuration has changed since the migration began: "
+        + ("; ".join(changed) or f"identity {config.digest()}, the record has {cluster.identity}"),
+        next="put these keys back; what may change on the way is deadlines, gates, budgets and order",
+    )
+
+
+def _differences(old: Mapping[str, object], new: Mapping[str, object], path: str) -> list[str]:
+    found = []
+    for key in sorted({*old, *new}):
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            found += _differences(before, now, f"{path}{key}.")
+        elif before != now:
+            found.append(f"{path}{key} was {before!r}, is {now!r}")
+    return found
+
+
+def check_steps(plan: Plan, record: Record) -> None:
+    """Refuse a record whose events and steps are not those of the tables: they were edited, or are another version's.
+
+    Raises:
+        RecordCorrupt: naming the node, or the list of the cluster's steps.
+    """
+    for name, entry in record.nodes.items():
+        steps = plan.strategy.events[entry.event] if entry.event is not None else ("",)
+        if entry.step not in steps:
+            raise _unknown(f"node {name}: event {entry.event or 'none'} has no step {entry.step!r}", record)
+        if entry.event is not None and not plan.node_lifecycle.allows(entry.state, entry.event):
+            raise _unknown(f"node {name}: event {entry.event} is not possible in state {entry.state}", record)
+    cluster = record.cluster
+    if not cluster.list_name:
+        return
+    listed = ("sweep",) if cluster.list_name == "sweep" else plan.strategy.phases.get(cluster.list_name, ())
+    if cluster.position >= len(listed) or listed[cluster.position] != cluster.step:
+        raise _unknown(f"list {cluster.list_name!r} has no step {cluster.step!r} at {cluster.position}", record)
+
+
+def _unknown(what: str, record: Record) -> RecordCorrupt:
+    return RecordCorrupt(
+        f"the record says what this migrate does not know: {what}",
+        next=f"use the migrate that wrote it ({record.cluster.tool or 'unknown'}), or see "
+        "docs/how-to/recover-the-record.md",
+    )
+
+
+def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
+    """The record with the goal taken in.
+
+    What was held is tried again: the operator has typed the command after reading why. `since` starts anew, so that a
+    deadline counts from now, and so does what a gate believes.
+
+    Raises:
+        RecordMismatch: see `check_identity`.
+        RecordCorrupt: see `check_steps`.
+        UsageError: the goal names a node that is not there, or does not fit the phase.
+        Halted: the goal cannot be reached from here.
+    """
+    check_identity(plan.config, record)
+    check_steps(plan, record)
+    record = record.with_cluster(record.cluster.model_copy(update={"held": None, "idle_since": None, "since": now}))
+    if goal.kind == "node_back":
+        return _begin_node_back(plan, goal, record, nodes, now)
+    if goal.kind == "back":
+        return _retry_held(_begin_back(plan, record, now), now)
+    if record.cluster.direction == "back" and record.cluster.phase is not Phase.PREFLIGHT:
+        raise Halted(
+            "this cluster is being rolled back",
+            next="migrate rollback  (to finish it; after that, `migrate run` starts anew)",
+        )
+    if record.cluster.direction == "back":
+        record = record.with_cluster(record.cluster.model_copy(update={"direction": "forward"})).with_nodes({})
+    if record.cluster.started is None:
+        record = record.with_cluster(record.cluster.model_copy(update={"started": now}))
+    return _retry_held(_reroute_again(plan, record, now), now)
+
+
+def _reroute_again(plan: Plan, record: Record, now: datetime) -> Record:
+    """Begin anew to lay the way to Canal's pods where that is held: what is missing is only laid at the beginning."""
+    for name, entry in record.nodes.items():
+        if entry.event is NodeEvent.REROUTE and entry.held is not None:
+            record = record.with_node(name, begin_event(plan, entry, NodeEvent.REROUTE, now))
+    return record
+
+
+def _retry_held(record: Record, now: datetime) -> Record:
+    nodes = {
+        name: entry.model_copy(update={"held": None, "failure": None, "since": now, "renewed": None})
+        if entry.held is not None or entry.failure is not None or entry.event is not None
+        else entry
+        for name, entry in record.nodes.items()
+    }
+    return record.with_nodes(nodes)
+
+
+def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
+    cluster = record.cluster
+    if cluster.phase in (Phase.CLEANING, Phase.DONE):
+        raise Halted(
+            f"the cluster is in phase {cluster.phase}: Canal is being removed, there is nothing to go back to",
+            next="migrate run  (to finish)",
+        )
+    if cluster.phase is Phase.PREFLIGHT:
+        raise UsageError("nothing was changed in this cluster: there is nothing to roll back", next="migrate status")
+    if cluster.direction == "back":
+        return record
+    record = record.with_cluster(
+        cluster.model_copy(update={"direction": "back", "list_name": "", "step": "", "position": 0})
+    )
+    nodes = dict(record.nodes)
+    for name, entry in record.nodes.items():
+        entry = entry.model_copy(update={"cleaned": False, "skipped": False})
+        if entry.event is not None and not entry.event.backwards and not entry.gone:
+            entry = begin_event(plan, entry, _way_back(record, name), now)
+        nodes[name] = entry
+    return history(record.with_nodes(nodes), now, "rollback of the cluster begins")
+
+
+def _way_back(record: Record, name: str) -> NodeEvent:
+    """Which event undoes what is under way: half an attach is detached, everything else is made dual first.
+
+    While others are beyond dual nobody is detached: half an attach becomes dual, too, and is detached in its turn.
+    """
+    entry = record.nodes[name]
+    attaching = entry.state is NodeState.CANAL and entry.event is not NodeEvent.ADOPT
+    others = [other for other in guards.beyond_dual(record) if other != name]
+    return NodeEvent.DETACH if attaching and not others else NodeEvent.RESTORE
+
+
+def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
+    entry = record.nodes.get(goal.node)
+    if entry is None or entry.gone or goal.node not in nodes:
+        known = ", ".join(sorted(name for name, e in record.nodes.items() if not e.gone)[:10])
+        raise UsageError(f"there is no node {goal.node}; there are: {known}", next="migrate status")
+    if record.cluster.phase in (Phase.CLEANING, Phase.DONE):
+        raise Halted(
+            f"the cluster is in phase {record.cluster.phase}: Canal is being removed, node {goal.node} cannot go back",
+            next="migrate run  (to finish)",
+        )
+    others = [name for name in guards.beyond_dual(record) if name != goal.node]
+    if others and (entry.event is NodeEvent.ADOPT or NodeEvent.ADOPT in entry.took):
+        raise Halted(
+            f"node {goal.node} joined after {', '.join(sorted(others)[:5])} had left Canal: "
+            "they do not know the way to pods that it would have on Canal",
+            next="migrate run  (to finish), or `migrate rollback` for the whole cluster",
+        )
+    to_canal = goal.to == "canal" or (entry.state is NodeState.CANAL and entry.event is not None)
+    if to_canal and others:
+        raise Halted(
+            f"node {goal.node} cannot go back to Canal alone: {', '.join(sorted(others))} "
+            "would lose it, as they are beyond dual",
+            next=f"migrate rollback-node {goal.node} --to dual, or `migrate rollback` for the whole cluster",
+        )
+    if entry.event is None and (entry.state is NodeState.CANAL or (entry.state is NodeState.DUAL and not to_canal)):
+        raise UsageError(f"node {goal.node} is {entry.state}: there is nothing to roll back", next="migrate status")
+    if not out_of_service(plan, entry):
+        busy = [n for n, e in record.nodes.items() if n != goal.node and not e.gone and out_of_service(plan, e)]
+        if len(busy) >= capacity(plan.config, len(nodes)):
+            raise Halted(
+                f"node {goal.node} would be out of service beside {', '.join(sorted(busy))}, "
+                f"and max_unavailable is {plan.config.max_unavailable}",
+                next=f"migrate run, or migrate rollback-node {busy[0]}, first",
+            )
+    if entry.event is not None and entry.event.backwards:
+        entry = entry.model_copy(update={"held": None, "failure": None, "since": now})
+    elif entry.state is NodeState.DUAL and entry.event is None:
+        entry = begin_event(plan, entry, NodeEvent.DETACH, now)
+    else:
+        entry = begin_event(plan, entry, _way_back(record, goal.node), now)
+    entry = entry.model_copy(update={"failure": None, "skipped": False})
+    record = record.with_node(goal.node, entry)
+    return history(record, now, f"node {goal.node}: rollback to {goal.to} begins")

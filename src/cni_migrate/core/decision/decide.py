@@ -1,0 +1,72 @@
+"""The decision: from the record and one look at the cluster to what is to be done now. Pure.
+
+Read it top-down: nodes whose event is under way are carried on first (`in_flight`), so that a restarted driver
+finishes what another began; then new events begin (`schedule`), as far as capacity, guards and operators allow; then
+the cluster's phase moves (`forward`, `backward`).
+"""
+
+from datetime import datetime, timedelta
+
+from cni_migrate.core.decision.backward import backward, node_back
+from cni_migrate.core.decision.forward import forward
+from cni_migrate.core.decision.in_flight import Decision, Draft, carry_on, stop, stop_for_held
+from cni_migrate.core.decision.membership import sync_membership
+from cni_migrate.core.decision.probe_rate import keep_pace
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.model.record import Record
+from cni_migrate.core.steps.view import Plan
+
+__all__ = ["Decision", "decide"]
+
+LOOK_AGAIN = timedelta(seconds=30)
+"""The longest pause between two looks, should nothing change and no deadline come first."""
+
+GATHER, GATHER_MOST = 0.02, 0.5
+"""Seconds of changes that are looked at together: for each node waited for, and at most. One node goes on at once;
+of fifty, each would be a decision and a write of the record."""
+
+
+def decide(
+    plan: Plan, goal: Goal, record: Record, seen: Snapshot, now: datetime, *, stopping: bool = False
+) -> Decision:
+    """What to do now. Same input, same decision; nothing else is looked at."""
+    draft = Draft(plan, goal, record, seen, now, stopping)
+    if record.cluster.phase is not Phase.PREFLIGHT or record.nodes:
+        draft.record = sync_membership(plan, record, seen, now, draft.work)
+    carry_on(draft)
+    if draft.stopping:
+        stop(draft)
+    elif goal.kind == "node_back":
+        node_back(draft)
+    elif not stop_for_held(draft):
+        (backward if goal.kind == "back" else forward)(draft)
+    work = draft.work
+    if draft.final is None and (pace := keep_pace(plan, draft.record, seen, now)) is not None:
+        work.effects.append(pace)
+    deadline = now + LOOK_AGAIN
+    if work.deadline is not None:
+        deadline = min(deadline, max(work.deadline, now + timedelta(milliseconds=10)))
+    return Decision(
+        record=draft.record,
+        effects=tuple(work.effects),
+        asks=tuple(work.asks),
+        waits=tuple(work.waits),
+        deadline=deadline,
+        gather=min(GATHER * max(1, len(work.waits)), GATHER_MOST),
+        durable=draft.final is not None or _landmarks(record) != _landmarks(draft.record) or _told(record, draft),
+        final=draft.final,
+    )
+
+
+def _landmarks(record: Record) -> object:
+    """What must be in the record at once even when no effect follows: phase, what is held."""
+    cluster = record.cluster
+    return (cluster.phase, cluster.direction, cluster.held)
+
+
+def _told(before: Record, draft: Draft) -> bool:
+    """Whether history has a new line that somebody may wait for; that a node is released is seen by what follows it."""
+    known, lines = before.cluster.history, draft.record.cluster.history
+    return lines != known and any(line not in known and line.what not in draft.quiet for line in lines)

@@ -1,0 +1,139 @@
+"""Forward: from the first preparation to the last clean-up, phase after phase."""
+
+from cni_migrate.core.decision.advance import history
+from cni_migrate.core.decision.in_flight import Draft, names_of, run_list, under_way
+from cni_migrate.core.decision.membership import adopted, sync_membership
+from cni_migrate.core.decision.schedule import begin_on
+from cni_migrate.core.model import guards
+from cni_migrate.core.model.goal import Final
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase, PhaseEvent
+
+
+def forward(draft: Draft) -> None:
+    """Take the cluster's phase forward; each branch falls through to the next phase when its own is complete."""
+    if draft.record.cluster.phase is Phase.PREFLIGHT:
+        draft.phase(PhaseEvent.PREPARE)
+        draft.record = sync_membership(draft.plan, draft.record, draft.seen, draft.now, draft.work)
+    if draft.record.cluster.phase is Phase.PREPARING and run_list(draft, "prepare"):
+        draft.phase(PhaseEvent.BEGIN_ATTACHING)
+        _until(draft, Phase.PREPARING)
+    if (
+        draft.final is None
+        and draft.record.cluster.phase is Phase.ATTACHING
+        and _attached(draft)
+        and run_list(draft, "attached")
+    ):
+        draft.phase(PhaseEvent.BEGIN_MIGRATING)
+        _until(draft, Phase.ATTACHING)
+    if draft.final is None and draft.record.cluster.phase is Phase.MIGRATING and _migrated(draft):
+        draft.phase(PhaseEvent.BEGIN_CLEANING)
+        _until(draft, Phase.MIGRATING)
+    if (
+        draft.final is None
+        and draft.record.cluster.phase is Phase.CLEANING
+        and _cleanable(draft)
+        and run_list(draft, "clean")
+    ):
+        draft.phase(PhaseEvent.FINISH)
+    if draft.final is None and draft.record.cluster.phase is Phase.DONE:
+        draft.final = Final("done", "the cluster runs on Cilium; the audit is clean")
+
+
+def _until(draft: Draft, ended: Phase) -> None:
+    if draft.goal.until is ended:
+        draft.final = Final("done", f"stopped after {ended}, as --until asked", "migrate run")
+
+
+def _attached(draft: Draft) -> bool:
+    """Begin to attach nodes; whether all are dual or beyond."""
+    waiting = [node for node, entry in draft.members() if entry.state is NodeState.CANAL]
+    if not waiting:
+        return True
+    straight = [n for n in waiting if adopted(draft.plan, draft.record, draft.record.nodes[n.name], n)]
+    if straight:
+        begin_on(draft, straight, NodeEvent.ADOPT)
+    if others := [node for node in waiting if node not in straight]:
+        begin_on(draft, others, NodeEvent.ATTACH)
+    return False
+
+
+def _migrated(draft: Draft) -> bool:
+    """Attach newcomers, begin to drain; whether every node that may be migrated is, and clean-up can begin."""
+    if not _rerouted(draft) or not _attached(draft):
+        return False
+    if draft.record.cluster.list_name == "sweep" or _sweep_due(draft):
+        if under_way(draft) or not run_list(draft, "sweep"):
+            return False
+        draft.record = draft.record.with_cluster(
+            draft.record.cluster.model_copy(update={"last_sweep": _count(draft, NodeState.MIGRATED)})
+        )
+    waiting = [
+        node for node, entry in draft.members() if entry.state is not NodeState.MIGRATED and draft.goal.wanted(node)
+    ]
+    if waiting:
+        begin_on(draft, waiting, NodeEvent.DRAIN)
+        return False
+    if under_way(draft):
+        return False
+    left = guards.not_migrated(draft.record)
+    if not left:
+        return True
+    skipped = [name for name in left if draft.record.nodes[name].skipped]
+    if skipped and not draft.goal.partial:
+        draft.final = Final(
+            "halted",
+            f"clean-up waits: {names_of(skipped)} {'is' if len(skipped) == 1 else 'are'} skipped and not migrated",
+            f"migrate skip-node --undo {skipped[0]}, then migrate run",
+        )
+    else:
+        draft.final = Final(
+            "done",
+            f"the nodes that were asked for are migrated; {len(left)} more to go: {names_of(left)}",
+            "migrate run",
+        )
+    return False
+
+
+def _rerouted(draft: Draft) -> bool:
+    """Lay the way to Canal's pods anew on migrated nodes that were rebooted; whether there is none left to begin with.
+
+    Only where Canal leaves a node when it is migrated, and as long as a node is left that has pods on Canal. A node
+    that is NotReady is waited for by all else.
+    """
+    if NodeEvent.REROUTE not in draft.plan.strategy.events or not guards.not_migrated(draft.record):
+        return True
+    rebooted = [
+        node
+        for node, entry in draft.members()
+        if entry.state is NodeState.MIGRATED and entry.boot not in ("", node.boot_id) and node.ready
+    ]
+    if rebooted:
+        begin_on(draft, rebooted, NodeEvent.REROUTE)
+    return not rebooted and not any(entry.event is NodeEvent.REROUTE for _, entry in draft.members())
+
+
+def _sweep_due(draft: Draft) -> bool:
+    done = _count(draft, NodeState.MIGRATED)
+    every = draft.plan.config.gate.sweep_every or max(10, len(draft.record.nodes) // 4)
+    return done - draft.record.cluster.last_sweep >= every
+
+
+def _count(draft: Draft, state: NodeState) -> int:
+    return sum(1 for _, entry in draft.members() if entry.state is state)
+
+
+def _cleanable(draft: Draft) -> bool:
+    """Clean-up goes on only while every node is migrated; a newcomer with Cilium's final form is.
+
+    Before that form is applied a newcomer has no way in: it must be removed or the run waits.
+    """
+    left = guards.not_migrated(draft.record)
+    for name in left:
+        node, entry = draft.seen.nodes.get(name), draft.record.nodes[name]
+        if node is not None and not entry.skipped and entry.event is None:
+            draft.record = draft.record.with_node(name, entry.model_copy(update={"state": NodeState.MIGRATED}))
+            draft.record = history(draft.record, draft.now, f"node {name} joined during clean-up: it starts on Cilium")
+    left = guards.not_migrated(draft.record)
+    if left:
+        draft.final = Final("halted", f"clean-up waits: {names_of(left)} not migrated", "migrate status")
+    return not left

@@ -1,0 +1,1 @@
+"""What is known and kept: observed objects, the record, effects as data, the state machines, names."""

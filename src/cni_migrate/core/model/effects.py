@@ -1,0 +1,191 @@
+"""Effects: one mutation of the cluster each, as data, with the precondition that protects it.
+
+A step answers with effects, the engine performs them. Each effect has a `key` that names it for good: the outcome of
+the latest try is looked up by it (`Snapshot.attempts`).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cni_migrate.core.model.objects import ObjectRef, Taint
+
+
+@dataclass(frozen=True, slots=True)
+class PatchNode:
+    """Change a node by one merge-patch that carries the resourceVersion that was seen.
+
+    `labels` and `annotations` map to None what is to be removed. `taints`, when given, replaces the whole list, as
+    any patch of it does (seen on a real API server); None leaves it alone.
+    """
+
+    node: str
+    uid: str
+    resource_version: str
+    labels: Mapping[str, str | None]
+    annotations: Mapping[str, str | None]
+    unschedulable: bool | None = None
+    taints: tuple[Taint, ...] | None = None
+
+    @property
+    def key(self) -> str:
+        """One try per version of the node: a conflict is answered by looking again, never by repeating."""
+        return f"patch:node/{self.node}@{self.resource_version}"
+
+
+@dataclass(frozen=True, slots=True)
+class EvictPod:
+    """Ask the eviction API to delete exactly this pod (uid precondition), honouring its budget."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+
+    @property
+    def key(self) -> str:
+        """By uid: a StatefulSet's next pod has the same name."""
+        return f"evict:{self.uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePod:
+    """Delete exactly this pod (uid precondition), with its own grace period.
+
+    `at_once` takes the object away before its processes have ended, so that its controller makes the next pod already.
+    Only for pods whose successor can be started beside them (Kubernetes: "force deletion").
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    at_once: bool = False
+
+    @property
+    def key(self) -> str:
+        """By uid: a StatefulSet's next pod has the same name."""
+        return f"delete:{self.uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class PutObject:
+    """Make an object of ours be exactly `manifest`: created when missing, replaced when it differs."""
+
+    manifest: Mapping[str, Any]
+
+    @property
+    def ref(self) -> ObjectRef:
+        """Which object."""
+        return ObjectRef.of(self.manifest)
+
+    @property
+    def key(self) -> str:
+        """By content: the same object with other content is another effect."""
+        content = json.dumps(self.manifest, sort_keys=True, separators=(",", ":"))
+        return f"put:{self.ref}#{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class PatchObject:
+    """Merge-patch somebody else's object; `resource_version` is sent along when not empty."""
+
+    ref: ObjectRef
+    body: Mapping[str, Any]
+    resource_version: str = ""
+
+    @property
+    def key(self) -> str:
+        """By target, version and content."""
+        content = json.dumps(self.body, sort_keys=True, separators=(",", ":"))
+        return f"patch:{self.ref}@{self.resource_version}#{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteObject:
+    """Delete an object in the background; one that is not there counts as deleted."""
+
+    ref: ObjectRef
+    uid: str = ""
+
+    @property
+    def key(self) -> str:
+        """By target."""
+        return f"delete:{self.ref}@{self.uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunHostTask:
+    """Run operations on a node's files and links by a one-shot pod named `name` (see docs/reference/host-tasks.md).
+
+    `pod` is the whole manifest. A pod of that name that is there already is this task: it is not made twice.
+    """
+
+    node: str
+    name: str
+    pod: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """By the pod's name, which tells node, event, step and attempt."""
+        return f"host:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepTasks:
+    """Remove a node's host tasks that have ended, by one request; one that still runs stays.
+
+    `tasks` are those that are known: (name, uid).
+    """
+
+    namespace: str
+    node: str
+    tasks: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> str:
+        """By the tasks: others are another effect."""
+        return f"sweep:{self.node}#{','.join(uid for _, uid in self.tasks)}"
+
+
+Effect = PatchNode | EvictPod | DeletePod | PutObject | PatchObject | DeleteObject | RunHostTask | SweepTasks
+
+
+def refusal(message: str) -> str:
+    """Why the API server refuses an effect, with the key of the configuration that helps where one does."""
+    # A quota's words (apiserver resourcequota/controller.go); one Service of ours has a node port.
+    if "exceeded quota" in message and "services.nodeports" in message:
+        return f"{message} (`knet.node_port: false` in the configuration does without a node port)"
+    return message
+
+
+def describe(effect: Effect) -> str:
+    """The effect in one line, as `plan` and the log show it."""
+    match effect:
+        case PatchNode():
+            parts = []
+            if effect.unschedulable is not None:
+                parts.append("cordon" if effect.unschedulable else "uncordon")
+            for key, value in effect.labels.items():
+                parts.append(f"label {key}-" if value is None else f"label {key}={value}")
+            if effect.taints is not None:
+                parts.append("taints " + (", ".join(str(taint) for taint in effect.taints) or "none"))
+            parts.extend(f"annotation {key}" + ("-" if v is None else "") for key, v in effect.annotations.items())
+            return f"node {effect.node}: {', '.join(parts)}"
+        case EvictPod():
+            return f"evict pod {effect.namespace}/{effect.name} from {effect.node}"
+        case DeletePod():
+            return f"delete pod {effect.namespace}/{effect.name} on {effect.node}"
+        case PutObject():
+            return f"apply {effect.ref}"
+        case PatchObject():
+            return f"patch {effect.ref}"
+        case DeleteObject():
+            return f"delete {effect.ref}"
+        case SweepTasks():
+            return f"remove {len(effect.tasks)} host tasks that have ended on {effect.node}"
+        case RunHostTask():
+            containers = effect.pod["spec"]["containers"]
+            return f"host task on {effect.node}: {' '.join(containers[0].get('args', []))}"

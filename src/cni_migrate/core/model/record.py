@@ -1,0 +1,225 @@
+"""The record: the progress that is persisted, and nothing that the cluster itself can tell.
+
+Intents and what was there before, one entry per node, and one for the cluster. Everything here is immutable: a change
+is a new record. Field names are what `kubectl get configmap -o yaml` shows, so they are part of the interface.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.errors import RecordCorrupt, RecordNewer
+
+SCHEMA = 1
+"""The version of the record's format. A higher one in the cluster is refused, never guessed at."""
+
+
+MOST_SHARDS = 1000
+"""More parts than any cluster needs: a larger number in the record is not ours."""
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Held(_Frozen):
+    """Why a node, or the cluster, could not go on."""
+
+    why: str
+    next: str
+    since: datetime
+    gate: bool = False
+
+
+class Before(_Frozen):
+    """What a node was like before the first touch of the current outage, so that it can be put back."""
+
+    unschedulable: bool = False
+
+
+class GateResult(_Frozen):
+    """What the last gate saw: probes sent, lost, and the longest stall of a long-lived connection."""
+
+    sent: int = 0
+    lost: int = 0
+    stall_ms: float = 0
+
+
+class NodeRecord(_Frozen):
+    """One node's progress.
+
+    `event` and `step` are the intent that is being carried out, `since` when the step began, `attempt` how often this
+    event was begun. `displaced` are the owners of pods that were evicted and must be Ready again before the node counts
+    as migrated. `boot` is the boot of the node in which Canal ran there for the last time. `leases` are Canal's
+    addresses on the node before its pods were deleted. `renewed` is since when the node's pods have been made anew on
+    the network of the moment, in this event, with nothing else changed since. `took` is how long each event took, in
+    seconds, for the ETA.
+    """
+
+    state: NodeState = NodeState.CANAL
+    uid: str = ""
+    event: NodeEvent | None = None
+    step: str = ""
+    attempt: int = 0
+    since: datetime | None = None
+    started: datetime | None = None
+    before: Before | None = None
+    held: Held | None = None
+    gate: GateResult | None = None
+    displaced: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    leases: tuple[str, ...] = ()
+    old_uid: str = ""
+    targets: tuple[str, ...] | None = None
+    renewed: datetime | None = None
+    cleaned: bool = False
+    joined: bool = False
+    skipped: bool = False
+    gone: bool = False
+    boot: str = ""
+    rolled_back: str = ""
+    failure: Held | None = None
+    took: dict[str, float] = Field(default_factory=dict)
+
+
+class Entry(_Frozen):
+    """One line of the history's tail."""
+
+    at: datetime
+    what: str
+
+
+class ClusterRecord(_Frozen):
+    """The cluster's progress.
+
+    `direction` is `back` from the first moment of a cluster rollback to its end. `epoch` counts the drivers that have
+    held the lock. `shards` is fixed when the record is made. `canal_before` is what `select_canal` changed.
+    """
+
+    record_schema: int = Field(default=SCHEMA, alias="schema")
+    phase: Phase = Phase.PREFLIGHT
+    direction: Literal["forward", "back"] = "forward"
+    strategy: str
+    identity: str
+    identity_values: dict[str, Any] = Field(default_factory=dict)
+    epoch: int = Field(default=0, ge=0)
+    shards: int = Field(default=1, ge=1, le=MOST_SHARDS)
+    list_name: str = ""
+    position: int = Field(default=0, ge=0)
+    step: str = ""
+    since: datetime | None = None
+    started: datetime | None = None
+    held: Held | None = None
+    canal_before: dict[str, Any] | None = None
+    baseline: tuple[str, ...] = ()
+    last_sweep: int = 0
+    idle_since: datetime | None = None
+    gate: GateResult | None = None
+    history: tuple[Entry, ...] = ()
+    tool: str = ""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Record(_Frozen):
+    """The whole record."""
+
+    cluster: ClusterRecord
+    nodes: Mapping[str, NodeRecord] = Field(default_factory=dict)
+
+    def with_node(self, name: str, node: NodeRecord) -> "Record":
+        """The record with one node's entry replaced."""
+        return Record.model_construct(cluster=self.cluster, nodes={**self.nodes, name: node})
+
+    def with_nodes(self, nodes: Mapping[str, NodeRecord]) -> "Record":
+        """The record with all node entries replaced."""
+        return Record.model_construct(cluster=self.cluster, nodes=dict(nodes))
+
+    def with_cluster(self, cluster: ClusterRecord) -> "Record":
+        """The record with the cluster's entry replaced."""
+        return Record.model_construct(cluster=cluster, nodes=self.nodes)
+
+
+HISTORY_TAIL = 40
+"""How many lines of history the record keeps."""
+
+
+def noted(cluster: ClusterRecord, at: datetime, what: str) -> ClusterRecord:
+    """The cluster's entry with one more line of history."""
+    tail = (*cluster.history, Entry(at=at, what=what))[-HISTORY_TAIL:]
+    return cluster.model_copy(update={"history": tail})
+
+
+def dump_cluster(cluster: ClusterRecord) -> str:
+    """The cluster's entry as the text that is persisted."""
+    return cluster.model_dump_json(by_alias=True, exclude_defaults=False, exclude_none=True)
+
+
+def dump_node(node: NodeRecord) -> str:
+    """A node's entry as the text that is persisted: defaults are left out, to keep a thousand nodes small."""
+    return node.model_dump_json(exclude_defaults=True)
+
+
+def load_cluster(text: str, where: str) -> ClusterRecord:
+    """The cluster's entry from the persisted text.
+
+    Args:
+        text: what the ConfigMap holds.
+        where: the ConfigMap and key, for messages.
+
+    Raises:
+        RecordCorrupt: it is not what `migrate` writes; nothing is guessed.
+        RecordNewer: a newer `migrate` wrote it.
+    """
+    data = _decode(text, where)
+    schema = data.get("schema")
+    if type(schema) is not int or schema < 1:  # neither True nor "1" is a format
+        raise _corrupt(where, f"schema: a whole number is expected, found {schema!r}")
+    if schema > SCHEMA:
+        raise RecordNewer(
+            f"{where}: the record has format {schema}, this migrate knows {SCHEMA}",
+            next=f"use the migrate that wrote it ({data.get('tool') or 'a newer version'}) to go on",
+        )
+    return _validated(ClusterRecord, data, where)
+
+
+def load_node(text: str, where: str) -> NodeRecord:
+    """A node's entry from the persisted text.
+
+    Raises:
+        RecordCorrupt: it is not what `migrate` writes; nothing is guessed.
+    """
+    return _validated(NodeRecord, _decode(text, where), where)
+
+
+def _decode(text: str, where: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise _corrupt(where, f"not JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise _corrupt(where, "not a JSON object")
+    return data
+
+
+def _validated(model: type[T], data: dict[str, Any], where: str) -> T:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"]) or "(all)"
+        raise _corrupt(where, f"{path}: {first['msg']}, found {first['input']!r}") from None
+
+
+def _corrupt(where: str, what: str) -> RecordCorrupt:
+    return RecordCorrupt(
+        f"{where}: the record is damaged or was edited by hand: {what}",
+        next="put the ConfigMap back as it was (`kubectl -n NAMESPACE edit configmap NAME`), "
+        "see docs/how-to/recover-the-record.md",
+    )

@@ -1,0 +1,1 @@
+"""Whether a cluster is fit for a migration: pure checks over gathered facts."""

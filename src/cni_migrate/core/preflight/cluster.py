@@ -1,0 +1,115 @@
+"""Checks of the cluster itself: rights, Canal, nodes, and networks that are there already."""
+
+from collections.abc import Iterator
+
+from cni_migrate.core.model import names
+from cni_migrate.core.model.objects import Node
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
+
+
+@check
+def rights(facts: Facts) -> Iterator[Finding]:
+    """Every verb that the effects need is allowed."""
+    if facts.rights_missing:
+        yield blocker(
+            "RIGHTS",
+            f"this user lacks {many(len(facts.rights_missing), 'right')} that a migration needs",
+            "migrate manifests rbac | kubectl apply -f -   (as an admin), then run as that ServiceAccount",
+            facts.rights_missing,
+        )
+
+
+@check
+def canal_daemonset(facts: Facts) -> Iterator[Finding]:
+    """Canal's DaemonSet is where the configuration says."""
+    config = facts.config.canal
+    if facts.canal is not None:
+        return
+    others = [f"{ns}/{name}" for (ns, name), one in facts.seen.daemonsets.items() if "kube-flannel" in one.containers]
+    hint = f": it may be {', '.join(sorted(others))}" if others else ""
+    yield blocker(
+        "CANAL_DAEMONSET",
+        f"there is no DaemonSet {config.namespace}/{config.daemonset}{hint}",
+        "set canal.namespace and canal.daemonset in the configuration",
+        others,
+    )
+
+
+@check
+def canal_ready(facts: Facts) -> Iterator[Finding]:
+    """Canal is Ready on every node, so that a failure later is not an old one."""
+    if facts.canal is None:
+        return
+    ready = {pod.node for pod in facts.seen.pods_of(facts.canal.uid) if pod.ready}
+    if missing := sorted(name for name, node in facts.seen.nodes.items() if node.ready and name not in ready):
+        what = f"Canal is not Ready on {many(len(missing), 'node')}"
+        yield blocker("CANAL_READY", what, "mend Canal there before it is replaced", missing)
+
+
+@check
+def nodes_ready(facts: Facts) -> Iterator[Finding]:
+    """All nodes are Ready: one that is not can neither be migrated nor be asked."""
+    if down := sorted(name for name, node in facts.seen.nodes.items() if not node.ready):
+        what = f"{many(len(down), 'node')} NotReady"
+        yield blocker("NODES_READY", what, "mend them, or remove them from the cluster", down)
+
+
+@check
+def enough_nodes(facts: Facts) -> Iterator[Finding]:
+    """A drained pod has somewhere to go."""
+    usable = [node for node in facts.seen.nodes.values() if node.ready and not node.unschedulable]
+    ordinary = [node.name for node in usable if not _repels(node)]
+    if len(ordinary) >= 2:
+        return
+    only = "one node takes" if ordinary else "no node takes"
+    yield blocker(
+        "ENOUGH_NODES",
+        f"{only} ordinary pods: those of a drained node have nowhere to go, and a budget would stop the drain",
+        "add a worker for the time of the migration, or uncordon one; a cluster of one node is better made anew",
+        ordinary,
+    )
+
+
+def _repels(node: Node) -> bool:
+    return any(taint.effect in ("NoSchedule", "NoExecute") for taint in node.taints)
+
+
+@check
+def cordoned(facts: Facts) -> Iterator[Finding]:
+    """Nodes that somebody else has cordoned are left alone, and clean-up waits for them."""
+    nodes = facts.seen.nodes.values()
+    if found := sorted(n.name for n in nodes if n.unschedulable and names.CORDONED_BY not in n.annotations):
+        yield warning(
+            "NODES_CORDONED",
+            f"{many(len(found), 'node')} cordoned by somebody else: not touched, and clean-up waits for them",
+            "uncordon them, or remove them from the cluster",
+            found,
+        )
+
+
+@check
+def named_nodes(facts: Facts) -> Iterator[Finding]:
+    """Nodes that the configuration names are there."""
+    for key in ("canary", "own_node"):
+        name = getattr(facts.config, key)
+        if name and name not in facts.seen.nodes:
+            yield blocker("NAMED_NODES", f"{key} is {name}, and there is no such node", f"correct {key}", [name])
+
+
+@check
+def other_networks(facts: Facts) -> Iterator[Finding]:
+    """No Multus and no Cilium is there that is not ours."""
+    wanted = (("cilium-agent", "OTHER_CILIUM", "Cilium"), ("kube-multus", "OTHER_MULTUS", "Multus"))
+    for container, check_id, what in wanted:
+        found = [
+            f"{namespace}/{name}"
+            for (namespace, name), one in facts.seen.daemonsets.items()
+            if container in one.containers and one.labels.get(names.MANAGED_BY) != names.TOOL
+        ]
+        if found:
+            yield blocker(
+                check_id,
+                f"{what} is there already, and not by this migration: {', '.join(sorted(found))}",
+                f"remove that {what} first; two of them would fight for the nodes' CNI files",
+                found,
+            )

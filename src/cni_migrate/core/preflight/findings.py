@@ -1,0 +1,28 @@
+"""Whether a cluster is fit for a migration: pure checks over gathered facts, each with what to do about what it finds.
+
+A blocker means that a run cannot do without; a warning is the operator's choice; an info is worth knowing.
+"""
+
+from collections.abc import Iterable
+
+from cni_migrate.core.preflight import cluster, networks, surroundings, workloads
+from cni_migrate.core.preflight.registry import CHECKS, Facts, Finding, Hook, Severity
+
+__all__ = ["Facts", "Finding", "Hook", "Severity", "blockers", "findings"]
+
+ORDER = (cluster, networks, workloads, surroundings)
+"""The modules of checks, in the order in which their findings are shown."""
+
+
+def findings(facts: Facts) -> list[Finding]:
+    """All findings, blockers first, otherwise in the order of the checks."""
+    modules = [module.__name__ for module in ORDER]
+    checks = sorted(CHECKS, key=lambda one: modules.index(one.__module__))
+    found = [finding for one in checks for finding in one(facts)]
+    severities = list(Severity)
+    return sorted(found, key=lambda finding: severities.index(finding.severity))
+
+
+def blockers(found: Iterable[Finding]) -> list[Finding]:
+    """The findings that a run cannot do without mending."""
+    return [finding for finding in found if finding.severity is Severity.BLOCKER]

@@ -1,0 +1,94 @@
+"""What checks are made of: the facts they look at, the findings they give, and where they are registered."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cni_migrate.config import Config
+from cni_migrate.core.model.objects import DaemonSet, Snapshot, Taint
+
+
+class Severity(StrEnum):
+    """What a finding means for a run."""
+
+    BLOCKER = "blocker"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: on which objects, and what to do about it."""
+
+    id: str
+    severity: Severity
+    what: str
+    to_do: str
+    objects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """An admission webhook that is called for pods and whose failure refuses them."""
+
+    name: str
+    service: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the checks look at, gathered once.
+
+    `rights_missing` are rights in words; `canal_config` the data of Canal's ConfigMap, None when it was not found;
+    `policies` are (kind, namespace, name), `calico_policies` those that only Calico enforces; `pod_hooks` are webhooks
+    with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `cautions` what manifests cannot promise.
+    """
+
+    config: Config
+    seen: Snapshot
+    taint: Taint
+    version: str = ""
+    rights_missing: tuple[str, ...] = ()
+    canal_config: Mapping[str, str] | None = None
+    policies: tuple[tuple[str, str, str], ...] = ()
+    calico_policies: tuple[str, ...] = ()
+    pod_hooks: tuple[Hook, ...] = ()
+    service_ips: tuple[str, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
+
+    @property
+    def canal(self) -> DaemonSet | None:
+        """Canal's DaemonSet."""
+        return self.seen.daemonsets.get((self.config.canal.namespace, self.config.canal.daemonset))
+
+
+Check = Callable[[Facts], Iterator[Finding]]
+
+CHECKS: list[Check] = []
+
+
+def check(function: Check) -> Check:
+    """Register a check."""
+    CHECKS.append(function)
+    return function
+
+
+def blocker(check_id: str, what: str, to_do: str, objects: Iterable[str] = ()) -> Finding:
+    """What a run cannot do without mending."""
+    return Finding(check_id, Severity.BLOCKER, what, to_do, tuple(objects))
+
+
+def warning(check_id: str, what: str, to_do: str, objects: Iterable[str] = ()) -> Finding:
+    """What is the operator's choice."""
+    return Finding(check_id, Severity.WARNING, what, to_do, tuple(objects))
+
+
+def info(check_id: str, what: str, to_do: str, objects: Iterable[str] = ()) -> Finding:
+    """What is worth knowing."""
+    return Finding(check_id, Severity.INFO, what, to_do, tuple(objects))
+
+
+def many(number: int, what: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

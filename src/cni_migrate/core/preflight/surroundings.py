@@ -1,0 +1,118 @@
+"""Checks of what else acts on the cluster, and what is worth knowing before."""
+
+from collections.abc import Iterator
+
+from cni_migrate.core.model import names
+from cni_migrate.core.preflight.registry import Facts, Finding, check, info, many, warning
+
+
+@check
+def webhooks(facts: Facts) -> Iterator[Finding]:
+    """Admission webhooks that pods depend on may be unreachable for a moment."""
+    if facts.pod_hooks:
+        yield warning(
+            "WEBHOOKS",
+            f"pods are refused when {many(len(facts.pod_hooks), 'admission webhook')} cannot be reached",
+            "run their servers with two replicas and a budget, or exempt kube-system and this tool's namespaces",
+            [f"{hook.name} ({hook.service or 'outside the cluster'})" for hook in facts.pod_hooks],
+        )
+
+
+@check
+def policies(facts: Facts) -> Iterator[Finding]:
+    """Who is exposed while enforcement is off (overlay), and what Cilium will not know afterwards."""
+    if facts.calico_policies:
+        yield warning(
+            "CALICO_POLICIES",
+            f"{many(len(facts.calico_policies), 'object')} of Calico's own policy kinds: Cilium does not enforce them",
+            "translate them into NetworkPolicies or CiliumNetworkPolicies before the migration",
+            facts.calico_policies,
+        )
+    if not facts.policies:
+        return
+    per_namespace: dict[str, int] = {}
+    for _, namespace, _name in facts.policies:
+        per_namespace[namespace] = per_namespace.get(namespace, 0) + 1
+    listed = [f"{namespace}: {number}" for namespace, number in sorted(per_namespace.items())]
+    if facts.config.strategy == "overlay":
+        yield warning(
+            "POLICIES_OFF",
+            f"policies of {many(len(listed), 'namespace')} are not enforced on Cilium until the last node is migrated",
+            "accept the exposure, or use --strategy multus, which keeps policies in force",
+            listed,
+        )
+    else:
+        yield info("POLICIES", f"policies stay in force in {many(len(listed), 'namespace')}", "nothing to do", listed)
+
+
+GITOPS = {
+    "argocd.argoproj.io/instance": "Argo CD",
+    "argocd.argoproj.io/tracking-id": "Argo CD",
+    "kustomize.toolkit.fluxcd.io/name": "Flux",
+    "helm.toolkit.fluxcd.io/name": "Flux",
+    "addonmanager.kubernetes.io/mode": "the addon manager",
+    "meta.helm.sh/release-name": "Helm",
+    "objectset.rio.cattle.io/hash": "Rancher",
+}
+"""Labels and annotations by which an owner is known that would put Canal back as it was."""
+
+
+@check
+def gitops(facts: Facts) -> Iterator[Finding]:
+    """Nobody else keeps Canal's DaemonSet as it is."""
+    if facts.canal is None:
+        return
+    marks = {**facts.canal.labels, **facts.canal.annotations}
+    owners = sorted({owner for key, owner in GITOPS.items() if key in marks})
+    if marks.get(names.MANAGED_BY) == "Helm" and "Helm" not in owners:
+        owners.append("Helm")
+    if owners:
+        yield warning(
+            "GITOPS",
+            f"Canal's DaemonSet is managed by {' and '.join(owners)}, which may undo its changes",
+            "suspend that synchronisation of Canal until the migration is done, then remove Canal from it",
+            owners,
+        )
+
+
+@check
+def calico(facts: Facts) -> Iterator[Finding]:
+    """Canal with Calico: what was not tried on real programs is said."""
+    if facts.canal is not None and "calico-node" in facts.canal.containers and facts.config.strategy == "multus":
+        yield warning(
+            "CALICO_NODE",
+            "Canal runs Calico here: the routes of dual pods beside the calico plugin were read in its source, not run",
+            "rehearse on a copy of the cluster, or use --strategy overlay",
+        )
+
+
+@check
+def cautions(facts: Facts) -> Iterator[Finding]:
+    """What the manifests cannot promise."""
+    for text in facts.cautions:
+        yield warning("MANIFESTS", text, "choose another version, or rehearse on a copy of the cluster")
+
+
+@check
+def assumptions(facts: Facts) -> Iterator[Finding]:
+    """What is taken for granted and cannot be seen through the API."""
+    config = facts.config
+    yield info(
+        "CNI_FOLDER",
+        f"CNI files are taken to be in {config.host_task.cni_folder}, plugins in {config.host_task.bin_folder}",
+        "set host_task.cni_folder and host_task.bin_folder if that is not so",
+    )
+    yield info(
+        "FIREWALL",
+        f"UDP port {config.cilium.tunnel_port} must be open between all nodes for Cilium's tunnel",
+        "open it before the migration; the gates find out, but late",
+    )
+    if facts.images:
+        yield info(
+            "IMAGES",
+            f"the nodes pull {many(len(facts.images), 'image')}",
+            "make sure that the nodes can pull them, or mirror them (`migrate images`)",
+            [f"{purpose}: {image}" for purpose, image in facts.images.items()],
+        )
+    if facts.version:
+        yield info("VERSION", f"the API server is {facts.version}", "nothing to do")

@@ -1,0 +1,96 @@
+"""Checks of pods that would stop a drain: budgets, bare pods, emptyDir volumes."""
+
+from collections.abc import Iterator
+
+from cni_migrate.core.model.objects import Budget, Pod
+from cni_migrate.core.model.selector import matches
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
+from cni_migrate.core.steps.drain import Verdict, rulings
+
+
+def _evicted(facts: Facts) -> Iterator[Pod]:
+    """The pods that drains will evict."""
+    for node in facts.seen.nodes:
+        for ruling in rulings(facts.seen.pods_on(node), facts.taint, facts.config.drain):
+            if ruling.verdict is Verdict.EVICT and not ruling.pod.finished:
+                yield ruling.pod
+
+
+def _budgets(facts: Facts) -> dict[str, list[Budget]]:
+    """The budgets over each pod that will be evicted, by the pod's key."""
+    every = facts.seen.budgets.values()
+    return {
+        pod.key: [b for b in every if b.namespace == pod.namespace and matches(b.selector, pod.labels)]
+        for pod in _evicted(facts)
+    }
+
+
+@check
+def budgets(facts: Facts) -> Iterator[Finding]:
+    """Every budget lets at least one pod go, and no pod has two: the eviction API supports one only."""
+    if facts.config.drain.disable_eviction:
+        return
+    closed: dict[str, Budget] = {}
+    double: list[str] = []
+    for key, found in _budgets(facts).items():
+        if len(found) > 1:
+            double.append(f"{key}: {', '.join(sorted(budget.name for budget in found))}")
+        closed |= {f"{b.namespace}/{b.name}": b for b in found if b.disruptions_allowed < 1}
+    if closed:
+        shown = [f"{n} ({b.current_healthy} healthy, {b.desired_healthy} needed)" for n, b in sorted(closed.items())]
+        yield blocker(
+            "BUDGET_CLOSED",
+            f"no eviction is allowed now by {many(len(closed), 'PodDisruptionBudget')}: a drain would be held",
+            "add a replica or make the pods healthy, or loosen the budget; --disable-eviction bypasses budgets",
+            shown,
+        )
+    if double:
+        yield blocker(
+            "BUDGET_TWICE",
+            f"two PodDisruptionBudgets over {many(len(double), 'pod')}: Kubernetes refuses to evict such pods at all",
+            "leave each pod one budget; --disable-eviction bypasses budgets",
+            double,
+        )
+
+
+@check
+def stubborn_pods(facts: Facts) -> Iterator[Finding]:
+    """No pod is lost by being evicted, unless that was allowed."""
+    bare: list[str] = []
+    local: list[str] = []
+    for node in facts.seen.nodes:
+        for ruling in rulings(facts.seen.pods_on(node), facts.taint, facts.config.drain):
+            if ruling.verdict is Verdict.REFUSED:
+                (local if ruling.pod.local_storage else bare).append(f"{ruling.pod.key} on {node}")
+    if bare:
+        yield blocker(
+            "BARE_PODS",
+            f"nothing would recreate {many(len(bare), 'pod')}",
+            "delete them, give them a controller, or allow it: --force (drain.force)",
+            bare,
+        )
+    if local:
+        yield blocker(
+            "EMPTYDIR_PODS",
+            f"emptyDir data would be lost by {many(len(local), 'pod')}",
+            "move the data, or allow it: --delete-emptydir-data (drain.delete_emptydir_data)",
+            local,
+        )
+
+
+@check
+def host_ports(facts: Facts) -> Iterator[Finding]:
+    """Pods that are reached by a port of their host: Canal's portmap plugin does that, the built-in Cilium does not.
+
+    Without the replacement of kube-proxy it takes the portmap plugin behind Cilium's own
+    (https://docs.cilium.io/en/stable/installation/cni-chaining-portmap/).
+    """
+    found = sorted(pod.key for node in facts.seen.nodes for pod in facts.seen.pods_on(node) if pod.host_ports)
+    if found:
+        yield warning(
+            "HOST_PORTS",
+            f"{many(len(found), 'pod')} with host ports: Cilium as it is installed here does not serve them, so these"
+            " ports are closed on each node once it is migrated",
+            "give these pods hostNetwork or a NodePort first; or have your own Cilium serve them after the migration",
+            found,
+        )

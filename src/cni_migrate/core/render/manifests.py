@@ -1,0 +1,308 @@
+"""Everything that `migrate` applies, as plain objects: rendered from `templates/`, a configuration and a few facts.
+
+Pure: the texts come in from outside. What is handed out is shared and must not be changed.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+from ruamel.yaml import YAML
+
+from cni_migrate.config import Config
+from cni_migrate.core.connectivity import peers
+from cni_migrate.core.model import names
+
+Manifest = dict[str, Any]
+
+TEMPLATES = (
+    "namespace.yaml", "knet-stress.yaml", "cilium-common.yaml", "cilium-agent.yaml", "cilium-multus.yaml",
+    "cilium-overlay.yaml", "cilium-final.yaml", "cilium-node-config.yaml", "multus.yaml", "multus_conf.py",
+    "host-task.yaml", "host-task.sh", "rbac.yaml", "driver-job.yaml",
+)  # fmt: skip
+"""The files of `templates/` that `Manifests` needs."""
+
+HEALTH_PORT = 9879
+"""Port of the agent's health check on the node, as in Cilium's own chart."""
+
+FINAL_CODES = (1, 2, 3, 4, 6, 7)
+"""Exit codes after which the same command, typed again, would only end in the same way: a human is needed."""
+
+CHART_CHOICES = {
+    # Not one event per packet.
+    "monitor-aggregation": "medium",
+    "monitor-aggregation-interval": "5s",
+    "monitor-aggregation-flags": "all",
+    # Maps that are allocated in another way are made anew, and connections are forgotten with them.
+    "preallocate-bpf-maps": "false",
+    # Pods that change their identity are strangers to policies for a moment.
+    "enable-well-known-identities": "false",
+    "k8s-client-qps": "10",
+    "k8s-client-burst": "20",
+    # Where its probes look, also on a node on which `localhost` is something else.
+    "operator-api-serve-addr": "127.0.0.1:9234",
+}
+"""Where Cilium's chart (1.15) chooses something else than the programs' own default. What is not here and not below is
+the same by default, or is off here: docs/explanation/cilium-manifests.md."""
+
+_NODE_CONFIG = "ciliumnodeconfigs"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is found out elsewhere: the image that runs Canal (host tasks use it), and the knet-stress agent's text."""
+
+    canal_image: str
+    agent: str
+
+
+def node_config_version(served: Collection[str]) -> str | None:
+    """The apiVersion in which CiliumNodeConfig is served, the newest first; None when it is not.
+
+    `served` is `Snapshot.served`. v2 exists since Cilium 1.16, v2alpha1 is gone in 1.20.
+    """
+    for version in ("cilium.io/v2", "cilium.io/v2alpha1"):
+        if f"{version}/{_NODE_CONFIG}" in served:
+            return version
+    return None
+
+
+class Manifests:
+    """The objects to apply, by purpose. Each is made once; the lists are new, their objects are shared.
+
+    `adapt` may change an object before it is handed out, for clusters that need more than the configuration can say
+    (a lab whose images have no userland of their own).
+    """
+
+    def __init__(
+        self,
+        templates: Mapping[str, str],
+        config: Config,
+        facts: Facts,
+        adapt: Callable[[Manifest], Manifest] | None = None,
+    ) -> None:
+        self._config = config
+        self._facts = facts
+        self._templates = templates
+        self._adapt = adapt or (lambda manifest: manifest)
+        # The output is YAML and every value is JSON, never HTML, hence no escaping.
+        self._environment = Environment(
+            loader=DictLoader(dict(templates)),
+            undefined=StrictUndefined,
+            autoescape=False,  # noqa: S701
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        self._made: dict[str, list[Manifest]] = {}
+        version = config.cilium.version.removeprefix("v").split(".")
+        self.cilium_version: tuple[int, ...] = tuple(int(part) for part in version[:2] if part.isdigit())
+
+    def namespaces(self) -> list[Manifest]:
+        """The tool's own namespace and the agents'."""
+        return self._render("namespace.yaml") + [m for m in self.knet() if m["kind"] == "Namespace"]
+
+    def knet(self) -> list[Manifest]:
+        """The knet-stress agents with all they need, their namespace first."""
+        settings = json.dumps(knet_config(self._config), sort_keys=True)
+        digest = hashlib.sha256((self._facts.agent + settings).encode()).hexdigest()[:16]
+        return self._render("knet-stress.yaml", agent=self._facts.agent, knet_config=settings, knet_digest=digest)
+
+    def pace(self, until: datetime) -> Manifest:
+        """The ConfigMap that asks the agents for fast rounds until an instant."""
+        found = next(m for m in self.knet() if m["metadata"]["name"] == names.PACE)
+        return {**found, "data": {"until": until.isoformat(timespec="seconds")}}
+
+    def cilium(self) -> list[Manifest]:
+        """Cilium as it runs during the migration, beside Canal."""
+        return self._cilium(f"cilium-{self._config.strategy}.yaml", final=False)
+
+    def cilium_final(self) -> list[Manifest]:
+        """Cilium as it stays: on every node, present and future, with the configured policy enforcement.
+
+        The DaemonSet's template carries a label and a digest of the configuration, so putting it restarts all agents,
+        a tenth of them at a time.
+        """
+        return self._cilium("cilium-final.yaml", final=True)
+
+    def node_config(self, served: Collection[str]) -> list[Manifest]:
+        """The CiliumNodeConfig that makes labelled nodes use Cilium (overlay), in the version that is served.
+
+        Raises:
+            ValueError: no version is served yet: ask `node_config_version` first.
+        """
+        version = node_config_version(served)
+        if version is None:
+            raise ValueError("CiliumNodeConfig is not served")
+        return self._render("cilium-node-config.yaml", key=f"node-config {version}", node_config_version=version)
+
+    def multus(self) -> list[Manifest]:
+        """Multus, on nodes that carry both its label and the one of Canal beside Cilium."""
+        tag = self._config.multus.image.rpartition(":")[2].removeprefix("v")
+        legacy = tag.split(".")[0] in ("1", "2", "3")
+        return self._render("multus.yaml", multus_legacy=legacy, multus_script=self._templates["multus_conf.py"])
+
+    def host_task(self, node: str, name: str, ops: Sequence[str]) -> Manifest:
+        """The one-shot pod that does `ops` on a node."""
+        task = {"node": "", "name": "", "ops": ["status"]}
+        (base,) = self._render(
+            "host-task.yaml",
+            task=task,
+            canal_image=self._facts.canal_image,
+            host_task_script=self._templates["host-task.sh"],
+        )
+        spec = base["spec"]
+        (container,) = spec["containers"]
+        return {
+            **base,
+            "metadata": {**base["metadata"], "name": name},
+            "spec": {**spec, "nodeName": node, "containers": [{**container, "args": list(ops)}]},
+        }
+
+    def rbac(self) -> list[Manifest]:
+        """The least rights for `migrate` as a ServiceAccount in its own namespace.
+
+        Kubernetes lets nobody grant rights they do not hold (kubernetes.io: "Privilege escalation prevention"), so
+        the rules of what is installed are among them.
+        """
+        config = self._config
+        installed = [*self.cilium(), *self.knet()]
+        grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m["rules"]]
+        work = [config.canal.namespace, config.cilium.namespace, config.multus.namespace, config.knet.namespace]
+        return self._render(
+            "rbac.yaml",
+            grants=grants,
+            namespaces=[config.namespace, config.knet.namespace],
+            work_namespaces=list(dict.fromkeys(work)),
+        )
+
+    def job(self, settings: str) -> list[Manifest]:
+        """The Job that runs `migrate run` in the cluster, with the text of its configuration file."""
+        return self._render("driver-job.yaml", key=f"job {settings}", settings=settings, final_codes=FINAL_CODES)
+
+    def images(self) -> dict[str, str]:
+        """Every image that is pulled, by what it is for."""
+        config = self._config
+        found = {
+            "cilium": config.cilium.image,
+            "cilium-operator": config.cilium.operator_image,
+            "knet-stress": config.knet.image,
+            "host-task": config.host_task.image or self._facts.canal_image,
+        }
+        if config.strategy == "multus":
+            found["multus"] = config.multus.image
+        return found
+
+    def cautions(self) -> list[str]:
+        """What these manifests cannot promise, in words: for the preflight's report."""
+        if self.cilium_version >= (1, 13):
+            return []
+        said = (
+            f"Cilium {self._config.cilium.version}: tried on the simulator only. It needs Kubernetes below 1.22, has no"
+            " CiliumNodeConfig (so no strategy overlay), and before 1.8 takes pod addresses from the nodes' own CIDRs"
+            f" instead of {self._config.cilium.pod_cidr}"
+        )
+        return [said]
+
+    def _cilium(self, template: str, *, final: bool) -> list[Manifest]:
+        settings = cilium_config(self._config, self.cilium_version, final=final)
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        modern = self.cilium_version >= (1, 13)
+        legacy_args = [] if modern else ["--read-cni-conf=/tmp/cni-configuration/cni-config"]
+        return self._render(
+            template,
+            cilium_config=settings,
+            cilium_digest=digest,
+            version=self.cilium_version,
+            legacy_args=legacy_args,
+            health_port=HEALTH_PORT,
+        )
+
+    def _render(self, template: str, *, key: str = "", **values: Any) -> list[Manifest]:
+        """The objects of a template, made once per `key` (the template's name unless it is given)."""
+        made = self._made.get(key or template)
+        if made is None:
+            text = self._environment.get_template(template).render(config=self._config, names=names, **values)
+            made = [self._adapt(found) for found in YAML(typ="safe", pure=True).load_all(io.StringIO(text)) if found]
+            self._made[key or template] = made
+        return list(made)
+
+
+def knet_config(config: Config) -> dict[str, Any]:
+    """What the agents are told: docs/reference/knet-report.md."""
+    return {
+        "interval_s": config.knet.interval,
+        "idle_interval_s": config.knet.idle_interval,
+        "timeout_s": config.knet.timeout,
+        "full_mesh_max": config.knet.full_mesh_max,
+        "degree": config.knet.degree,
+        "seed": peers.seed(config),
+        "cilium_cidr": config.cilium.pod_cidr,
+    }
+
+
+def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> dict[str, str]:
+    """The data of the ConfigMap `cilium-config`.
+
+    The user's `cilium.extra_config` outranks plain features, and is outranked by what the migration depends on.
+    Coexistence follows Cilium's guide "Migrating a cluster to Cilium": its own tunnel port and pod CIDR, the node's
+    routes for Canal's pods, and an operator that restarts no pod it does not know.
+    """
+    cilium = config.cilium
+    overlay = config.strategy == "overlay"
+    file = f"/host/etc/cni/net.d/{cilium.primary_file}"
+    plain = {
+        "identity-allocation-mode": "crd",
+        "enable-ipv4": "true",
+        "enable-ipv6": "false",
+        "enable-ipv4-masquerade": "true",
+        "kube-proxy-replacement": "false" if version >= (1, 14) else "disabled",
+        "bpf-lb-sock": "false",
+        "enable-l7-proxy": "false",
+        "enable-hubble": "false",
+        "enable-health-checking": "false",
+        "enable-endpoint-health-checking": "false",
+        "agent-health-port": str(HEALTH_PORT),
+        "agent-not-ready-taint-key": "node.cilium.io/agent-not-ready",
+        "remove-cilium-node-taints": "true",
+        "set-cilium-is-up-condition": "true",
+        "cgroup-root": "/run/cilium/cgroupv2",
+    }
+    if version >= (1, 13):
+        plain |= CHART_CHOICES
+    owned = {
+        "routing-mode": "tunnel",
+        "tunnel-protocol": cilium.tunnel_protocol,
+        "tunnel-port": str(cilium.tunnel_port),
+        "ipam": "cluster-pool",
+        "cluster-pool-ipv4-cidr": cilium.pod_cidr,
+        "cluster-pool-ipv4-mask-size": str(cilium.mask_size),
+        "enable-host-legacy-routing": "true",
+        "cni-uninstall": "false",
+    }
+    if version < (1, 14):
+        owned["tunnel"] = cilium.tunnel_protocol
+    if final:
+        owned |= {
+            "enable-policy": cilium.policy_enforcement,
+            "custom-cni-conf": "false",
+            "cni-exclusive": "true",
+            "write-cni-conf-when-ready": file,
+        }
+        return {**plain, **owned, **cilium.extra_config}
+    owned |= {
+        # Canal's pods have no Cilium identity, so under overlay any enforcement would drop what they are allowed.
+        "enable-policy": "never" if overlay else cilium.policy_enforcement,
+        # Overlay: no agent writes a CNI file until a CiliumNodeConfig says so. Multus: the agents' arguments say which.
+        "custom-cni-conf": "true" if overlay else "false",
+        "cni-exclusive": "false",
+        "unmanaged-pod-watcher-interval": "0",
+        # By this label the operator knows agents; the two DaemonSets of multus have it in common.
+        "cilium-pod-labels": "app.kubernetes.io/name=cilium-agent",
+    }
+    return {**plain, **cilium.extra_config, **owned}

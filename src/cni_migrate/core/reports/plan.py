@@ -1,0 +1,210 @@
+"""What a run would do, per node and in order, from the same steps, filters and effects that a run uses. Pure.
+
+What lies behind a change that was not made yet (a new pod's address, an agent's report) cannot be known; so each event
+has all its steps, and effects only where a step can tell them from what is observed now.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cni_migrate.core.decision.advance import Work
+from cni_migrate.core.decision.begin import begin, new_record
+from cni_migrate.core.decision.decide import decide
+from cni_migrate.core.decision.membership import sync_membership
+from cni_migrate.core.decision.order import capacity, in_order
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import Effect, EvictPod, PatchNode, PatchObject, PutObject, describe
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.objects import Node as ClusterNode
+from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.model.record import NodeRecord, Record
+from cni_migrate.core.model.selector import matches
+from cni_migrate.core.reports.eta import AHEAD
+from cni_migrate.core.steps.answers import Apply
+from cni_migrate.core.steps.drain import Ruling, Verdict, rulings
+from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS
+from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class Step(_Part):
+    """One step."""
+
+    name: str
+    about: str
+    effects: tuple[str, ...] = ()
+    """What it would change, as far as that can be told now."""
+
+
+class Event(_Part):
+    """One event of a node, or one list of the cluster's steps."""
+
+    name: str
+    in_service: bool
+    """Whether the node stays in service meanwhile."""
+    steps: tuple[Step, ...]
+
+
+class PodRuling(_Part):
+    """What a drain does with a pod."""
+
+    pod: str
+    verdict: Literal["evict", "leaving", "stays", "refused"]
+    reason: str
+    budgets: tuple[str, ...] = ()
+    """Budgets over it that allow no eviction now."""
+
+
+class PlannedNode(_Part):
+    """One node, in the order of the migration."""
+
+    name: str
+    state: NodeState
+    zone: str = ""
+    control_plane: bool = False
+    chosen: bool = True
+    """Whether this run may migrate it (`--nodes`, `--selector`)."""
+    trouble: str = ""
+    """Why it would not be touched now."""
+    events: tuple[Event, ...] = ()
+    pods: tuple[PodRuling, ...] = ()
+
+
+class PlanView(_Part):
+    """What a run would do: `migrate plan -o json`."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+
+    schema_: Literal[1] = Field(default=1, alias="schema", description="The version of this format.")
+    strategy: str
+    phase: Phase
+    at_once: int
+    """How many nodes may be out of service at once."""
+    before: tuple[Event, ...] = ()
+    """The cluster's steps before the first node."""
+    nodes: tuple[PlannedNode, ...] = ()
+    after: tuple[Event, ...] = ()
+    """The cluster's steps after the last node."""
+    next_effects: tuple[str, ...] = ()
+    """What the very next decision of a run would change."""
+    next_waits: tuple[str, ...] = ()
+    """What it would wait for."""
+
+
+def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now: datetime, tool: str) -> PlanView:
+    """The plan from where the record stands.
+
+    Raises:
+        MigrateError: the record or the goal does not fit, as at the beginning of a run.
+    """
+    started = begin(plan, goal, record or new_record(plan.config, len(seen.nodes), tool), seen.nodes, now)
+    turn = decide(plan, goal, started, seen, now)
+    known = sync_membership(plan, started, seen, now, Work())
+    view = ClusterView(plan, seen, known, now, now)
+    phase = known.cluster.phase
+    lists = (("prepare", Phase.PREPARING), ("attached", Phase.ATTACHING))
+    before = [name for name, last in lists if _to_come(phase, last)]
+    after = ["clean"] if _to_come(phase, Phase.CLEANING) and not goal.partial else []
+    ordered = in_order(plan.config, seen.nodes.values())
+    return PlanView(
+        strategy=plan.config.strategy,
+        phase=phase,
+        at_once=capacity(plan.config, len(seen.nodes)),
+        before=tuple(_list(view, name) for name in before),
+        nodes=tuple(_node(view, goal, node, known.nodes[node.name]) for node in ordered),
+        after=tuple(_list(view, name) for name in after),
+        next_effects=tuple(describe(effect) for effect in turn.effects),
+        next_waits=tuple(f"{wait.node or 'the cluster'}: {wait.on}" for wait in turn.waits),
+    )
+
+
+def _to_come(phase: Phase, last: Phase) -> bool:
+    order = list(Phase)
+    return order.index(phase) <= order.index(last)
+
+
+def _list(view: ClusterView, name: str) -> Event:
+    steps = view.plan.strategy.phases[name]
+    return Event(name=name, in_service=True, steps=tuple(_cluster_step(view, step) for step in steps))
+
+
+def _cluster_step(view: ClusterView, name: str) -> Step:
+    answer = CLUSTER_STEPS[name](view) if name.startswith(("apply_", "label_", "select_", "unselect_")) else None
+    return Step(name=name, about=ABOUT[name].title, effects=_told(answer.effects) if isinstance(answer, Apply) else ())
+
+
+def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -> PlannedNode:
+    chosen = goal.wanted(node)
+    ahead = [event for event in AHEAD[entry.state] if chosen or event is NodeEvent.ATTACH]
+    one = NodeView(view.plan, view.seen, view.record, view.now, view.now, node, entry)
+    strategy = view.plan.strategy
+    drained = [event for event in ahead if "evict_pods" in strategy.events[event]]
+    found = rulings(view.seen.pods_on(node.name), view.plan.taint, view.config.drain) if drained else []
+    return PlannedNode(
+        name=node.name,
+        state=entry.state,
+        zone=node.zone,
+        control_plane=node.control_plane,
+        chosen=chosen,
+        trouble=_trouble(node, entry),
+        events=tuple(
+            Event(
+                name=event,
+                in_service=event in strategy.in_service,
+                steps=tuple(_node_step(one, step) for step in strategy.events[event]),
+            )
+            for event in ahead
+        ),
+        pods=tuple(_ruling(view.seen, ruling) for ruling in found),
+    )
+
+
+KNOWABLE = frozenset(
+    {
+        "cordon", "evict_host_ports", "evict_pods", "taint", "label_dual", "label_multus", "label_switched",
+        "exchange_labels", "label_migrated",
+    }
+)  # fmt: skip
+"""Steps whose effects follow from what is there now, whatever the steps before them do."""
+
+
+def _node_step(view: NodeView, name: str) -> Step:
+    answer = NODE_STEPS[name](view) if name in KNOWABLE else None
+    return Step(name=name, about=ABOUT[name].title, effects=_told(answer.effects) if isinstance(answer, Apply) else ())
+
+
+def _told(effects: Iterable[Effect]) -> tuple[str, ...]:
+    kinds = (PatchNode, EvictPod, PutObject, PatchObject)
+    return tuple(describe(effect) for effect in effects if isinstance(effect, kinds))
+
+
+def _trouble(node: ClusterNode, entry: NodeRecord) -> str:
+    if entry.skipped:
+        return "skipped"
+    if not node.ready:
+        return "NotReady"
+    if node.unschedulable and names.CORDONED_BY not in node.annotations:
+        return "cordoned by somebody else"
+    return ""
+
+
+def _ruling(seen: Snapshot, ruling: Ruling) -> PodRuling:
+    pod = ruling.pod
+    closed = (
+        budget.name
+        for budget in seen.budgets.values()
+        if budget.namespace == pod.namespace and budget.disruptions_allowed < 1 and matches(budget.selector, pod.labels)
+    )
+    return PodRuling(
+        pod=pod.key,
+        verdict=ruling.verdict.value,
+        reason=ruling.reason,
+        budgets=tuple(sorted(closed)) if ruling.verdict is Verdict.EVICT else (),
+    )

@@ -1,0 +1,61 @@
+"""What a step can answer when it has looked at what is observed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cni_migrate.core.model.effects import Effect
+from cni_migrate.core.model.objects import GateAsk
+
+Remembered = Mapping[str, Any]
+"""Fields of the step's own record entry to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What the step is for holds."""
+
+    remember: Remembered = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do but to look again: on what, and what was seen last.
+
+    `ask` names the agents' reports that the step needs. `retry_in` is when it is worth looking again although nothing
+    has changed, in seconds.
+    """
+
+    on: str
+    observed: str
+    ask: GateAsk | None = None
+    retry_in: float | None = None
+    gate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Effects that are wanted; `remember` is recorded before they are performed.
+
+    The step may repeat itself: what was performed already, or is to be tried again only later, is left out by
+    `core.decision.advance`. `on` and `saw` are for the screen while the effects take their time.
+    """
+
+    effects: tuple[Effect, ...]
+    on: str
+    observed: str = ""
+    retry_in: float | None = None
+    remember: Remembered = field(default_factory=dict)
+    nodes: Mapping[str, Remembered] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """It cannot go on without a human: why, and what to type."""
+
+    why: str
+    next: str
+    gate: bool = False
+
+
+Answer = Done | Wait | Apply | Refuse

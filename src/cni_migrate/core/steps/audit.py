@@ -1,0 +1,55 @@
+"""The audit: what of the migration, or of the old network, is still in the cluster."""
+
+from cni_migrate.core.model import names
+from cni_migrate.core.steps.view import ClusterView
+
+
+def _marks(view: ClusterView) -> list[str]:
+    """Cordons, taints and labels of ours that are still on nodes."""
+    labels = view.config.labels
+    keys = [label.key for label in labels.every()]
+    problems = []
+    for node in view.seen.nodes.values():
+        if names.CORDONED_BY in node.annotations:
+            problems.append(f"node {node.name} is cordoned by this migration")
+        if any(taint.key == labels.cilium.key for taint in node.taints):
+            problems.append(f"node {node.name} has the taint {labels.cilium.key}")
+        problems += [f"node {node.name} has the label {key}" for key in keys if key in node.labels]
+        problems += [
+            f"host task {pod.name} is left on node {node.name}"
+            for pod in view.host_tasks(node.name)
+            if not pod.deleting
+        ]
+    return problems
+
+
+def audit_problems(view: ClusterView) -> list[str]:
+    """What keeps the migration from being complete; empty when it is."""
+    problems = _marks(view)
+    config = view.config
+    for namespace, name in (
+        (config.canal.namespace, config.canal.daemonset),
+        (config.multus.namespace, names.MULTUS),
+        (config.cilium.namespace, names.FIRST_CILIUM),
+    ):
+        if (namespace, name) in view.seen.daemonsets:
+            problems.append(f"DaemonSet {namespace}/{name} is still there")
+    for node in view.seen.nodes:
+        problems += [f"pod {p.key} on node {node} is on Canal" for p in view.networked(node) if view.on_canal(p)]
+    return problems
+
+
+def undone_problems(view: ClusterView) -> list[str]:
+    """What keeps the cluster from being as it was found; empty when it is."""
+    problems = _marks(view)
+    config = view.config
+    for namespace, name in (
+        (config.cilium.namespace, names.CILIUM),
+        (config.cilium.namespace, names.FIRST_CILIUM),
+        (config.multus.namespace, names.MULTUS),
+    ):
+        if (namespace, name) in view.seen.daemonsets:
+            problems.append(f"DaemonSet {namespace}/{name} is still there")
+    for node in view.seen.nodes:
+        problems += [f"pod {p.key} on node {node} is on Cilium" for p in view.networked(node) if view.on_cilium(p)]
+    return problems

@@ -1,0 +1,63 @@
+"""Which pods a drain evicts, leaves alone, or refuses to touch: kubectl's filters, in kubectl's order.
+
+Source: kubectl `pkg/drain/filters.go` (deleted, DaemonSet, mirror, local storage, unreplicated). Two deviations, both
+because here the pod network changes and not the machine: pods on the host's network that tolerate our taint stay, and
+all verdicts are collected before anything is touched.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from cni_migrate.config import Drain
+from cni_migrate.core.model import names
+from cni_migrate.core.model.objects import Pod, Taint
+
+
+class Verdict(Enum):
+    """What a drain does with a pod."""
+
+    EVICT = "evict"
+    LEAVING = "leaving"
+    STAYS = "stays"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A pod, what happens to it, and why."""
+
+    pod: Pod
+    verdict: Verdict
+    reason: str
+
+
+def rule(pod: Pod, taint: Taint, options: Drain) -> Ruling:
+    """The verdict on one pod."""
+    if pod.mirror:
+        return Ruling(pod, Verdict.STAYS, "static pod: belongs to the node")
+    if pod.labels.get(names.COMPONENT) == names.HOST_TASK and pod.labels.get(names.MANAGED_BY) == names.TOOL:
+        return Ruling(pod, Verdict.STAYS, "a task of this migration")
+    if pod.of_daemonset:
+        return Ruling(pod, Verdict.STAYS, "DaemonSet pod: it would come straight back")
+    if pod.host_network and any(toleration.tolerates(taint) for toleration in pod.tolerations):
+        return Ruling(pod, Verdict.STAYS, "uses the host's network: not affected")
+    if pod.deleting:
+        return Ruling(pod, Verdict.LEAVING, "terminating")
+    if pod.finished:
+        return Ruling(pod, Verdict.EVICT, "finished")
+    if pod.local_storage and not options.delete_emptydir_data:
+        return Ruling(pod, Verdict.REFUSED, "its emptyDir data would be lost (--delete-emptydir-data)")
+    if pod.controller is None and not options.force:
+        return Ruling(pod, Verdict.REFUSED, "nothing would recreate it (--force)")
+    return Ruling(pod, Verdict.EVICT, "moves to another node")
+
+
+def rulings(pods: Iterable[Pod], taint: Taint, options: Drain) -> list[Ruling]:
+    """The verdicts on all pods of a node, by namespace and name."""
+    return [rule(pod, taint, options) for pod in sorted(pods, key=lambda pod: pod.key)]
+
+
+def refusals(found: Iterable[Ruling]) -> list[str]:
+    """The refused pods, in words."""
+    return [f"pod {ruling.pod.key}: {ruling.reason}" for ruling in found if ruling.verdict is Verdict.REFUSED]

@@ -1,0 +1,102 @@
+"""Gathers what the preflight checks look at: rights, inventory, Canal's configuration. Reads only."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from cni_migrate.core.preflight.findings import Facts, Hook
+from cni_migrate.core.steps.view import Plan
+from cni_migrate.kube.access import Ask, allowed
+from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.kube.inventory import Inventory, Webhook, get_config_map, inventory
+from cni_migrate.kube.request import Client
+
+CANAL_CONFIGS: Final = ("canal-config", "kube-flannel-cfg")
+"""Names under which Canal's and flannel's own manifests keep net-conf.json."""
+
+_POD_OPERATIONS: Final = frozenset({"CREATE", "DELETE", "*"})
+
+
+async def gathered(client: Client, plan: Plan, cluster: KubeCluster) -> Facts:
+    """The facts for the checks.
+
+    Raises:
+        ClusterError: the API server does not answer, or does not allow a read.
+    """
+    found = await inventory(client)
+    rights = await allowed(client, asks(plan.manifests.rbac()))
+    canal = await _canal_config(client, plan.config.canal.namespace)
+    return Facts(
+        config=plan.config,
+        seen=cluster.snapshot(),
+        taint=plan.taint,
+        version=found.version,
+        rights_missing=tuple(_worded(ask) for ask, yes in rights.items() if not yes),
+        canal_config=canal,
+        policies=tuple((p.kind, p.namespace, p.name) for p in found.policies if _of_kubernetes(p.api_version)),
+        calico_policies=tuple(
+            f"{p.kind} {p.namespace + '/' if p.namespace else ''}{p.name}"
+            for p in found.policies
+            if not _of_kubernetes(p.api_version)
+        ),
+        pod_hooks=tuple(_hooks(found)),
+        service_ips=tuple(service.cluster_ip for service in found.dns),
+        images=plan.manifests.images(),
+        cautions=tuple(plan.manifests.cautions()),
+    )
+
+
+def _of_kubernetes(api_version: str) -> bool:
+    return api_version.startswith("networking.k8s.io/")
+
+
+def asks(rbac: list[dict[str, Any]]) -> list[Ask]:
+    """The rights that the tool's own roles grant, which are the least it works with.
+
+    Rules that name objects are left out: a right on some objects cannot be asked for as one on all.
+    """
+    return list(dict.fromkeys(_asks(rbac)))
+
+
+def _asks(rbac: list[dict[str, Any]]) -> Iterator[Ask]:
+    for manifest in rbac:
+        if manifest["kind"] not in ("ClusterRole", "Role"):
+            continue
+        namespace = manifest["metadata"].get("namespace", "")
+        for rule in manifest["rules"]:
+            if rule.get("resourceNames") or rule.get("nonResourceURLs"):
+                continue
+            for group in rule["apiGroups"]:
+                for name in rule["resources"]:
+                    resource, _, sub = name.partition("/")
+                    yield from (Ask(verb, group, resource, sub, namespace) for verb in rule["verbs"])
+
+
+def _worded(ask: Ask) -> str:
+    resource = f"{ask.resource}/{ask.subresource}" if ask.subresource else ask.resource
+    group = f".{ask.group}" if ask.group else ""
+    where = f" in namespace {ask.namespace}" if ask.namespace else ""
+    return f"{ask.verb} {resource}{group}{where}"
+
+
+async def _canal_config(client: Client, namespace: str) -> Mapping[str, str] | None:
+    for name in CANAL_CONFIGS:
+        data = await get_config_map(client, namespace, name)
+        if data is not None and "net-conf.json" in data:
+            return data
+    return None
+
+
+def _hooks(found: Inventory) -> Iterator[Hook]:
+    """The webhooks that pods meet when they come or go, and whose failure refuses them."""
+    for hook in found.webhooks:
+        if hook.failure_policy == "Fail" and _meets_pods(hook):
+            yield Hook(f"{hook.configuration}/{hook.name}", hook.service)
+
+
+def _meets_pods(hook: Webhook) -> bool:
+    return any(
+        {"", "*"} & set(rule.groups)
+        and {"*", "*/*", "pods", "pods/*", "pods/eviction", "pods/binding"} & set(rule.resources)
+        and _POD_OPERATIONS & set(rule.operations)
+        for rule in hook.rules
+    )

@@ -1,0 +1,238 @@
+"""The checks before a migration: one row per check and way to fail, on a cluster where nothing else is wrong.
+
+A calm cluster gives no blocker and no warning; each row changes one thing and names the finding that must follow.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cni_migrate.core.model import names
+from cni_migrate.core.model.objects import Budget, Node, Pod, Taint
+from cni_migrate.core.model.selector import matches
+from cni_migrate.core.preflight.findings import Facts, Finding, Hook, Severity, blockers, findings
+from tests.unit.core.builders import (
+    OUR_TAINT,
+    REPLICASET,
+    Seen,
+    a_control_plane,
+    a_daemonset,
+    a_node,
+    a_plan,
+    a_pod,
+    an_agent,
+    seen,
+)
+
+NET_CONF = '{"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}'
+
+
+def _calm() -> Seen:
+    nodes = [a_control_plane(), a_node("w1"), a_node("w2", internal_ip="192.168.0.12", pod_cidr="10.244.2.0/24")]
+    canal = a_daemonset("canal", containers=("kube-flannel",))
+    agents = [an_agent("canal", node.name) for node in nodes]
+    return seen(*nodes, canal, *agents, a_pod(labels={"app": "web"}))
+
+
+def _facts(found: Seen | None = None, strategy: str = "multus", sections: Any = None, **changes: Any) -> Facts:
+    config = a_plan(strategy, **(sections or {})).config
+    values: dict[str, Any] = {"canal_config": {"net-conf.json": NET_CONF}}
+    return Facts(config=config, seen=found or _calm(), taint=OUR_TAINT, **{**values, **changes})
+
+
+def _serious(facts: Facts) -> list[Finding]:
+    return [finding for finding in findings(facts) if finding.severity is not Severity.INFO]
+
+
+def _with(*objects: Any, **more: Any) -> Seen:
+    found = _calm()
+    for thing in objects:
+        match thing:
+            case Node():
+                found.nodes[thing.name] = thing
+            case Pod():
+                found.pods.append(thing)
+            case _:
+                found.daemonsets[thing.namespace, thing.name] = thing
+    for key, value in more.items():
+        setattr(found, key, value)
+    return found
+
+
+def _without_canal() -> Seen:
+    found = _calm()
+    flannel = a_daemonset("kube-flannel-ds", "kube-flannel", containers=("kube-flannel",))
+    found.daemonsets = {(flannel.namespace, flannel.name): flannel}
+    return found
+
+
+def _budget(name: str = "web", allowed: int = 0, **selector: Any) -> Budget:
+    return Budget("default", name, selector or {"matchLabels": {"app": "web"}}, allowed, False, 2, 2)
+
+
+def _canal(**changes: Any) -> Seen:
+    return _with(a_daemonset("canal", **{"containers": ("kube-flannel",), **changes}))
+
+
+def _net(text: str) -> dict[str, Any]:
+    return {"canal_config": {"net-conf.json": text}}
+
+
+ONE_NODE = seen(a_node("w1"), a_daemonset("canal", containers=("kube-flannel",)), an_agent("canal", "w1"))
+ONE_WORKER = seen(
+    replace(a_control_plane(), taints=(Taint("node-role.kubernetes.io/control-plane", "", "NoSchedule"),)),
+    a_node("w1"),
+    a_daemonset("canal", containers=("kube-flannel",)),
+    an_agent("canal", "w1"),
+    an_agent("canal", "cp1"),
+)
+TWICE = _with(budgets={("default", n): _budget(n, 1) for n in ("web", "every")})
+
+BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
+    ("rights", lambda: _facts(rights_missing=("create pods/eviction",)), "RIGHTS", "create pods/eviction"),
+    ("no canal", lambda: _facts(_without_canal()), "CANAL_DAEMONSET", "kube-flannel/kube-flannel-ds"),
+    ("canal down", lambda: _facts(_with(a_node("w3"))), "CANAL_READY", "w3"),
+    ("a node down", lambda: _facts(_with(a_node("w2", ready=False))), "NODES_READY", "w2"),
+    ("one node", lambda: _facts(ONE_NODE), "ENOUGH_NODES", "nowhere to go"),
+    ("one worker", lambda: _facts(ONE_WORKER), "ENOUGH_NODES", "w1"),
+    ("all others cordoned", lambda: _facts(_with(a_node("w2", unschedulable=True), a_node("cp1", unschedulable=True))),
+     "ENOUGH_NODES", "w1"),
+    ("a canary that is not there", lambda: _facts(sections={"canary": "w9"}), "NAMED_NODES", "w9"),
+    ("an own node that is not there", lambda: _facts(sections={"own_node": "w9"}), "NAMED_NODES", "w9"),
+    ("another cilium", lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",)))), "OTHER_CILIUM",
+     "kube-system/cilium"),
+    ("another multus", lambda: _facts(_with(a_daemonset("kube-multus-ds", containers=("kube-multus",)))),
+     "OTHER_MULTUS", "kube-multus-ds"),
+    ("another pod network", lambda: _facts(**_net('{"Network": "10.42.0.0/16", "Backend": {"Type": "vxlan"}}')),
+     "CANAL_POD_CIDR", "10.42.0.0/16"),
+    ("the same tunnel port", lambda: _facts(**_net('{"Backend": {"Type": "vxlan", "Port": 8473}}')), "TUNNEL_PORT",
+     "8473"),
+    ("too few parts", lambda: _facts(sections={"cilium": {"pod_cidr": "10.245.0.0/23"}}), "CILIUM_POOL", "2 parts"),
+    ("a node in cilium's network", lambda: _facts(_with(a_node("w2", internal_ip="10.245.0.9"))), "CIDR_OVERLAP",
+     "node w2"),
+    ("a node's pod network in cilium's", lambda: _facts(_with(a_node("w2", pod_cidr="10.245.2.0/24"))), "CIDR_OVERLAP",
+     "10.245.2.0/24"),
+    ("a pod in cilium's network", lambda: _facts(_with(a_pod("web-1-b", ip="10.245.3.4"))), "CIDR_OVERLAP",
+     "default/web-1-b"),
+    ("a service in cilium's network", lambda: _facts(service_ips=("10.245.0.10",)), "CIDR_OVERLAP", "10.245.0.10"),
+    ("a node in canal's network", lambda: _facts(_with(a_node("w2", internal_ip="10.244.0.9"))), "CIDR_OVERLAP", "w2"),
+    ("a closed budget", lambda: _facts(_with(budgets={("default", "web"): _budget()})), "BUDGET_CLOSED", "default/web"),
+    ("two budgets", lambda: _facts(TWICE), "BUDGET_TWICE", "default/web-1-a"),
+    ("a bare pod", lambda: _facts(_with(a_pod("alone", controller=None))), "BARE_PODS", "default/alone on w1"),
+    ("local data", lambda: _facts(_with(a_pod("cache", local_storage=True))), "EMPTYDIR_PODS", "default/cache on w1"),
+]  # fmt: skip
+
+WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
+    ("a cordoned node", lambda: _facts(_with(a_node("w3", unschedulable=True), an_agent("canal", "w3"))),
+     "NODES_CORDONED", "w3"),
+    ("no canal config", lambda: _facts(canal_config=None), "CANAL_CONFIG", "not found"),
+    ("a canal config that is no JSON", lambda: _facts(**_net("{")), "CANAL_CONFIG", "cannot be read"),
+    ("another backend", lambda: _facts(**_net('{"Network": "10.244.0.0/16", "Backend": {"Type": "host-gw"}}')),
+     "CANAL_BACKEND", "host-gw"),
+    ("another port of flannel's", lambda: _facts(**_net('{"Backend": {"Type": "vxlan", "Port": 4789}}')),
+     "TUNNEL_PORT", "4789"),
+    ("host ports", lambda: _facts(_with(a_pod("ingress", host_ports=True))), "HOST_PORTS", "default/ingress"),
+    ("webhooks", lambda: _facts(pod_hooks=(Hook("guard/pods", "guard/server"),)), "WEBHOOKS", "guard/server"),
+    ("calico's policies", lambda: _facts(calico_policies=("GlobalNetworkPolicy deny",)), "CALICO_POLICIES", "deny"),
+    ("policies under overlay", lambda: _facts(strategy="overlay", policies=(("NetworkPolicy", "shop", "db"),)),
+     "POLICIES_OFF", "shop"),
+    ("argo cd", lambda: _facts(_canal(labels={"argocd.argoproj.io/instance": "net"})), "GITOPS", "Argo CD"),
+    ("flux", lambda: _facts(_canal(labels={"kustomize.toolkit.fluxcd.io/name": "net"})), "GITOPS", "Flux"),
+    ("helm", lambda: _facts(_canal(labels={names.MANAGED_BY: "Helm"})), "GITOPS", "Helm"),
+    ("the addon manager", lambda: _facts(_canal(labels={"addonmanager.kubernetes.io/mode": "Reconcile"})), "GITOPS",
+     "addon manager"),
+    ("calico beside multus", lambda: _facts(_canal(containers=("calico-node", "kube-flannel"))), "CALICO_NODE",
+     "Calico"),
+    ("cautions", lambda: _facts(cautions=("Cilium 1.7.2: tried on the simulator only",)), "MANIFESTS", "1.7.2"),
+]  # fmt: skip
+
+
+def _text(finding: Finding) -> str:
+    return f"{finding.what} {finding.to_do} {' '.join(finding.objects)}"
+
+
+def test_a_calm_cluster_has_nothing_to_mend() -> None:
+    """No blocker and no warning, but what is taken for granted is said."""
+    found = findings(_facts(version="v1.34.4", images={"cilium": "example.org/cilium:1"}))
+    assert [finding for finding in found if finding.severity is not Severity.INFO] == []
+    assert {"CNI_FOLDER", "FIREWALL", "IMAGES", "VERSION"} <= {finding.id for finding in found}
+
+
+@pytest.mark.parametrize(("facts", "check_id", "says"), [row[1:] for row in BLOCKED], ids=[row[0] for row in BLOCKED])
+def test_blockers(facts: Callable[[], Facts], check_id: str, says: str) -> None:
+    """What a run cannot do without is a blocker that names the thing and what to do."""
+    found = {finding.id: finding for finding in blockers(findings(facts()))}
+    assert check_id in found
+    assert says in _text(found[check_id])
+    assert found[check_id].to_do
+
+
+@pytest.mark.parametrize(("facts", "check_id", "says"), [row[1:] for row in WARNED], ids=[row[0] for row in WARNED])
+def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
+    """What the operator may choose is a warning, alone, and no blocker."""
+    found = _serious(facts())
+    assert [(check_id, Severity.WARNING)] == [(finding.id, finding.severity) for finding in found]
+    assert says in _text(found[0])
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        pytest.param(lambda: _facts(_with(budgets={("default", "x"): _budget("x", matchLabels={"app": "db"})})),
+                     id="a closed budget over nothing"),
+        pytest.param(lambda: _facts(_with(budgets={("other", "web"): replace(_budget(), namespace="other")})),
+                     id="a closed budget in another namespace"),
+        pytest.param(lambda: _facts(_with(budgets={("default", "web"): _budget()}),
+                                    sections={"drain": {"disable_eviction": True}}), id="budgets are bypassed"),
+        pytest.param(lambda: _facts(_with(a_pod("alone", controller=None)), sections={"drain": {"force": True}}),
+                     id="bare pods are allowed"),
+        pytest.param(lambda: _facts(_with(a_pod("cache", local_storage=True)),
+                                    sections={"drain": {"delete_emptydir_data": True}}), id="local data may go"),
+        pytest.param(lambda: _facts(_with(a_pod("static", controller=None, mirror=True))), id="static pods stay"),
+        pytest.param(lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",),
+                                                      labels={names.MANAGED_BY: names.TOOL}))), id="our own cilium"),
+        pytest.param(lambda: _facts(_with(a_pod("node-agent", ip="10.245.0.7", host_network=True))),
+                     id="a host's address is not a pod's"),
+        pytest.param(lambda: _facts(policies=(("NetworkPolicy", "shop", "db"),)), id="policies under multus"),
+        pytest.param(lambda: _facts(_with(a_pod("broken", ip="none"))), id="an address that is none"),
+    ],
+)  # fmt: skip
+def test_what_is_no_trouble(facts: Callable[[], Facts]) -> None:
+    """What looks like trouble and is none."""
+    assert _serious(facts()) == []
+
+
+def test_blockers_come_first() -> None:
+    """The order is by severity, then as the checks are."""
+    found = findings(_facts(_with(a_node("w2", ready=False)), pod_hooks=(Hook("guard/pods", ""),)))
+    severities = [finding.severity for finding in found]
+    assert severities == sorted(severities, key=list(Severity).index)
+
+
+@pytest.mark.parametrize(
+    ("selector", "labels", "holds"),
+    [
+        (None, {}, False),
+        ({}, {"a": "1"}, True),
+        ({"matchLabels": {"a": "1"}}, {"a": "1", "b": "2"}, True),
+        ({"matchLabels": {"a": "1"}}, {"a": "2"}, False),
+        ({"matchExpressions": [{"key": "a", "operator": "In", "values": ["1"]}]}, {"a": "1"}, True),
+        ({"matchExpressions": [{"key": "a", "operator": "In", "values": ["1"]}]}, {}, False),
+        ({"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["1"]}]}, {}, True),
+        ({"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["1"]}]}, {"a": "1"}, False),
+        ({"matchExpressions": [{"key": "a", "operator": "Exists"}]}, {"a": ""}, True),
+        ({"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}, {"a": ""}, False),
+        ({"matchExpressions": [{"key": "a", "operator": "Near"}]}, {"a": ""}, False),
+    ],
+)
+def test_label_selectors(selector: dict[str, Any] | None, labels: dict[str, str], holds: bool) -> None:
+    """As Kubernetes reads them; an operator that is unknown selects nothing."""
+    assert matches(selector, labels) is holds
+
+
+def test_nothing_is_found_twice_for_one_reason() -> None:
+    """A pod of a ReplicaSet under one open budget is nobody's concern."""
+    pod = a_pod("web-1-c", controller=REPLICASET, labels={"app": "web"})
+    assert _serious(_facts(_with(pod, budgets={("default", "web"): _budget(allowed=1)}))) == []

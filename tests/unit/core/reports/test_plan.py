@@ -1,0 +1,110 @@
+"""The plan: per node and in order, from the same steps, filters and effects that a run uses."""
+
+from typing import Any
+
+import pytest
+
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import NodeState, Phase
+from cni_migrate.core.model.objects import Budget
+from cni_migrate.core.model.record import Record
+from cni_migrate.core.reports.plan import PlanView, plan_view
+from cni_migrate.core.steps.registry import ABOUT
+from tests.unit.core.builders import (
+    NOW,
+    Seen,
+    a_control_plane,
+    a_daemonset,
+    a_node,
+    a_plan,
+    a_pod,
+    a_record,
+    an_agent,
+    an_entry,
+    seen,
+)  # fmt: skip
+
+
+def _cluster() -> Seen:
+    return seen(
+        a_control_plane(), a_node("w1"), a_node("w2"), a_daemonset("canal"), an_agent("canal", "w1"),
+        a_pod("web-1-a", labels={"app": "web"}), a_pod("alone", controller=None),
+        budgets={("default", "web"): Budget("default", "web", {"matchLabels": {"app": "web"}}, 0, False, 2, 2)},
+    )  # fmt: skip
+
+
+def _view(strategy: str = "multus", record: Record | None = None, found: Seen | None = None, **goal: Any) -> PlanView:
+    return plan_view(a_plan(strategy), Goal(**goal), record, found or _cluster(), NOW, "migrate/test")
+
+
+@pytest.mark.parametrize("strategy", ["multus", "overlay"])
+def test_from_the_beginning(strategy: str) -> None:
+    """Every node has every event; every step says what it does; the cluster's steps are before and after."""
+    view = _view(strategy)
+    assert (view.strategy, view.phase, view.at_once) == (strategy, Phase.PREFLIGHT, 1)
+    assert [node.name for node in view.nodes] == ["w1", "w2", "cp1"]
+    for node in view.nodes:
+        assert [event.name for event in node.events] == ["attach", "drain", "switch", "release"]
+    assert [event.name for event in (*view.before, *view.after)] == ["prepare", "attached", "clean"]
+    steps = [step for node in view.nodes for event in node.events for step in event.steps]
+    assert all(step.about == ABOUT[step.name].title for step in steps)
+    assert "apply Namespace cni-migrate" in view.next_effects
+
+
+def test_what_happens_to_pods() -> None:
+    """As the drain's filters say, with the budgets that allow none."""
+    first = _view().nodes[0]
+    assert {pod.pod: pod.verdict for pod in first.pods} == {
+        "default/alone": "refused", "default/web-1-a": "evict", "kube-system/canal-w1": "stays",
+    }  # fmt: skip
+    closed = {pod.pod: pod.budgets for pod in first.pods if pod.budgets}
+    assert closed == {"default/web-1-a": ("web",)}
+
+
+def test_effects_that_can_be_told_now() -> None:
+    """A cordon and a label follow from what is there; an address of a pod to come does not."""
+    found = _cluster()
+    found.pods = [pod for pod in found.pods if pod.name != "alone"]
+    drain = _view("overlay", found=found).nodes[0].events[1]
+    effects = {step.name: step.effects for step in drain.steps}
+    assert effects["cordon"] == ("node w1: cordon, annotation cni-migrate.io/cordoned",)
+    assert effects["evict_pods"] == ("evict pod default/web-1-a from w1",)
+
+
+def test_from_the_middle() -> None:
+    """What is done is not planned again, and what comes next follows from the record."""
+    plan = a_plan()
+    entries = {name: an_entry(name, NodeState.DUAL) for name in ("w2", "cp1")}
+    record = a_record(plan, {"w1": an_entry("w1", NodeState.MIGRATED), **entries})
+    view = plan_view(plan, Goal(), record, _cluster(), NOW, "migrate/test")
+    assert view.phase is Phase.MIGRATING
+    assert [[event.name for event in node.events] for node in view.nodes] == [[], *[["drain", "switch", "release"]] * 2]
+    assert [event.name for event in (*view.before, *view.after)] == ["clean"]
+    assert any("w2" in wait for wait in view.next_waits)
+
+
+def test_a_chosen_node() -> None:
+    """The others are attached, as the first drain needs that, but not migrated; nor is anything cleaned up."""
+    view = _view(wanted=lambda node: node.name == "w2", partial=True)
+    assert [(node.name, node.chosen, len(node.events)) for node in view.nodes] == [
+        ("w1", False, 1), ("w2", True, 4), ("cp1", False, 1),
+    ]  # fmt: skip
+    assert view.after == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "trouble"),
+    [({"ready": False}, "NotReady"), ({"unschedulable": True}, "cordoned by somebody else"), ({}, "")],
+)
+def test_nodes_that_are_not_touched(changes: dict[str, Any], trouble: str) -> None:
+    """Each with its reason."""
+    found = _cluster()
+    found.nodes["w2"] = a_node("w2", **changes)
+    assert _view(found=found).nodes[1].trouble == trouble
+
+
+def test_the_json_form() -> None:
+    """The names that are promised."""
+    data = _view().model_dump(mode="json", by_alias=True)
+    assert set(data) == set(PlanView.model_json_schema(by_alias=True)["properties"])
+    assert set(data["nodes"][0]) >= {"name", "state", "events", "pods", "trouble"}

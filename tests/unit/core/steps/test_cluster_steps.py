@@ -1,0 +1,393 @@
+"""The cluster steps' answers to hand-made views: installing, making Canal selective, cleaning up, auditing."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import (
+    DeleteObject,
+    DeletePod,
+    Effect,
+    PatchNode,
+    PatchObject,
+    PutObject,
+    RunHostTask,
+)
+from cni_migrate.core.model.lifecycle import NodeState
+from cni_migrate.core.model.objects import CiliumNode, Node, ObjectRef, Pod, Taint
+from cni_migrate.core.model.record import NodeRecord
+from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
+from cni_migrate.core.steps.registry import CLUSTER_STEPS
+from cni_migrate.core.steps.view import Plan
+from tests.unit.core.builders import (
+    OUR_TAINT,
+    OURS,
+    Seen,
+    a_cluster_view,
+    a_daemonset,
+    a_node,
+    a_plan,
+    a_pod,
+    an_agent,
+    an_entry,
+    seen,
+)
+
+MULTUS, OVERLAY = a_plan(), a_plan("overlay")
+LABEL = MULTUS.config.labels.canal_cilium
+LABELLED = {LABEL.key: LABEL.value}
+NODE_CONFIGS = "cilium.io/v2alpha1/ciliumnodeconfigs"
+CANAL = ObjectRef("apps/v1", "DaemonSet", "kube-system", "canal")
+
+
+def _answer(
+    step: str, found: Seen, plan: Plan = MULTUS, entries: dict[str, NodeRecord] | None = None, **cluster: Any
+) -> Answer:
+    return CLUSTER_STEPS[step](a_cluster_view(found, plan=plan, entries=entries, **cluster))
+
+
+def _effects(answer: Answer) -> tuple[Effect, ...]:
+    assert isinstance(answer, Apply)
+    return answer.effects
+
+
+PUTS = [
+    ("apply_namespaces", MULTUS),
+    ("apply_knet", MULTUS),
+    ("apply_cilium", MULTUS),
+    ("apply_cilium", OVERLAY),
+    ("apply_multus", MULTUS),
+    ("finish_cilium", MULTUS),
+    ("finish_cilium", OVERLAY),
+    ("apply_node_config", OVERLAY),
+]
+
+
+@pytest.mark.parametrize(("step", "plan"), PUTS)
+def test_manifests_are_applied_once(step: str, plan: Plan) -> None:
+    """Every object is put by every driver that comes here; what was applied is not put again, what failed is."""
+    found = seen(a_node(), served=[NODE_CONFIGS])
+    effects = _effects(_answer(step, found, plan))
+    assert effects
+    assert all(isinstance(effect, PutObject) for effect in effects)
+    for effect in effects[1:]:
+        found.tried(effect.key, "applied")
+    found.tried(effects[0].key, "conflict")
+    assert _effects(_answer(step, found, plan)) == effects[:1]
+    found.tried(effects[0].key, "applied")
+    assert _answer(step, found, plan) == Done()
+
+
+def test_a_node_config_waits_for_its_crd() -> None:
+    """Cilium's operator creates it."""
+    answer = _answer("apply_node_config", seen(a_node()), OVERLAY)
+    assert isinstance(answer, Wait)
+    assert "ciliumnodeconfigs" in answer.on
+
+
+@pytest.mark.parametrize(
+    ("step", "plan", "agents"),
+    [
+        ("await_knet", MULTUS, [("knet-stress", "knet-stress-a"), ("knet-stress", "knet-stress-b")]),
+        ("await_cilium_everywhere", MULTUS, [("kube-system", "cilium-canal")]),
+        ("await_cilium_everywhere", OVERLAY, [("kube-system", "cilium")]),
+    ],
+)
+def test_agents_must_be_ready_on_every_node(step: str, plan: Plan, agents: list[tuple[str, str]]) -> None:
+    """Nodes that are NotReady, skipped or gone are not waited for; a Ready one without its agent is."""
+    sets = [a_daemonset(name, namespace) for namespace, name in agents]
+    cidrs = [CiliumNode("w1", ("10.245.1.0/24",))]
+    pods = [an_agent(name, namespace=namespace) for namespace, name in agents]
+    quiet = [a_node(), a_node("dead", ready=False), a_node("waived")]
+    entries = {"w1": an_entry(), "dead": an_entry("dead"), "waived": an_entry("waived", skipped=True)}
+    assert _answer(step, seen(*quiet, *sets, *pods, *cidrs), plan, entries) == Done()
+    for number, (_, name) in enumerate(agents):
+        for change in ({"ready": False, "trouble": "starting"}, {"deleting": True}):
+            worse = [replace(pod, **change) if i == number else pod for i, pod in enumerate(pods)]
+            answer = _answer(step, seen(*quiet, *sets, *worse, *cidrs), plan, entries)
+            assert isinstance(answer, Wait)
+            assert name in answer.on
+            assert answer.observed.startswith("w1: ")
+
+
+def test_every_node_needs_a_cilium_cidr() -> None:
+    """The agent may be Ready before the operator has given its node a part of the network."""
+    found = seen(a_node(), a_daemonset("cilium"), an_agent("cilium"))
+    answer = _answer("await_cilium_everywhere", found, OVERLAY)
+    assert answer == Wait(on="a Cilium pod CIDR for every node", observed="none for node w1")
+
+
+class TestSelectCanal:
+    """label_nodes, select_canal, unselect_canal: Canal runs on labelled nodes only, and no pod of it is restarted."""
+
+    def test_every_node_is_labelled_first(self) -> None:
+        """Nodes that have the label already are not patched."""
+        effects = _effects(_answer("label_nodes", seen(a_node(), a_node("w2", labels=LABELLED))))
+        assert effects == (PatchNode("w1", "uid-w1", "100", LABELLED, {}),)
+        assert _answer("label_nodes", seen(a_node(labels=LABELLED))) == Done()
+
+    def test_the_selector_comes_with_on_delete(self) -> None:
+        """In one patch with the version that was seen; what was there before is recorded."""
+        answer = _answer("select_canal", seen(a_node(labels=LABELLED), a_daemonset("canal")))
+        assert isinstance(answer, Apply)
+        (effect,) = answer.effects
+        assert isinstance(effect, PatchObject)
+        assert (effect.ref, effect.resource_version) == (CANAL, "50")
+        assert effect.body["spec"]["updateStrategy"] == {"type": "OnDelete"}
+        assert effect.body["spec"]["template"]["spec"]["nodeSelector"] == LABELLED
+        assert answer.remember == {"canal_before": {"updateStrategy": "RollingUpdate"}}
+
+    def test_what_was_recorded_is_not_overwritten(self) -> None:
+        """A driver that resumes sees OnDelete, which is ours."""
+        canal = a_daemonset("canal", update_strategy="OnDelete")
+        found = seen(a_node(labels=LABELLED), canal)
+        answer = _answer("select_canal", found, canal_before={"updateStrategy": "RollingUpdate"})
+        assert isinstance(answer, Apply)
+        assert answer.remember == {}
+
+    def test_it_is_done_once(self) -> None:
+        """A selected Canal is left alone."""
+        assert _answer("select_canal", seen(a_node(), a_daemonset("canal", node_selector=LABELLED))) == Done()
+
+    def test_without_canal_it_is_refused(self) -> None:
+        """The message says which keys to set."""
+        answer = _answer("select_canal", seen(a_node()))
+        assert isinstance(answer, Refuse)
+        assert "DaemonSet kube-system/canal" in answer.why
+        assert "canal.namespace" in answer.next
+
+    def test_canal_leaves_no_node_that_lacks_the_label(self) -> None:
+        """A node that joined meanwhile would lose its network."""
+        answer = _answer("select_canal", seen(a_node("new"), a_daemonset("canal")))
+        assert isinstance(answer, Refuse)
+        assert "new" in answer.why
+
+    def test_the_way_back_restores_what_was_there(self) -> None:
+        """The selector goes, the update strategy is the recorded one."""
+        found = seen(a_node(), a_daemonset("canal", node_selector={**LABELLED, "os": "linux"}))
+        (effect,) = _effects(_answer("unselect_canal", found, canal_before={"updateStrategy": "OnDelete"}))
+        assert isinstance(effect, PatchObject)
+        assert effect.body["spec"]["updateStrategy"] == {"type": "OnDelete"}
+        assert effect.body["spec"]["template"]["spec"]["nodeSelector"] == {LABEL.key: None}
+        assert _answer("unselect_canal", seen(a_node(), a_daemonset("canal"))) == Done()
+        assert _answer("unselect_canal", seen(a_node())) == Done()
+
+
+DELETES = [
+    ("delete_multus", MULTUS, "kube-multus"),
+    ("delete_canal", MULTUS, "canal"),
+    ("delete_first_cilium", MULTUS, "cilium-canal"),
+    ("delete_cilium", MULTUS, "cilium"),
+    ("delete_cilium", OVERLAY, "cilium"),
+]
+
+
+@pytest.mark.parametrize(("step", "plan", "daemonset"), DELETES)
+def test_objects_are_deleted_and_their_pods_waited_for(step: str, plan: Plan, daemonset: str) -> None:
+    """One that is not there counts as deleted; the DaemonSet's pods must leave every node."""
+    found = seen(a_node(), an_agent(daemonset, deleting=True))
+    effects = _effects(_answer(step, found, plan))
+    assert all(isinstance(effect, DeleteObject) for effect in effects)
+    assert daemonset in [effect.ref.name for effect in effects if isinstance(effect, DeleteObject)]
+    for number, effect in enumerate(effects):
+        found.tried(effect.key, "gone" if number % 2 else "applied")
+    answer = _answer(step, found, plan)
+    assert isinstance(answer, Wait)
+    assert f"{daemonset}-w1 on node w1" in answer.observed
+    found.pods.clear()
+    assert _answer(step, found, plan) == Done()
+
+
+def test_no_namespace_that_others_use_is_deleted() -> None:
+    """Undo removes Cilium's objects, never a namespace."""
+    kinds = {effect.ref.kind for effect in _effects(_answer("delete_cilium", seen(a_node()), OVERLAY))
+             if isinstance(effect, DeleteObject)}  # fmt: skip
+    assert "Namespace" not in kinds
+
+
+def test_more_objects_of_canal_can_be_named() -> None:
+    """canal.extra_objects, with and without an API group or a namespace."""
+    plan = a_plan(canal={"extra_objects": ["v1/ConfigMap/kube-system/canal-config",
+                                           "rbac.authorization.k8s.io/v1/ClusterRole//flannel"]})  # fmt: skip
+    refs = [e.ref for e in _effects(_answer("delete_canal", seen(a_node()), plan)) if isinstance(e, DeleteObject)]
+    assert refs == [
+        CANAL,
+        ObjectRef("v1", "ConfigMap", "kube-system", "canal-config"),
+        ObjectRef("rbac.authorization.k8s.io/v1", "ClusterRole", "", "flannel"),
+    ]
+
+
+def test_nothing_may_be_on_canal_before_canal_goes() -> None:
+    """A pod with a Canal address is named; finished ones and those on the host's network are not meant."""
+    assert isinstance(_answer("check_nothing_on_canal", seen(a_node(), a_pod())), Wait)
+    fine = [a_pod(ip="10.245.0.3"), a_pod(phase="Failed"), a_pod(host_network=True)]
+    assert _answer("check_nothing_on_canal", seen(a_node(), *fine)) == Done()
+
+
+FINAL = {names.STAGE: "final"}
+
+
+@pytest.mark.parametrize(
+    ("pod", "done"),
+    [
+        (an_agent("cilium", labels=FINAL), True),
+        (an_agent("cilium"), False),
+        (an_agent("cilium", ready=False, labels=FINAL), False),
+        (an_agent("cilium", deleting=True, labels=FINAL), False),
+        (None, False),
+    ],
+)
+def test_ciliums_final_form_is_waited_for(pod: Pod | None, done: bool) -> None:
+    """On every Ready node, and not before the control plane has looked at the new template."""
+    daemonset = a_daemonset("cilium", generation=2, observed_generation=2)
+    found = seen(a_node(), a_node("dead", ready=False), daemonset, *([pod] if pod else []))
+    assert isinstance(_answer("await_cilium_finished", found), Done if done else Wait)
+    found.daemonsets["kube-system", "cilium"] = replace(daemonset, generation=3)
+    assert isinstance(_answer("await_cilium_finished", found), Wait)
+
+
+class TestCleanHosts:
+    """clean_hosts: one task per node, some at a time; each result is recorded before its pod is removed."""
+
+    def test_a_task_is_started_on_every_node(self) -> None:
+        """Cleaned, gone and waived ones aside; with what to remove by name."""
+        entries = {
+            "w1": an_entry(),
+            "w2": an_entry("w2", cleaned=True),
+            "w3": an_entry("w3", gone=True),
+            "w4": an_entry("w4", skipped=True),
+        }
+        found = seen(*(a_node(name) for name in entries))
+        (effect,) = _effects(_answer("clean_hosts", found, entries=entries))
+        assert isinstance(effect, RunHostTask)
+        assert effect.node == "w1"
+        args = effect.pod["spec"]["containers"][0]["args"]
+        assert args == ["remove-flannel=10-canal.conflist", "remove-multus=00-multus.conflist"]
+
+    def test_not_all_at_once(self) -> None:
+        """Twenty tasks, however large the cluster."""
+        found = seen(*(a_node(f"w{number}") for number in range(50)))
+        assert len(_effects(_answer("clean_hosts", found))) == 20
+
+    def test_a_result_is_recorded_and_its_pod_removed(self) -> None:
+        """Then the node is not looked at again."""
+        found = seen(a_node())
+        (effect,) = _effects(_answer("clean_hosts", found))
+        assert isinstance(effect, RunHostTask)
+        task = a_pod(effect.name, namespace="cni-migrate", phase="Succeeded", message='{"files": []}')
+        found.pods.append(task)
+        answer = _answer("clean_hosts", found)
+        assert isinstance(answer, Apply)
+        assert answer.nodes == {"w1": {"cleaned": True}}
+        assert answer.effects == (DeletePod("cni-migrate", task.name, task.uid, "w1"),)
+        assert _answer("clean_hosts", found, entries={"w1": an_entry(cleaned=True)}) == Done()
+
+    def test_a_node_that_is_not_ready_is_waited_for(self) -> None:
+        """It would keep its traces otherwise."""
+        answer = _answer("clean_hosts", seen(a_node(ready=False)))
+        assert isinstance(answer, Apply)
+        assert (answer.effects, answer.observed) == ((), "node w1 is not Ready")
+
+    def test_a_task_that_fails_is_refused(self) -> None:
+        """With how to look at it."""
+        found = seen(a_node())
+        (effect,) = _effects(_answer("clean_cilium_hosts", found))
+        assert isinstance(effect, RunHostTask)
+        found.pods.append(a_pod(effect.name, namespace="cni-migrate", phase="Failed", message="exit 2"))
+        answer = _answer("clean_cilium_hosts", found)
+        assert isinstance(answer, Refuse)
+        assert "exit 2" in answer.why
+
+
+def _marked(**changes: Any) -> Node:
+    return a_node(labels={**LABELLED, "theirs": "x"}, **changes)
+
+
+def test_every_mark_of_the_migration_is_removed() -> None:
+    """Labels, a cordon of ours, our taint, in one patch; what is others' stays; a clean node is not patched."""
+    effects = _effects(_answer("remove_labels", seen(_marked(), a_node("w2"))))
+    assert effects == (PatchNode("w1", "uid-w1", "100", {LABEL.key: None}, {}),)
+    theirs = Taint("dedicated", "db", "NoSchedule")
+    left = a_node(annotations=OURS, unschedulable=True, taints=(theirs, OUR_TAINT))
+    (effect,) = _effects(_answer("remove_labels", seen(left)))
+    assert effect == PatchNode("w1", "uid-w1", "100", {}, {names.CORDONED_BY: None}, False, (theirs,))
+    assert _answer("remove_labels", seen(a_node(unschedulable=True, taints=(theirs,)))) == Done()
+    assert _answer("remove_labels", seen(a_node(labels={"theirs": "x"}))) == Done()
+
+
+def test_canals_annotations_go_once_it_is_gone() -> None:
+    """They outlive it, and nobody else removes them; as long as Canal is there they are what its peers read."""
+    node = a_node(annotations={"flannel.alpha.coreos.com/public-ip": "172.18.0.2", "theirs": "x"})
+    (effect,) = _effects(_answer("remove_labels", seen(node)))
+    assert effect == PatchNode("w1", "uid-w1", "100", {}, {"flannel.alpha.coreos.com/public-ip": None})
+    assert _answer("remove_labels", seen(node, a_daemonset("canal"))) == Done()
+
+
+def test_agents_are_removed_unless_they_are_to_be_kept() -> None:
+    """knet.keep."""
+    assert _effects(_answer("remove_knet", seen(a_node())))
+    assert _answer("remove_knet", seen(a_node()), a_plan(knet={"keep": True})) == Done()
+
+
+@pytest.mark.parametrize("step", ["audit", "audit_undone"])
+@pytest.mark.parametrize(
+    ("node", "says"),
+    [
+        (_marked(), f"the label {LABEL.key}"),
+        (a_node(annotations=OURS), "cordoned by this migration"),
+        (a_node(taints=(OUR_TAINT,)), f"the taint {OUR_TAINT.key}"),
+    ],
+)
+def test_the_audit_finds_our_marks(step: str, node: Node, says: str) -> None:
+    """A label, a cordon or a taint that was left behind."""
+    answer = _answer(step, seen(node))
+    assert isinstance(answer, Wait)
+    assert says in answer.observed
+
+
+@pytest.mark.parametrize(
+    ("step", "left", "says"),
+    [
+        ("audit", a_daemonset("canal"), "DaemonSet kube-system/canal"),
+        ("audit", a_daemonset("kube-multus"), "DaemonSet kube-system/kube-multus"),
+        ("audit", a_daemonset("cilium-canal"), "DaemonSet kube-system/cilium-canal"),
+        ("audit", a_pod(), "is on Canal"),
+        ("audit_undone", a_daemonset("cilium"), "DaemonSet kube-system/cilium "),
+        ("audit_undone", a_daemonset("kube-multus"), "DaemonSet kube-system/kube-multus"),
+        ("audit_undone", a_pod(ip="10.245.0.9"), "is on Cilium"),
+    ],
+)
+def test_the_audit_finds_what_is_left_of_the_other_network(step: str, left: Any, says: str) -> None:
+    """DaemonSets and pods, each by name."""
+    answer = _answer(step, seen(a_node(), left))
+    assert isinstance(answer, Wait)
+    assert says in answer.observed
+
+
+def test_an_operators_own_cordon_does_not_disturb_the_audit() -> None:
+    """It was there before, and stays."""
+    node = a_node(unschedulable=True)
+    assert _answer("audit", seen(node, a_daemonset("cilium"), a_pod(ip="10.245.0.9"))) == Done()
+    assert _answer("audit_undone", seen(node, a_daemonset("canal"), a_pod())) == Done()
+
+
+def test_undo_waits_for_canal_everywhere() -> None:
+    """restart_canal: every Ready node has a Ready Canal."""
+    found = seen(a_node(), a_node("dead", ready=False), a_daemonset("canal"))
+    answer = _answer("restart_canal", found)
+    assert isinstance(answer, Wait)
+    found.pods.append(an_agent("canal"))
+    assert _answer("restart_canal", found) == Done()
+
+
+def test_undo_removes_the_node_config_if_there_can_be_one() -> None:
+    """Without its CRD there is none."""
+    assert _answer("delete_node_config", seen(a_node()), OVERLAY) == Done()
+    assert _effects(_answer("delete_node_config", seen(a_node(), served=[NODE_CONFIGS]), OVERLAY))
+
+
+def test_the_states_in_these_tests_are_the_real_ones() -> None:
+    """A builder's entry begins where a node begins."""
+    assert an_entry().state is NodeState.CANAL
