@@ -1,5 +1,6 @@
 """The simulator's host tasks, held to the same table as the script that runs on real nodes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ def host_of(tree: dict[str, Any]) -> Host:
         host.leases = dict.fromkeys(tree["leases"], "uid")
     host.seed(
         Plane(
-            files=dict.fromkeys(tree.get("netd", ()), "{}"),
-            subnet="10.244.1.0/24" if tree.get("subnet_env") else "",
+            files={name: _content(name, tree) for name in tree.get("netd", ())},
+            subnet="10.244.1.0/24" if tree.get("routed") else "",
             links=frozenset(tree.get("links", ())),
             chains=frozenset(tree.get("chains", ())),
             left=frozenset(left),
@@ -42,11 +43,19 @@ def host_of(tree: dict[str, Any]) -> Host:
     return host
 
 
+def _content(name: str, tree: dict[str, Any]) -> str:
+    known = name == "10-canal.conflist" and "plugin" in tree
+    return json.dumps({"plugins": [{"type": tree["plugin"]}]}) if known else "{}"
+
+
 def tree_of(host: Host) -> dict[str, Any]:
     plane = host.plane
+    bridged = '"flannel"' in plane.files.get("10-canal.conflist", '"flannel"')
     return {
         "netd": sorted(plane.files),
-        "subnet_env": bool(plane.subnet),
+        "subnet_env": bool(plane.subnet) and bridged,
+        "nodename": bool(plane.subnet) and not bridged,
+        "routed": bool(plane.subnet),
         "links": sorted(plane.links),
         "chains": sorted(plane.chains),
         "leases": sorted(host.leases) if LEASE_FOLDER in plane.left else None,
@@ -61,6 +70,7 @@ def tree_of(host: Host) -> dict[str, Any]:
 
 
 def full(tree: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in tree.items() if name != "plugin"}
     empty: dict[str, Any] = {"netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": []}
     return {
         key: sorted(value) if isinstance(value, list) else value
@@ -69,8 +79,10 @@ def full(tree: dict[str, Any]) -> dict[str, Any]:
             "flannel_state": False,
             "multus_state": False,
             "cilium_state": False,
+            "nodename": False,
+            "routed": False,
             "results": [],
-            **tree,
+            **given,
         }.items()
     }
 

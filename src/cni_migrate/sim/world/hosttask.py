@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 
 from cni_migrate.sim.world.cilium import BACKUP
+from cni_migrate.sim.world.cniconf import parse
 from cni_migrate.sim.world.flannel import CNI_FILE
 from cni_migrate.sim.world.host import (
     ALWAYS,
@@ -40,6 +41,8 @@ _REPORTED = (
     *(*CALICO_BINARIES, FLANNEL_BINARY, MULTUS_BINARY, PASSTHRU_BINARY),
     *(FLANNEL_FOLDER, MULTUS_FOLDER, LEASE_FOLDER, CANAL_RESULTS, MULTUS_RESULTS),
 )
+SUBNET_FILE = "/run/flannel/subnet.env"
+NODENAME_FILE = "/var/lib/calico/nodename"
 LOOK = 0.2
 """Seconds between two looks of a task that waits for a CNI file."""
 
@@ -52,12 +55,21 @@ def links(host: Host) -> set[str]:
     return set(host.plane.links) | pods
 
 
+def lacking(text: str) -> list[str]:
+    """What the first plugin of Canal's file reads, and does not find before Canal's daemons have come up."""
+    network = parse(text)
+    if network is None or network.provider != "canal":
+        return []
+    return [SUBNET_FILE if network.bridged else NODENAME_FILE]
+
+
 def status(host: Host) -> dict[str, object]:
     """What a host task reports when it ends."""
     plane = host.plane
     return {
         "files": sorted(plane.files),
-        "subnet_env": bool(plane.subnet),
+        "lacks": [] if plane.subnet else lacking(plane.files.get(CNI_FILE, "")),
+        "routed": bool(plane.subnet),
         "links": sorted(link for link in links(host) if _LINKS.fullmatch(link)),
         "leases": lease_list(host),
         "chains": sorted(chain for chain in plane.chains if _CHAINS.fullmatch(chain)),
