@@ -74,7 +74,11 @@ setting() { # KEY DEFAULT: a text of Canal's CNI file
 lacks() { # what Canal's plugin reads on the node and would not find: flannel's and Calico's write it when they are up
     [ -f "$netd/$canal_file" ] || return 0
     if first_plugin flannel; then missing "$(setting subnetFile "$subnet_env")"; fi
-    if first_plugin calico; then missing "$(setting nodename_file "$nodename")"; fi
+    if first_plugin calico; then
+        missing "$(setting nodename_file "$nodename")"
+        credentials=$(setting kubeconfig "")
+        [ -z "$credentials" ] || missing "$credentials"
+    fi
 }
 
 missing() { # PATH: that path, unless the node has it

@@ -270,15 +270,21 @@ def test_routes_to_other_nodes_are_told_from_those_to_the_nodes_own_pods(
 
 @pytest.mark.parametrize(
     ("plugin", "key", "path"),
-    [("flannel", "subnetFile", "/run/k3s/flannel/subnet.env"), ("calico", "nodename_file", "/var/lib/x/nodename")],
+    [
+        ("flannel", "subnetFile", "/run/k3s/flannel/subnet.env"),
+        ("calico", "nodename_file", "/var/lib/x/nodename"),
+        ("calico", "kubeconfig", "/etc/cni/net.d/calico-kubeconfig"),
+    ],
 )
 def test_what_the_plugin_reads_may_be_elsewhere(plugin: str, key: str, path: str, tmp_path: Path) -> None:
-    """Both plugins take the path from their configuration."""
+    """Both plugins take paths from their configuration."""
     node = Node(tmp_path, TABLE["canal"])
     file = node.root / "etc/cni/net.d/10-canal.conflist"
     file.write_text(json.dumps({"plugins": [{"type": plugin, key: path}]}))
+    if key == "kubeconfig":
+        node._touch("var/lib/calico", ["nodename"])
     assert node.run("status")[1]["lacks"] == [path]
-    (node.root / path.lstrip("/")).parent.mkdir(parents=True)
+    (node.root / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
     (node.root / path.lstrip("/")).touch()
     assert node.run("status")[1]["lacks"] == []
 

@@ -8,7 +8,15 @@ import pytest
 from ruamel.yaml import YAML
 
 from cni_migrate.sim.clock import run_virtual
-from cni_migrate.sim.world.host import CILIUM_STATE, FLANNEL_FOLDER, LEASE_FOLDER, MULTUS_FOLDER, Host, Plane
+from cni_migrate.sim.world.host import (
+    CALICO_NODENAME,
+    CILIUM_STATE,
+    FLANNEL_FOLDER,
+    LEASE_FOLDER,
+    MULTUS_FOLDER,
+    Host,
+    Plane,
+)
 from cni_migrate.sim.world.hosttask import perform
 
 TABLE: dict[str, Any] = YAML(typ="safe", pure=True).load(
@@ -21,6 +29,8 @@ _RESULTS = "/var/lib/cni/results/"
 def host_of(tree: dict[str, Any]) -> Host:
     host = Host("n", "172.18.0.10")
     left = {_BIN + name for name in tree.get("bin", ())}
+    if tree.get("nodename"):
+        left.add(CALICO_NODENAME)
     if tree.get("flannel_state"):
         left.add(FLANNEL_FOLDER)
     if tree.get("multus_state"):
@@ -35,6 +45,7 @@ def host_of(tree: dict[str, Any]) -> Host:
         Plane(
             files={name: _content(name, tree) for name in tree.get("netd", ())},
             subnet="10.244.1.0/24" if tree.get("routed") else "",
+            flannel_run=bool(tree.get("subnet_env")),
             links=frozenset(tree.get("links", ())),
             chains=frozenset(tree.get("chains", ())),
             left=frozenset(left),
@@ -50,11 +61,10 @@ def _content(name: str, tree: dict[str, Any]) -> str:
 
 def tree_of(host: Host) -> dict[str, Any]:
     plane = host.plane
-    bridged = '"flannel"' in plane.files.get("10-canal.conflist", '"flannel"')
     return {
         "netd": sorted(plane.files),
-        "subnet_env": bool(plane.subnet) and bridged,
-        "nodename": bool(plane.subnet) and not bridged,
+        "subnet_env": plane.subnet_file,
+        "nodename": CALICO_NODENAME in plane.left,
         "routed": bool(plane.subnet),
         "links": sorted(plane.links),
         "chains": sorted(plane.chains),
