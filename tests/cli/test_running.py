@@ -110,7 +110,7 @@ def test_until_a_phase_and_up_to_the_point_of_no_return(
     on: On, served: Make, config: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Typed again `--until` does nothing; a run asks once more before clean-up; no keeps the way back open."""
-    cluster = served(nodes=2)
+    cluster = served(nodes=3)
     typed = on(cluster)
     common = ("--config", config)
     first = ("run", "--yes", "--strategy", "overlay", *common, "--until", "preparing")
