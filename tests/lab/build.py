@@ -80,6 +80,12 @@ BUILDS = (
         ("flannel",),
         packages=("github.com/containernetworking/plugins/plugins/meta/flannel",),
     ),
+    GoBuild(
+        "kube-router",
+        "kube-router",
+        ("kube-router",),
+        packages=("github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",),
+    ),
     GoBuild("coredns", "coredns", ("coredns",)),
 )
 """What every lab has; its Cilium is one more (`cilium.Release`)."""

@@ -62,7 +62,10 @@ class Release:
         ]
         if self.relay:
             tag = f"quay.io/cilium/hubble-relay:v{self.version}"
-            found.append(Image(tag, ("hubble-relay",), {f"{ON_PATH}/hubble-relay": programs[self.relay]}))
+            # As in Cilium's images: its root is read-only, and /tmp is not.
+            environment = {"GOPS_CONFIG_DIR": "/tmp"}
+            files = {f"{ON_PATH}/hubble-relay": programs[self.relay]}
+            found.append(Image(tag, ("hubble-relay",), dict(files), environment=environment))
         return found
 
     def _agent(self, programs: Mapping[str, Path]) -> Image:
@@ -88,6 +91,7 @@ class Release:
             {f"{ON_PATH}/{name}": target for name, target in links.items() if name not in self.shims}
             | {f"usr/bin/{name}": f"/{ON_PATH}/{name}" for name in BY_PATH if name in self.agent},
             _USERLAND,
+            {"HUBBLE_SERVER": "unix:///var/run/cilium/hubble.sock"},
         )
 
 

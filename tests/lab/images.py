@@ -7,7 +7,7 @@ from tests.lab import archive, configuration, userland
 from tests.lab.archive import Image
 from tests.lab.cilium import Release
 from tests.lab.processes import say
-from tests.lab.settings import COREDNS, FLANNEL, MULTUS, Lab
+from tests.lab.settings import COREDNS, FLANNEL, HERE, KUBE_ROUTER, MULTUS, Lab
 from tests.lab.userland import IPTABLES
 
 PAUSE = "localhost/lab/pause:1"
@@ -22,6 +22,10 @@ _TOOLS = (
 """What templates/host-task.sh, the agents and multus_conf.py use."""
 
 
+def _script(name: str) -> str:
+    return (HERE / name).read_text()
+
+
 def _images(programs: dict[str, Path], release: Release) -> list[Image]:
     return [
         Image(PAUSE, ("/pause",), {"pause": programs["pause"]}),
@@ -32,6 +36,18 @@ def _images(programs: dict[str, Path], release: Release) -> list[Image]:
             f"docker.io/flannel/flannel:v{FLANNEL}",
             ("/opt/bin/flanneld",),
             {"opt/bin/flanneld": programs["flanneld"], "flannel": programs["flannel"]},
+            userland=("cp", "mv", "sh", *IPTABLES),
+        ),
+        Image(
+            f"docker.io/cloudnativelabs/kube-router:v{KUBE_ROUTER}",
+            ("calico-node",),
+            {
+                "opt/lab/bin/calico-node": _script("canal/calico-node.sh"),
+                "opt/lab/bin/install-cni": _script("canal/install_cni.py"),
+                "opt/lab/bin/kube-router": programs["kube-router"],
+                "opt/cni/bin/calico": _script("canal/calico.py"),
+            },
+            userland=("sh", "ipset", "python3", "/usr/lib/python3.[0-9]*", *IPTABLES),
         ),
         Image(
             f"ghcr.io/k8snetworkplumbingwg/multus-cni:v{MULTUS}",
@@ -72,9 +88,11 @@ def _folder(lab: Lab, images: list[Image]) -> Path:
     return lab.cache / ("images-" + hashlib.sha256(repr(images).encode() + packer).hexdigest()[:16])
 
 
-def pack(lab: Lab, programs: dict[str, Path], release: Release) -> Path:
-    """Write the archives that are missing; the folder they are in."""
+def pack(lab: Lab, programs: dict[str, Path], release: Release, *, contained: bool = False) -> Path:
+    """Write the archives that are missing, with the userland they need inside if `contained`; the folder they are in."""
     images = _images(programs, release)
+    if contained:
+        images = [userland.self_contained(image) for image in images]
     folder = _folder(lab, images)
     folder.mkdir(parents=True, exist_ok=True)
     for image in images:

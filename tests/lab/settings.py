@@ -13,6 +13,7 @@ KUBERNETES = "1.34.4"
 CILIUM = "1.15.19"  # of a lab that is not told another one: cilium.RELEASES has all
 COREDNS = "1.12.1"  # kubeadm's for this Kubernetes; 1.14.7 and 1.15.0 need a newer Go than the rest of the lab
 FLANNEL = "0.26.7"
+KUBE_ROUTER = "2.1.0"
 MULTUS = "4.2.2"
 
 BRIDGE = "cnilab0"
@@ -70,7 +71,7 @@ class Lab:
     @property
     def cilium(self) -> str:
         """Which Cilium the lab has, or would have."""
-        version: str = self.state()["cilium"] if self.exists else CILIUM
+        version: str = self.state().get("cilium", CILIUM) if self.exists else CILIUM
         return version
 
     @property

@@ -16,6 +16,7 @@ from tests.lab.settings import HERE, ROOT, Lab, LabError, node_ip, node_number
 
 MANIFESTS = sorted((HERE / "manifests").glob("*.yaml"))
 TAGS = {
+    f"docker.io/cloudnativelabs/kube-router:v{settings.KUBE_ROUTER}",
     f"docker.io/flannel/flannel:v{settings.FLANNEL}",
     f"ghcr.io/k8snetworkplumbingwg/multus-cni:v{settings.MULTUS}",
     f"registry.k8s.io/coredns/coredns:v{settings.COREDNS}",
@@ -79,7 +80,7 @@ def test_a_lab_keeps_its_cilium(tmp_path: Path) -> None:
     here.save({"api_port": 1, "nodes": [], "cilium": "1.20.2"})
     assert here.cilium == "1.20.2"
     with pytest.raises(LabError, match=r"has Cilium 1\.20\.2: end it with"):
-        cluster.built(here, "1.15.19")
+        cluster.built(here, version="1.15.19")
 
 
 def test_a_lab_whose_tests_were_killed_is_abandoned(tmp_path: Path) -> None:

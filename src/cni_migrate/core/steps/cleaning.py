@@ -54,7 +54,7 @@ def delete_multus(view: ClusterView) -> Answer:
     return _delete_all(view, _refs(view.plan.manifests.multus()), "Multus")
 
 
-@cluster_step("pods")
+@cluster_step("pods", irreversible=True)
 def delete_canal(view: ClusterView) -> Answer:
     """Delete Canal's DaemonSet, and the objects of canal.extra_objects."""
     config = view.config.canal
@@ -147,7 +147,7 @@ def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
     return Apply(tuple(effects), on="the hosts to be cleaned", observed=waiting[0] if waiting else "", nodes=cleaned)
 
 
-@cluster_step("host")
+@cluster_step("host", irreversible=True)
 def clean_hosts(view: ClusterView) -> Answer:
     """Remove Canal's and Multus's links, routes, chains, leases and files from every host."""
     config = view.config
