@@ -56,6 +56,23 @@ class Canal(Section):
 class Cilium(Section):
     """The Cilium to install."""
 
+    source: Literal["builtin", "chart", "manifests"] = Field(
+        default="builtin",
+        description="whose Cilium the cluster ends with: the tool's own, a chart that `helm` renders and comes to own,"
+        " or manifests that something else has rendered",
+    )
+    chart: str = Field(
+        default="", description="source chart: a folder, an archive, oci://…, or a repository's name for it"
+    )
+    chart_version: str = Field(default="", description="source chart: its version, where there are several")
+    chart_repository: str = Field(
+        default="", description="source chart: the repository's address, as `helm --repo` has it"
+    )
+    values: list[str] = Field(
+        default_factory=list, description="source chart: values files, later ones outrank earlier"
+    )
+    release: str = Field(default="cilium", description="source chart: the name of the release")
+    manifests: str = Field(default="", description="source manifests: a file, or a folder of YAML files")
     namespace: str = Field(default="kube-system", description="namespace of Cilium")
     version: str = Field(default="1.15.19", description="Cilium's version, which decides what the manifests contain")
     image: str = Field(default="quay.io/cilium/cilium:v1.15.19", description="agent image")
@@ -254,6 +271,16 @@ class Config(Section):
             raise ValueError(
                 f"cilium.tunnel_port and canal.tunnel_port are both {self.cilium.tunnel_port}: Cilium could not start"
             )
+        source = self.cilium.source
+        for key, needed in (("chart", "chart"), ("manifests", "manifests")):
+            if source == needed and not getattr(self.cilium, key):
+                raise ValueError(f"cilium.source is {source}, and cilium.{key} is empty: say which")
+            if source != needed and getattr(self.cilium, key):
+                raise ValueError(f"cilium.{key} is set, and cilium.source is {source}: set cilium.source to {needed}")
+        if source != "builtin" and self.cilium.extra_config:
+            raise ValueError(
+                f"cilium.extra_config is for cilium.source builtin; with {source}, write it where the rest is"
+            )
         if self.knet.degree % 2:
             raise ValueError(f"knet.degree is {self.knet.degree}: it must be even")
         rounds = max(self.gate.rounds, math.ceil(self.gate.seconds / self.knet.interval) + 1)
@@ -273,8 +300,8 @@ class Config(Section):
             "canal": self.canal.model_dump(include={"namespace", "daemonset", "cni_file", "pod_cidr", "tunnel_port"}),
             "cilium": self.cilium.model_dump(
                 include={
-                    "namespace", "image", "operator_image", "pod_cidr", "mask_size", "tunnel_protocol", "tunnel_port",
-                    "primary_file", "extra_file",
+                    "source", "namespace", "image", "operator_image", "pod_cidr", "mask_size", "tunnel_protocol",
+                    "tunnel_port", "primary_file", "extra_file",
                 }
             ),
             "multus": self.multus.model_dump(include={"namespace", "image", "cni_file"}),

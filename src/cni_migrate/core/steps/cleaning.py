@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cni_migrate.core.model import names
-from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, PatchNode
-from cni_migrate.core.model.objects import ObjectRef
+from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, PatchNode, UpgradeRelease
+from cni_migrate.core.model.objects import DaemonSet, ObjectRef, Pod
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.audit import audit_problems, undone_problems
@@ -103,10 +103,30 @@ def await_cilium_finished(view: ClusterView) -> Answer:
         if not node.ready:
             continue
         pod = view.agent(node.name, view.config.cilium.namespace, names.CILIUM)
-        if pod is None or pod.deleting or not pod.ready or pod.labels.get(names.STAGE) != "final":
+        if pod is None or pod.deleting or not pod.ready or not _final(view, pod, daemonset):
             old += 1
             first = first or f"node {node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}"
     return Wait(on=f"Cilium in its final form on {old} nodes", observed=first) if old else Done()
+
+
+def _final(view: ClusterView, pod: Pod, daemonset: DaemonSet) -> bool:
+    """Whether an agent runs in its final form: ours says so, the operator's when all pods are of one template."""
+    if view.config.cilium.source == "builtin":
+        return pod.labels.get(names.STAGE) == "final"
+    return daemonset.update_strategy != "OnDelete" and daemonset.updated >= daemonset.desired
+
+
+@cluster_step("agent")
+def install_release(view: ClusterView) -> Answer:
+    """Let Helm make the release that owns Cilium's objects, with the operator's own values (source chart)."""
+    cilium = view.config.cilium
+    if cilium.source != "chart":
+        return Done()
+    effect = UpgradeRelease(cilium.namespace, cilium.release)
+    attempt = view.seen.attempts.get(effect.key)
+    if attempt is not None and attempt.result == "applied":
+        return Done()
+    return Apply((effect,), on=f"`helm upgrade --install {cilium.release}`")
 
 
 def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
