@@ -132,15 +132,15 @@ def foreign_for(config: Config) -> Foreign | None:
     cilium = config.cilium
     if cilium.source == "builtin":
         return None
-    key = (cilium.source, cilium.chart, cilium.chart_version, cilium.chart_repository, tuple(cilium.values))
-    return _read(key, cilium.manifests, cilium.model_dump_json(include=_ASKED))
+    return _read(cilium.model_dump_json(include=_ASKED))
 
 
 _ASKED = {"source", "chart", "chart_version", "chart_repository", "values", "release", "manifests", "namespace"}
 
 
 @functools.lru_cache(maxsize=4)
-def _read(_key: tuple[object, ...], manifests: str, asked: str) -> Foreign:
+def _read(asked: str) -> Foreign:
+    """The Cilium that these keys name, as JSON: helm is started once per process and question."""
     cilium = Cilium.model_validate_json(asked)
     if cilium.source == "chart":
         for file in cilium.values:
@@ -148,11 +148,11 @@ def _read(_key: tuple[object, ...], manifests: str, asked: str) -> Foreign:
                 raise ConfigError(f"key `cilium.values`: there is no file {file}", next="correct cilium.values")
         objects = Helm.find().template(cilium)
     else:
-        objects = read_documents(Path(manifests), "cilium.manifests")
+        objects = read_documents(Path(cilium.manifests), "cilium.manifests")
     try:
         return read_foreign(objects)
     except ForeignError as error:
-        what = cilium.chart if cilium.source == "chart" else manifests
+        what = cilium.chart or cilium.manifests
         raise ConfigError(f"{what} is no Cilium that can be used: {error}", next="name Cilium's own") from None
 
 
