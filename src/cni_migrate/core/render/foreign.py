@@ -42,6 +42,11 @@ TRANSIT: Final = {
 }
 """Keys of `cilium-config` while nodes are in between, whatever the operator's values say."""
 
+POLICY_KEYS: Final = ("enable-policy", "prepend-iptables-chains", "enable-stale-cilium-endpoint-cleanup")
+"""Keys by which policies hold in transit: the same for every Cilium, whoever brings it."""
+
+_WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"})
+
 _VERSION: Final = re.compile(r":v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+)?)(?:@|$)")
 
 
@@ -198,10 +203,13 @@ def _agents_form(foreign: Foreign, config: Config) -> Iterator[str]:
 def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[Manifest]:
     """The objects as they are while Canal is there, too. `keys` go on top of `TRANSIT`.
 
-    Agents are replaced when the migration says so (OnDelete), and keep off nodes that have gone back to Canal.
+    Agents are replaced when the migration says so (OnDelete), and keep off nodes that have gone back to Canal. What has
+    pods of its own on the pod network (Hubble's relay, its UI) comes in the end: it would have to move with each node.
     """
-    made = []
+    made: list[Manifest] = []
     for found in foreign.objects:
+        if found["kind"] in _WORKLOADS and not _on_host(found):
+            continue
         if found["kind"] == "ConfigMap" and found["metadata"]["name"] == CONFIG:
             made.append({**found, "data": {**found.get("data", {}), **TRANSIT, **keys}})
         elif found is foreign.daemonset:
@@ -263,6 +271,11 @@ def workloads(objects: Iterable[Manifest]) -> list[tuple[str, str]]:
             if image := str(container.get("image", "")):
                 found.setdefault(image, f"{one['metadata']['name']}/{container.get('name', '')}")
     return [(name, image) for image, name in found.items()]
+
+
+def _on_host(manifest: Manifest) -> bool:
+    pod = ((manifest.get("spec") or {}).get("template") or {}).get("spec") or {}
+    return bool(pod.get("hostNetwork"))
 
 
 def _containers(manifest: Manifest, *, init: bool = False) -> list[dict[str, Any]]:

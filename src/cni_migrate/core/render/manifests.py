@@ -125,7 +125,9 @@ class Manifests:
     def cilium(self) -> list[Manifest]:
         """Cilium as it runs during the migration, beside Canal."""
         if self._foreign is not None:
-            return self._own("transit", lambda own: foreign_cilium.transit(own, self._config, {}))
+            ours = cilium_config(self._config, self.cilium_version, final=False)
+            keys = {key: value for key, value in ours.items() if key in foreign_cilium.POLICY_KEYS}
+            return self._own("transit", lambda own: foreign_cilium.transit(own, self._config, keys))
         return self._cilium(f"cilium-{self._config.strategy}.yaml", final=False)
 
     def cilium_final(self) -> list[Manifest]:
