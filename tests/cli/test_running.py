@@ -1,6 +1,7 @@
 """Whole runs through the command line, on a served cluster: forward, stopped, resumed, back; and what is said."""
 
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -103,6 +104,45 @@ def test_a_migration_in_parts(on: On, served: Make, config: str, strategy: str, 
     assert (view["phase"], view["audit"], view["summary"], view["next"]) == ("done", [], {"migrated": 3}, None)
     assert typed("rollback", "--yes", *common).code == 4
     assert typed("cleanup", "--yes", *common).code == 0
+
+
+def test_until_a_phase_and_up_to_the_point_of_no_return(
+    on: On, served: Make, config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed again `--until` does nothing; a run asks once more before clean-up; no keeps the way back open."""
+    cluster = served(nodes=3)
+    typed = on(cluster)
+    common = ("--config", config)
+    first = ("run", "--yes", "--strategy", "overlay", *common, "--until", "preparing")
+    assert typed(*first).code == 0
+    writes = cluster.writes
+    again = typed(*first)
+    assert (again.code, cluster.writes) == (0, writes)
+    assert "preparing is complete already, the cluster is in phase attaching: nothing was done" in again.out
+
+    plan = typed("plan", *common)
+    assert "(point of no return)" in plan.out
+    assert "`migrate rollback` is possible until clean-up's step delete_canal" in plan.out
+
+    monkeypatch.setattr("cni_migrate.cli.running.needs_terminal", lambda **_: None)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\n"))
+    asked = typed("run", *common)
+    assert asked.code == 0, asked.err
+    assert "Clean-up removes Canal, and there is no way back after that. Go on?" in asked.err
+    assert "every node is migrated; Canal is still there, so `migrate rollback` is possible" in asked.out
+    view = _status(typed, *common)
+    assert (view["phase"], view["way_back"]) == ("migrating", True)
+    assert "`migrate rollback` is possible until clean-up's step delete_canal" in typed("status", *common).out
+
+    until = typed("run", "--yes", "--until", "migrating", *common)
+    assert until.code == 0
+    assert "stopped before clean-up" in until.out
+    assert _status(typed, *common)["phase"] == "migrating"
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\ny\n"))
+    assert typed("run", *common).code == 0
+    view = _status(typed, *common)
+    assert (view["phase"], view["way_back"], view["point_of_no_return"]) == ("done", False, "delete_canal")
 
 
 def test_events_are_told_once(on: On, served: Make, config: str) -> None:

@@ -246,6 +246,7 @@ def _ours(daemonset: Manifest) -> Manifest:
     made = copy.deepcopy(daemonset)
     made["metadata"].setdefault("labels", {})[names.MANAGED_BY] = names.TOOL
     made["spec"]["updateStrategy"] = {"type": "OnDelete"}
+    made["spec"]["template"]["metadata"].setdefault("labels", {})[names.STAGE] = "transit"
     return made
 
 
