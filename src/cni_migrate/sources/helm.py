@@ -121,8 +121,8 @@ class Helm:
     def upgrade_command(self, cilium: Cilium) -> list[str]:
         """The arguments with which the release comes to own the objects that are there.
 
-        Helm 4 applies them on the server, where fields have owners: it refuses those that differ from what this tool has
-        put there, unless it is told to take them. Seen with 4.2.2; 3 has neither flag.
+        Helm 4 applies them on the server, where fields have owners: it refuses those that differ from what this tool
+        has put there, unless it is told to take them. Seen with 4.2.2; 3 has neither flag.
 
         Raises:
             UsageError: helm does not tell its version.
