@@ -319,3 +319,43 @@ def test_a_stopped_runner_that_wakes_up_later_changes_nothing(on: On, served: Ma
     view = _status(on(cluster))
     assert view["phase"] == "done"
     assert {node["state"] for node in view["nodes"]} == {"migrated"}
+
+
+def test_the_operators_own_manifests(on: On, served: Make, tmp_path: Path) -> None:
+    """Cilium from a file: other keys on the way, in the end what the file says, with nothing of the transit left."""
+    rendered = tmp_path / "cilium.yaml"
+    cluster = served(nodes=3)
+    typed = on(cluster)
+    wanted = typed("manifests", "cilium-final")
+    assert wanted.code == 0, wanted.err
+    rendered.write_text(wanted.out.replace("cni-migrate.io/stage: final", "team: network"), encoding="utf-8")
+    config = tmp_path / "migrate.yaml"
+    config.write_text(f"{QUICK}strategy: overlay\ncilium: {{source: manifests, manifests: cilium.yaml}}\n")
+    common = ("--config", str(config))
+
+    half = typed("run", "--yes", "--until", "attaching", *common)
+    assert half.code == 0, half.err
+    daemonset = cluster.read(DAEMONSETS, "cilium", "kube-system")
+    assert daemonset["spec"]["updateStrategy"]["type"] == "OnDelete"
+    assert daemonset["spec"]["template"]["metadata"]["labels"]["cni-migrate.io/stage"] == "transit"
+    assert cluster.read(CONFIG_MAPS, "cilium-config", "kube-system")["data"]["custom-cni-conf"] == "true"
+
+    whole = typed("run", "--yes", *common)
+    assert whole.code == 0, whole.err
+    daemonset = cluster.read(DAEMONSETS, "cilium", "kube-system")
+    assert daemonset["spec"]["updateStrategy"]["type"] == "RollingUpdate"
+    assert daemonset["spec"]["template"]["metadata"]["labels"]["team"] == "network"
+    assert "cni-migrate.io/stage" not in daemonset["spec"]["template"]["metadata"]["labels"]
+    assert cluster.read(CONFIG_MAPS, "cilium-config", "kube-system")["data"]["custom-cni-conf"] == "false"
+
+
+def test_manifests_that_are_no_cilium(on: On, untouched: Served, tmp_path: Path) -> None:
+    """Another program's manifests are refused with exit code 2 before the cluster is asked."""
+    (tmp_path / "other.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n")
+    config = tmp_path / "migrate.yaml"
+    config.write_text("strategy: overlay\ncilium: {source: manifests, manifests: other.yaml}\n")
+    before = untouched.writes
+    ended = on(untouched)("run", "--yes", "--config", str(config))
+    assert ended.code == 2
+    assert "there is no DaemonSet with a container cilium-agent" in ended.err
+    assert untouched.writes == before

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -90,12 +90,14 @@ def test_the_published_canal_replaces_another_one() -> None:
 
 
 def test_the_host_sees_nothing_of_flannels_run_folder() -> None:
-    """What waits for flannel's subnet file waits for ever; flannel's link is there."""
+    """Its subnet file is not there, flannel's link and routes are; Calico's plugin finds all it reads."""
 
     async def test(sim: Simulation) -> None:
         report = status(sim.world.host("w1"))
-        assert report["subnet_env"] is False
+        assert not sim.world.host("w1").plane.subnet_file
         assert report["links"] == ["flannel.1"]
+        assert report["routed"] is True
+        assert report["lacks"] == []
 
     run(scenario(), test)
 
@@ -117,6 +119,8 @@ def test_without_it_no_pod_starts(what: str, take: Callable[[Simulation], object
 
     async def test(sim: Simulation) -> None:
         take(sim)
+        (lacking,) = cast("list[str]", status(sim.world.host("w1"))["lacks"])
+        assert lacking in words or lacking.endswith(words.partition(":")[0])
         await restart(sim, "w1", "app-")
         (pod,) = await pods_on(sim, "w1", "app-")
         assert words in pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"]

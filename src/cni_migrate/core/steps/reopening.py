@@ -3,6 +3,7 @@
 from cni_migrate.config import Label
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod
+from cni_migrate.core.steps import agents
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import cluster_step
@@ -44,7 +45,7 @@ def restart_finished_cilium(view: ClusterView) -> Answer:
     members = [node for node in view.members() if node.ready]
     for node in members:
         pod = view.agent(node.name, namespace, names.CILIUM)
-        if pod is not None and not pod.deleting and pod.labels.get(names.STAGE) == "final":
+        if pod is not None and not pod.deleting and agents.finished(view, pod):
             finished.append(pod)
         elif pod is None or pod.deleting or not pod.ready:
             restarting.append(f"node {node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}")

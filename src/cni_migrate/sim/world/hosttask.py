@@ -9,11 +9,14 @@ import zlib
 from collections.abc import Callable
 
 from cni_migrate.sim.world.cilium import BACKUP
+from cni_migrate.sim.world.cniconf import parse
 from cni_migrate.sim.world.cniinstall import USUAL_FILE
 from cni_migrate.sim.world.host import (
     ALWAYS,
     BRIDGE,
     CALICO_BINARIES,
+    CALICO_KUBECONFIG,
+    CALICO_NODENAME,
     CILIUM_BINARY,
     CILIUM_STATE,
     FLANNEL_BINARY,
@@ -52,12 +55,27 @@ def links(host: Host) -> set[str]:
     return set(host.plane.links) | pods
 
 
-def status(host: Host, network: str = USUAL_NETWORK) -> dict[str, object]:
-    """What a host task reports when it ends; it looks for the leases of the network that it takes for Canal's."""
+def unread(host: Host, file: str) -> list[str]:
+    """What the first plugin of this file reads on the node, and does not find: Canal's pod writes it as it comes up."""
+    plane = host.plane
+    network = parse(plane.files.get(file, ""))
+    if network is None or network.provider != "canal":
+        return []
+    if network.bridged:
+        return [] if plane.subnet_file else ["/run/flannel/subnet.env"]
+    nodename = [] if CALICO_NODENAME in plane.left else [CALICO_NODENAME]
+    credentials = f"/etc/cni/net.d/{CALICO_KUBECONFIG}"
+    needed = credentials in plane.files[file] and CALICO_KUBECONFIG not in plane.files
+    return [*nodename, credentials] if needed else nodename
+
+
+def status(host: Host, network: str = USUAL_NETWORK, file: str = USUAL_FILE) -> dict[str, object]:
+    """What a host task reports when it ends; it takes this file, and the leases of this network, for Canal's."""
     plane = host.plane
     return {
         "files": sorted(plane.files),
-        "subnet_env": plane.subnet_file,
+        "lacks": unread(host, file),
+        "routed": bool(plane.subnet),
         "links": sorted(link for link in links(host) if _LINKS.fullmatch(link)),
         "leases": lease_list(host) if host.plane.network == network else [],
         "chains": sorted(chain for chain in plane.chains if _CHAINS.fullmatch(chain)),
@@ -154,10 +172,12 @@ OPERATIONS: dict[str, Callable[[Host, str, str], None]] = {
 }
 
 
-def perform(host: Host, args: list[str], network: str = USUAL_NETWORK) -> tuple[int, dict[str, object]]:
+def perform(
+    host: Host, args: list[str], network: str = USUAL_NETWORK, file: str = USUAL_FILE
+) -> tuple[int, dict[str, object]]:
     """Do the operations in order; the exit code and the report. Nothing is touched unless all are known.
 
-    `network` is the one that the task takes for Canal's: it sees and frees only that one's leases.
+    `network` is the one that the task takes for Canal's: it sees and frees only that one's leases. So is `file`.
     """
     for argument in args:
         operation, given, value = argument.partition("=")
@@ -171,7 +191,7 @@ def perform(host: Host, args: list[str], network: str = USUAL_NETWORK) -> tuple[
     for argument in args:
         operation, _, value = argument.partition("=")
         OPERATIONS[operation](host, value, network)
-    return 0, status(host, network)
+    return 0, status(host, network, file)
 
 
 class HostTask(Program):
@@ -195,6 +215,7 @@ class HostTask(Program):
             run.memory["looks"] = looks + 1
             self.after(run, "run", LOOK)
             return None
-        network = next((e["value"] for e in container.get("env", ()) if e["name"] == "CANAL_NETWORK"), USUAL_NETWORK)
-        code, message = perform(run.host, args, network)
+        given = {e["name"]: e["value"] for e in container.get("env", ()) if "value" in e}
+        canal = given.get("CANAL_NETWORK", USUAL_NETWORK), given.get("CANAL_FILE", USUAL_FILE)
+        code, message = perform(run.host, args, *canal)
         return Health(exit_code=code, message=json.dumps(message, separators=(",", ":")))
