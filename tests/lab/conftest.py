@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from tests.lab.account import open_account
 from tests.lab.cluster import Cluster
 from tests.lab.driving import Operator
 from tests.lab.processes import say
-from tests.lab.settings import default_lab
+from tests.lab.settings import CILIUM, default_lab
 
 Hire = Callable[[Cluster, str], Operator]
+Bring = Callable[[str], Cluster]
+"""Brings up three nodes, with this Cilium to migrate to."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,10 +39,10 @@ def _machine() -> None:
         labs.down(lab)
 
 
-def _fresh(nodes: int) -> Iterator[Cluster]:
+def _fresh(nodes: int, version: str = CILIUM) -> Iterator[Cluster]:
     """Nodes on Canal with the workloads, all Ready; nothing is left of them afterwards."""
     lab = default_lab()
-    here = labs.built(lab)
+    here = labs.built(lab, version=version)
     try:
         labs.keep_for_this_process(lab)
         here.up(nodes)
@@ -54,6 +57,13 @@ def _fresh(nodes: int) -> Iterator[Cluster]:
 def cluster(_machine: None) -> Iterator[Cluster]:
     """Three nodes."""
     yield from _fresh(3)
+
+
+@pytest.fixture
+def bring(_machine: None) -> Iterator[Bring]:
+    """Three nodes, when the test says which Cilium is to come."""
+    with ExitStack() as stack:
+        yield lambda version: stack.enter_context(contextmanager(_fresh)(3, version))
 
 
 @pytest.fixture
