@@ -28,6 +28,17 @@ class Goal:
     node: str = ""
     to: Literal["dual", "canal"] = "dual"
 
+    @property
+    def command(self) -> str:
+        """What to type to go on with it, whatever has stopped it."""
+        match self.kind:
+            case "back":
+                return "migrate rollback"
+            case "node_back":
+                return f"migrate rollback-node {self.node}" + (" --to canal" if self.to == "canal" else "")
+            case "forward":
+                return "migrate run"
+
 
 @dataclass(frozen=True, slots=True)
 class Final:

@@ -98,13 +98,15 @@ class Entry(_Frozen):
 class ClusterRecord(_Frozen):
     """The cluster's progress.
 
-    `direction` is `back` from the first moment of a cluster rollback to its end. `epoch` counts the drivers that have
-    held the lock. `shards` is fixed when the record is made. `canal_before` is what `select_canal` changed.
+    `direction` is `back` from the first moment of a cluster rollback to its end, `back_since` is that moment. `epoch`
+    counts the drivers that have held the lock. `shards` is fixed when the record is made. `canal_before` is what
+    `select_canal` changed.
     """
 
     record_schema: int = Field(default=SCHEMA, alias="schema")
     phase: Phase = Phase.PREFLIGHT
     direction: Literal["forward", "back"] = "forward"
+    back_since: datetime | None = None
     strategy: str
     identity: str
     identity_values: dict[str, Any] = Field(default_factory=dict)

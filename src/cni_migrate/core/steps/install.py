@@ -91,7 +91,7 @@ def select_canal(view: ClusterView) -> Answer:
     if canal is None:
         return Refuse(
             why=f"there is no {_canal_ref(view)}",
-            next="set canal.namespace and canal.daemonset in the configuration, then `migrate run`",
+            next="set canal.namespace and canal.daemonset in the configuration",
         )
     if canal.node_selector.get(label.key) == label.value:
         return Done()
@@ -99,7 +99,7 @@ def select_canal(view: ClusterView) -> Answer:
     if unlabelled:
         return Refuse(
             why=f"Canal would leave nodes that lack the label {label.key}: {', '.join(unlabelled[:5])}",
-            next="`migrate run` again: it labels them first",
+            next="find out who takes the label away",
         )
     body = {
         "spec": {
