@@ -25,6 +25,7 @@ from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.wiring import plan_for
 
+
 class Drive:
     """Runs the driver once, shows what it does, and stops it on Ctrl-C or SIGTERM."""
 
@@ -75,7 +76,9 @@ class Drive:
             while not self._task.done():
                 await asyncio.wait({self._task})
             if self._task.cancelled():
-                raise Interrupted("stopped at once: the record is safe", next=f"{self._goal.command}  (goes on from here)")
+                raise Interrupted(
+                    "stopped at once: the record is safe", next=f"{self._goal.command}  (goes on from here)"
+                )
             return self._task.result()
 
     @contextlib.asynccontextmanager

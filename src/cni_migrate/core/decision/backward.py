@@ -17,7 +17,9 @@ FINISH = "migrate run  (to finish), or `migrate rollback` for the whole cluster"
 
 def backward(draft: Draft) -> None:
     """Take the whole cluster back, in reverse order."""
-    if draft.record.cluster.phase is Phase.MIGRATING:
+    if draft.record.cluster.phase is Phase.CLEANING and run_list(draft, "reopen"):
+        draft.phase(PhaseEvent.BACK_TO_MIGRATING)
+    if draft.final is None and draft.record.cluster.phase is Phase.MIGRATING:
         if left := guards.beyond_dual(draft.record):
             beyond = [node for node, entry in draft.members() if entry.state.beyond_dual]
             _begin_back(draft, beyond, NodeEvent.RESTORE, left)

@@ -8,6 +8,7 @@ from cni_migrate.core.decision.admission import Case, why_not
 from cni_migrate.core.decision.advance import begin_event, history
 from cni_migrate.core.decision.backward import FINISH, next_back
 from cni_migrate.core.decision.in_flight import way_back
+from cni_migrate.core.decision.no_return import passed, point_of_no_return
 from cni_migrate.core.model import guards
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
@@ -113,7 +114,7 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     if goal.kind == "node_back":
         return _begin_node_back(plan, goal, record, nodes, now)
     if goal.kind == "back":
-        return _retry_held(_begin_back(record, now), now)
+        return _retry_held(_begin_back(plan, record, now), now)
     if record.cluster.direction == "back" and record.cluster.phase is not Phase.PREFLIGHT:
         raise Halted(
             "this cluster is being rolled back",
@@ -144,12 +145,13 @@ def _retry_held(record: Record, now: datetime) -> Record:
     return record.with_nodes(nodes)
 
 
-def _begin_back(record: Record, now: datetime) -> Record:
+def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
     cluster = record.cluster
-    if cluster.phase in (Phase.CLEANING, Phase.DONE):
+    if passed(plan, record):
         raise Halted(
-            f"the cluster is in phase {cluster.phase}: Canal is being removed, there is nothing to go back to",
-            next="migrate run  (to finish)",
+            f"the cluster is in phase {cluster.phase}, behind the point of no return ({point_of_no_return(plan)}): "
+            "Canal is being removed, there is nothing to go back to",
+            next="migrate run  (to finish)" if cluster.phase is Phase.CLEANING else "migrate status",
         )
     if cluster.phase is Phase.PREFLIGHT:
         raise UsageError("nothing was changed in this cluster: there is nothing to roll back", next="migrate status")
@@ -170,9 +172,10 @@ def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str,
         known = ", ".join(sorted(name for name, e in record.nodes.items() if not e.gone)[:10])
         raise UsageError(f"there is no node {goal.node}; there are: {known}", next="migrate status")
     if record.cluster.phase in (Phase.CLEANING, Phase.DONE):
+        way_back = "" if passed(plan, record) else ", or `migrate rollback` for the whole cluster"
         raise Halted(
-            f"the cluster is in phase {record.cluster.phase}: Canal is being removed, node {goal.node} cannot go back",
-            next="migrate run  (to finish)",
+            f"the cluster is in phase {record.cluster.phase}: node {goal.node} cannot go back alone",
+            next=f"migrate run  (to finish){way_back}",
         )
     if entry.event is None or not entry.event.backwards:
         _check_way_back(plan, goal, record, nodes)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from cni_migrate.core.decision.backward import backward, node_back
 from cni_migrate.core.decision.draft import Decision, Draft
-from cni_migrate.core.decision.forward import forward
+from cni_migrate.core.decision.forward import complete_already, forward
 from cni_migrate.core.decision.in_flight import carry_on, roll_back_held, stop, stop_for_held, turn_round
 from cni_migrate.core.decision.membership import sync_membership
 from cni_migrate.core.decision.probe_rate import keep_pace
@@ -35,6 +35,8 @@ def decide(
 ) -> Decision:
     """What to do now. Same input, same decision; nothing else is looked at."""
     draft = Draft(plan, goal, record, seen, now, stopping)
+    if (final := complete_already(goal, record)) is not None:
+        return Decision(record, (), (), (), now, 0.0, durable=True, final=final)
     if record.cluster.phase is not Phase.PREFLIGHT or record.nodes:
         draft.record = sync_membership(plan, record, seen, now, draft.work)
     turn_round(draft)

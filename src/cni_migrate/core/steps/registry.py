@@ -15,7 +15,7 @@ class Registered:
     """A step's function, the kind of its deadline, and what it does in words (its docstring's first line).
 
     `beside` are steps right before it during which its host task may run already. A node whose event `gives_way` there
-    was not touched yet, and leaves its place to others.
+    was not touched yet, and leaves its place to others. `irreversible`: what it does cannot be undone by a rollback.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Registered:
     title: str
     beside: tuple[str, ...] = ()
     gives_way: bool = False
+    irreversible: bool = False
 
 
 NODE_STEPS: dict[str, NodeStep] = {}
@@ -31,11 +32,18 @@ ABOUT: dict[str, Registered] = {}
 
 
 def _about(
-    name: str, deadline: DeadlineKind, doc: str | None, beside: tuple[str, ...] = (), *, gives_way: bool = False
+    name: str,
+    deadline: DeadlineKind,
+    doc: str | None,
+    beside: tuple[str, ...] = (),
+    *,
+    gives_way: bool = False,
+    irreversible: bool = False,
 ) -> None:
     if name in ABOUT:
         raise ValueError(f"two steps are called {name}")
-    ABOUT[name] = Registered(name, deadline, (doc or "").strip().splitlines()[0] if doc else "", beside, gives_way)
+    title = (doc or "").strip().splitlines()[0] if doc else ""
+    ABOUT[name] = Registered(name, deadline, title, beside, gives_way, irreversible)
 
 
 def node_step(
@@ -55,11 +63,14 @@ def node_step(
     return register
 
 
-def cluster_step(deadline: DeadlineKind) -> Callable[[ClusterStep], ClusterStep]:
-    """Register a function as the cluster step of its own name."""
+def cluster_step(deadline: DeadlineKind, *, irreversible: bool = False) -> Callable[[ClusterStep], ClusterStep]:
+    """Register a function as the cluster step of its own name.
+
+    `irreversible`: no rollback can undo what it does. The first such step of a strategy is its point of no return.
+    """
 
     def register(function: ClusterStep) -> ClusterStep:
-        _about(function.__name__, deadline, function.__doc__)
+        _about(function.__name__, deadline, function.__doc__, irreversible=irreversible)
         CLUSTER_STEPS[function.__name__] = function
         return function
 
