@@ -9,7 +9,7 @@ import json
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Strategy = Literal["multus", "overlay"]
 ProfileName = Literal["modern", "seed"]
@@ -20,6 +20,10 @@ def _network(text: str) -> str:
 
 
 Cidr = Annotated[str, AfterValidator(_network)]
+
+
+def _subnet(part: ipaddress.IPv4Network | ipaddress.IPv6Network, whole: Any) -> bool:
+    return part.version == whole.version and bool(part.subnet_of(whole))
 
 
 PROXY_ROUNDS = 20
@@ -44,13 +48,39 @@ class Canal(Section):
 
     namespace: str = Field(default="kube-system", description="namespace of the Canal DaemonSet")
     daemonset: str = Field(default="canal", description="name of the Canal DaemonSet")
+    more_daemonsets: list[str] = Field(
+        default_factory=list,
+        description="Canal's other DaemonSets as namespace/name, where flannel and Calico, or architectures, have their"
+        " own",
+    )
     cni_file: str = Field(default="10-canal.conflist", description="Canal's file in the CNI configuration folder")
+    network_name: str = Field(default="k8s-pod-network", description="the network's name in that file")
     pod_cidr: Cidr = Field(default="10.244.0.0/16", description="the network Canal's pods have their addresses from")
+    network: str = Field(
+        default="", description="flannel's Network where it is wider than the pods' part; default: the same"
+    )
     tunnel_port: int = Field(default=8472, ge=1, le=65535, description="UDP port of flannel's VXLAN")
+    vni: int = Field(default=1, ge=1, le=16777215, description="VXLAN network identifier of flannel: its link's number")
     extra_objects: list[str] = Field(
         default_factory=list,
         description="more objects to delete at clean-up, as apiVersion/Kind/namespace/name",
     )
+
+
+    @field_validator("network")
+    @classmethod
+    def _wider(cls, text: str) -> str:
+        return _network(text) if text else text
+
+    @property
+    def whole(self) -> str:
+        """The network that flannel takes for its own: what it does not masquerade among itself."""
+        return self.network or self.pod_cidr
+
+    def every_daemonset(self) -> tuple[tuple[str, str], ...]:
+        """(namespace, name) of all of Canal's DaemonSets, the named one first."""
+        others = [text.partition("/") for text in self.more_daemonsets]
+        return ((self.namespace, self.daemonset), *((namespace, name) for namespace, _, name in others))
 
 
 class Cilium(Section):
@@ -248,6 +278,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         canal, cilium = ipaddress.ip_network(self.canal.pod_cidr), ipaddress.ip_network(self.cilium.pod_cidr)
+        if self.canal.network and not _subnet(canal, ipaddress.ip_network(self.canal.network)):
+            raise ValueError(f"canal.pod_cidr {canal} is no part of canal.network {self.canal.network}")
         if canal.version == cilium.version and canal.overlaps(cilium):
             raise ValueError(f"cilium.pod_cidr {cilium} overlaps canal.pod_cidr {canal}: choose a free network")
         if self.canal.tunnel_port == self.cilium.tunnel_port:
@@ -268,9 +300,14 @@ class Config(Section):
 
     def identity(self) -> dict[str, Any]:
         """What must not change between the start of a migration and its end."""
+        usual = {"more_daemonsets", "network_name", "network", "vni"}
+        canal = self.canal.model_dump(include={"namespace", "daemonset", "cni_file", "pod_cidr", "tunnel_port"})
+        folders = self.host_task.model_dump(include={"cni_folder", "bin_folder"}, exclude_defaults=True)
         return {
             "strategy": self.strategy,
-            "canal": self.canal.model_dump(include={"namespace", "daemonset", "cni_file", "pod_cidr", "tunnel_port"}),
+            # What is as everywhere is left out, so that records from before these keys fit.
+            "canal": canal | self.canal.model_dump(include=usual, exclude_defaults=True),
+            **({"host_task": folders} if folders else {}),
             "cilium": self.cilium.model_dump(
                 include={
                     "namespace", "image", "operator_image", "pod_cidr", "mask_size", "tunnel_protocol", "tunnel_port",
