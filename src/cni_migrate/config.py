@@ -4,73 +4,74 @@ Unknown keys are refused everywhere. What must not change once a migration has b
 """
 
 import hashlib
-import ipaddress
 import json
-import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from cni_migrate import consistency, validation
 
 Strategy = Literal["multus", "overlay"]
 ProfileName = Literal["modern", "seed"]
 
-
-def _network(text: str) -> str:
-    return str(ipaddress.ip_network(text))
-
-
-Cidr = Annotated[str, AfterValidator(_network)]
-
-
-def _subnet(part: ipaddress.IPv4Network | ipaddress.IPv6Network, whole: Any) -> bool:
-    return part.version == whole.version and bool(part.subnet_of(whole))
-
-
-PROXY_ROUNDS = 20
-"""The longest gate that can be read by the API server's proxy: agents keep 24 rounds for it."""
+Cidr = Annotated[str, AfterValidator(validation.network)]
+NoCidr = Annotated[str, AfterValidator(validation.optional(validation.network))]
+Namespace = Annotated[str, AfterValidator(validation.dns_label)]
+NamespacedName = Annotated[str, AfterValidator(validation.namespaced_name)]
+Name = Annotated[str, AfterValidator(validation.dns_subdomain)]
+NodeName = Annotated[str, AfterValidator(validation.optional(validation.dns_subdomain))]
+LabelKey = Annotated[str, AfterValidator(validation.label_key)]
+LabelValue = Annotated[str, AfterValidator(validation.label_value)]
+CniFile = Annotated[str, AfterValidator(validation.cni_file)]
+Conflist = Annotated[str, AfterValidator(validation.conflist)]
+Folder = Annotated[str, AfterValidator(validation.folder)]
+Image = Annotated[str, AfterValidator(validation.image)]
+NoImage = Annotated[str, AfterValidator(validation.optional(validation.image))]
+Registry = Annotated[str, AfterValidator(validation.optional(validation.registry))]
+Release = Annotated[str, AfterValidator(validation.release)]
+ConfigKey = Annotated[str, AfterValidator(validation.config_key)]
+ObjectReference = Annotated[str, AfterValidator(validation.object_reference)]
+Word = Annotated[str, AfterValidator(validation.word)]
+Seconds = Annotated[float, Field(le=604800)]
+"""At most a week: more is a slip, and what is added to a date must stay one."""
 
 
 class Section(BaseModel):
     """A part of the configuration: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Label(Section):
     """A node label."""
 
-    key: str = Field(description="label key", min_length=1, max_length=317)
-    value: str = Field(default="", description="label value", max_length=63)
+    key: LabelKey = Field(description="label key")
+    value: LabelValue = Field(default="", description="label value")
 
 
 class Canal(Section):
     """The Canal that is there."""
 
-    namespace: str = Field(default="kube-system", description="namespace of the Canal DaemonSet")
-    daemonset: str = Field(default="canal", description="name of the Canal DaemonSet")
-    more_daemonsets: list[str] = Field(
+    namespace: Namespace = Field(default="kube-system", description="namespace of the Canal DaemonSet")
+    daemonset: Name = Field(default="canal", description="name of the Canal DaemonSet")
+    more_daemonsets: list[NamespacedName] = Field(
         default_factory=list,
         description="Canal's other DaemonSets as namespace/name, where flannel and Calico, or architectures, have their"
         " own",
     )
-    cni_file: str = Field(default="10-canal.conflist", description="Canal's file in the CNI configuration folder")
-    network_name: str = Field(default="k8s-pod-network", description="the network's name in that file")
+    cni_file: CniFile = Field(default="10-canal.conflist", description="Canal's file in the CNI configuration folder")
+    network_name: Word = Field(default="k8s-pod-network", description="the network's name in that file")
     pod_cidr: Cidr = Field(default="10.244.0.0/16", description="the network Canal's pods have their addresses from")
-    network: str = Field(
+    network: NoCidr = Field(
         default="", description="flannel's Network where it is wider than the pods' part; default: the same"
     )
     tunnel_port: int = Field(default=8472, ge=1, le=65535, description="UDP port of flannel's VXLAN")
     vni: int = Field(default=1, ge=1, le=16777215, description="VXLAN network identifier of flannel: its link's number")
-    extra_objects: list[str] = Field(
+    extra_objects: list[ObjectReference] = Field(
         default_factory=list,
         description="more objects to delete at clean-up, as apiVersion/Kind/namespace/name",
     )
-
-
-    @field_validator("network")
-    @classmethod
-    def _wider(cls, text: str) -> str:
-        return _network(text) if text else text
 
     @property
     def whole(self) -> str:
@@ -86,10 +87,17 @@ class Canal(Section):
 class Cilium(Section):
     """The Cilium to install."""
 
-    namespace: str = Field(default="kube-system", description="namespace of Cilium")
-    version: str = Field(default="1.15.19", description="Cilium's version, which decides what the manifests contain")
-    image: str = Field(default="quay.io/cilium/cilium:v1.15.19", description="agent image")
-    operator_image: str = Field(default="quay.io/cilium/operator-generic:v1.15.19", description="operator image")
+    namespace: Namespace = Field(default="kube-system", description="namespace of Cilium")
+    version: Release = Field(
+        default="1.15.19", description="Cilium's version, which decides what the manifests contain and the images"
+    )
+    image: Image = Field(
+        default="quay.io/cilium/cilium:v1.15.19", description="agent image; default: the one of `cilium.version`"
+    )
+    operator_image: Image = Field(
+        default="quay.io/cilium/operator-generic:v1.15.19",
+        description="operator image; default: the one of `cilium.version`",
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
     pod_cidr: Cidr = Field(default="10.245.0.0/16", description="the network Cilium's pods get their addresses from")
     mask_size: int = Field(default=24, ge=8, le=30, description="size of each node's part of it")
@@ -98,19 +106,22 @@ class Cilium(Section):
     policy_enforcement: Literal["default", "never", "always"] = Field(
         default="default", description="Cilium's policy enforcement mode once the migration is done"
     )
-    primary_file: str = Field(default="05-cilium.conflist", description="Cilium's CNI file on a migrated node")
-    extra_file: str = Field(default="99-cilium.conflist", description="the first Cilium's CNI file (multus)")
+    primary_file: Conflist = Field(default="05-cilium.conflist", description="Cilium's CNI file on a migrated node")
+    extra_file: Conflist = Field(default="99-cilium.conflist", description="the first Cilium's CNI file (multus)")
     operator_replicas: int = Field(default=1, ge=1, le=2)
-    extra_config: dict[str, str] = Field(default_factory=dict, description="more keys of the ConfigMap cilium-config")
+    extra_config: dict[ConfigKey, str] = Field(
+        default_factory=dict,
+        description="more keys of the ConfigMap cilium-config; those that the migration depends on are refused",
+    )
 
 
 class Multus(Section):
     """Multus, used by the strategy of that name."""
 
-    namespace: str = Field(default="kube-system", description="namespace of Multus")
-    image: str = Field(default="ghcr.io/k8snetworkplumbingwg/multus-cni:v4.2.2", description="Multus image")
+    namespace: Namespace = Field(default="kube-system", description="namespace of Multus")
+    image: Image = Field(default="ghcr.io/k8snetworkplumbingwg/multus-cni:v4.2.2", description="Multus image")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
-    cni_file: str = Field(default="00-multus.conflist", description="Multus's CNI file: sorted before all others")
+    cni_file: Conflist = Field(default="00-multus.conflist", description="Multus's CNI file: sorted before all others")
 
 
 class Labels(Section):
@@ -146,8 +157,10 @@ class Labels(Section):
 class Knet(Section):
     """The knet-stress agents."""
 
-    namespace: str = Field(default="knet-stress", description="namespace of the agents")
-    image: str = Field(default="docker.io/library/python:3.12-alpine", description="any image with Python 3.9 or newer")
+    namespace: Namespace = Field(default="knet-stress", description="namespace of the agents")
+    image: Image = Field(
+        default="docker.io/library/python:3.12-alpine", description="any image with Python 3.9 or newer"
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
     interval: float = Field(default=0.5, ge=0.05, le=60, description="seconds between an agent's rounds")
     idle_interval: float = Field(
@@ -156,9 +169,11 @@ class Knet(Section):
         le=600,
         description="the same while no driver is at work and nothing changes near an agent",
     )
-    timeout: float = Field(default=1.0, gt=0, le=60, description="seconds a probe may take")
-    full_mesh_max: int = Field(default=12, ge=2, description="up to so many nodes every agent probes every other")
-    degree: int = Field(default=4, ge=2, description="above that, an agent probes so many nodes (even)")
+    timeout: float = Field(default=1.0, ge=0.001, le=60, description="seconds a probe may take")
+    full_mesh_max: int = Field(
+        default=12, ge=2, le=5000, description="up to so many nodes every agent probes every other"
+    )
+    degree: int = Field(default=4, ge=2, le=5000, description="above that, an agent probes so many nodes (even)")
     node_port: bool = Field(default=True, description="probe a node port, too; false: the agents' Service has none")
     keep: bool = Field(default=False, description="leave the agents in place after clean-up")
     reader: Literal["log", "proxy"] = Field(
@@ -170,10 +185,13 @@ class Knet(Section):
 class Gate(Section):
     """When connectivity counts as proven."""
 
-    rounds: int = Field(default=3, ge=1, description="clean rounds in a row that each agent must report")
-    seconds: float = Field(default=2.0, ge=0, description="the least time they must span")
+    rounds: int = Field(default=3, ge=1, le=10000, description="clean rounds in a row that each agent must report")
+    seconds: Seconds = Field(default=2.0, ge=0, description="the least time they must span")
     sweep_every: int = Field(
-        default=0, ge=0, description="a full sweep after so many migrated nodes; 0: a quarter of them, at least 10"
+        default=0,
+        ge=0,
+        le=100000,
+        description="a full sweep after so many migrated nodes; 0: a quarter of them, at least 10",
     )
 
 
@@ -183,7 +201,7 @@ class Drain(Section):
     delete_emptydir_data: bool = Field(default=False, description="evict pods although they lose emptyDir data")
     force: bool = Field(default=False, description="evict pods that nothing will recreate")
     disable_eviction: bool = Field(default=False, description="delete instead of evicting: bypasses budgets")
-    retry_seconds: float = Field(
+    retry_seconds: Seconds = Field(
         default=5.0,
         gt=0,
         description="pause before a blocked eviction is tried again while its budget allows no disruption;"
@@ -194,40 +212,44 @@ class Drain(Section):
 class Deadlines(Section):
     """How long each kind of step may take, in seconds, before its node is held."""
 
-    drain: float = Field(default=900, gt=0, description="evictions, and the time that pods take to leave")
-    pods: float = Field(default=300, gt=0, description="pods to go or to become Ready")
-    agent: float = Field(default=300, gt=0, description="a network agent to become Ready")
-    host: float = Field(default=120, gt=0, description="a task on a host")
-    gate: float = Field(default=120, gt=0, description="a connectivity gate")
-    request: float = Field(default=10, gt=0, description="one API request")
+    drain: Seconds = Field(default=900, gt=0, description="evictions, and the time that pods take to leave")
+    pods: Seconds = Field(default=300, gt=0, description="pods to go or to become Ready")
+    agent: Seconds = Field(default=300, gt=0, description="a network agent to become Ready")
+    host: Seconds = Field(default=120, gt=0, description="a task on a host")
+    gate: Seconds = Field(default=120, gt=0, description="a connectivity gate")
+    request: Seconds = Field(default=10, gt=0, description="one API request")
 
 
 class HostTask(Section):
     """The one-shot pods that work on a node's files."""
 
-    image: str = Field(default="", description="an image that is on every node already; default: Canal's own")
+    image: NoImage = Field(default="", description="an image that is on every node already; default: Canal's own")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
-    cni_folder: str = Field(default="/etc/cni/net.d", description="the CNI configuration folder on the nodes")
-    bin_folder: str = Field(default="/opt/cni/bin", description="the CNI plugins' folder on the nodes")
+    cni_folder: Folder = Field(default="/etc/cni/net.d", description="the CNI configuration folder on the nodes")
+    bin_folder: Folder = Field(default="/opt/cni/bin", description="the CNI plugins' folder on the nodes")
 
 
 class Job(Section):
     """The Job that runs `migrate` in the cluster (`migrate manifests job`)."""
 
-    image: str = Field(default="", description="an image with `migrate` in it, as the project's Dockerfile makes it")
+    image: NoImage = Field(
+        default="", description="an image with `migrate` in it, as the project's Dockerfile makes it"
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
-    pull_secrets: list[str] = Field(
+    pull_secrets: list[Name] = Field(
         default_factory=list, description="secrets in the tool's namespace with which the image is pulled"
     )
-    command: list[str] = Field(
+    command: list[Word] = Field(
         default=["migrate"], min_length=1, description="what starts `migrate` in the image, its arguments follow"
     )
-    host_folders: list[str] = Field(
+    host_folders: list[Folder] = Field(
         default_factory=list,
         description="folders of the node that the container sees, read-only and under the same path: for a `migrate`"
         " that is installed on the nodes instead of in the image",
     )
-    node_selector: dict[str, str] = Field(default_factory=dict, description="labels of the nodes it may run on")
+    node_selector: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, description="labels of the nodes it may run on"
+    )
 
 
 PROFILES: dict[ProfileName, dict[str, Any]] = {
@@ -235,8 +257,6 @@ PROFILES: dict[ProfileName, dict[str, Any]] = {
     "seed": {
         "cilium": {
             "version": "1.7.2",
-            "image": "docker.io/cilium/cilium:v1.7.2",
-            "operator_image": "docker.io/cilium/operator:v1.7.2",
             "tunnel_protocol": "geneve",
             "tunnel_port": 6081,
             "primary_file": "00-cilium.conflist",
@@ -249,19 +269,70 @@ PROFILES: dict[ProfileName, dict[str, Any]] = {
 """What a profile changes of the defaults. `seed` has the names and versions of the procedure this tool grew from."""
 
 
+IMAGES: tuple[tuple[str, str], ...] = (
+    ("cilium", "image"), ("cilium", "operator_image"), ("multus", "image"), ("knet", "image"),
+)  # fmt: skip
+"""The images that have a default of their own."""
+
+
+def cilium_images(version: str) -> dict[str, str]:
+    """Cilium's images of a version. The operator was one image before 1.8, when Docker Hub was where they were."""
+    number = version.removeprefix("v")
+    if tuple(int(part) for part in number.split(".")[:2]) < (1, 8):
+        found = {"image": "docker.io/cilium/cilium", "operator_image": "docker.io/cilium/operator"}
+    else:
+        found = {"image": "quay.io/cilium/cilium", "operator_image": "quay.io/cilium/operator-generic"}
+    return {key: f"{repository}:v{number}" for key, repository in found.items()}
+
+
+def images_filled(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A configuration's data with the images that nobody named. What is wrong in it is left for the model to refuse."""
+    sections = {name: given.get(name, {}) for name, _ in IMAGES}
+    if not all(isinstance(section, Mapping) for section in sections.values()):
+        return given
+    try:
+        release = validation.release(str(sections["cilium"].get("version", Cilium.model_fields["version"].default)))
+        registry = validation.optional(validation.registry)(str(given.get("registry", "")).strip())
+    except ValueError:
+        return given
+    named = str(given.get("profile"))
+    profile = next((changes for name, changes in PROFILES.items() if name == named), {})
+    filled = {name: dict(section) for name, section in sections.items()}
+    defaults = {
+        "cilium": cilium_images(release),
+        "multus": {"image": Multus.model_fields["image"].default},
+        "knet": {"image": Knet.model_fields["image"].default},
+    }
+    for name, key in IMAGES:
+        usual = profile.get(name, {}).get(key) or defaults[name][key]
+        if filled[name].get(key, usual) == usual:
+            filled[name][key] = validation.mirrored(usual, registry) if registry else usual
+    return {**given, **filled}
+
+
 class Config(Section):
     """Everything that can be configured."""
 
     profile: ProfileName = Field(default="modern", description="which defaults the rest starts from")
     strategy: Strategy = Field(default="multus", description="how a node gets both networks")
-    namespace: str = Field(default="cni-migrate", description="namespace of the record, the lock and host tasks")
+    namespace: Namespace = Field(default="cni-migrate", description="namespace of the record, the lock and host tasks")
+    registry: Registry = Field(
+        default="",
+        description="where the images are pulled from instead of their own registries, as HOST[:PORT][/PATH];"
+        " images that are configured one by one stay as they are",
+    )
+    pull_secrets: list[Name] = Field(
+        default_factory=list,
+        description="secrets with which every image that is brought is pulled; each has to be in the namespaces of"
+        " Cilium, Multus, the agents and the tool",
+    )
     max_unavailable: str = Field(
-        default="1", pattern=r"^([1-9][0-9]*|[1-9][0-9]?%|100%)$",
+        default="1", pattern=r"^([1-9][0-9]{0,4}|[1-9][0-9]?%|100%)$",
         description="how many nodes may be out of service at once: a number or a percentage",
     )  # fmt: skip
-    soak_seconds: float = Field(default=0, ge=0, description="pause after each migrated node")
-    canary: str = Field(default="", description="the node that goes first; default: the first worker by name")
-    own_node: str = Field(default="", description="the node this program runs on: it goes last")
+    soak_seconds: Seconds = Field(default=0, ge=0, description="pause after each migrated node")
+    canary: NodeName = Field(default="", description="the node that goes first; default: the first worker by name")
+    own_node: NodeName = Field(default="", description="the node this program runs on: it goes last")
     auto_rollback: bool = Field(default=False, description="roll a node back by itself when it is held")
     lease_seconds: int = Field(default=30, ge=5, le=3600, description="how long the lock outlives its holder")
     canal: Canal = Canal()
@@ -275,27 +346,15 @@ class Config(Section):
     host_task: HostTask = HostTask()
     job: Job = Job()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_images(cls, given: Any) -> Any:
+        """Fill in the images that nobody named: of Cilium's version, and from `registry`."""
+        return images_filled(given) if isinstance(given, Mapping) else given
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        canal, cilium = ipaddress.ip_network(self.canal.pod_cidr), ipaddress.ip_network(self.cilium.pod_cidr)
-        if self.canal.network and not _subnet(canal, ipaddress.ip_network(self.canal.network)):
-            raise ValueError(f"canal.pod_cidr {canal} is no part of canal.network {self.canal.network}")
-        if canal.version == cilium.version and canal.overlaps(cilium):
-            raise ValueError(f"cilium.pod_cidr {cilium} overlaps canal.pod_cidr {canal}: choose a free network")
-        if self.canal.tunnel_port == self.cilium.tunnel_port:
-            raise ValueError(
-                f"cilium.tunnel_port and canal.tunnel_port are both {self.cilium.tunnel_port}: Cilium could not start"
-            )
-        if self.knet.degree % 2:
-            raise ValueError(f"knet.degree is {self.knet.degree}: it must be even")
-        rounds = max(self.gate.rounds, math.ceil(self.gate.seconds / self.knet.interval) + 1)
-        if self.knet.reader == "proxy" and rounds > PROXY_ROUNDS:
-            raise ValueError(
-                f"knet.reader proxy: a gate of {rounds} rounds (gate.rounds, or gate.seconds at knet.interval) is more"
-                f" than the {PROXY_ROUNDS} that can be read by it; use knet.reader log"
-            )
-        if not self.multus.cni_file < min(self.canal.cni_file, self.cilium.extra_file):
-            raise ValueError(f"multus.cni_file {self.multus.cni_file} must sort before Canal's and Cilium's files")
+        consistency.check(self)
         return self
 
     def identity(self) -> dict[str, Any]:

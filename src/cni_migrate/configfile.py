@@ -4,9 +4,8 @@ What is wrong is told by where it was written: the file with its line, the envir
 """
 
 import difflib
-import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -14,10 +13,9 @@ from typing import Any, Final, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from cni_migrate.config import PROFILES, Config, ProfileName
+from cni_migrate import yamlfile
+from cni_migrate.config import IMAGES, PROFILES, Config, ProfileName
 from cni_migrate.errors import ConfigError
 
 PREFIX: Final = "MIGRATE_"
@@ -28,6 +26,15 @@ NOT_KEYS: Final = frozenset({"MIGRATE_CONFIG", "MIGRATE_DEBUG", "MIGRATE_LOG_FOR
 _SERVICE_LINKS: Final = ("MIGRATE_SERVICE_", "MIGRATE_PORT")
 """What Kubernetes sets in pods beside a Service named `migrate` (kubernetes.io: "Discovering services")."""
 
+FOUND: Final = {
+    "canal": (
+        "namespace", "daemonset", "more_daemonsets", "cni_file", "network_name", "pod_cidr", "network", "tunnel_port",
+        "vni",
+    ),
+    "host_task": ("cni_folder", "bin_folder"),
+}  # fmt: skip
+"""Keys that are found in the cluster when nobody sets them: the model's defaults are guesses for want of a cluster."""
+
 Path_ = tuple[str, ...]
 
 
@@ -37,6 +44,11 @@ class Loaded:
 
     config: Config
     origin: Mapping[str, str]
+
+    @property
+    def said(self) -> frozenset[str]:
+        """The keys that somebody has set, in the file, the environment or by a flag."""
+        return frozenset(key for key, source in self.origin.items() if not source.startswith(("default", "profile ")))
 
 
 def leaves(model: type[BaseModel] = Config, path: Path_ = ()) -> Iterator[tuple[Path_, FieldInfo]]:
@@ -70,15 +82,21 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     Raises:
         ConfigError: a source is wrong; the message says which, where, what was expected and the nearest known key.
     """
-    written = _Written.read(file) if file is not None else _Written("", {}, {})
+    written = _Written.read(file) if file is not None else _Written("", {}, yamlfile.Written({}, {}))
     variables = _variables(environ)
     chosen = flags.get("profile") or variables.get(("profile",)) or written.tree.get("profile") or "modern"
-    if chosen not in PROFILES:
+    if not isinstance(chosen, str) or chosen not in PROFILES:
         chosen = "modern"  # refused below, by the model
     profile = PROFILES[cast("ProfileName", chosen)]
     origin = {".".join(path): f"profile {chosen}" for path, _ in _flat(profile)}
     # All defaults are written out, so that half a section (a label's key without its value) keeps the other half.
     base = Config.model_validate(profile).model_dump()
+    for section, key in IMAGES:  # but those of images: they follow from the version and the registry
+        del base[section][key]
+    for section, keys in FOUND.items():  # and what a cluster tells: only what somebody said is set
+        for key in keys:
+            if f"{section}.{key}" not in origin:
+                del base[section][key]
     written.check(base)
     merged = _merged(base, written.tree)
     origin |= {".".join(path): f"{written.name}, line {written.line(path)}" for path, _ in _flat(written.tree)}
@@ -100,46 +118,31 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
 
 
 class _Written:
-    """A file as it was read: plain data, and the line of each key."""
+    """A file as it was read: a tree of sections, and the line of each key."""
 
-    def __init__(self, name: str, tree: dict[str, Any], lines: Mapping[Path_, int]) -> None:
+    def __init__(self, name: str, tree: dict[str, Any], written: yamlfile.Written) -> None:
         self.name = name
         self.tree = tree
-        self._lines = lines
+        self.line = written.line
 
     @classmethod
     def read(cls, file: Path) -> "_Written":
         try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            text = yamlfile.text_of(file)
+        except yamlfile.BadFile as error:
             raise ConfigError(
-                f"{file}: the configuration cannot be read: {why}",
+                f"{file}: the configuration cannot be read: {error.why}",
                 next="migrate config init --output FILE  (for a new one)",
             ) from None
         try:
-            found = YAML(typ="rt").load(io.StringIO(text))
-        except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            where = f"{file}:{mark.line + 1}" if mark is not None else str(file)
-            problem = " ".join(str(error.problem or error.context or "it cannot be read").split())
-            raise ConfigError(f"{where}: not valid YAML: {problem}", next=f"mend {file}") from None
-        except YAMLError as error:
-            raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
-        if found is None:
-            found = {}
+            written = yamlfile.parse(text)
+        except yamlfile.BadFile as error:
+            where = f"{file}:{error.line}" if error.line is not None else str(file)
+            raise ConfigError(f"{where}: {error.why}", next=f"mend {file}") from None
+        found = {} if written.content is None else written.content
         if not isinstance(found, dict):
             raise ConfigError(f"{file}:1: expected keys with values, found {_shown(found)}", next="migrate config init")
-        lines: dict[Path_, int] = {}
-        return cls(str(file), _plain(found, (), lines), lines)
-
-    def line(self, path: Path_) -> int:
-        """The line of a key, or of the nearest section around it."""
-        while path:
-            if path in self._lines:
-                return self._lines[path]
-            path = path[:-1]
-        return 1
+        return cls(str(file), _sections(found), written)
 
     def check(self, base: Mapping[str, Any]) -> None:
         """Refuse wrong keys and types in the file itself, strictly: what is quoted is text and nothing else."""
@@ -151,24 +154,16 @@ class _Written:
                 raise _refused(error, {}, self) from None
 
 
-def _plain(value: Any, path: Path_, lines: dict[Path_, int]) -> Any:
-    """Round-trip data as plain data; a section without content is an empty one. Lines of keys go into `lines`."""
-    if isinstance(value, dict):
-        plain: dict[str, Any] = {}
-        for key, inner in value.items():
-            here = (*path, str(key))
-            lines[here] = value.lc.key(key)[0] + 1  # type: ignore[attr-defined]
-            content = {} if inner is None and _is_section(here) else inner
-            plain[str(key)] = _plain(content, here, lines)
-        if path == () and type(plain.get("max_unavailable")) is int:
-            plain["max_unavailable"] = str(plain["max_unavailable"])
-        return plain
-    if isinstance(value, list):
-        return [_plain(inner, (*path, str(number)), lines) for number, inner in enumerate(value)]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
+def _sections(tree: Mapping[str, Any], path: Path_ = ()) -> dict[str, Any]:
+    """The tree with sections without content as empty ones, and a number of nodes as the text that it may be."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        here = (*path, key)
+        content = {} if value is None and _is_section(here) else value
+        found[key] = _sections(content, here) if isinstance(content, Mapping) and _is_section(here) else content
+    if path == () and type(found.get("max_unavailable")) is int:
+        found["max_unavailable"] = str(found["max_unavailable"])
+    return found
 
 
 def _is_section(path: Path_) -> bool:
@@ -199,10 +194,24 @@ def _variables(environ: Mapping[str, str]) -> dict[Path_, Any]:
         value: Any = text
         if _structured(field.annotation):
             try:
-                value = json.loads(text)
-            except ValueError:
-                raise ConfigError(f"the environment variable {name}: JSON is expected, found {text!r}") from None
+                value = json.loads(text, object_pairs_hook=_once)
+            except (ValueError, RecursionError) as error:
+                why = f" ({error})" if isinstance(error, _Twice) else ""
+                raise ConfigError(f"the environment variable {name}: JSON is expected, found {text!r}{why}") from None
         found[path] = value
+    return found
+
+
+class _Twice(ValueError):
+    """A key that is there twice."""
+
+
+def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twice(f"the key {key} is there twice")
+        found[key] = value
     return found
 
 
@@ -220,23 +229,38 @@ def _refused(error: ValidationError, origin: Mapping[str, str], written: _Writte
     """The first error, told by where it was written; the number of the others."""
     found = error.errors(include_url=False)
     first = found[0]
-    path = tuple(str(part) for part in first["loc"])
+    path = tuple(str(part) for part in first["loc"] if part != "[key]")
+    if first["type"] == "contradiction":
+        path = _culprit(first["ctx"]["keys"], origin, written)
     key = ".".join(path)
-    source = origin.get(key, "")
-    in_file = written.name and (not source or source.startswith(written.name)) and _has(written.tree, path)
+    source = next((origin[k] for k in _outwards(path) if k in origin), "")
+    in_file = written.name and (not source or source.startswith(f"{written.name}, ")) and _has(written.tree, path)
     where = f"{written.name}:{written.line(path)}: " if in_file else f"{source}: " if source else ""
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    if not path:
-        message = str(first["msg"]).removeprefix("Value error, ")
-        return ConfigError(f"{f'{written.name}: ' if written.name else ''}{message}{more}", next="migrate config show")
     if first["type"] == "extra_forbidden":
         return ConfigError(f"{where}unknown key `{key}`{_nearest(path)}{more}", next=_EVERY_KEY)
-    if first["type"] == "value_error":
+    if first["type"] in ("value_error", "contradiction"):
         what = str(first["msg"]).removeprefix("Value error, ")
     else:
         expected = _EXPECTED.get(first["type"]) or str(first["msg"]).removeprefix("Input should be ")
         what = f"expected {expected}, found {_shown(first['input'])}"
     return ConfigError(f"{where}key `{key}`: {what}{more}", next=_EVERY_KEY)
+
+
+def _culprit(keys: Iterable[str], origin: Mapping[str, str], written: _Written) -> Path_:
+    """Of the keys that contradict each other, the first that somebody wrote."""
+    paths = [tuple(key.split(".")) for key in keys]
+    for path in paths:
+        if any(_outward in origin for _outward in _outwards(path)) or (path and _has(written.tree, path)):
+            return path
+    return paths[0]
+
+
+def _outwards(path: Path_) -> Iterator[str]:
+    """A key, and the keys around it, from the inside."""
+    while path:
+        yield ".".join(path)
+        path = path[:-1]
 
 
 _EVERY_KEY: Final = "migrate config init  (shows every key with its default)"
@@ -253,6 +277,7 @@ _EXPECTED: Final = {
     "dict_type": "keys with values",
     "model_type": "a section with keys of its own",
     "model_attributes_type": "a section with keys of its own",
+    "finite_number": "a number that is finite",
     "string_pattern_mismatch": "a number or a percentage, for example 2 or 10%",
 }
 """pydantic's kinds of errors in words for operators."""

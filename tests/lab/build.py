@@ -80,6 +80,12 @@ BUILDS = (
         packages=("github.com/containernetworking/plugins/plugins/meta/flannel",),
     ),
     GoBuild(
+        "kube-router",
+        "kube-router",
+        ("kube-router",),
+        packages=("github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",),
+    ),
+    GoBuild(
         "cilium",
         "cilium",
         ("cilium-agent", "cilium-operator", "cilium-cni", "cilium-dbg"),

@@ -1,12 +1,14 @@
 """What is typed: `python -m tests.lab COMMAND`."""
 
 import argparse
+import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 
 from tests.controlplane.build import ControlPlaneMissingError, ensure_binaries
-from tests.lab import build, cluster, images, measure, nodes
+from tests.lab import build, cluster, guarded, images, measure, nodes, policies
 from tests.lab.processes import say
 from tests.lab.settings import Lab, LabError, default_lab
 
@@ -24,7 +26,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("to", type=Path, metavar="FOLDER")
     sub = add("up", "build what is missing, then start the cluster")
     sub.add_argument("--nodes", type=int, default=3)
-    sub.add_argument("--no-canal", action="store_true", help="nodes without a network")
+    network = sub.add_mutually_exclusive_group()
+    network.add_argument("--no-canal", action="store_true", help="nodes without a network")
+    network.add_argument(
+        "--canal", type=Path, metavar="MANIFEST", default=cluster.CANAL, help="another Canal's manifest"
+    )
+    sub.add_argument("--images", type=Path, metavar="FOLDER", help="archives of images, as `docker save` writes them")
     sub.add_argument("--workloads", action="store_true", help="with the workloads of the tests")
     sub.add_argument("--load", action="store_true", help="with the load under which the published figures are measured")
     add("down", "remove everything; safe to repeat, also after a crash")
@@ -37,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("archive", type=Path)
     add("stop-node", "cut a node's power").add_argument("node")
     add("start-node", "boot a stopped node").add_argument("node")
+    sub = add("policies", "tell how many calls end otherwise than a NetworkPolicy says; exit 1 when some do")
+    sub.add_argument("--seconds", type=int, metavar="N", help="sample once a second for so long; 0: until interrupted")
     sub = add("measure", "migrate a fresh lab that has its workloads; print what a node cost")
     sub.add_argument("who", choices=measure.WHO)
     sub.add_argument("options", nargs="*", help="after --: options of `migrate run`; for `command`, all of it")
@@ -44,8 +53,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(lab: Lab, args: argparse.Namespace) -> None:
-    here = cluster.built(lab)
-    here.up(args.nodes, canal=not args.no_canal)
+    here = cluster.built(lab, args.images)
+    here.up(args.nodes, canal=None if args.no_canal else args.canal)
     for name in ("workloads", "load"):
         if getattr(args, name):
             here.apply(f"{name}.yaml")
@@ -55,6 +64,23 @@ def _up(lab: Lab, args: argparse.Namespace) -> None:
 def _export(lab: Lab, args: argparse.Namespace) -> None:
     build.check_packages()
     images.export(build.build_programs(lab), args.to)
+
+
+def _policies(here: cluster.Cluster, seconds: int | None) -> int:
+    """One look at all calls, or many; whether any was wrong."""
+    if not guarded.told(here):
+        guarded.deploy(here)
+    if seconds is None:
+        guarded.settle(here)
+        found = policies.calls(here)
+        wrong = policies.wrong(found)
+        say("\n".join([*map(str, wrong), f"{len(wrong)} wrong of {len(found)}"]))
+        return 1 if wrong else 0
+    with policies.Sampling(here, aloud=True) as sampling, contextlib.suppress(KeyboardInterrupt):
+        time.sleep(seconds or 365 * 24 * 3600)
+    tally = sampling.tally()
+    say(tally.table())
+    return 1 if tally.wrong else 0
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -97,20 +123,30 @@ def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
             _up(lab, args)
         case "down":
             cluster.down(lab)
-        case "status":
-            return 0 if cluster.built(lab).status() else 1
         case "kubeconfig" | "folder" | "packages":
             _print(lab, args.command)
         case "kubectl" | "exec":
             _enter(lab, args, rest)
         case "load":
             _load(lab, args)
-        case "measure":
-            measure.measure(cluster.built(lab), args.who, args.options)
         case "stop-node":
             nodes.stop(lab, args.node)
         case _:
-            cluster.built(lab).start_node(args.node)
+            return _with_programs(cluster.built(lab), args)
+    return 0
+
+
+def _with_programs(here: cluster.Cluster, args: argparse.Namespace) -> int:
+    """The commands that need what was built."""
+    match args.command:
+        case "status":
+            return 0 if here.status() else 1
+        case "policies":
+            return _policies(here, args.seconds)
+        case "measure":
+            measure.measure(here, args.who, args.options)
+        case _:
+            here.start_node(args.node)
     return 0
 
 

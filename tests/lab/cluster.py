@@ -14,25 +14,26 @@ from tests.lab.settings import HERE, Lab, LabError
 API_PORT = 16443
 """etcd has the next two."""
 
+CANAL = HERE / "manifests" / "canal.yaml"
+
 
 class Cluster:
     """The lab with its programs at hand; made by `built` or by `present`."""
 
-    def __init__(self, lab: Lab, programs: dict[str, Path], archives: Path) -> None:
+    def __init__(self, lab: Lab, programs: dict[str, Path], archives: list[Path]) -> None:
         self.lab = lab
         self.control_plane = ControlPlane(lab, ensure_binaries())
-        self._programs = programs
+        self.programs = programs
         self._archives = archives
 
-    def up(self, count: int, *, canal: bool = True, api_port: int = API_PORT) -> None:
+    def up(self, count: int, *, canal: Path | None = CANAL, api_port: int = API_PORT) -> None:
         """Start the cluster, or what is missing of it, until its nodes are Ready (without Canal: registered)."""
         started = time.monotonic()
         names = [f"node{number}" for number in range(1, count + 1)]
-        if self.lab.exists:
-            state = self.lab.state()
-            api_port = state["api_port"]
-            names = sorted({*names, *state["nodes"]}, key=len)
-        self.lab.save({"api_port": api_port, "nodes": names})
+        state = self.lab.state() if self.lab.exists else {}
+        api_port = state.get("api_port", api_port)
+        names = sorted({*names, *state.get("nodes", [])}, key=len)
+        self.lab.save(state | {"api_port": api_port, "nodes": names})
         self.control_plane.up(api_port)
         say(f"control plane ready after {time.monotonic() - started:.1f} s")
         for name in names:
@@ -43,7 +44,7 @@ class Cluster:
         say(f"{len(names)} nodes registered after {time.monotonic() - started:.1f} s")
         self.control_plane.await_accounts()
         if canal:
-            self.apply("canal.yaml")
+            self.control_plane.kubectl("apply", "-f", str(canal))
             self.apply("coredns.yaml")
             self.await_ready(names)
             say(f"nodes Ready after {time.monotonic() - started:.1f} s")
@@ -54,7 +55,7 @@ class Cluster:
 
     def start_node(self, name: str, *, wait: bool = True) -> None:
         """Boot a node."""
-        nodes.start(self.lab, name, self._programs, self._archives)
+        nodes.start(self.lab, name, self.programs, self._archives)
         if wait:
             nodes.await_booted(self.lab, name)
 
@@ -115,11 +116,25 @@ class Cluster:
         return good
 
 
-def built(lab: Lab) -> Cluster:
-    """The lab with everything built that it needs."""
+def built(lab: Lab, given: Path | None = None) -> Cluster:
+    """The lab with everything built that it needs; with `given` a folder of other images' archives, too.
+
+    Other images have programs of their own, which the node's would hide. So the nodes of such a lab share none, and the
+    lab's own images have what they use inside. A lab that is there goes on as it was started.
+    """
     build.check_packages()
     programs = build.build_programs(lab)
-    return Cluster(lab, programs, images.pack(lab, programs))
+    if lab.exists:
+        folder = lab.state().get("images")
+        given = Path(folder) if folder else None
+    archives = [images.pack(lab, programs, contained=given is not None)]
+    if given is not None:
+        if not any(given.glob("*.tar*")):
+            raise LabError(f"{given}: no archives (*.tar) of images, as `docker save` writes them")
+        archives.append(given.resolve())
+        if not lab.exists:
+            lab.save({"nodes": [], "images": str(archives[-1])})
+    return Cluster(lab, programs, archives)
 
 
 def keep_for_this_process(lab: Lab) -> None:

@@ -1,36 +1,27 @@
 """Workloads under a NetworkPolicy: on every node a server, a caller that may reach it, and one that may not."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from tests.lab.cluster import Cluster
 from tests.lab.images import PROBER
-from tests.lab.probing import process_of
+from tests.lab.probing import Pod, process_of
 from tests.lab.processes import run
 
 NAMESPACE = "guarded"
+SERVER = "server"
 CALLERS = {"ok": True, "bad": False}
 """The callers, and whether the policy lets them through."""
 
-
-@dataclass(frozen=True)
-class Call:
-    """One caller's try to reach one server."""
-
-    caller: str
-    source: str
-    target: str
-    way: str
-    """`address` of the pod, or `ClusterIP` of its Service."""
-    reached: bool
+Pods = dict[tuple[str, str], Pod]
+"""By role and node."""
 
 
 def objects(nodes: list[str]) -> list[dict[str, Any]]:
     """The namespace, the policy, and three Deployments and a Service per node."""
     deny = {"podSelector": {}, "policyTypes": ["Ingress"]}
     allow = {
-        "podSelector": {"matchLabels": {"role": "server"}},
+        "podSelector": {"matchLabels": {"role": SERVER}},
         "policyTypes": ["Ingress"],
         "ingress": [{"from": [{"podSelector": {"matchLabels": {"role": "ok"}}}]}],
     }
@@ -40,10 +31,10 @@ def objects(nodes: list[str]) -> list[dict[str, Any]]:
         _object("networking.k8s.io/v1", "NetworkPolicy", "allow-ok", allow),
     ]
     for node in nodes:
-        found += [_deployment(role, node) for role in ("server", *CALLERS)]
+        found += [_deployment(role, node) for role in (SERVER, *CALLERS)]
         port = {"port": 80, "targetPort": 8080}
         found.append(
-            _object("v1", "Service", f"server-{node}", {"selector": {"role": "server", "at": node}, "ports": [port]})
+            _object("v1", "Service", f"{SERVER}-{node}", {"selector": {"role": SERVER, "at": node}, "ports": [port]})
         )
     return found
 
@@ -84,42 +75,32 @@ def settle(here: Cluster) -> None:
         here.control_plane.kubectl("rollout", "status", "-n", NAMESPACE, name, "--timeout=180s")
 
 
-def pods(here: Cluster) -> dict[tuple[str, str], dict[str, Any]]:
-    """The pods, by role and node."""
-    found = json.loads(here.control_plane.kubectl("get", "pods", "-n", NAMESPACE, "-o", "json").stdout)["items"]
-    return {
-        (pod["metadata"]["labels"]["role"], pod["metadata"]["labels"]["at"]): pod
-        for pod in found
-        if "deletionTimestamp" not in pod["metadata"]
-    }
+def pods(here: Cluster) -> Pods | None:
+    """The pods that are not being deleted; None when the API server did not answer."""
+    found = told(here)
+    if found is None:
+        return None
+    return {key: pod for key, pod in found if pod.ends is None}
 
 
-def calls(here: Cluster) -> list[Call]:
-    """Every caller tries every server, by both ways, three times; it was reached if any came through."""
-    there = pods(here)
-    kubectl = here.control_plane.kubectl
-    nodes = here.lab.state()["nodes"]
-    targets: dict[str, tuple[str, str]] = {}
-    for node in nodes:
-        address = kubectl("get", "svc", "-n", NAMESPACE, f"server-{node}", "-o", "jsonpath={.spec.clusterIP}").stdout
-        targets[f"{there['server', node]['status']['podIP']}:8080"] = (node, "address")
-        targets[f"{address}:80"] = (node, "ClusterIP")
-    found = []
-    for role in CALLERS:
-        for node in nodes:
-            pod = there[role, node]["metadata"]["name"]
-            ask = ["exec", "-n", NAMESPACE, pod, "--", "/prober", "probe", "-timeout", "1s", *targets]
-            reached = {
-                answer["target"]
-                for _ in range(3)
-                for answer in map(json.loads, kubectl(*ask, check=False).stdout.splitlines())
-                if answer["ok"]
-            }
-            found += [Call(role, node, *where, target in reached) for target, where in targets.items()]
-    return found
+def told(here: Cluster) -> list[tuple[tuple[str, str], Pod]] | None:
+    """Every pod, also those on their way out, with its role and node; None when the API server did not answer."""
+    answer = here.control_plane.kubectl("get", "pods", "-n", NAMESPACE, "-o", "json", check=False)
+    if answer.returncode:
+        return None
+    return [
+        ((pod["metadata"]["labels"]["role"], pod["metadata"]["labels"]["at"]), Pod.of(pod))
+        for pod in json.loads(answer.stdout)["items"]
+    ]
+
+
+def services(here: Cluster) -> dict[str, str]:
+    """Of each node the ClusterIP of its server."""
+    found = json.loads(here.control_plane.kubectl("get", "svc", "-n", NAMESPACE, "-o", "json").stdout)["items"]
+    return {service["spec"]["selector"]["at"]: service["spec"]["clusterIP"] for service in found}
 
 
 def routes(here: Cluster, role: str, node: str) -> list[str]:
     """The routes inside a pod."""
-    inside = process_of(pods(here)[role, node]["metadata"]["uid"])
+    inside = process_of((pods(here) or {})[role, node].uid)
     return run("nsenter", f"--target={inside}", "--net", "ip", "route").stdout.splitlines()

@@ -9,7 +9,7 @@ from cni_migrate.config import Config
 from tests.lab import archive, build, userland
 from tests.lab.archive import Image
 from tests.lab.processes import say
-from tests.lab.settings import CILIUM, CONFIGURATION, COREDNS, FLANNEL, HERE, MULTUS, Lab
+from tests.lab.settings import CILIUM, CONFIGURATION, COREDNS, FLANNEL, HERE, KUBE_ROUTER, MULTUS, Lab
 
 PAUSE = "localhost/lab/pause:1"
 PROBER = "localhost/lab/prober:1"
@@ -38,7 +38,7 @@ _CILIUM = (
 
 
 def _script(name: str) -> str:
-    return (HERE / "images" / name).read_text()
+    return (HERE / name).read_text()
 
 
 def _images(programs: dict[str, Path]) -> list[Image]:
@@ -52,6 +52,18 @@ def _images(programs: dict[str, Path]) -> list[Image]:
             f"docker.io/flannel/flannel:v{FLANNEL}",
             ("/opt/bin/flanneld",),
             {"opt/bin/flanneld": programs["flanneld"], "flannel": programs["flannel"]},
+            userland=("cp", "mv", "sh", *_IPTABLES),
+        ),
+        Image(
+            f"docker.io/cloudnativelabs/kube-router:v{KUBE_ROUTER}",
+            ("calico-node",),
+            {
+                "opt/lab/bin/calico-node": _script("canal/calico-node.sh"),
+                "opt/lab/bin/install-cni": _script("canal/install_cni.py"),
+                "opt/lab/bin/kube-router": programs["kube-router"],
+                "opt/cni/bin/calico": _script("canal/calico.py"),
+            },
+            userland=("sh", "ipset", "python3", "/usr/lib/python3.[0-9]*", *_IPTABLES),
         ),
         Image(
             f"ghcr.io/k8snetworkplumbingwg/multus-cni:v{MULTUS}",
@@ -72,10 +84,10 @@ def _images(programs: dict[str, Path]) -> list[Image]:
             f"quay.io/cilium/cilium:v{CILIUM}",
             ("cilium-agent",),
             {
-                "opt/lab/bin/cilium-agent": _script("cilium-agent.sh"),
+                "opt/lab/bin/cilium-agent": _script("images/cilium-agent.sh"),
                 "opt/lab/real/cilium-agent": programs["cilium-agent"],
                 "opt/lab/bin/cilium-dbg": programs["cilium-dbg"],
-                "opt/lab/bin/clang": _script("clang.sh"),
+                "opt/lab/bin/clang": _script("images/clang.sh"),
                 "opt/cni/bin/cilium-cni": programs["cilium-cni"],
                 "install-plugin.sh": source / "plugins/cilium-cni/install-plugin.sh",
                 "cni-uninstall.sh": source / "plugins/cilium-cni/cni-uninstall.sh",
@@ -112,9 +124,11 @@ def _folder(lab: Lab, images: list[Image]) -> Path:
     return lab.cache / ("images-" + hashlib.sha256(repr(images).encode() + packer).hexdigest()[:16])
 
 
-def pack(lab: Lab, programs: dict[str, Path]) -> Path:
-    """Write the archives that are missing; the folder they are in."""
+def pack(lab: Lab, programs: dict[str, Path], *, contained: bool = False) -> Path:
+    """Write the archives that are missing, with the userland they need inside if `contained`; the folder they are in."""
     images = _images(programs)
+    if contained:
+        images = [userland.self_contained(image) for image in images]
     folder = _folder(lab, images)
     folder.mkdir(parents=True, exist_ok=True)
     for image in images:

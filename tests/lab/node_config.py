@@ -31,9 +31,11 @@ base_runtime_spec = "{home}/base-spec.json"
 """
 
 
-def base_spec() -> str:
-    """What every container starts from: containerd's own default, and the node's userland."""
+def base_spec(*, shared: bool) -> str:
+    """What every container starts from: containerd's own default, and the node's userland if it is `shared`."""
     spec: dict[str, Any] = json.loads(run("ctr", "oci", "spec").stdout)
+    if not shared:
+        return json.dumps(spec)
     spec["mounts"] += [
         {"destination": path, "source": path, "type": "bind", "options": ["rbind", "ro"]} for path in SHARED
     ]
@@ -80,12 +82,12 @@ conntrack: {{maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeo
 """
 
 
-def write(lab: Lab, name: str) -> None:
-    """All of it, into the node's folder."""
+def write(lab: Lab, name: str, *, shared: bool) -> None:
+    """All of it, into the node's folder; whether containers are to see the node's programs is `shared`."""
     home = lab.node_folder(name)
     files = {
         "containerd.toml": containerd(home),
-        "base-spec.json": base_spec(),
+        "base-spec.json": base_spec(shared=shared),
         "kubelet.yaml": kubelet(lab, name),
         "kube-proxy.yaml": kube_proxy(home, name),
     }

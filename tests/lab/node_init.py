@@ -114,9 +114,9 @@ def set_sysctls() -> None:
 
 
 def import_images(folder: Path, done: Path) -> None:
-    """Load the lab's images that this node does not have yet; they stay over a reboot."""
+    """Load a folder's images that this node does not have yet; they stay over a reboot."""
     done.mkdir(exist_ok=True)
-    for archive in sorted(folder.glob("*.tar")):
+    for archive in sorted(folder.glob("*.tar*")):
         stamp, seen = f"{archive}", done / archive.name
         if not seen.exists() or seen.read_text() != stamp:
             subprocess.run(["ctr", "-n", "k8s.io", "images", "import", archive], check=True)
@@ -167,7 +167,8 @@ def main() -> None:
     daemons.start("containerd")
     while subprocess.run(["ctr", "version"], capture_output=True, check=False).returncode:
         time.sleep(0.1)
-    import_images(Path(node["images"]), home / "imported")
+    for folder in node["images"]:
+        import_images(Path(folder), home / "imported")
     daemons.start("kube-proxy")
     daemons.start("kubelet")
     (home / "ready").touch()

@@ -19,8 +19,8 @@ def pid_file(lab: Lab, name: str) -> Path:
     return lab.node_folder(name) / "init.pid"
 
 
-def start(lab: Lab, name: str, programs: dict[str, Path], images: Path) -> None:
-    """Boot a node. Its disk is kept over stop and start; its /run and its network are not."""
+def start(lab: Lab, name: str, programs: dict[str, Path], images: list[Path]) -> None:
+    """Boot a node with the images in these folders. Its disk is kept over stop and start; its /run and its network are not."""
     if alive(pid_file(lab, name)):
         return
     number, home = node_number(name), lab.node_folder(name)
@@ -29,7 +29,7 @@ def start(lab: Lab, name: str, programs: dict[str, Path], images: Path) -> None:
     leftovers.remove_cgroups(lab, name)  # as a reboot does; the kubelet spends 3 s on each stale one
     for stale in ("host-pid", "ready"):
         (home / stale).unlink(missing_ok=True)
-    node_config.write(lab, name)
+    node_config.write(lab, name, shared=not lab.state().get("images"))
     daemons = {
         "containerd": ["containerd", "-c", f"{home}/containerd.toml"],
         "kube-proxy": [str(programs["kube-proxy"]), f"--config={home}/kube-proxy.yaml"],
@@ -46,9 +46,9 @@ def start(lab: Lab, name: str, programs: dict[str, Path], images: Path) -> None:
         "name": name,
         "home": str(home),
         "path": SYSTEM_PATH,
-        "images": str(images),
+        "images": [str(folder) for folder in images],
         "cgroup": f"{lab.cgroup}/{name}",
-        "visible": [str(lab.cache), str(lab.folder)],
+        "visible": [str(lab.cache), str(lab.folder), *map(str, images[1:])],
         "daemons": daemons,
     }
     (home / "node.json").write_text(json.dumps(node, indent=1))

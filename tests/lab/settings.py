@@ -14,6 +14,7 @@ KUBERNETES = "1.34.4"
 CILIUM = "1.15.19"
 COREDNS = "1.12.1"  # kubeadm's for this Kubernetes; 1.14.7 and 1.15.0 need a newer Go than the rest of the lab
 FLANNEL = "0.26.7"
+KUBE_ROUTER = "2.1.0"
 MULTUS = "4.2.2"
 
 BRIDGE = "cnilab0"

@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.lab import guarded, report
+from tests.lab import guarded, policies, report
 from tests.lab.cluster import Cluster
 from tests.lab.conftest import Hire
 from tests.lab.driving import said
-from tests.lab.guarded import CALLERS, Call
+from tests.lab.guarded import CALLERS
+from tests.lab.policies import Call, wrong
 from tests.lab.processes import say
 from tests.lab.settings import ROOT
 
@@ -27,11 +28,6 @@ def _table(calls: list[Call]) -> str:
     return "\n".join(rows)
 
 
-def _wrong(calls: list[Call]) -> list[Call]:
-    """Those that the policy would have had end otherwise."""
-    return [call for call in calls if call.reached != CALLERS[call.caller]]
-
-
 @pytest.mark.parametrize("strategy", ["multus", "overlay"])
 def test_policies_in_transit_and_at_the_end(strategy: str, four: Cluster, hire: Hire) -> None:
     guarded.deploy(four)
@@ -44,7 +40,7 @@ def test_policies_in_transit_and_at_the_end(strategy: str, four: Cluster, hire: 
     half = operator.run("--nodes", ",".join(MIGRATED))
     assert half.returncode == 0, said(half)
     guarded.settle(four)
-    calls = guarded.calls(four)
+    calls = policies.calls(four)
     say(f"\n{_table(calls)}")
     report.save(ROOT / "build" / "lab" / f"policies-{strategy}.json", calls=calls)
 
@@ -52,7 +48,7 @@ def test_policies_in_transit_and_at_the_end(strategy: str, four: Cluster, hire: 
     assert [call for call in calls if CALLERS[call.caller] and not call.reached] == []
     if strategy == "multus":
         # On migrated nodes policies hold for all callers; on dual nodes they are Canal's business, and this one has no Calico.
-        assert [call for call in _wrong(calls) if call.target in MIGRATED] == []
+        assert [call for call in wrong(calls) if call.target in MIGRATED] == []
         routes = guarded.routes(four, "ok", "node3")
         assert any(route.startswith("default ") and "dev net1" in route for route in routes), routes
         assert any(route.startswith("10.244.0.0/16 ") and "dev eth0" in route for route in routes), routes
@@ -60,4 +56,4 @@ def test_policies_in_transit_and_at_the_end(strategy: str, four: Cluster, hire: 
     done = operator.run()
     assert done.returncode == 0, said(done)
     guarded.settle(four)
-    assert _wrong(guarded.calls(four)) == []
+    assert wrong(policies.calls(four)) == []

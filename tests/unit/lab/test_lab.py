@@ -16,6 +16,7 @@ from tests.lab.settings import HERE, ROOT, Lab, LabError, node_ip, node_number
 
 MANIFESTS = sorted((HERE / "manifests").glob("*.yaml"))
 TAGS = {
+    f"docker.io/cloudnativelabs/kube-router:v{settings.KUBE_ROUTER}",
     f"docker.io/flannel/flannel:v{settings.FLANNEL}",
     f"ghcr.io/k8snetworkplumbingwg/multus-cni:v{settings.MULTUS}",
     f"quay.io/cilium/cilium:v{settings.CILIUM}",

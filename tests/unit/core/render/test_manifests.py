@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from cni_migrate import resources
 from cni_migrate.config import PROFILES, Config
@@ -21,6 +22,7 @@ from cni_migrate.core.render.manifests import (
     Facts,
     Manifest,
     Manifests,
+    cilium_config,
     knet_config,
     node_config_version,
 )
@@ -255,13 +257,60 @@ def test_extra_config_outranks_features_but_not_what_the_migration_depends_on() 
         "enable-hubble": "true",
         "devices": "eth0",
         "unmanaged-pod-watcher-interval": "15",
-        "enable-policy": "always",
     }
     manifests = made(strategy="overlay", cilium={"extra_config": extra})
     during = one(manifests.cilium(), "ConfigMap", "cilium-config")["data"]
     assert (during["enable-hubble"], during["devices"]) == ("true", "eth0")
     assert (during["unmanaged-pod-watcher-interval"], during["enable-policy"]) == ("0", "never")
     assert one(manifests.cilium_final(), "ConfigMap", "cilium-config")["data"].items() >= extra.items()
+
+
+FREE_IN_THE_END = {"cni-exclusive", "unmanaged-pod-watcher-interval", "enable-host-legacy-routing"}
+"""Keys that the migration needs on the way only."""
+
+
+@pytest.mark.parametrize("strategy", ["multus", "overlay"])
+@pytest.mark.parametrize("version", ["1.7.2", "1.15.19"])
+@pytest.mark.parametrize("final", [False, True])
+def test_what_outranks_extra_config_is_refused_in_it(strategy: str, version: str, final: bool) -> None:
+    """A key that would be ignored on the way, or win in the last step only, never gets so far."""
+
+    def found(**extra: str) -> dict[str, str]:
+        config = Config.model_validate({"strategy": strategy, "cilium": {"version": version, "extra_config": extra}})
+        return cilium_config(config, Manifests(TEXTS, config, Facts("canal:1", AGENT)).cilium_version, final=final)
+
+    for key in set(found()) - FREE_IN_THE_END:
+        try:
+            assert found(**{key: "another"})[key] == "another", f"{key} is taken and ignored"
+        except ValidationError as error:
+            assert error.errors()[0]["type"] == "contradiction"  # noqa: PT017
+            assert key in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("strategy", ["multus", "overlay"])
+def test_pull_secrets_reach_every_pod(strategy: str) -> None:
+    """Every pod that the tool brings names the secrets, none without them."""
+    config = Config.model_validate({"strategy": strategy, "pull_secrets": ["mirror"], "job": {"image": "x:1"}})
+    manifests = Manifests(TEXTS, config, Facts("canal:1", AGENT))
+    objects = [*manifests.cilium(), *manifests.cilium_final(), *manifests.knet(), *manifests.job("")]
+    objects += manifests.multus() if strategy == "multus" else []
+    pods = [m["spec"]["template"]["spec"] for m in objects if m["kind"] in ("DaemonSet", "Deployment", "Job")]
+    pods.append(manifests.host_task("w1", "x", ["status"])["spec"])
+    assert len(pods) >= 6
+    assert all(pod["imagePullSecrets"] == [{"name": "mirror"}] for pod in pods)
+    assert not any("imagePullSecrets" in str(m) for m in made(strategy=strategy).cilium())
+
+
+def test_every_image_comes_from_the_registry() -> None:
+    """What a mirror holds is under the same path; one that is named stays."""
+    named = {"registry": "mirror.example:5000/k8s", "knet": {"image": "other.example/python:3"}}
+    assert set(made(**named).images().values()) == {
+        "mirror.example:5000/k8s/cilium/cilium:v1.15.19",
+        "mirror.example:5000/k8s/cilium/operator-generic:v1.15.19",
+        "mirror.example:5000/k8s/k8snetworkplumbingwg/multus-cni:v4.2.2",
+        "other.example/python:3",
+        "canal:1",
+    }
 
 
 @pytest.mark.parametrize("strategy", ["multus", "overlay"])
@@ -568,10 +617,8 @@ def test_names_and_namespaces_are_configuration() -> None:
 
 def test_values_cannot_break_out_of_their_place() -> None:
     nasty = 'x"\nspec: {a: b} # {{ 1 }} \u2028.'
-    manifests = made(labels={"canal_cilium": {"key": "k", "value": nasty}})
-    assert (
-        one(manifests.cilium(), "DaemonSet", "cilium-canal")["spec"]["template"]["spec"]["nodeSelector"]["k"] == nasty
-    )
+    manifests = made(cilium={"extra_config": {"devices": nasty}})
+    assert one(manifests.cilium(), "ConfigMap", "cilium-config")["data"]["devices"] == nasty
 
 
 def test_objects_are_made_once_and_can_be_adapted() -> None:

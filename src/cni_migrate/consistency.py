@@ -1,0 +1,245 @@
+"""What must fit together in a configuration although each key alone is right.
+
+Refused when the configuration is read: in the middle of a migration it would be found by a crash-looping agent.
+"""
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pydantic_core import PydanticCustomError
+
+from cni_migrate import validation
+
+if TYPE_CHECKING:
+    from cni_migrate.config import Config
+
+PROXY_ROUNDS: Final = 20
+"""The longest gate that can be read by the API server's proxy: agents keep 24 rounds for it."""
+
+
+class Problem(NamedTuple):
+    """What contradicts, and the keys that are part of it, the likeliest first."""
+
+    message: str
+    keys: tuple[str, ...]
+
+
+def check(config: "Config") -> None:
+    """Refuse a configuration that contradicts itself.
+
+    Raises:
+        PydanticCustomError: of the type `contradiction`; its context has the `keys` that are part of it.
+    """
+    for found in problems(config):
+        # The message is an argument, not the template: it may hold braces.
+        raise PydanticCustomError("contradiction", "{message}", found._asdict())
+
+
+def problems(config: "Config") -> Iterator[Problem]:
+    """What contradicts, rule by rule. What was taken from a cluster is asked again by preflight."""
+    for rule in _RULES:
+        yield from rule(config)
+
+
+def _networks(config: "Config") -> Iterator[Problem]:
+    canal, cilium = ipaddress.ip_network(config.canal.pod_cidr), ipaddress.ip_network(config.cilium.pod_cidr)
+    both = ("cilium.pod_cidr", "canal.pod_cidr")
+    whole = ipaddress.ip_network(config.canal.whole)
+    if canal.version != whole.version or not canal.subnet_of(whole):  # type: ignore[arg-type]
+        yield Problem(
+            f"canal.pod_cidr {canal} is no part of canal.network {whole}", ("canal.pod_cidr", "canal.network")
+        )
+    # A default is only a guess: the cluster's own network takes its place.
+    if "pod_cidr" in config.canal.model_fields_set and canal.overlaps(cilium):
+        yield Problem(f"cilium.pod_cidr {cilium} overlaps canal.pod_cidr {canal}: choose a free network", both)
+    size = config.cilium.mask_size
+    if size <= cilium.prefixlen:
+        yield Problem(
+            f"cilium.mask_size {size} leaves room for one node or none in cilium.pod_cidr {cilium}: it must be larger"
+            f" than {cilium.prefixlen}",
+            ("cilium.mask_size", "cilium.pod_cidr"),
+        )
+    if config.canal.tunnel_port == config.cilium.tunnel_port:
+        yield Problem(
+            f"cilium.tunnel_port and canal.tunnel_port are both {config.cilium.tunnel_port}: Cilium could not start",
+            ("cilium.tunnel_port", "canal.tunnel_port"),
+        )
+
+
+def _version(config: "Config") -> Iterator[Problem]:
+    """The version decides what the manifests contain: an image of another one would run with the wrong settings."""
+    wanted = config.cilium.version.removeprefix("v")
+    for key in ("image", "operator_image"):
+        image = getattr(config.cilium, key)
+        found = re.match(r"v?(\d+\.\d+\.\d+)", validation.tag_of(image))
+        if found and found[1] != wanted.partition("-")[0]:
+            yield Problem(
+                f"cilium.{key} {image} is version {found[1]}, cilium.version is {wanted}: leave the image away, it"
+                f" follows the version, or set cilium.version to {found[1]}",
+                (f"cilium.{key}", "cilium.version"),
+            )
+
+
+def _extra_config(config: "Config") -> Iterator[Problem]:
+    for key, value in config.cilium.extra_config.items():
+        reserved = RESERVED.get(key)
+        if reserved is not None and value not in reserved.allowed(config):
+            why = f"cilium.extra_config sets {key} to {value!r}, but {reserved.why}"
+            yield Problem(why, (f"cilium.extra_config.{key}",))
+
+
+def _labels(config: "Config") -> Iterator[Problem]:
+    labels = {name: getattr(config.labels, name) for name in type(config.labels).model_fields}
+    shared = validation.twice((f"labels.{name}.key", label.key) for name, label in labels.items())
+    if shared:
+        first, second, key = shared
+        yield Problem(f"{first} and {second} are both {key}: each label needs a key of its own", (second, first))
+    for name, label in labels.items():
+        if label.key in WELL_KNOWN or label.key.partition("/")[0] in WELL_KNOWN_DOMAINS:
+            yield Problem(
+                f"labels.{name}.key is {label.key}, which Kubernetes or the network sets itself: choose another key",
+                (f"labels.{name}.key",),
+            )
+
+
+def _cni_files(config: "Config") -> Iterator[Problem]:
+    """The runtime reads the first file by name: their order decides which network a pod gets."""
+    canal, cilium, multus = config.canal, config.cilium, config.multus
+    if not cilium.primary_file < canal.cni_file:
+        yield Problem(
+            f"cilium.primary_file {cilium.primary_file} must sort before canal.cni_file {canal.cni_file}: the first"
+            " file is the one in force",
+            ("cilium.primary_file", "canal.cni_file"),
+        )
+    if config.strategy != "multus":
+        return
+    if not multus.cni_file < min(canal.cni_file, cilium.extra_file):
+        yield Problem(
+            f"multus.cni_file {multus.cni_file} must sort before Canal's and Cilium's files ({canal.cni_file},"
+            f" {cilium.extra_file})",
+            ("multus.cni_file", "canal.cni_file", "cilium.extra_file"),
+        )
+    if not canal.cni_file < cilium.extra_file:
+        yield Problem(
+            f"cilium.extra_file {cilium.extra_file} must sort behind canal.cni_file {canal.cni_file}: the first Cilium"
+            " would take over before Multus is there",
+            ("cilium.extra_file", "canal.cni_file"),
+        )
+    names = [("cilium.extra_file", cilium.extra_file), ("cilium.primary_file", cilium.primary_file)]
+    if shared := validation.twice([*names, ("multus.cni_file", multus.cni_file)]):
+        yield Problem(f"{shared[0]} and {shared[1]} are both {shared[2]}: they must differ", (shared[1], shared[0]))
+
+
+def _probes(config: "Config") -> Iterator[Problem]:
+    knet, gate = config.knet, config.gate
+    if knet.degree % 2:
+        yield Problem(f"knet.degree is {knet.degree}: it must be even", ("knet.degree",))
+    rounds = max(gate.rounds, math.ceil(gate.seconds / knet.interval) + 1)
+    least = max(gate.seconds, (gate.rounds - 1) * knet.interval)
+    keys = ("gate.seconds", "gate.rounds", "knet.interval", "deadlines.gate", "knet.reader")
+    if least >= config.deadlines.gate:
+        yield Problem(
+            f"a gate takes at least {least:g} s (gate.seconds, or gate.rounds at knet.interval), but deadlines.gate is"
+            f" {config.deadlines.gate:g} s: no node would ever pass",
+            keys,
+        )
+    if knet.reader == "proxy" and rounds > PROXY_ROUNDS:
+        yield Problem(
+            f"knet.reader proxy: a gate of {rounds} rounds (gate.rounds, or gate.seconds at knet.interval) is more"
+            f" than the {PROXY_ROUNDS} that can be read by it; use knet.reader log",
+            keys,
+        )
+
+
+_RULES: Final[tuple[Callable[["Config"], Iterator[Problem]], ...]] = (
+    _networks, _version, _extra_config, _labels, _cni_files, _probes,
+)  # fmt: skip
+
+WELL_KNOWN: Final = frozenset(
+    {
+        "kubernetes.io/arch", "kubernetes.io/os", "kubernetes.io/hostname", "node.kubernetes.io/instance-type",
+        "node.kubernetes.io/windows-build", "node.kubernetes.io/exclude-from-external-load-balancers",
+        "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/os", "beta.kubernetes.io/instance-type", "node-role.kubernetes.io/control-plane",
+        "node-role.kubernetes.io/master", "cni-migrate.io/cordoned", "cni-migrate.io/stage",
+        "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/unschedulable",
+        "node.kubernetes.io/network-unavailable", "node.kubernetes.io/memory-pressure",
+        "node.kubernetes.io/disk-pressure", "node.kubernetes.io/pid-pressure", "node.kubernetes.io/out-of-service",
+        "node.cilium.io/agent-not-ready",
+    }
+)  # fmt: skip
+"""kubernetes.io "Well-Known Labels, Annotations and Taints": their owners would set them back."""
+
+WELL_KNOWN_DOMAINS: Final = frozenset({"failure-domain.beta.kubernetes.io", "flannel.alpha.coreos.com"})
+
+
+class _Reserved:
+    """A key of `cilium-config` that is not free: why, and the values that contradict nothing."""
+
+    def __init__(self, why: str, allowed: Callable[["Config"], object] | None = None) -> None:
+        self.why = why
+        self._allowed = allowed
+
+    def allowed(self, config: "Config") -> frozenset[str]:
+        """What may be written nevertheless: what the tool sets itself."""
+        if self._allowed is None:
+            return frozenset()
+        found = self._allowed(config)
+        return frozenset(found) if isinstance(found, tuple) else frozenset({str(found)})
+
+
+def _own(key: str, allowed: Callable[["Config"], object]) -> _Reserved:
+    return _Reserved(f"that is what {key} is for: set it there", allowed)
+
+
+_BETWEEN: Final = "it cannot change while nodes are in between: the migration needs "
+
+RESERVED: Final[dict[str, _Reserved]] = {
+    "tunnel": _own("cilium.tunnel_protocol", lambda c: c.cilium.tunnel_protocol),
+    "tunnel-protocol": _own("cilium.tunnel_protocol", lambda c: c.cilium.tunnel_protocol),
+    "tunnel-port": _own("cilium.tunnel_port", lambda c: c.cilium.tunnel_port),
+    "cluster-pool-ipv4-cidr": _own("cilium.pod_cidr", lambda c: c.cilium.pod_cidr),
+    "cluster-pool-ipv4-mask-size": _own("cilium.mask_size", lambda c: c.cilium.mask_size),
+    "enable-policy": _own("cilium.policy_enforcement", lambda c: c.cilium.policy_enforcement),
+    "routing-mode": _Reserved(_BETWEEN + "`tunnel`", lambda _: "tunnel"),
+    "ipam": _Reserved(_BETWEEN + "`cluster-pool`", lambda _: "cluster-pool"),
+    "cluster-pool-ipv6-cidr": _Reserved("IPv6 is not migrated"),
+    "cluster-pool-ipv6-mask-size": _Reserved("IPv6 is not migrated"),
+    "enable-ipv4": _Reserved("Canal's pods have IPv4 addresses: it has to be true", lambda _: "true"),
+    "enable-ipv6": _Reserved("IPv6 is not migrated: it has to be false", lambda _: "false"),
+    "kube-proxy-replacement": _Reserved(
+        "kube-proxy serves Canal's pods until the last node is migrated: it has to be off, and may be turned on"
+        " afterwards",
+        lambda _: ("false", "disabled"),
+    ),
+    "identity-allocation-mode": _Reserved(_BETWEEN + "`crd`", lambda _: "crd"),
+    "datapath-mode": _Reserved(_BETWEEN + "`veth`", lambda _: "veth"),
+    "cni-chaining-mode": _Reserved(
+        "its pods would get their addresses from another plugin: it has to be none or portmap",
+        lambda _: ("none", "portmap"),
+    ),
+    "custom-cni-conf": _Reserved("it decides which network a node's pods get: the migration sets it"),
+    "write-cni-conf-when-ready": _own("cilium.primary_file", lambda c: f"/host/etc/cni/net.d/{c.cilium.primary_file}"),
+    "read-cni-conf": _Reserved("it decides which network a node's pods get: the migration sets it"),
+    "cni-uninstall": _Reserved(
+        "an agent that restarts would leave its node without a network: it has to be false", lambda _: "false"
+    ),
+    "auto-direct-node-routes": _Reserved(
+        "the migration needs the tunnel: it has to be false", lambda _: "false"
+    ),
+    "cilium-pod-labels": _Reserved(
+        "the operator would not know the agents any more", lambda _: "app.kubernetes.io/name=cilium-agent"
+    ),
+    "agent-health-port": _Reserved("the agents' own probes ask port 9879", lambda _: "9879"),
+    "agent-not-ready-taint-key": _Reserved(
+        "preflight and the way back know it by its name", lambda _: "node.cilium.io/agent-not-ready"
+    ),
+}  # fmt: skip
+"""Keys of `cilium-config` that the migration sets itself, or that agents refuse to find changed: an agent restarts in
+each form of the configuration, so a key that differs would first show when every node is on Cilium.
+
+Free although the migration sets them: `cni-exclusive`, `unmanaged-pod-watcher-interval` and
+`enable-host-legacy-routing` are needed on the way only, and what is written here holds in the end."""

@@ -1,0 +1,248 @@
+"""Who gets through a NetworkPolicy: every caller of `guarded` calls every server, once or once a second.
+
+The calls are made in the pods' network namespaces but outside the pods, so neither a kubelet nor the API server is in their
+way. A forbidden call that is answered counts always, an allowed one that is not answered only while both its pods stand.
+"""
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from tests.lab import guarded
+from tests.lab.cluster import Cluster
+from tests.lab.guarded import CALLERS, SERVER, Pods
+from tests.lab.probing import GRACE, SETTLE, Pod, process_of
+from tests.lab.processes import say
+from tests.lab.settings import MARK
+
+EVERY = 1.0
+TIMEOUT = 0.9
+LOOK = 0.5
+KNOWN = 3.0
+"""Seconds from a pod's readiness until all nodes are to know it: for so long a lost call counts as the restart's."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One caller's try to reach one server."""
+
+    caller: str
+    source: str
+    target: str
+    way: str
+    """`address` of the pod, or `ClusterIP` of its Service."""
+    reached: bool
+    why: str = ""
+    """What was said when it was not."""
+    at: float = 0.0
+    ends: tuple[str, str] = ("", "")
+    """The uids of the two pods."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the policy would have had it end otherwise."""
+        return self.reached != CALLERS[self.caller]
+
+    @property
+    def through(self) -> bool:
+        """Whether it was forbidden, and answered."""
+        return self.wrong and self.reached
+
+    @property
+    def pair(self) -> tuple[str, str, str, str]:
+        """What it has in common with the same call at another time."""
+        return self.caller, self.source, self.target, self.way
+
+    def __str__(self) -> str:
+        told = "got through" if self.reached else f"lost: {self.why or 'no answer'}"
+        return f"{self.caller} on {self.source} -> {SERVER} on {self.target} by {self.way} {told}"
+
+
+class Asking:
+    """Makes the calls of one moment."""
+
+    def __init__(self, here: Cluster) -> None:
+        self._prober = here.programs["prober"]
+        self._mark = os.environ | {MARK: str(here.lab.folder)}
+        self._services = guarded.services(here)
+        self._inside: dict[str, int | None] = {}
+        self._pool = ThreadPoolExecutor(32, "calls")
+
+    def all(self, pods: Pods) -> list[Call]:
+        """Every caller to every server, by both ways, at once."""
+        targets: dict[str, tuple[str, str, str]] = {}
+        for (role, node), pod in pods.items():
+            if role == SERVER:
+                if pod.address:
+                    targets[f"{pod.address}:8080"] = (node, "address", pod.uid)
+                targets[f"{self._services[node]}:80"] = (node, "ClusterIP", pod.uid)
+        callers = [(role, node, pod) for (role, node), pod in pods.items() if role in CALLERS and pod.address]
+        found = self._pool.map(lambda caller: self._of(targets, *caller), callers)
+        return [call for calls in found for call in calls]
+
+    def _of(self, targets: dict[str, tuple[str, str, str]], role: str, node: str, pod: Pod) -> list[Call]:
+        now, answers = time.time(), self._answers(pod, list(targets))
+        calls = []
+        for target, (where, way, uid) in targets.items():
+            reply = answers.get(target, {"error": "the caller did not call"})
+            # An address may have another pod by now, one without a policy.
+            reached = str(reply.get("pod", "")).startswith(f"{SERVER}-")
+            why = "" if reached else str(reply.get("error", reply))
+            calls.append(Call(role, node, where, way, reached, why, now, (pod.uid, uid)))
+        return calls
+
+    def _answers(self, pod: Pod, targets: list[str]) -> dict[str, dict[str, str]]:
+        inside = self._inside.get(pod.uid)
+        if inside is None or not Path(f"/proc/{inside}").exists():
+            inside = self._inside[pod.uid] = process_of(pod.uid)
+        if inside is None or not targets:
+            return {}
+        argv = ["nsenter", f"--target={inside}", "--net", "--", str(self._prober), "probe", "-timeout", f"{TIMEOUT}s"]
+        done = subprocess.run([*argv, *targets], capture_output=True, text=True, env=self._mark, check=False)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        return {line["target"]: line["reply"] for line in lines}
+
+
+def calls(here: Cluster, tries: int = 3) -> list[Call]:
+    """Every caller tries every server, by both ways, some times; it was reached if any came through."""
+    asking = Asking(here)
+    found: dict[tuple[str, str, str, str], Call] = {}
+    for _ in range(tries):
+        for call in asking.all(guarded.pods(here) or {}):
+            if call.reached or call.pair not in found:
+                found[call.pair] = call
+    return list(found.values())
+
+
+def wrong(found: Iterable[Call]) -> list[Call]:
+    """Those that the policy would have had end otherwise."""
+    return [call for call in found if call.wrong]
+
+
+@dataclass
+class Life:
+    """What was seen of one pod."""
+
+    ready: float = float("inf")
+    """When it became Ready first."""
+    ends: float = float("inf")
+    """When its end was asked for, or it stopped being Ready."""
+
+    def stands(self, since: float, until: float) -> bool:
+        """Whether it was Ready, and known as such, all that time."""
+        return self.ready + KNOWN <= since and until <= self.ends - SETTLE
+
+
+@dataclass
+class Tally:
+    """What became of all calls while they were sampled."""
+
+    seconds: int = 0
+    calls: int = 0
+    through: list[Call] = field(default_factory=list)
+    """Forbidden, and answered."""
+    lost: list[Call] = field(default_factory=list)
+    """Allowed, and not answered while both pods stood."""
+    restarting: list[Call] = field(default_factory=list)
+    """Allowed, and not answered while one of the pods came or went."""
+
+    @property
+    def wrong(self) -> dict[int, list[Call]]:
+        """By second since the epoch: what got through or was lost."""
+        found: dict[int, list[Call]] = {}
+        for call in sorted([*self.through, *self.lost], key=lambda call: call.at):
+            found.setdefault(int(call.at), []).append(call)
+        return found
+
+    def __str__(self) -> str:
+        return (
+            f"{self.seconds} seconds, {self.calls} calls: {len(self.through)} forbidden got through, "
+            f"{len(self.lost)} allowed were lost, and {len(self.restarting)} more while a pod of theirs came or went"
+        )
+
+    def table(self) -> str:
+        """Each second that had something wrong, then the sum."""
+        rows = []
+        for second, found in self.wrong.items():
+            at = datetime.fromtimestamp(second).strftime("%H:%M:%S")  # noqa: DTZ006 - read beside local logs
+            through = sum(call.through for call in found)
+            rows.append(f"{at}  {through} got through, {len(found) - through} lost")
+            rows += [f"          {call}" for call in found]
+        return "\n".join([*rows, str(self)])
+
+
+class Sampling:
+    """While it is entered, all calls are made once a second; `tally` counts afterwards."""
+
+    def __init__(self, here: Cluster, *, aloud: bool = False) -> None:
+        self._here = here
+        self._aloud = aloud
+        self._asking = Asking(here)
+        self._pods: Pods = {}
+        self._lives: dict[str, Life] = {}
+        self._samples: list[list[Call]] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._follow, self._sample)]
+
+    def __enter__(self) -> "Sampling":
+        self._look()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(LOOK + GRACE)  # the end of a pod is heard of later than its calls fail
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._look()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(LOOK):
+            self._look()
+
+    def _look(self) -> None:
+        told = guarded.told(self._here)
+        if told is None:  # the API server is away: what was known last goes on
+            return
+        now, there = time.time(), {pod.uid for _, pod in told}
+        for uid, life in self._lives.items():
+            if uid not in there:  # it went between two looks
+                life.ends = min(life.ends, now - LOOK - GRACE)
+        for _, pod in told:
+            life = self._lives.setdefault(pod.uid, Life())
+            if pod.ready and pod.ends is None:
+                life.ready = min(life.ready, now)
+            elif life.ready < now:
+                life.ends = min(life.ends, pod.ends if pod.ends is not None else now - LOOK)
+        self._pods = {key: pod for key, pod in told if pod.ends is None}
+
+    def _sample(self) -> None:
+        due = time.monotonic()
+        while not self._stop.is_set():
+            found = self._asking.all(self._pods)
+            self._samples.append(found)
+            if self._aloud:
+                for call in wrong(found):
+                    say(f"{datetime.fromtimestamp(call.at):%H:%M:%S}  {call}")  # noqa: DTZ006 - read beside local logs
+            due = max(due + EVERY, time.monotonic())
+            self._stop.wait(due - time.monotonic())
+
+    def tally(self) -> Tally:
+        """What became of all calls so far."""
+        found = Tally(seconds=len(self._samples))
+        for call in (call for sample in list(self._samples) for call in sample):
+            found.calls += 1
+            if call.through:
+                found.through.append(call)
+            elif call.wrong:
+                stood = all(self._lives[uid].stands(call.at, call.at + TIMEOUT) for uid in call.ends)
+                (found.lost if stood else found.restarting).append(call)
+        return found

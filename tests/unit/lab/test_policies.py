@@ -1,0 +1,71 @@
+"""How calls under a NetworkPolicy are judged, without a cluster."""
+
+import json
+
+import pytest
+
+from tests.lab import guarded, policies
+from tests.lab.policies import KNOWN, TIMEOUT, Call, Life, Tally
+from tests.lab.probing import SETTLE
+
+NODES = ["node1", "node2", "node3"]
+
+
+def call(caller: str, *, reached: bool, at: float = 100.0) -> Call:
+    return Call(caller, "node1", "node2", "address", reached, "" if reached else "timeout", at, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("caller", "reached", "wrong", "through"),
+    [
+        ("ok", True, False, False),
+        ("ok", False, True, False),
+        ("bad", True, True, True),
+        ("bad", False, False, False),
+    ],
+)
+def test_a_call_is_judged_by_its_caller(caller: str, reached: bool, wrong: bool, through: bool) -> None:
+    """Only what the policy allows is to come through, and all of it."""
+    made = call(caller, reached=reached)
+    assert (made.wrong, made.through) == (wrong, through)
+    assert policies.wrong([made]) == ([made] if wrong else [])
+
+
+@pytest.mark.parametrize(
+    ("ready", "ends", "stands"),
+    [
+        (0.0, float("inf"), True),
+        (100.0 - KNOWN, float("inf"), True),
+        (100.0 - KNOWN + 0.1, float("inf"), False),
+        (0.0, 100.0 + TIMEOUT + SETTLE, True),
+        (0.0, 100.0 + TIMEOUT + SETTLE - 0.1, False),
+        (float("inf"), float("inf"), False),
+    ],
+)
+def test_a_pod_stands_from_when_it_is_known_until_its_end_is_asked_for(ready: float, ends: float, stands: bool) -> None:
+    """What is lost before and after that is what a pod's own restart costs."""
+    assert Life(ready, ends).stands(100.0, 100.0 + TIMEOUT) is stands
+
+
+def test_wrong_calls_are_told_by_the_second() -> None:
+    """Two calls of one second are in one row; the sum names all three kinds."""
+    tally = Tally(seconds=2, calls=72)
+    tally.through.append(call("bad", reached=True, at=100.4))
+    tally.lost += [call("ok", reached=False, at=100.2), call("ok", reached=False, at=101.9)]
+    tally.restarting.append(call("ok", reached=False, at=99.0))
+    assert {second: len(found) for second, found in tally.wrong.items()} == {100: 2, 101: 1}
+    assert "1 got through, 1 lost" in tally.table()
+    assert "bad on node1 -> server on node2 by address got through" in tally.table()
+    assert str(tally) == (
+        "2 seconds, 72 calls: 1 forbidden got through, 2 allowed were lost, and 1 more while a pod of theirs came or went"
+    )
+
+
+def test_every_node_has_a_server_and_one_caller_of_each_kind() -> None:
+    """Three nodes make 36 calls: six callers, three servers, two ways."""
+    found = guarded.objects(NODES)
+    deployments = [one["metadata"]["name"] for one in found if one["kind"] == "Deployment"]
+    assert sorted(deployments) == sorted(f"{role}-{node}" for role in ("server", "ok", "bad") for node in NODES)
+    assert len([name for name in deployments if not name.startswith("server")]) * len(NODES) * 2 == 36
+    allow = next(one for one in found if one["metadata"]["name"] == "allow-ok")
+    assert json.dumps(allow).count('"role": "ok"') == 1
