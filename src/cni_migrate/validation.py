@@ -154,7 +154,7 @@ def namespaced_name(text: str) -> str:
     """
     namespace, slash, name = text.partition("/")
     if not slash:
-        raise _expected("namespace/name", "kube-flannel/kube-flannel-ds", text)
+        raise ValueError(_expected("namespace/name", "kube-flannel/kube-flannel-ds", text))
     return f"{dns_label(namespace)}/{dns_subdomain(name)}"
 
 

@@ -10,10 +10,11 @@ from cni_migrate.cli.driving import Drive
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.selectors import parse
 from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.settling import adopted, settle
 from cni_migrate.cli.ui import output
 from cni_migrate.cli.ui.confirmation import confirm, needs_terminal
 from cni_migrate.cli.ui.failing import say_next
-from cni_migrate.cli.wishes import Forward, Wish, adopted, goal_of
+from cni_migrate.cli.wishes import Forward, Wish, goal_of
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
@@ -46,12 +47,12 @@ async def _brief(common: Common, loaded: Loaded, wish: Wish) -> Config:
     """Check all that can be checked without the lock and say what is about to happen; the configuration to use."""
     async with session(common, loaded.config) as here:
         record = await here.record()
-        config = adopted(loaded, record)
         if record is not None:
-            check_identity(config, record)
+            check_identity(adopted(loaded, record), record)
         async with here.cluster() as cluster:
+            config, canal = await settle(here, loaded, record, cluster)
             goal_of(wish, record, cluster.snapshot())
-            await brief(here, config, cluster, record, wish)
+            await brief(here, config, cluster, record, wish, canal)
     return config
 
 

@@ -7,15 +7,17 @@ Documentation/configuration.md), the environment of Calico's installer (docs.tig
 
 import json
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cni_migrate.core.model.canal import FoundCanal, pods_part
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
+from cni_migrate.kube.listing import listed
 from cni_migrate.kube.proxy import cluster_cidr
 from cni_migrate.kube.request import Client
+from cni_migrate.kube.services import services
 
 Json = Mapping[str, Any]
 
@@ -35,10 +37,12 @@ def role(container: Json) -> str:
     image = str(container.get("image", "")).partition("@")[0]
     path, _, last = image.rpartition("/")
     last = last.partition(":")[0]
-    words = {str(word).rpartition("/")[2] for word in (*(container.get("command") or ()), *(container.get("args") or ()))}
+    every = (*(container.get("command") or ()), *(container.get("args") or ()))
+    words = {str(word).rpartition("/")[2] for word in every}
     if name == "kube-flannel" or "flanneld" in words or last.endswith("flannel"):
         return FLANNEL
-    if name == "calico-node" or last in ("calico-node", "hardened-calico") or (path.endswith("calico") and last == "node"):
+    calicos = last in ("calico-node", "hardened-calico") or (path.endswith("calico") and last == "node")
+    if name == "calico-node" or calicos:
         return CALICO
     return ""
 
@@ -105,11 +109,13 @@ async def found_canal(client: Client, node_cidrs: Iterable[str], node_addresses:
     network = str(net.get("Network", ""))
     pods, pods_from = "", ""
     if network:
-        addresses = [*node_addresses, *await _service_addresses(client)]
-        pods, pods_from = pods_part(network, await cluster_cidr(client), node_cidrs, addresses)
-    file = await _cni_file(maps, own)
-    if not file.name:
-        unread = (*unread, "the name of Canal's CNI file in the environment or arguments of an installer")
+        pods, pods_from = pods_part(
+            network,
+            await cluster_cidr(client),
+            node_cidrs,
+            [*node_addresses, *[ip for one in await services(client) for ip in one.addresses]],
+        )
+    file = await _cni_file(maps, own) or await _beside(maps, where)
     return FoundCanal(
         daemonsets=tuple(name_of(raw) for raw in own),
         config_map=where,
@@ -157,8 +163,8 @@ async def _net_conf(maps: _ConfigMaps, own: Iterable[Json]) -> tuple[str, Json, 
 
 
 def _mounted(pod: Json, file: str) -> Iterator[tuple[str, str]]:
-    """(ConfigMap, key) of the volumes that may show a file of this name, those that flannel's container mounts first."""
-    flannel = next((one for one in pod.get("containers") or () if role(one) == FLANNEL), {})
+    """(ConfigMap, key) of the volumes that may show a file of this name, flannel's mounts first."""
+    flannel: Json = next((one for one in pod.get("containers") or () if role(one) == FLANNEL), {})
     mounted = {mount.get("name") for mount in flannel.get("volumeMounts") or ()}
     for volume in sorted(pod.get("volumes") or (), key=lambda one: one.get("name") not in mounted):
         sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
@@ -180,9 +186,16 @@ class _CniFile:
     mtu: int = 0
 
 
-async def _cni_file(maps: _ConfigMaps, own: Iterable[Json]) -> _CniFile:
+async def _beside(maps: _ConfigMaps, where: str) -> _CniFile:
+    """What the ConfigMap of flannel's settings holds under the keys of Canal's and flannel's own manifests."""
+    namespace, _, name = where.partition("/")
+    data = await maps.data(namespace, name) if name else {}
+    return _described("", data.get("cni_network_config") or data.get("cni-conf.json") or "", "")
+
+
+async def _cni_file(maps: _ConfigMaps, own: Iterable[Json]) -> _CniFile | None:
     """Canal's CNI file: from the environment of Calico's installer, else from what flannel's copies."""
-    copied = _CniFile()
+    copied: _CniFile | None = None
     for raw in own:
         namespace, _ = name_of(raw)
         pod = _pod(raw)
@@ -193,7 +206,7 @@ async def _cni_file(maps: _ConfigMaps, own: Iterable[Json]) -> _CniFile:
             if name or text:
                 mtu = await _value(maps, namespace, env.get("CNI_MTU"))
                 return _described(name, text, mtu)
-            if not copied.name and (target := _copied(container)):
+            if copied is None and (target := _copied(container)):
                 sources = [str(word).rpartition("/")[2] for word in container.get("args") or () if "cni" in str(word)]
                 text = ""
                 for config_map, key in _mounted(pod, sources[0] if sources else ""):
@@ -243,32 +256,3 @@ def _folder(own: Iterable[Json], mounts: tuple[str, ...]) -> str:
                 if at in mounts and hosts.get(mount.get("name")):
                     return str(hosts[mount["name"]]).rstrip("/")
     return ""
-
-
-# --- lists ---------------------------------------------------------------------------------------------------------
-
-
-async def _service_addresses(client: Client) -> list[str]:
-    path = paths.path("v1", "services")
-    return [str((one.get("spec") or {}).get("clusterIP", "")) async for one in listed(client, path)]
-
-
-async def listed(client: Client, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[Json]:
-    """The items of a collection, page by page; one that is not served has none.
-
-    Raises:
-        ClusterError: it may not be listed, or the API server does not answer.
-    """
-    query = {**(params or {}), "limit": "500"}
-    while True:
-        answer = await client.request("GET", path, params=query)
-        if answer.status == 404:
-            return
-        if not answer.ok:
-            raise ClusterError(f"listing {path}: {answer.message}")
-        for item in answer.object.get("items") or ():
-            yield item
-        more = (answer.object.get("metadata") or {}).get("continue")
-        if not more:
-            return
-        query["continue"] = more

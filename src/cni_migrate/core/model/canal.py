@@ -18,8 +18,9 @@ class FoundCanal:
     """What the cluster tells about its Canal; '' and 0 stand for what it does not tell.
 
     `daemonsets` are (namespace, name), the one with flannel first; `config_map` is `namespace/name` of the ConfigMap
-    with flannel's settings. `network` is flannel's Network, `pods` the part of it that pods have, `pods_from` where that
-    was seen. `plugin` is the type of the CNI file's first plugin. `unread` says in words what was looked for in vain.
+    with flannel's settings. `network` is flannel's Network, `pods` the part of it that pods have, by what is told in
+    `pods_from`. `plugin` is the type of the CNI file's first plugin. `unread` says in words what of flannel's settings
+    was looked for in vain.
     """
 
     daemonsets: tuple[tuple[str, str], ...] = ()
@@ -122,9 +123,7 @@ def contradictions(config: Config, found: FoundCanal) -> Iterator[tuple[str, str
             yield "canal.network", network, found.network
 
 
-def pods_part(
-    network: str, cluster_cidr: str, node_cidrs: Iterable[str], addresses: Iterable[str]
-) -> tuple[str, str]:
+def pods_part(network: str, cluster_cidr: str, node_cidrs: Iterable[str], addresses: Iterable[str]) -> tuple[str, str]:
     """Which part of flannel's network pods have their addresses from, and by what that is known.
 
     Flannel's Network may be wider: kops writes its whole non-masqueraded range there, with Services and the pods' part
