@@ -18,6 +18,7 @@ multus_state=/var/lib/cni/multus
 cilium_state=/run/cilium/state # its endpoints: an agent that finds the host's there later, without its link, takes the new link down
 results=/var/lib/cni/results # what the runtime remembers of each pod's network; a pod that another plugin removed stays
 subnet_env=/run/flannel/subnet.env
+nodename=/var/lib/calico/nodename
 message=${TERMINATION_LOG:-/dev/termination-log}
 
 # --- the node's own programs, when it has them; the image's otherwise -------------------------------------------------
@@ -59,6 +60,40 @@ chains() { # PATTERN: FAMILY TABLE CHAIN of every chain whose whole name matches
             sed -n -e '/^\*/{s/^\*//;h;}' -e '/^:/{s/^:\([^ ]*\) .*/\1/;G;s/\n/ /;p;}' |
             { grep -E "^($1) " || true; } | sed "s/^\([^ ]*\) \(.*\)/$family \2 \1/"
     done
+}
+
+first_plugin() { # NAME: whether Canal's CNI file hands pods to this plugin
+    tr -d '\n' <"$netd/$canal_file" | grep -Eq "\"type\"[[:space:]]*:[[:space:]]*\"$1\""
+}
+
+setting() { # KEY DEFAULT: a text of Canal's CNI file
+    found=$(tr -d '\n' <"$netd/$canal_file" | sed -n "s/.*\"$1\"[[:space:]]*:[[:space:]]*\"\([^\"]*\)\".*/\1/p")
+    echo "${found:-$2}"
+}
+
+lacks() { # what Canal's plugin reads on the node and would not find: flannel's and Calico's write it when they are up
+    [ -f "$netd/$canal_file" ] || return 0
+    if first_plugin flannel; then missing "$(setting subnetFile "$subnet_env")"; fi
+    if first_plugin calico; then
+        missing "$(setting nodename_file "$nodename")"
+        credentials=$(setting kubeconfig "")
+        [ -z "$credentials" ] || missing "$credentials"
+    fi
+}
+
+missing() { # PATH: that path, unless the node has it
+    [ -e "$root$1" ] || echo "$1"
+}
+
+pod_routes() { # the routes into Canal's network
+    [ -n "$canal_cidr" ] || return 0
+    family=-4
+    case $canal_cidr in *:*) family=-6 ;; esac
+    run ip "$family" route show root "$canal_cidr" 2>/dev/null || true
+}
+
+routed() { # whether flannel has laid a route to another node's pods: by its link, or straight to the node
+    pod_routes | grep -Eq ' via | dev flannel'
 }
 
 lease_names() {
@@ -131,10 +166,9 @@ remove_links() { # PATTERN; deleting one end of a pair takes the other along, so
 }
 
 remove_routes() { # routes into Canal's network that no link took along
-    [ -n "$canal_cidr" ] || return 0
     family=-4
     case $canal_cidr in *:*) family=-6 ;; esac
-    { run ip "$family" route show root "$canal_cidr" 2>/dev/null || true; } | while read -r route rest; do
+    pod_routes | while read -r route rest; do
         [ -z "$route" ] || run ip "$family" route del "$route" 2>/dev/null || true
     done
 }
@@ -222,9 +256,9 @@ report() {
     if [ "$(echo "$links" | wc -l)" -gt 30 ]; then cut="$cut,\"links\""; fi
     if [ "$(echo "$addresses" | wc -l)" -gt 100 ]; then cut="$cut,\"leases\""; fi
     if [ "$(echo "$names" | wc -l)" -gt 25 ]; then cut="$cut,\"chains\""; fi
-    if [ -e "$root$subnet_env" ]; then env=true; else env=false; fi
-    printf '{"files":[%s],"subnet_env":%s,"links":[%s],"leases":[%s],"chains":[%s],"left":[%s]%s}\n' \
-        "$(echo "$files" | sed '/^$/d' | quoted 25)" "$env" "$(echo "$links" | sed '/^$/d' | quoted 30)" \
+    if routed; then routes=true; else routes=false; fi
+    printf '{"files":[%s],"lacks":[%s],"routed":%s,"links":[%s],"leases":[%s],"chains":[%s],"left":[%s]%s}\n' \
+        "$(echo "$files" | sed '/^$/d' | quoted 25)" "$(lacks | quoted 5)" "$routes" "$(echo "$links" | sed '/^$/d' | quoted 30)" \
         "$(echo "$addresses" | sed '/^$/d' | quoted 100)" "$(echo "$names" | sed '/^$/d' | quoted 25)" \
         "$(echo "$left" | sed '/^$/d' | quoted 10)" "${cut:+,\"cut\":[${cut#,}]}"
 }

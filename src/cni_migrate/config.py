@@ -87,6 +87,23 @@ class Canal(Section):
 class Cilium(Section):
     """The Cilium to install."""
 
+    source: Literal["builtin", "chart", "manifests"] = Field(
+        default="builtin",
+        description="whose Cilium the cluster ends with: the tool's own, a chart that `helm` renders and comes to own,"
+        " or manifests that something else has rendered",
+    )
+    chart: str = Field(
+        default="", description="source chart: a folder, an archive, oci://…, or a repository's name for it"
+    )
+    chart_version: str = Field(default="", description="source chart: its version, where there are several")
+    chart_repository: str = Field(
+        default="", description="source chart: the repository's address, as `helm --repo` has it"
+    )
+    values: list[str] = Field(
+        default_factory=list, description="source chart: values files, later ones outrank earlier"
+    )
+    release: str = Field(default="cilium", description="source chart: the name of the release")
+    manifests: str = Field(default="", description="source manifests: a file, or a folder of YAML files")
     namespace: Namespace = Field(default="kube-system", description="namespace of Cilium")
     version: Release = Field(
         default="1.15.19", description="Cilium's version, which decides what the manifests contain and the images"
@@ -369,8 +386,8 @@ class Config(Section):
             **({"host_task": folders} if folders else {}),
             "cilium": self.cilium.model_dump(
                 include={
-                    "namespace", "image", "operator_image", "pod_cidr", "mask_size", "tunnel_protocol", "tunnel_port",
-                    "primary_file", "extra_file",
+                    "source", "namespace", "image", "operator_image", "pod_cidr", "mask_size", "tunnel_protocol",
+                    "tunnel_port", "primary_file", "extra_file",
                 }
             ),
             "multus": self.multus.model_dump(include={"namespace", "image", "cni_file"}),

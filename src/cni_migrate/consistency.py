@@ -91,6 +91,27 @@ def _extra_config(config: "Config") -> Iterator[Problem]:
             yield Problem(why, (f"cilium.extra_config.{key}",))
 
 
+def _source(config: "Config") -> Iterator[Problem]:
+    """Where Cilium comes from, and that alone, is described."""
+    cilium = config.cilium
+    for key in ("chart", "manifests"):
+        named = getattr(cilium, key)
+        if cilium.source == key and not named:
+            yield Problem(
+                f"cilium.source is {key}, and cilium.{key} is empty: say which", (f"cilium.{key}", "cilium.source")
+            )
+        if cilium.source != key and named:
+            yield Problem(
+                f"cilium.{key} is set, and cilium.source is {cilium.source}: set cilium.source to {key}",
+                (f"cilium.{key}", "cilium.source"),
+            )
+    if cilium.source != "builtin" and cilium.extra_config:
+        yield Problem(
+            f"cilium.extra_config is for cilium.source builtin; with {cilium.source}, write it where the rest is",
+            ("cilium.extra_config", "cilium.source"),
+        )
+
+
 def _labels(config: "Config") -> Iterator[Problem]:
     labels = {name: getattr(config.labels, name) for name in type(config.labels).model_fields}
     shared = validation.twice((f"labels.{name}.key", label.key) for name, label in labels.items())
@@ -155,7 +176,7 @@ def _probes(config: "Config") -> Iterator[Problem]:
 
 
 _RULES: Final[tuple[Callable[["Config"], Iterator[Problem]], ...]] = (
-    _networks, _version, _extra_config, _labels, _cni_files, _probes,
+    _networks, _version, _source, _extra_config, _labels, _cni_files, _probes,
 )  # fmt: skip
 
 WELL_KNOWN: Final = frozenset(

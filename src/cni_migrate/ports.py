@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from cni_migrate.core.model.effects import Effect
-from cni_migrate.core.model.objects import GateAsk, GateReading, Snapshot
+from cni_migrate.core.model.effects import Effect, UpgradeRelease
+from cni_migrate.core.model.objects import GateAsk, GateReading, Result, Snapshot
 
 
 class Clock(Protocol):
@@ -42,6 +42,14 @@ class Cluster(Protocol):
 
     def note_readings(self, readings: Mapping[str, GateReading]) -> None:
         """Put what the prober read into the snapshot."""
+        ...
+
+
+class Releases(Protocol):
+    """Helm, which owns the operator's Cilium in the end (`cilium.source` chart)."""
+
+    async def upgrade(self, effect: UpgradeRelease) -> tuple[Result, str]:
+        """Make the release be as the operator's chart and values say: 'applied', or 'failed' and Helm's words."""
         ...
 
 

@@ -3,19 +3,29 @@
 The command line, the tests and the lab build a driver from the same pieces.
 """
 
+import functools
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from cni_migrate import knet, resources
-from cni_migrate.config import Config
+from cni_migrate.config import Cilium, Config
+from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.plan import TABLES, make_plan
 from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.render.foreign import Foreign, ForeignError
+from cni_migrate.core.render.foreign import problems as foreign_problems
+from cni_migrate.core.render.foreign import read as read_foreign
 from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
 from cni_migrate.core.steps.view import Plan
+from cni_migrate.errors import ConfigError
 from cni_migrate.knet.reader import LogProber, lines_needed
 from cni_migrate.kube.logs import KubeLogs
 from cni_migrate.kube.pages import KubePages
 from cni_migrate.kube.request import Client
 from cni_migrate.ports import Clock
+from cni_migrate.sources.files import read_documents
+from cni_migrate.sources.helm import Helm, HelmReleases
 
 
 def prober_for(client: Client, clock: Clock, config: Config) -> LogProber:
@@ -33,7 +43,117 @@ def manifests_for(config: Config, seen: Snapshot | None) -> Manifests:
     """The manifests for a configuration."""
     templates = {name: resources.read("templates", name) for name in TEMPLATES}
     agent = (Path(knet.__file__).parent / "agent.py").read_text(encoding="utf-8")
-    return Manifests(templates, config, Facts(host_image(config, seen), agent))
+    return Manifests(templates, config, Facts(host_image(config, seen), agent), foreign=foreign_for(config))
+
+
+def completed(loaded: Loaded, file: Path | None) -> Loaded:
+    """The configuration with what the operator's own Cilium says of itself, where `cilium.source` names one.
+
+    Files are looked for beside the configuration file that names them. What was chosen and says otherwise is refused,
+    and so is a Cilium that nodes cannot be moved to one by one.
+
+    Raises:
+        ConfigError: naming what contradicts, and what to write where.
+        UsageError: `helm` is needed and not there.
+    """
+    if loaded.config.cilium.source == "builtin":
+        return loaded
+    config = _located(loaded, file)
+    foreign = foreign_for(config)
+    assert foreign is not None
+    origin = dict(loaded.origin)
+    found = dict(foreign.facts())
+    against = []
+    for key, value in found.items():
+        path = f"cilium.{key}"
+        chosen = getattr(config.cilium, key)
+        given = origin.get(path, "default")
+        if given == "default" or given.startswith("profile ") or chosen == value:
+            origin[path] = f"cilium.{config.cilium.source}"
+            continue
+        against.append(f"{path} is {chosen} ({given}), {_named(config)} has {value}")
+    said = foreign_problems(foreign, config)
+    if against or said:
+        raise ConfigError("; ".join([*against, *said]), next=f"correct {_named(config)}, or the configuration")
+    whole = config.model_dump()
+    whole["cilium"] |= found
+    try:
+        return Loaded(Config.model_validate(whole), origin)
+    except ValidationError as error:
+        words = str(error.errors(include_url=False)[0]["msg"]).removeprefix("Value error, ")
+        raise ConfigError(f"{_named(config)}: {words}", next="correct it, or the configuration") from None
+
+
+def releases_for(config: Config, clock: Clock, kubeconfig: Path | str | None, context: str) -> HelmReleases | None:
+    """Helm for the release that owns Cilium in the end, on the same cluster; None where no release is wanted.
+
+    Raises:
+        UsageError: `helm` is not there.
+    """
+    if config.cilium.source != "chart":
+        return None
+    reach = [
+        *(["--kubeconfig", str(kubeconfig)] if kubeconfig else []),
+        *(["--kube-context", context] if context else []),
+    ]
+    return HelmReleases(Helm.find(reach), config.cilium, clock)
+
+
+def _located(loaded: Loaded, file: Path | None) -> Config:
+    """The configuration with the files of `cilium.*` found from the folder of the file that names them."""
+    config = loaded.config
+
+    def found(key: str, name: str) -> str:
+        beside = file is not None and loaded.origin.get(key, "").startswith(f"{file}, ")
+        place = (file.parent if beside and file is not None else Path()) / name
+        return str(place.resolve()) if place.exists() else name
+
+    cilium = config.cilium
+    update = {
+        "chart": found("cilium.chart", cilium.chart) if cilium.chart else "",
+        "manifests": found("cilium.manifests", cilium.manifests) if cilium.manifests else "",
+        "values": [found("cilium.values", name) for name in cilium.values],
+    }
+    return config.model_copy(update={"cilium": cilium.model_copy(update=update)})
+
+
+def _named(config: Config) -> str:
+    cilium = config.cilium
+    return cilium.manifests if cilium.source == "manifests" else f"{cilium.chart} with its values"
+
+
+def foreign_for(config: Config) -> Foreign | None:
+    """The operator's own Cilium, read once per process; None when the tool's own is wanted.
+
+    Raises:
+        ConfigError: it cannot be read, or is no Cilium.
+        UsageError: `helm` is needed and not there.
+    """
+    cilium = config.cilium
+    if cilium.source == "builtin":
+        return None
+    return _read(cilium.model_dump_json(include=_ASKED))
+
+
+_ASKED = {"source", "chart", "chart_version", "chart_repository", "values", "release", "manifests", "namespace"}
+
+
+@functools.lru_cache(maxsize=4)
+def _read(asked: str) -> Foreign:
+    """The Cilium that these keys name, as JSON: helm is started once per process and question."""
+    cilium = Cilium.model_validate_json(asked)
+    if cilium.source == "chart":
+        for file in cilium.values:
+            if not Path(file).is_file():
+                raise ConfigError(f"key `cilium.values`: there is no file {file}", next="correct cilium.values")
+        objects = Helm.find().template(cilium)
+    else:
+        objects = read_documents(Path(cilium.manifests), "cilium.manifests")
+    try:
+        return read_foreign(objects)
+    except ForeignError as error:
+        what = cilium.chart or cilium.manifests
+        raise ConfigError(f"{what} is no Cilium that can be used: {error}", next="name Cilium's own") from None
 
 
 def host_image(config: Config, seen: Snapshot | None) -> str:

@@ -23,7 +23,7 @@ MOST_VALUES: Final = 100_000
 
 KeyPath = tuple[str, ...]
 
-_CRASHES: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError)
+CRASHES: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError)
 """What the YAML library ends in, besides its own errors, for texts that are no YAML (found by trying)."""
 
 
@@ -52,7 +52,7 @@ class Written:
         return 1
 
 
-def text_of(file: Path) -> str:
+def text_of(file: Path, *, most: int = MOST) -> str:
     """The text of a file, which may also be a pipe; a byte order mark is no part of it.
 
     Raises:
@@ -60,13 +60,13 @@ def text_of(file: Path) -> str:
     """
     try:
         with file.open("rb") as stream:
-            content = stream.read(MOST + 1)
+            content = stream.read(most + 1)
     except OSError as error:
         raise BadFile(error.strerror or str(error)) from None
     except ValueError as error:  # a NUL in the name
         raise BadFile(str(error)) from None
-    if len(content) > MOST:
-        raise BadFile(f"it is larger than {MOST >> 20} MiB")
+    if len(content) > most:
+        raise BadFile(f"it is larger than {most >> 20} MiB")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -89,7 +89,7 @@ def parse(text: str) -> Written:
         raise BadFile(f"not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise BadFile("not valid YAML: it is nested too deeply") from None
-    except _CRASHES as error:
+    except CRASHES as error:
         raise BadFile(f"not valid YAML: {' '.join(str(error).split()) or type(error).__name__}") from None
     lines: dict[KeyPath, int] = {}
     return Written(_Plain(lines).of(found, (), 1), lines)

@@ -30,13 +30,15 @@ def test_no_cluster_is_configured(migrate: Typed) -> None:
     assert "next:" in ended.err
 
 
-def test_the_cluster_does_not_answer(migrate: Typed, tmp_path: Path) -> None:
-    """A server that refuses the connection is named by its URL."""
+def test_the_cluster_does_not_answer(migrate: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that refuses the connection is named by its URL, first with how long it is given."""
+    monkeypatch.setattr("cni_migrate.kube.connect.GREETING", 0.2)
     kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:9")
     ended = migrate(*RUN, "--kubeconfig", str(kubeconfig))
     assert ended.code == 8
     assert "http://127.0.0.1:9" in ended.err
     assert "refused" in ended.err
+    assert "trying for" in ended.err
 
 
 def test_a_context_that_is_not_there(migrate: Typed, untouched: Served) -> None:

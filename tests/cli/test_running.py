@@ -1,6 +1,7 @@
 """Whole runs through the command line, on a served cluster: forward, stopped, resumed, back; and what is said."""
 
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -103,6 +104,45 @@ def test_a_migration_in_parts(on: On, served: Make, config: str, strategy: str, 
     assert (view["phase"], view["audit"], view["summary"], view["next"]) == ("done", [], {"migrated": 3}, None)
     assert typed("rollback", "--yes", *common).code == 4
     assert typed("cleanup", "--yes", *common).code == 0
+
+
+def test_until_a_phase_and_up_to_the_point_of_no_return(
+    on: On, served: Make, config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed again `--until` does nothing; a run asks once more before clean-up; no keeps the way back open."""
+    cluster = served(nodes=3)
+    typed = on(cluster)
+    common = ("--config", config)
+    first = ("run", "--yes", "--strategy", "overlay", *common, "--until", "preparing")
+    assert typed(*first).code == 0
+    writes = cluster.writes
+    again = typed(*first)
+    assert (again.code, cluster.writes) == (0, writes)
+    assert "preparing is complete already, the cluster is in phase attaching: nothing was done" in again.out
+
+    plan = typed("plan", *common)
+    assert "(point of no return)" in plan.out
+    assert "`migrate rollback` is possible until clean-up's step delete_canal" in plan.out
+
+    monkeypatch.setattr("cni_migrate.cli.running.needs_terminal", lambda **_: None)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\n"))
+    asked = typed("run", *common)
+    assert asked.code == 0, asked.err
+    assert "Clean-up removes Canal, and there is no way back after that. Go on?" in asked.err
+    assert "every node is migrated; Canal is still there, so `migrate rollback` is possible" in asked.out
+    view = _status(typed, *common)
+    assert (view["phase"], view["way_back"]) == ("migrating", True)
+    assert "`migrate rollback` is possible until clean-up's step delete_canal" in typed("status", *common).out
+
+    until = typed("run", "--yes", "--until", "migrating", *common)
+    assert until.code == 0
+    assert "stopped before clean-up" in until.out
+    assert _status(typed, *common)["phase"] == "migrating"
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\ny\n"))
+    assert typed("run", *common).code == 0
+    view = _status(typed, *common)
+    assert (view["phase"], view["way_back"], view["point_of_no_return"]) == ("done", False, "delete_canal")
 
 
 def test_events_are_told_once(on: On, served: Make, config: str) -> None:
@@ -269,3 +309,43 @@ def test_a_stopped_runner_that_wakes_up_later_changes_nothing(on: On, served: Ma
     view = _status(on(cluster))
     assert view["phase"] == "done"
     assert {node["state"] for node in view["nodes"]} == {"migrated"}
+
+
+def test_the_operators_own_manifests(on: On, served: Make, tmp_path: Path) -> None:
+    """Cilium from a file: other keys on the way, in the end what the file says, with nothing of the transit left."""
+    rendered = tmp_path / "cilium.yaml"
+    cluster = served(nodes=3)
+    typed = on(cluster)
+    wanted = typed("manifests", "cilium-final")
+    assert wanted.code == 0, wanted.err
+    rendered.write_text(wanted.out.replace("cni-migrate.io/stage: final", "team: network"), encoding="utf-8")
+    config = tmp_path / "migrate.yaml"
+    config.write_text(f"{QUICK}strategy: overlay\ncilium: {{source: manifests, manifests: cilium.yaml}}\n")
+    common = ("--config", str(config))
+
+    half = typed("run", "--yes", "--until", "attaching", *common)
+    assert half.code == 0, half.err
+    daemonset = cluster.read(DAEMONSETS, "cilium", "kube-system")
+    assert daemonset["spec"]["updateStrategy"]["type"] == "OnDelete"
+    assert daemonset["spec"]["template"]["metadata"]["labels"]["cni-migrate.io/stage"] == "transit"
+    assert cluster.read(CONFIG_MAPS, "cilium-config", "kube-system")["data"]["custom-cni-conf"] == "true"
+
+    whole = typed("run", "--yes", *common)
+    assert whole.code == 0, whole.err
+    daemonset = cluster.read(DAEMONSETS, "cilium", "kube-system")
+    assert daemonset["spec"]["updateStrategy"]["type"] == "RollingUpdate"
+    assert daemonset["spec"]["template"]["metadata"]["labels"]["team"] == "network"
+    assert "cni-migrate.io/stage" not in daemonset["spec"]["template"]["metadata"]["labels"]
+    assert cluster.read(CONFIG_MAPS, "cilium-config", "kube-system")["data"]["custom-cni-conf"] == "false"
+
+
+def test_manifests_that_are_no_cilium(on: On, untouched: Served, tmp_path: Path) -> None:
+    """Another program's manifests are refused with exit code 2 before the cluster is asked."""
+    (tmp_path / "other.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n")
+    config = tmp_path / "migrate.yaml"
+    config.write_text("strategy: overlay\ncilium: {source: manifests, manifests: other.yaml}\n")
+    before = untouched.writes
+    ended = on(untouched)("run", "--yes", "--config", str(config))
+    assert ended.code == 2
+    assert "there is no DaemonSet with a container cilium-agent" in ended.err
+    assert untouched.writes == before

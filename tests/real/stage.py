@@ -27,9 +27,10 @@ from cni_migrate.sim.client import Kind, Object
 from cni_migrate.sim.clock import SimClock
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.world import kinds, meta
+from cni_migrate.sim.world.canalmanifests import canal_objects
 from cni_migrate.sim.world.kubelet_port import serve_kubelet
 from cni_migrate.sim.world.machines import CONTROL_PLANE, Machine
-from cni_migrate.sim.world.manifests import canal_objects, dns_objects, workload_objects
+from cni_migrate.sim.world.manifests import dns_objects, workload_objects
 from cni_migrate.sim.world.timings import Timings
 from cni_migrate.sim.world.world import World
 from tests.controlplane.client import RealClient

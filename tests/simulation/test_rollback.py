@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from cni_migrate import resources
 from cni_migrate.core.model.goal import Final, Goal
-from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase, StrategyTable
 from cni_migrate.errors import Halted
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.simulation import Simulation
@@ -157,8 +158,6 @@ def test_the_whole_cluster_goes_back(strategy: str, until: str) -> None:
             before = outcome(sim, config)
             await Process(sim, config, goal=goals[until]).run()
             final = await Process(sim, config, goal=Goal(kind="back")).run()
-            if until == "three":
-                return
             assert final is not None
             assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
             assert "kubectl get crd" in final.next
@@ -168,11 +167,51 @@ def test_the_whole_cluster_goes_back(strategy: str, until: str) -> None:
             assert final.outcome == "done", final
             watch.check()
 
-    if until == "three":
-        with pytest.raises(Halted, match="Canal is being removed"):
-            run_virtual(main())
-    else:
-        run_virtual(main())
+    run_virtual(main())
+
+
+def cleaning() -> list[Any]:
+    """The steps of clean-up, by strategy, and whether they lie before the point of no return."""
+    found = []
+    for strategy in STRATEGIES:
+        steps = StrategyTable.load(strategy, resources.read("states", f"strategies/{strategy}.yaml")).phases["clean"]
+        point = list(steps).index("delete_canal")
+        found += [
+            pytest.param(strategy, at, at < point, id=f"{strategy}-{at}-{step}") for at, step in enumerate(steps[:7])
+        ]
+    return found
+
+
+@pytest.mark.parametrize(("strategy", "position", "returns"), cleaning())
+def test_clean_up_can_be_taken_back_until_canal_is_deleted(strategy: str, position: int, returns: bool) -> None:
+    """Killed in a step before that, the cluster goes back to as it was found; behind it, rollback refuses."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with simulated(SMALL, config) as (sim, watch):
+            before = outcome(sim, config)
+            first = Process(sim, config)
+
+            def look(turn: Any, _: Any) -> None:
+                cluster = turn.record.cluster
+                if cluster.phase is Phase.CLEANING and cluster.list_name and cluster.position >= position:
+                    assert first.mortal is not None
+                    first.mortal.die()
+
+            first.on_turn = look
+            await first.run()
+            back = Process(sim, config, goal=Goal(kind="back"), holder="second@test/2/2/x", takeover=True)
+            if not returns:
+                with pytest.raises(Halted, match="behind the point of no return"):
+                    await back.run()
+                return
+            final = await back.run()
+            assert final is not None
+            assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
+            assert outcome(sim, config) == before
+            watch.check()
+
+    run_virtual(main())
 
 
 def _cidrs(sim: Simulation, node: str) -> set[str]:

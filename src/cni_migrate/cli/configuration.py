@@ -1,5 +1,6 @@
 """`config init|show|schema`, `manifests`, `images`: the configuration, and what follows from it without a cluster."""
 
+import difflib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from cni_migrate.cli.session import configured
 from cni_migrate.cli.ui import output
 from cni_migrate.config import PROFILES, Config, ProfileName
 from cni_migrate.configfile import Loaded, section_of, variable
-from cni_migrate.core.render.manifests import node_config_version
+from cni_migrate.core.render.manifests import Manifests, node_config_version
 from cni_migrate.errors import UsageError
 from cni_migrate.wiring import manifests_for
 
@@ -107,39 +108,69 @@ def schema() -> None:
 def manifests(common: Common, flags: Mapping[str, Any], part: str) -> None:
     """Print what is applied, as a stream of YAML documents."""
     loaded = configured(common, flags)
-    config = loaded.config
-    made = manifests_for(config, None)
-    version = "v2" if made.cilium_version >= (1, 16) else "v2alpha1"
-    served = [f"cilium.io/{version}/ciliumnodeconfigs"]
-    wanted: list[dict[str, Any]] = []
-    if part == "all":
-        wanted += made.namespaces()
-    if part in ("all", "knet"):
-        wanted += made.knet()
-    if part in ("all", "cilium"):
-        wanted += made.cilium()
-        if config.strategy == "overlay" and node_config_version(served):
-            wanted += made.node_config(served)
-    if part == "multus" and config.strategy != "multus":
-        raise UsageError("strategy overlay has no Multus", next="migrate manifests multus --strategy multus")
-    if part in ("all", "multus") and config.strategy == "multus":
-        wanted += made.multus()
-    if part == "rbac":
-        wanted += [*made.namespaces(), *made.rbac()]
-    if part == "job":
-        if not config.job.image:
-            raise UsageError(
-                "the Job needs an image with `migrate` in it (key `job.image`): none is published, the project's"
-                " Dockerfile makes one",
-                next="migrate manifests job --image REGISTRY/cni-migrate:VERSION",
-            )
-        wanted += made.job(output.yaml_text(chosen(loaded)))
+    wanted = _part(loaded, manifests_for(loaded.config, None), part)
     seen: set[str] = set()
     for manifest in wanted:
         text = output.yaml_text(manifest)
         if text not in seen:
             seen.add(text)
             sys.stdout.write(f"---\n{text}")
+
+
+def _part(loaded: Loaded, made: Manifests, part: str) -> list[dict[str, Any]]:
+    """The objects of one part.
+
+    Raises:
+        UsageError: there is no such part with this configuration.
+    """
+    config = loaded.config
+    if part == "multus" and config.strategy != "multus":
+        raise UsageError("strategy overlay has no Multus", next="migrate manifests multus --strategy multus")
+    if part == "job" and not config.job.image:
+        raise UsageError(
+            "the Job needs an image with `migrate` in it (key `job.image`): none is published, the project's"
+            " Dockerfile makes one",
+            next="migrate manifests job --image REGISTRY/cni-migrate:VERSION",
+        )
+    version = "v2" if made.cilium_version >= (1, 16) else "v2alpha1"
+    served = [f"cilium.io/{version}/ciliumnodeconfigs"]
+    cilium = made.cilium()
+    if config.strategy == "overlay" and node_config_version(served):
+        cilium += made.node_config(served)
+    multus = made.multus() if config.strategy == "multus" else []
+    match part:
+        case "cilium":
+            return cilium
+        case "cilium-final":
+            return made.cilium_final()
+        case "knet":
+            return made.knet()
+        case "multus":
+            return multus
+        case "rbac":
+            return [*made.namespaces(), *made.rbac()]
+        case "job":
+            return made.job(output.yaml_text(chosen(loaded)))
+        case _:
+            return [*made.namespaces(), *made.knet(), *cilium, *multus]
+
+
+def differences(common: Common, flags: Mapping[str, Any]) -> None:
+    """Print how Cilium's objects differ while Canal is there, too, from what stays, as a unified diff each."""
+    made = manifests_for(configured(common, flags).config, None)
+    final = {_name_of(one): output.yaml_text(one).splitlines() for one in made.cilium_final()}
+    transit = {_name_of(one): output.yaml_text(one).splitlines() for one in made.cilium()}
+    for name in dict.fromkeys([*final, *transit]):
+        lines = difflib.unified_diff(
+            final.get(name, []), transit.get(name, []), f"{name}  (what stays)", f"{name}  (beside Canal)", lineterm=""
+        )
+        for line in lines:
+            sys.stdout.write(f"{line}\n")
+
+
+def _name_of(manifest: Mapping[str, Any]) -> str:
+    meta = manifest["metadata"]
+    return "/".join(part for part in (str(manifest["kind"]), meta.get("namespace", ""), meta["name"]) if part)
 
 
 def chosen(loaded: Loaded) -> dict[str, Any]:

@@ -77,6 +77,7 @@ def show(to: Console, view: PlanView) -> None:
                 _show_steps(to, f"each node, {event.name}{', stays in service' if event.in_service else ''}", event)
     for event in view.after:
         _show_steps(to, f"once, {event.name}", event)
+    to.print(Text(way_back(view)), soft_wrap=True)
 
 
 def headline(view: PlanView) -> str:
@@ -86,6 +87,14 @@ def headline(view: PlanView) -> str:
         f"strategy {view.strategy}, from phase {view.phase}: {output.plural(len(chosen), 'node')} to go, "
         f"{view.at_once} out of service at once"
     )
+
+
+def way_back(view: PlanView) -> str:
+    """Up to where there is a way back, in one line."""
+    if not view.way_back:
+        return f"behind the point of no return ({view.point_of_no_return}): there is no way back"
+    here = "" if view.after else "; this run ends before it"
+    return f"`migrate rollback` is possible until clean-up's step {view.point_of_no_return}{here}"
 
 
 def node_table(view: PlanView) -> Any:
@@ -139,8 +148,10 @@ def _show_steps(to: Console, title: str, event: Any) -> None:
     to.print(Text(title, style="bold"))
     made = output.table("", "", "")
     made.show_header = False
+    first = next((step for step in event.steps if step.irreversible), None)
     for step in event.steps:
-        made.add_row("", step.name, step.about)
+        note = " (point of no return)" if step is first else ""
+        made.add_row("", step.name, Text(f"{step.about}{note}", style="bold" if note else ""))
     output.show_table(to, made)
 
 

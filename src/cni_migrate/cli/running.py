@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cni_migrate.cli import showing
@@ -10,14 +11,15 @@ from cni_migrate.cli.driving import Drive
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.selectors import parse
 from cni_migrate.cli.session import Session, configured, run_async, session
-from cni_migrate.cli.settling import adopted, settle
+from cni_migrate.cli.settling import adopted, begun, settle
 from cni_migrate.cli.ui import output
-from cni_migrate.cli.ui.confirmation import confirm, needs_terminal
+from cni_migrate.cli.ui.confirmation import asked, confirm, needs_terminal
 from cni_migrate.cli.ui.failing import say_next
 from cni_migrate.cli.wishes import Forward, Wish, goal_of
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
+from cni_migrate.core.decision.forward import complete_already
 from cni_migrate.core.model.goal import Final
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
@@ -39,28 +41,47 @@ def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, take
         return
     needs_terminal(yes=yes)
     config = run_async(_brief(common, loaded, wish))
+    if config is None:
+        return
     confirm(yes=yes)
-    run_async(_drive(common, config, wish, takeover=takeover))
+    final = run_async(_drive(common, config, wish, takeover=takeover, consented=yes))
+    if final.outcome == "consent":
+        sys.stderr.write(f"{final.message}.\n")
+        if not asked("Clean-up removes Canal, and there is no way back after that. Go on?"):
+            _ended(replace(final, outcome="done"))
+            return
+        final = run_async(_drive(common, config, wish, takeover=takeover))
+    _ended(final)
 
 
-async def _brief(common: Common, loaded: Loaded, wish: Wish) -> Config:
-    """Check all that can be checked without the lock and say what is about to happen; the configuration to use."""
+async def _brief(common: Common, loaded: Loaded, wish: Wish) -> Config | None:
+    """Check all that can be checked without the lock and say what is about to happen.
+
+    The configuration to use; None when there is nothing to do, and that was said.
+    """
     async with session(common, loaded.config) as here:
         record = await here.record()
-        if record is not None:
+        if record is not None and begun(record):
             check_identity(adopted(loaded, record), record)
         async with here.cluster() as cluster:
             config, canal = await settle(here, loaded, record, cluster)
-            goal_of(wish, record, cluster.snapshot())
+            if record is not None:
+                check_identity(config, record)
+            goal = goal_of(wish, record, cluster.snapshot())
+            if record is not None and (final := complete_already(goal, record)) is not None:
+                await _show(here, cluster.snapshot())
+                _ended(final)
+                return None
             await brief(here, config, cluster, record, wish, canal)
     return config
 
 
-async def _drive(common: Common, config: Config, wish: Wish, *, takeover: bool) -> None:
+async def _drive(common: Common, config: Config, wish: Wish, *, takeover: bool, consented: bool = True) -> Final:
     async with session(common, config) as here, here.cluster() as cluster:
         seen = cluster.snapshot()
         record = await here.record()
-        drive = Drive(here, cluster, goal_of(wish, record, seen), record, takeover=takeover)
+        goal = goal_of(wish, record, seen, consented=consented)
+        drive = Drive(here, cluster, goal, record, takeover=takeover)
         try:
             final = await drive.run()
         except MigrateError:
@@ -68,7 +89,7 @@ async def _drive(common: Common, config: Config, wish: Wish, *, takeover: bool) 
                 await _show(here, cluster.snapshot(), quietly=True)
             raise
         await _show(here, cluster.snapshot())
-        _ended(final)
+    return final
 
 
 async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> None:
@@ -98,5 +119,5 @@ def _ended(final: Final) -> None:
         if final.next:
             say_next(final.next)
         return
-    kind = {"halted": Halted, "gate": GateFailed, "interrupted": Interrupted}[final.outcome]
-    raise kind(final.message, next=final.next)
+    kind: dict[str, type[MigrateError]] = {"halted": Halted, "gate": GateFailed, "interrupted": Interrupted}
+    raise kind[final.outcome](final.message, next=final.next)

@@ -23,7 +23,8 @@ from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.connect import connect
 from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.request import Client
-from cni_migrate.wiring import prober_for
+from cni_migrate.ports import Releases
+from cni_migrate.wiring import completed, prober_for, releases_for
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ def configured(common: Common, flags: Mapping[str, Any]) -> Loaded:
     typed = {key: value for key, value in flags.items() if value is not None}
     if common.namespace:
         typed["namespace"] = common.namespace
-    return load(common.config, os.environ, typed)
+    return completed(load(common.config, os.environ, typed), common.config)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Session:
     clock: WallClock
     as_json: bool
     """Whether log lines are JSON."""
+    releases: Releases | None = None
+    """Helm, where it comes to own Cilium."""
 
     def store(self) -> RecordStore:
         """A reader and writer of the record."""
@@ -65,7 +68,7 @@ class Session:
 
     def cluster(self) -> KubeCluster:
         """The cluster, to be entered."""
-        return KubeCluster(self.client, self.config, self.clock, random.Random())
+        return KubeCluster(self.client, self.config, self.clock, random.Random(), self.releases)
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +87,8 @@ async def session(common: Common, config: Config) -> AsyncGenerator[Session]:
     )
     with logging_to(common) as as_json:
         async with connected as client:
-            yield Session(config, client, KubeDocuments(client, clock), clock, as_json)
+            releases = releases_for(config, clock, common.kubeconfig, common.context)
+            yield Session(config, client, KubeDocuments(client, clock), clock, as_json, releases)
 
 
 INSIST = 1.0

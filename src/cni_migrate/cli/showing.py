@@ -159,9 +159,21 @@ def _summary(view: StatusView, now: datetime) -> list[Text]:
     if view.driver is not None:
         alive = "" if view.driver.alive else ", but it is not alive any more"
         lines.append(Text(f"driven by {view.driver.holder} since {_since(view.driver.since)}{alive}"))
+    lines += _way_back(view)
     lines += _eta(view, now)
     lines += audit_lines(view)
     return lines
+
+
+def _way_back(view: StatusView) -> list[Text]:
+    """Until when there is a way back, once it matters: when the last node is on its way, and in clean-up."""
+    left = set(view.summary) - {NodeState.MIGRATED}
+    if view.phase is Phase.CLEANING or (view.phase is Phase.MIGRATING and not left):
+        if not view.way_back:
+            return [Text(f"behind the point of no return ({view.point_of_no_return}): there is no way back")]
+        if view.direction == "forward":
+            return [Text(f"`migrate rollback` is possible until clean-up's step {view.point_of_no_return}")]
+    return []
 
 
 def _since(text: str) -> str:

@@ -14,8 +14,8 @@ from typing import Any, Final
 from cni_migrate.core.model.canal import FoundCanal, pods_part
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
+from cni_migrate.kube.controlplane import cluster_cidr
 from cni_migrate.kube.listing import listed
-from cni_migrate.kube.proxy import cluster_cidr
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.services import services
 

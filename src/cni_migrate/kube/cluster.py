@@ -13,7 +13,7 @@ from cni_migrate.core.model.objects import GateReading, Snapshot
 from cni_migrate.kube.cache import Cache
 from cni_migrate.kube.perform import Performer
 from cni_migrate.kube.request import Client
-from cni_migrate.ports import Clock
+from cni_migrate.ports import Clock, Releases
 
 
 class KubeCluster:
@@ -22,7 +22,14 @@ class KubeCluster:
     Use it as an async context manager: it watches from entering to leaving.
     """
 
-    def __init__(self, api: Client | Api, config: Config, clock: Clock, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        api: Client | Api,
+        config: Config,
+        clock: Clock,
+        rng: random.Random | None = None,
+        releases: Releases | None = None,
+    ) -> None:
         """A cluster behind `api`.
 
         Args:
@@ -30,11 +37,12 @@ class KubeCluster:
             config: the namespace and the request deadline.
             clock: the time.
             rng: for the jitter.
+            releases: Helm, where a release is to be made.
         """
         timeout = config.deadlines.request
         self._client = api if isinstance(api, Client) else Client(api, clock, rng, timeout=timeout)
         self._cache = Cache(self._client, clock, config.namespace)
-        self._performer = Performer(self._client, self._cache, clock)
+        self._performer = Performer(self._client, self._cache, clock, releases)
 
     async def __aenter__(self) -> Self:
         """List everything and start watching.

@@ -23,11 +23,15 @@ from kr8s.asyncio import Api
 from cni_migrate.errors import ClusterError, ClusterUnreachable, ConfigError, Unauthorized
 from cni_migrate.kube.kubeconfig import Access, load
 from cni_migrate.kube.request import Client
-from cni_migrate.kube.transport import Hook
+from cni_migrate.kube.transport import Answer, Hook, NoAnswer
 from cni_migrate.ports import Clock
 
 TESTED: Final = ((1, 28), (1, 35))
 """The Kubernetes versions that kr8s supports; others are logged."""
+
+GREETING: Final = 30.0
+"""Seconds for which the first contact is tried: an API server that restarts, or a load balancer that takes it out,
+needs up to twenty."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +46,7 @@ async def connect(
     timeout: float = 10.0,  # noqa: ASYNC109 - of each request
     on_request: Hook | None = None,
     environ: Mapping[str, str] = os.environ,
+    patience: float | None = None,
 ) -> AsyncGenerator[Client]:
     """A client of the configured cluster, which has answered once.
 
@@ -53,6 +58,7 @@ async def connect(
         timeout: seconds for one request.
         on_request: told of every request.
         environ: the environment.
+        patience: seconds for which the first contact is tried; default: `GREETING`.
 
     Raises:
         UsageError: the file or the context that was named is not there.
@@ -66,30 +72,48 @@ async def connect(
     try:
         await session.open()
         client = Client(session, clock, rng, timeout=timeout, on_request=on_request)
-        await _greet(client, session)
+        await _greet(client, session, GREETING if patience is None else patience)
         yield client
     finally:
         await session.close()
 
 
-async def _greet(client: Client, session: "Session") -> None:
+async def _greet(client: Client, session: "Session", patience: float) -> None:
+    where = f"{client.server} ({session.access.origin})"
     try:
-        answer = await client.request("GET", "/version", deadline=0)
+        answer = await _first_answer(client, where, patience)
     except ClusterUnreachable as error:
+        proxy = session.access.proxy
         raise ClusterUnreachable(
-            f"the API server {client.server} ({session.access.origin}) cannot be reached: {error.__cause__ or error}",
-            next="check that the cluster is up and the context is the right one (`kubectl config get-contexts`)",
+            f"the API server {where} cannot be reached: {error.__cause__ or error}",
+            next="check that the cluster is up and the context is the right one (`kubectl config get-contexts`)"
+            + (f"; the way there is the proxy {proxy.shown}: NO_PROXY names what needs none" if proxy else ""),
         ) from error
     version = answer.object.get("gitVersion")
     if not answer.ok or not isinstance(version, str):
         raise ClusterError(
-            f"{client.server} ({session.access.origin}) does not answer like a Kubernetes API server: {answer.message}",
+            f"{where} does not answer like a Kubernetes API server: {answer.message}",
             next="check the server in the kubeconfig (`kubectl config view --minify`)",
         )
     log.debug("connected", server=client.server, origin=session.access.origin, kubernetes=version)
     numbers = _minor(answer.object)
     if numbers is not None and not TESTED[0] <= numbers <= TESTED[1]:
         log.warning("this version of Kubernetes was not tested with", kubernetes=version)
+
+
+async def _first_answer(client: Client, where: str, patience: float) -> Answer:
+    """The first answer that is none of a server or a network in trouble: they often are for a few seconds only."""
+    try:
+        answer = await client.request("GET", "/version", deadline=0)
+        if answer.status < 500 and answer.status != 429:
+            return answer
+        why = answer.message
+    except ClusterUnreachable as error:
+        if not patience or (isinstance(error.__cause__, NoAnswer) and error.__cause__.final):
+            raise
+        why = str(error.__cause__ or error)
+    log.warning(f"the API server {where} does not answer, trying for {patience:.0f} s: {why}")
+    return await client.request("GET", "/version", deadline=patience)
 
 
 def _minor(version: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -156,7 +180,8 @@ class Session(Api):
             base_url=self.auth.server,
             verify=verify,
             timeout=self._timeout,
-            proxy=self.auth.proxy,
+            proxy=self.access.proxy.url if self.access.proxy is not None else None,
+            trust_env=False,  # which proxy is asked is decided in `proxy`
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=60),
         )
         while len(self._old) > 2:

@@ -14,11 +14,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from cni_migrate import yamlfile
 from cni_migrate.errors import ClusterUnreachable, ConfigError, UsageError
+from cni_migrate.kube.proxy import Proxy, proxy_for
+
+MOST: Final = 16 << 20
+"""Bytes of a kubeconfig that are read: those of some hundred clusters are large."""
 
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its credentials."""
@@ -29,7 +35,8 @@ class Access:
     """How to reach one cluster as one user.
 
     `origin` says in words where this comes from. `config` is a kubeconfig with one context and no certificates: `ca` is
-    the bundle that signs the server (None: the system's), `certificate` and `key` the client's, all as PEM.
+    the bundle that signs the server (None: the system's), `certificate` and `key` the client's, all as PEM. `headers`
+    go with every request (impersonation), `proxy` is on the way.
     """
 
     origin: str
@@ -39,6 +46,8 @@ class Access:
     certificate: bytes | None = field(default=None, repr=False)
     key: bytes | None = field(default=None, repr=False)
     insecure: bool = False
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    proxy: Proxy | None = None
 
 
 def load(
@@ -63,19 +72,19 @@ def load(
         ConfigError: a kubeconfig is damaged: which file, and what is wrong.
         ClusterUnreachable: no cluster is configured.
     """
-    default = (home or Path.home()) / ".kube" / "config"
     if kubeconfig:
-        return _from_files([_existing(Path(kubeconfig).expanduser(), "--kubeconfig")], context)
-    if listed := [Path(one).expanduser() for one in environ.get("KUBECONFIG", "").split(os.pathsep) if one]:
+        return _from_files([_existing(_expanded(kubeconfig), "--kubeconfig")], context, environ)
+    if listed := [_expanded(one) for one in environ.get("KUBECONFIG", "").split(os.pathsep) if one]:
         there = [one for one in listed if one.exists()]
         if not there:
             raise UsageError(
                 f"KUBECONFIG names {', '.join(map(str, listed))}: there is no such file",
                 next="set KUBECONFIG to a kubeconfig file, or give one with --kubeconfig",
             )
-        return _from_files(there, context)
+        return _from_files(there, context, environ)
+    default = (home or _expanded("~")) / ".kube" / "config"
     if default.exists():
-        return _from_files([default], context)
+        return _from_files([default], context, environ)
     if environ.get("KUBERNETES_SERVICE_HOST") and (account / "token").exists():
         if context:
             raise UsageError(
@@ -89,6 +98,14 @@ def load(
     )
 
 
+def _expanded(path: str | Path) -> Path:
+    """The path with `~` in place of the home folder, when this user has one: in a pod there may be none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def _existing(file: Path, flag: str) -> Path:
     if not file.exists():
         raise UsageError(f"{flag} {file}: there is no such file", next="check the path")
@@ -98,13 +115,18 @@ def _existing(file: Path, flag: str) -> Path:
 def _from_pod(environ: Mapping[str, str], account: Path) -> Access:
     host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT", "443")
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    token = (account / "token").read_text(encoding="utf-8").strip()
-    ca = account / "ca.crt"
+    origin, ca = "this pod's service account", account / "ca.crt"
+    try:
+        token = (account / "token").read_text(encoding="utf-8").strip()
+        bundle = ca.read_text(encoding="utf-8") if ca.exists() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{origin} in {account} cannot be read ({error})", next="check the pod's user") from error
     return Access(
-        origin="this pod's service account",
+        origin=origin,
         server=server,
         config=_small({"server": server}, {"token": token}),
-        ca=ca.read_text(encoding="utf-8") if ca.exists() else None,
+        ca=bundle,
+        proxy=proxy_for(server, "", origin, environ),
     )
 
 
@@ -119,22 +141,24 @@ def _small(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _from_files(files: Iterable[Path], context: str | None) -> Access:
+def _from_files(files: Iterable[Path], context: str | None, environ: Mapping[str, str]) -> Access:
     merged = _Merged()
     for file in files:
         merged.add(file, _read(file))
-    return merged.access(context)
+    return merged.access(context, environ)
 
 
 def _read(file: Path) -> Mapping[str, Any]:
     try:
-        raw = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise _broken(file, f"it cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raw = YAML(typ="safe", pure=True).load(yamlfile.text_of(file, most=MOST))
+    except yamlfile.BadFile as error:
+        raise _broken(file, f"it cannot be read ({error.why})") from error
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""
         raise _broken(file, f"{where}{getattr(error, 'problem', None) or error}") from error
+    except (*yamlfile.CRASHES, RecursionError) as error:
+        raise _broken(file, f"it is no YAML ({error})") from error
     if raw is None:
         return {}
     if not isinstance(raw, dict) or raw.get("kind", "Config") != "Config":
@@ -172,7 +196,8 @@ class _Merged:
                     raise _broken(file, f"{part} {entry['name']} is no mapping")
                 found.setdefault(str(entry["name"]), (body, file))
 
-    def access(self, context: str | None) -> Access:
+    def access(self, context: str | None, environ: Mapping[str, str]) -> Access:
+        """How to reach the cluster of a context, or of the current one."""
         names = ":".join(map(str, self._files))
         known = sorted(self._entries["context"])
         if context is None:
@@ -193,25 +218,39 @@ class _Merged:
         body, file = self._entries["context"][context]
         cluster, at = self._named("cluster", body, context, file)
         user, user_at = self._named("user", body, context, file) if body.get("user") else ({}, file)
-        server = cluster.get("server")
-        if not server:
+        if not cluster.get("server"):
             raise _broken(at, f"cluster {body['cluster']} has no server")
+        secure = any(cluster.get(key) or user.get(key) for key in _TLS)
+        try:
+            server = _url(str(cluster["server"]).strip(), secure=secure)
+        except ValueError as error:
+            raise _broken(
+                at, f"the server {cluster['server']} of cluster {body['cluster']} is no URL: {error}"
+            ) from error
         for old in ("username", "password"):
             if old in user:
                 raise _broken(user_at, f"user {body['user']} has a {old}: Kubernetes has no passwords since 1.19")
+        origin = f"context {context} of kubeconfig {file}"
+        proxy = proxy_for(server, str(cluster.get("proxy-url") or ""), origin, environ)
+        certificate, key = _content(user, "client-certificate", user_at), _content(user, "client-key", user_at)
+        if (certificate is None) != (key is None):
+            lacks = "client-key" if key is None else "client-certificate"
+            raise _broken(user_at, f"user {body.get('user')} has no {lacks}: certificate and key belong together")
         small = _small(
-            {key: cluster[key] for key in ("server", "tls-server-name", "proxy-url") if cluster.get(key)},
+            {"server": server} | {key: cluster[key] for key in ("tls-server-name",) if cluster.get(key)},
             _credentials(user, user_at, cluster, str(body.get("user"))),
         )
         ca = _content(cluster, "certificate-authority", at)
         return Access(
-            origin=f"context {context} of kubeconfig {file}",
-            server=str(server),
+            origin=origin,
+            server=server,
             config=small,
             ca=ca.decode("ascii", "replace") if ca is not None else None,
-            certificate=_content(user, "client-certificate", user_at),
-            key=_content(user, "client-key", user_at),
+            certificate=certificate,
+            key=key,
             insecure=bool(cluster.get("insecure-skip-tls-verify")),
+            headers=_impersonation(user, user_at, str(body.get("user"))),
+            proxy=proxy,
         )
 
     def _named(self, part: str, context: Mapping[str, Any], name: str, file: Path) -> tuple[Mapping[str, Any], Path]:
@@ -222,6 +261,29 @@ class _Merged:
         if found is None:
             raise _broken(file, f"context {name} names the {part} {wanted}, which is not there")
         return found
+
+
+_TLS: Final = (
+    "certificate-authority", "certificate-authority-data", "insecure-skip-tls-verify",
+    "client-certificate", "client-certificate-data",
+)  # fmt: skip
+"""What tells client-go that a server without a scheme speaks TLS."""
+
+
+def _url(server: str, *, secure: bool) -> str:
+    """The server's URL; one without a scheme gets it as in client-go (`rest.DefaultServerURL`).
+
+    Raises:
+        ValueError: it is none.
+    """
+    url = server if "://" in server else f"{'https' if secure else 'http'}://{server}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"expected http or https, found {parts.scheme}")
+    if not parts.hostname or not server.isprintable() or " " in server:
+        raise ValueError("expected https://HOST:PORT")
+    _ = parts.port  # raises ValueError for what is none
+    return url
 
 
 def _content(entry: Mapping[str, Any], key: str, file: Path) -> bytes | None:
@@ -235,7 +297,7 @@ def _content(entry: Mapping[str, Any], key: str, file: Path) -> bytes | None:
         except (binascii.Error, ValueError) as error:
             raise _broken(file, f"{key}-data is not base64 ({error})") from error
     if named := entry.get(key):
-        path = file.parent / Path(str(named)).expanduser()
+        path = file.parent / _expanded(str(named))
         try:
             return path.read_bytes()
         except OSError as error:
@@ -245,14 +307,8 @@ def _content(entry: Mapping[str, Any], key: str, file: Path) -> bytes | None:
 
 def _credentials(user: Mapping[str, Any], file: Path, cluster: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What kr8s is told about the user: a token, an exec plugin, or nothing (certificates are handled by us)."""
-    if token := user.get("token"):
-        return {"token": str(token)}
-    if named := user.get("tokenFile"):
-        path = file.parent / Path(str(named)).expanduser()
-        try:
-            return {"token": path.read_text(encoding="utf-8").strip()}
-        except OSError as error:
-            raise _broken(file, f"tokenFile {path} cannot be read ({error.strerror})") from error
+    if token := _token(user, file, name):
+        return {"token": token}
     if plugin := user.get("exec"):
         if not isinstance(plugin, dict) or not plugin.get("command") or not plugin.get("apiVersion"):
             raise _broken(file, f"user {name}: exec needs a command and an apiVersion")
@@ -260,11 +316,59 @@ def _credentials(user: Mapping[str, Any], file: Path, cluster: Mapping[str, Any]
     if provider := user.get("auth-provider"):
         if not isinstance(provider, dict) or provider.get("name") != "oidc":
             raise _broken(file, f"user {name}: Kubernetes 1.26 removed auth-provider plugins; use an exec plugin")
-        token = (provider.get("config") or {}).get("id-token")
-        if not token:
+        id_token = (provider.get("config") or {}).get("id-token")
+        if not id_token:
             raise _broken(file, f"user {name}: the oidc auth-provider has no id-token")
-        return {"token": str(token)}
+        return {"token": str(id_token)}
     return {}
+
+
+def _token(user: Mapping[str, Any], file: Path, name: str) -> str:
+    """The token: of `tokenFile`, as long as that can be read, else of `token` (client-go, token_source.go)."""
+    token = str(user.get("token") or "")
+    if named := user.get("tokenFile"):
+        path = file.parent / _expanded(str(named))
+        try:
+            found = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            if not token:
+                why = getattr(error, "strerror", None) or error
+                raise _broken(file, f"tokenFile {path} cannot be read ({why})") from error
+        else:
+            if not found and not token:
+                raise _broken(file, f"tokenFile {path} is empty")
+            token = found or token
+    if not (token.isascii() and token.isprintable()):
+        raise _broken(file, f"user {name}: the token has line breaks or other characters that no token has")
+    return token
+
+
+def _impersonation(user: Mapping[str, Any], file: Path, name: str) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers of `as`, `as-uid`, `as-groups` and `as-user-extra` (client-go, `transport/round_trippers.go`).
+
+    As client-go, refuses to ask for groups or the like without a user: they would silently not be asked for.
+    """
+    groups, extra = user.get("as-groups") or [], user.get("as-user-extra") or {}
+    if not isinstance(groups, list) or not isinstance(extra, dict):
+        raise _broken(file, f"user {name}: as-groups is a list, as-user-extra has keys with lists")
+    who, uid = str(user.get("as") or ""), str(user.get("as-uid") or "")
+    if not who:
+        if uid or groups or extra:
+            raise _broken(file, f"user {name}: as-uid, as-groups and as-user-extra need `as`, the user to act as")
+        return ()
+    found = [("Impersonate-User", who), *([("Impersonate-Uid", uid)] if uid else ())]
+    found += [("Impersonate-Group", str(group)) for group in groups]
+    for key, values in extra.items():
+        if not isinstance(values, list):
+            raise _broken(file, f"user {name}: as-user-extra.{key} is no list")
+        found += [(f"Impersonate-Extra-{quote(str(key), safe=_HEADER)}", str(value)) for value in values]
+    if not all(value.isprintable() for _, value in found):
+        raise _broken(file, f"user {name}: what to act as has line breaks in it")
+    return tuple((key.encode(), value.encode()) for key, value in found)
+
+
+_HEADER: Final = "!#$&'*+-.^_`|~"
+"""What may stand in a header's name besides letters and digits (RFC 9110 5.6.2), but for `%`, which escapes."""
 
 
 def _plugin(plugin: Mapping[str, Any], file: Path, cluster: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from cni_migrate.core.model.effects import (
     PutObject,
     RunHostTask,
     SweepTasks,
+    UpgradeRelease,
 )
 from cni_migrate.core.model.objects import Attempt, ObjectRef, Result
 from cni_migrate.kube import paths
@@ -28,7 +29,7 @@ from cni_migrate.kube.discovery import Places
 from cni_migrate.kube.replacing import replacement, same
 from cni_migrate.kube.request import BUDGET, Client
 from cni_migrate.kube.transport import Answer
-from cni_migrate.ports import Clock
+from cni_migrate.ports import Clock, Releases
 
 MERGE: Final = "application/merge-patch+json"
 
@@ -47,10 +48,11 @@ Outcome = tuple[Result, str]
 class Performer:
     """Performs effects and notes their outcomes in the cache."""
 
-    def __init__(self, client: Client, cache: Cache, clock: Clock) -> None:
+    def __init__(self, client: Client, cache: Cache, clock: Clock, releases: Releases | None = None) -> None:
         self._client = client
         self._cache = cache
         self._clock = clock
+        self._releases = releases
         self._places = Places(client)
         self._slots = asyncio.Semaphore(PARALLEL)
         self._ended = False
@@ -108,6 +110,9 @@ class Performer:
                 return await self._run_host_task(effect)
             case SweepTasks():
                 return await self._sweep(effect)
+            case UpgradeRelease():
+                assert self._releases is not None, "a release is wanted of a cluster that was made without Helm"
+                return await self._releases.upgrade(effect)
 
     async def _patch_node(self, effect: PatchNode) -> Outcome:
         meta: dict[str, Any] = {}
@@ -283,6 +288,8 @@ def target(effect: Effect) -> ObjectRef:
             return ObjectRef.of(effect.pod)
         case SweepTasks():
             return ObjectRef("v1", "Pod", effect.namespace, f"of {effect.node}")
+        case UpgradeRelease():
+            return ObjectRef("v1", "Secret", effect.namespace, f"of release {effect.release}")
 
 
 def _refused(answer: Answer) -> Outcome:

@@ -1,81 +1,123 @@
-"""What kube-proxy and the controller manager were started with: the cluster CIDR, and kube-proxy's mode."""
+"""Which proxy leads to the API server, by client-go's rules.
 
-import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+A kubeconfig's `proxy-url` is always used. Otherwise the environment decides as in Go (golang.org/x/net/http/httpproxy,
+and client-go's `NewProxierWithNoProxyCIDR`): HTTPS_PROXY or HTTP_PROXY by the server's scheme, ALL_PROXY as curl has
+it, never for this very machine, and not for what NO_PROXY lists: `*`, names with the names below them, addresses,
+networks.
+httpx would read the same variables, but it knows no networks in NO_PROXY (encode/httpx, `get_environment_proxies`).
+"""
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+import ipaddress
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
-from cni_migrate.kube import paths
-from cni_migrate.kube.request import Client
+from cni_migrate.errors import ConfigError
 
-_LABELS: Final = ("component", "k8s-app")
-"""Labels by which the control plane's pods are known: kubeadm and RKE2 use the first, kops and kubeadm's kube-proxy
-the second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What was seen: '' for what was not."""
-
-    cluster_cidr: str = ""
-    proxy_mode: str = ""
-    proxy_cidr: str = ""
+SCHEMES: Final = ("http", "https", "socks5", "socks5h")
+_PORTS: Final = {"http": 80, "https": 443}
 
 
-async def started(client: Client) -> Started:
-    """What the pods' arguments and kube-proxy's ConfigMap say; nothing where they may not be read."""
-    found: dict[str, dict[str, str]] = {"kube-controller-manager": {}, "kube-proxy": {}}
-    for label in _LABELS:
-        selector = f"{label} in (kube-controller-manager,kube-proxy)"
-        query = {"labelSelector": selector, "limit": "50"}
-        answer = await client.request("GET", paths.path("v1", "pods", namespace="kube-system"), params=query)
-        for pod in (answer.object.get("items") or ()) if answer.ok else ():
-            what = (pod["metadata"].get("labels") or {}).get(label, "")
-            found[what] = {**dict(_flags(pod)), **found[what]}
-    proxy = found["kube-proxy"]
-    if "cluster-cidr" not in proxy or "proxy-mode" not in proxy:
-        path = paths.path("v1", "configmaps", namespace="kube-system", name="kube-proxy")
-        answer = await client.request("GET", path)
-        if answer.ok:
-            proxy = {**_written((answer.object.get("data") or {}).get("config.conf", "")), **proxy}
-    manager = found["kube-controller-manager"].get("cluster-cidr", "")
-    return Started(
-        cluster_cidr=_first(manager) or _first(proxy.get("cluster-cidr", "")),
-        proxy_mode=proxy.get("proxy-mode", ""),
-        proxy_cidr=proxy.get("cluster-cidr", ""),
-    )
+class Proxy(NamedTuple):
+    """A proxy, and where it was named."""
+
+    url: str
+    origin: str
+
+    @property
+    def shown(self) -> str:
+        """The URL without the password."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    def __str__(self) -> str:
+        """The URL, and where it was named."""
+        return f"{self.shown} ({self.origin})"
 
 
-async def cluster_cidr(client: Client) -> str:
-    """The IPv4 network that nodes get their pod CIDRs from, '' where nothing says it."""
-    return (await started(client)).cluster_cidr
+def proxy_for(server: str, named: str, origin: str, environ: Mapping[str, str]) -> Proxy | None:
+    """The proxy on the way to a server, or None.
+
+    Args:
+        server: the API server's URL.
+        named: the kubeconfig's `proxy-url`, or ''.
+        origin: the kubeconfig's name, for messages.
+        environ: the environment.
+
+    Raises:
+        ConfigError: it is no URL of a proxy.
+    """
+    if named:
+        return _checked(Proxy(named, f"proxy-url of {origin}"))
+    target = urlsplit(server)
+    host = (target.hostname or "").rstrip(".")
+    if not host or _local(host) or _excluded(host, target.port or _PORTS.get(target.scheme, 443), environ):
+        return None
+    for name in (f"{target.scheme}_proxy", "all_proxy"):
+        for variable in (name, name.upper()):
+            if url := environ.get(variable, "").strip():
+                return _checked(Proxy(url if "://" in url else f"http://{url}", variable))
+    return None
 
 
-def _flags(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The `--flag=value`s of a pod's containers."""
-    for container in (pod.get("spec") or {}).get("containers") or ():
-        words = " ".join(str(word) for word in (*(container.get("command") or ()), *(container.get("args") or ())))
-        for word in words.split():
-            name, is_set, value = word.partition("=")
-            if name.startswith("--") and is_set:
-                yield name.removeprefix("--"), value.strip("\"'")
-
-
-def _written(text: str) -> dict[str, str]:
-    """The same from kube-proxy's configuration file (kubernetes.io: "kube-proxy Configuration (v1alpha1)")."""
+def _checked(proxy: Proxy) -> Proxy:
     try:
-        data = YAML(typ="safe", pure=True).load(io.StringIO(text))
-    except YAMLError:
-        return {}
-    if not isinstance(data, dict):
-        return {}
-    known = {"cluster-cidr": data.get("clusterCIDR"), "proxy-mode": data.get("mode")}
-    return {key: str(value) for key, value in known.items() if value}
+        parts = urlsplit(proxy.url)
+        good = parts.scheme in SCHEMES and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigError(
+            f"{proxy.origin} is no URL of a proxy: expected SCHEME://HOST:PORT with one of {', '.join(SCHEMES)}",
+            next="correct it, or take it away",
+        )
+    return proxy
 
 
-def _first(text: str) -> str:
-    """The IPv4 part of `cidr[,cidr]`."""
-    return next((one.strip() for one in text.split(",") if "." in one), "")
+def _local(host: str) -> bool:
+    address = _address(host)
+    return host.lower() == "localhost" or (address is not None and address.is_loopback)
+
+
+def _excluded(host: str, port: int, environ: Mapping[str, str]) -> bool:
+    listed = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    return any(_matches(entry.strip().lower(), host.lower(), port) for entry in listed.split(",") if entry.strip())
+
+
+def _matches(entry: str, host: str, port: int) -> bool:
+    if entry == "*":
+        return True
+    address = _address(host)
+    if "/" in entry:
+        try:
+            network = ipaddress.ip_network(entry, strict=False)
+        except ValueError:
+            return False
+        return address is not None and address.version == network.version and address in network
+    name, wanted = _split(entry)
+    if wanted is not None and wanted != port:
+        return False
+    if (listed := _address(name)) is not None:
+        return address == listed
+    if name.startswith("*."):
+        name = name[1:]
+    return host.endswith(name) if name.startswith(".") else host == name or host.endswith(f".{name}")
+
+
+def _split(entry: str) -> tuple[str, int | None]:
+    """The name or address of an entry, and its port when it has one."""
+    if entry.startswith("["):
+        name, _, port = entry[1:].partition("]")
+        port = port.removeprefix(":")
+    elif entry.count(":") == 1:
+        name, _, port = entry.partition(":")
+    else:
+        name, port = entry, ""
+    return name, int(port) if port.isdecimal() else None
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text.strip("[]").partition("%")[0])
+    except ValueError:
+        return None

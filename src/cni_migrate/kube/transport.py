@@ -12,11 +12,15 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import httpx
+import socksio
 from kr8s import APITimeoutError, ServerError
 from kr8s.asyncio import Api
+
+from cni_migrate.kube.kubeconfig import Access
 
 USER_AGENT = f"migrate/{importlib.metadata.version('cni-migrate')}"
 
@@ -27,8 +31,13 @@ PHASE: Final = 0.9
 """The part of the deadline that one phase of a request may take. So httpx notices first when a connection hangs, and
 closes it; cancelled by the deadline itself in the middle of a TLS handshake, it would leave the socket open."""
 
-_FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, APITimeoutError, ServerError, OSError, ssl.SSLError)
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, APITimeoutError, ServerError, OSError, ssl.SSLError,
+             socksio.SOCKSError)  # fmt: skip
 """All that a request through kr8s may end with, besides an answer. `TimeoutError` is an `OSError`."""
+
+
+_UNCONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, socksio.SOCKSError)
+"""What a request ends with that got no connection; with a proxy it was the proxy that gave none."""
 
 
 class Answer(NamedTuple):
@@ -109,6 +118,11 @@ class Wire:
         self._on_request = on_request
 
     @property
+    def _access(self) -> Access | None:
+        """How the API server is reached; a client in process has nothing of the kind."""
+        return getattr(self._api, "access", None)
+
+    @property
     def server(self) -> str:
         """The API server's URL."""
         return str(self._api.auth.server or "")
@@ -133,14 +147,14 @@ class Wire:
         arguments = self._arguments(path, params, accept)
         if content is not None:
             arguments["content"] = content
-            arguments["headers"]["Content-Type"] = content_type
+            arguments["headers"].append((b"Content-Type", content_type.encode()))
         try:
             async with asyncio.timeout(timeout):
                 async with self._api.call_api(method, timeout=PHASE * timeout, **arguments) as response:
                     status, size = response.status_code, len(response.content)
                     return Answer(status, _lowered(response.headers), _decoded(response, response.content))
         except _FAILURES as error:
-            raise _no_answer(error) from error
+            raise _no_answer(error, self._access) from error
         finally:
             self._told(method, path, status, size)
 
@@ -200,7 +214,7 @@ class Wire:
                 stack.push_async_callback(found.aclose)
                 yield Answer(status, _lowered(response.headers), body), found
         except _FAILURES as error:
-            raise _no_answer(error) from error
+            raise _no_answer(error, self._access) from error
         finally:
             self._told("GET", path, status, size)
 
@@ -220,11 +234,13 @@ class Wire:
         base, _, url = path.rpartition("/")
         if not base:  # kr8s wants a base; the API server ignores the slash that this adds
             base, url = path, ""
-        headers = {"User-Agent": USER_AGENT, "Accept": accept}
+        headers = [("User-Agent", USER_AGENT), ("Accept", accept)]
         if self._api.auth.token:
-            headers["Authorization"] = f"Bearer {self._api.auth.token.strip()}"
+            headers.append(("Authorization", f"Bearer {self._api.auth.token.strip()}"))
+        impersonation = self._access.headers if self._access is not None else ()
         return {
-            "version": "", "base": base, "url": url, "params": dict(params or {}), "headers": headers,
+            "version": "", "base": base, "url": url, "params": dict(params or {}),
+            "headers": [*((key.encode(), value.encode()) for key, value in headers), *impersonation],
             "raise_for_status": False,
         }  # fmt: skip
 
@@ -244,12 +260,21 @@ def _decoded(response: httpx.Response, content: bytes) -> Any:
     return content.decode(errors="replace")
 
 
-def _no_answer(error: BaseException) -> NoAnswer:
+def _no_answer(error: BaseException, access: Access | None) -> NoAnswer:
     chain = list(_chain(error))
     untrusted = any(isinstance(one, ssl.SSLCertVerificationError) for one in chain)
-    unsent = any(isinstance(one, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)) for one in chain)
+    unconnected = any(isinstance(one, _UNCONNECTED) for one in chain)
+    unsent = unconnected or any(isinstance(one, httpx.PoolTimeout) for one in chain)
     malformed = isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL))
-    return NoAnswer(explain(error), sent=not (unsent or malformed), final=untrusted or malformed)
+    why = explain(error)
+    if access is not None and access.proxy is not None:
+        dead = unconnected and not untrusted
+        why = f"the proxy {access.proxy} gives no connection: {why}" if dead else f"{why} (by way of {access.proxy})"
+    return NoAnswer(why, sent=not (unsent or malformed), final=untrusted or malformed)
+
+
+_BY_CLOCK: Final = {9: "is not valid yet", 10: "has expired"}
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED: a wrong clock looks the same."""
 
 
 def explain(error: BaseException) -> str:
@@ -257,6 +282,12 @@ def explain(error: BaseException) -> str:
     chain = list(_chain(error))
     for one in chain:
         match one:
+            case ssl.SSLCertVerificationError() if getattr(one, "verify_code", 0) in _BY_CLOCK:
+                now = datetime.now(UTC)
+                return (
+                    f"its TLS certificate {_BY_CLOCK[one.verify_code]} by this machine's clock, which says"
+                    f" {now:%Y-%m-%d %H:%M} UTC: check the clock first, then the certificate"
+                )
             case ssl.SSLCertVerificationError():
                 return f"its TLS certificate is not trusted ({one.verify_message or one})"
             case ssl.SSLWantReadError() | ssl.SSLWantWriteError():

@@ -58,16 +58,45 @@ class Versions(_Model):
 
 
 class CanalSpec(_Model):
-    """The Canal installation."""
+    """The Canal installation.
+
+    By default it is Canal as this simulator has had it from the beginning: one DaemonSet whose flannel shows its
+    `/run/flannel` on the host. With `published` it is what Calico publishes as `canal.yaml`.
+    """
 
     namespace: str = Field(default="kube-system", description="Its namespace.")
     name: str = Field(default="canal", description="Name of its DaemonSet.")
     config: str = Field(default="canal-config", description="Name of its ConfigMap.")
+    published: bool = Field(
+        default=False,
+        description="As Calico publishes it: a CNI file made from a template, routed pods, nothing of flannel's under "
+        "/run on the host, calico-kube-controllers, and Calico's resources, accounts and roles in the API. With "
+        "`calico: false` there is no Calico to publish, and this has no effect.",
+    )
+    split: bool = Field(
+        default=False, description="With `published`: two DaemonSets, `kube-flannel` and one for calico-node."
+    )
+    architectures: list[str] = Field(
+        default_factory=list,
+        description="One DaemonSet per architecture, NAME-ARCHITECTURE, instead of one for all.",
+    )
+    cni_file: str = Field(default="10-canal.conflist", description="Name of its CNI file, with `published`.")
+    cni_name: str = Field(default="k8s-pod-network", description="The network's name in its CNI file.")
+    network: str = Field(
+        default="", description="Flannel's network; the pods' (`pod_cidr`) unless given, which is a part of it."
+    )
+    backend: str = Field(default="vxlan", description="Flannel's backend, such as vxlan and host-gw.")
+    vni: int | None = Field(default=None, description="Number of flannel's VXLAN; flannel's default is 1.")
     port: int | None = Field(default=None, description="UDP port of flannel's VXLAN; flannel's default is 8472.")
     node_selector: dict[str, str] = Field(
         default_factory=lambda: {"kubernetes.io/os": "linux"}, description="nodeSelector of its DaemonSet."
     )
     max_unavailable: int | str = Field(default=1, description="maxUnavailable of its rolling update.")
+    owner_restores_after: Duration | None = Field(
+        default=None,
+        description="Its DaemonSet has an owner, such as a Helm controller, an addon manager or GitOps, that puts its "
+        "spec back so long after somebody has changed it.",
+    )
 
 
 class Budget(_Model):

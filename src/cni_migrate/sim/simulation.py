@@ -15,8 +15,10 @@ from cni_migrate.sim.apiserver.store import Store
 from cni_migrate.sim.client import Kind, Object
 from cni_migrate.sim.clock import EPOCH, SimClock
 from cni_migrate.sim.scenario import Scenario, load
-from cni_migrate.sim.world import pages
+from cni_migrate.sim.world import meta, pages
+from cni_migrate.sim.world.canalmanifests import daemon_sets
 from cni_migrate.sim.world.faults import Faults
+from cni_migrate.sim.world.owner import Owner
 from cni_migrate.sim.world.settled import Builder, machines_of, node_mask
 from cni_migrate.sim.world.world import World
 
@@ -95,6 +97,9 @@ class Simulation:
             pod_cidr=scenario.pod_cidr,
             node_mask=node_mask(scenario, len(machines)),
         )
+        if scenario.canal.owner_restores_after is not None:
+            places = [meta.key(one) for one in daemon_sets(scenario)]
+            Owner(self.world.ctx, places, scenario.canal.owner_restores_after)
         self.app.logs = self._logs
         self.app.pages = self._pages
         await self._group.__aenter__()

@@ -106,8 +106,7 @@ class Node:
             fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
         self._touch("etc/cni/net.d", tree.get("netd", ()))
         self._touch("opt/cni/bin", tree.get("bin", ()))
-        if tree.get("subnet_env"):
-            self._touch("run/flannel", ["subnet.env"])
+        self._lay_canal(tree)
         if tree.get("flannel_state"):
             self._touch("var/lib/cni/flannel", ["0123abcd"])
         if tree.get("multus_state"):
@@ -133,7 +132,20 @@ class Node:
         for table, head in (("filter", "FORWARD"), ("nat", "POSTROUTING")):
             lines = [*rules[table], "-m mark --mark 0x1 -j DROP"]
             (self.state / table / head).write_text("".join(f"{line}\n" for line in lines))
-        (self.state / "routes").write_text("10.244.2.0/24 via 172.30.0.12 dev eth0 \n")
+
+    def _lay_canal(self, tree: Mapping[str, Any]) -> None:
+        """The first plugin of Canal's file, what it reads, and the node's routes."""
+        if "plugin" in tree:
+            plugins = [{"ipam": {"type": "host-local"}, "type": tree["plugin"]}, {"type": "portmap"}]
+            text = json.dumps({"name": "k8s-pod-network", "plugins": plugins}, indent=2)
+            for path in (self.root / "etc/cni/net.d").glob("10-canal.conflist*"):
+                path.write_text(text)
+        if tree.get("subnet_env"):
+            self._touch("run/flannel", ["subnet.env"])
+        if tree.get("nodename"):
+            self._touch("var/lib/calico", ["nodename"])
+        routes = ["10.244.2.0/24 via 172.30.0.12 dev eth0 \n"] if tree.get("routed") else []
+        (self.state / "routes").write_text("".join([*routes, "10.244.1.5 dev cali12345678901 scope link \n"]))
 
     def _touch(self, folder: str, found: Iterable[str]) -> None:
         (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -177,6 +189,8 @@ class Node:
         return {
             "netd": listed(self.root / "etc/cni/net.d"),
             "subnet_env": (self.root / "run/flannel/subnet.env").exists(),
+            "nodename": (self.root / "var/lib/calico/nodename").exists(),
+            "routed": " via " in (self.state / "routes").read_text(),
             "links": listed(self.state / "links"),
             "chains": sorted(set(chains) - {"FORWARD", "POSTROUTING"}),
             "leases": sorted(set(listed(leases)) - {"last_reserved_ip.0", "lock"}) if leases.exists() else None,
@@ -192,9 +206,10 @@ def full(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A tree of the table with everything that it does not name."""
     empty: dict[str, Any] = {
         "netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": [], "flannel_state": False,
-        "multus_state": False, "cilium_state": False, "results": [],
+        "multus_state": False, "cilium_state": False, "results": [], "nodename": False, "routed": False,
     }  # fmt: skip
-    return {key: sorted(value) if isinstance(value, list) else value for key, value in {**empty, **tree}.items()}
+    given = {key: value for key, value in tree.items() if key != "plugin"}
+    return {key: sorted(value) if isinstance(value, list) else value for key, value in {**empty, **given}.items()}
 
 
 @pytest.mark.parametrize("case", TABLE["cases"], ids=lambda case: str(case["name"]))
@@ -231,6 +246,47 @@ def test_routes_that_no_link_took_along_go(tmp_path: Path) -> None:
     node = Node(tmp_path, TABLE["canal"])
     node.run("remove-flannel")
     assert (node.state / "routes").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("routes", "routed"),
+    [
+        ("10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink", True),
+        ("10.244.2.0/24 via 172.30.0.12 dev eth0", True),
+        ("10.244.0.0/16 dev flannel-wg scope link", True),
+        ("10.244.1.0/24 dev cni0 proto kernel scope link src 10.244.1.1", False),
+        ("10.244.1.5 dev cali12345678901 scope link", False),
+        ("", False),
+    ],
+)
+def test_routes_to_other_nodes_are_told_from_those_to_the_nodes_own_pods(
+    routes: str, routed: bool, tmp_path: Path
+) -> None:
+    """By flannel's link, or straight to the node (host-gw, DirectRouting); as `ip route` prints them."""
+    node = Node(tmp_path, TABLE["canal"])
+    (node.state / "routes").write_text(f"{routes}\n" if routes else "")
+    assert node.run("status")[1]["routed"] is routed
+
+
+@pytest.mark.parametrize(
+    ("plugin", "key", "path"),
+    [
+        ("flannel", "subnetFile", "/run/k3s/flannel/subnet.env"),
+        ("calico", "nodename_file", "/var/lib/x/nodename"),
+        ("calico", "kubeconfig", "/etc/cni/net.d/calico-kubeconfig"),
+    ],
+)
+def test_what_the_plugin_reads_may_be_elsewhere(plugin: str, key: str, path: str, tmp_path: Path) -> None:
+    """Both plugins take paths from their configuration."""
+    node = Node(tmp_path, TABLE["canal"])
+    file = node.root / "etc/cni/net.d/10-canal.conflist"
+    file.write_text(json.dumps({"plugins": [{"type": plugin, key: path}]}))
+    if key == "kubeconfig":
+        node._touch("var/lib/calico", ["nodename"])
+    assert node.run("status")[1]["lacks"] == [path]
+    (node.root / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+    (node.root / path.lstrip("/")).touch()
+    assert node.run("status")[1]["lacks"] == []
 
 
 def test_a_link_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:

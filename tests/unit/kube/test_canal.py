@@ -8,7 +8,7 @@ import pytest
 
 from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.kube.canal import found_canal
-from cni_migrate.kube.proxy import Started, started
+from cni_migrate.kube.controlplane import Started, started
 from cni_migrate.kube.request import Client
 from cni_migrate.sim.clock import run_virtual
 from tests.unit.kube.fake_api import FakeApi, FakeServer, LoopClock, listed

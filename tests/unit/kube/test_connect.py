@@ -33,14 +33,15 @@ VERSION = {"gitVersion": "v1.34.4", "major": "1", "minor": "34+"}
 class Server:
     """A tiny HTTP/1.1 server on loopback; keeps the heads of the requests."""
 
-    def __init__(self, answer: Callable[[str], tuple[int, Any]]) -> None:
+    def __init__(self, answer: Callable[[str], tuple[int, Any]], port: int = 0) -> None:
         self._answer = answer
+        self._port = port
         self.heads: list[str] = []
         self._writers: list[asyncio.StreamWriter] = []
         self.url = ""
 
     async def __aenter__(self) -> "Server":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -64,6 +65,60 @@ class Server:
             writer.write("\r\n".join([*lines, "", text]).encode())
             await writer.drain()
             writer.close()
+
+
+def test_a_server_in_trouble_is_given_time(tmp_path: Path) -> None:
+    """Overloaded, cutting connections or starting: for as long as an API server takes to restart."""
+    answers: list[tuple[int, Any]] = [(503, "starting"), (429, ""), (500, "etcd"), (200, VERSION)]
+    with capture_logs() as logs:
+        error, heads = attempt(tmp_path, lambda _: answers.pop(0))
+    assert error is None
+    assert len(heads) == 4
+    (said,) = [one["event"] for one in logs if one["log_level"] == "warning"]
+    assert "does not answer, trying for 30 s: HTTP 503: starting" in said
+
+
+def test_a_server_that_comes_up_late(tmp_path: Path) -> None:
+    """Nobody listens at first: that is what a restart looks like."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    async def main() -> None:
+        async def later() -> None:
+            await asyncio.sleep(0.4)
+            async with Server(lambda _: (200, VERSION), port):
+                await asyncio.sleep(5)
+
+        task = asyncio.create_task(later())
+        async with connect(clock=LoopClock(), kubeconfig=kubeconfig(tmp_path, f"http://127.0.0.1:{port}")):
+            pass
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_somebody_else_is_impersonated(tmp_path: Path) -> None:
+    """As client-go does it: a header for the user, one for each group and each value."""
+    user = {
+        "token": "t",
+        "as": "jane",
+        "as-uid": "7",
+        "as-groups": ["ops", "system:masters"],
+        "as-user-extra": {"example.com/Reason: x": ["drill", "ü"]},
+    }
+    error, heads = attempt(tmp_path, lambda _: (200, VERSION), **user)
+    assert error is None
+    lines = heads[0].splitlines()
+    assert [line for line in lines if line.lower().startswith("impersonate")] == [
+        "Impersonate-User: jane",
+        "Impersonate-Uid: 7",
+        "Impersonate-Group: ops",
+        "Impersonate-Group: system:masters",
+        "Impersonate-Extra-example.com%2FReason%3A%20x: drill",
+        "Impersonate-Extra-example.com%2FReason%3A%20x: ü",
+    ]
 
 
 def kubeconfig(folder: Path, server: str, **user: Any) -> str:
@@ -154,7 +209,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
         url = f"https://127.0.0.1:{free.getsockname()[1]}"
 
     async def main() -> None:
-        async with connect(clock=LoopClock(), kubeconfig=kubeconfig(tmp_path, url)):
+        async with connect(clock=LoopClock(), kubeconfig=kubeconfig(tmp_path, url), patience=0):
             pass
 
     with pytest.raises(ClusterUnreachable) as caught:
@@ -168,7 +223,7 @@ def test_a_server_that_does_not_speak_tls(tmp_path: Path) -> None:
     async def main() -> None:
         async with Server(lambda _: (200, VERSION)) as server:
             url = server.url.replace("http:", "https:")
-            async with connect(clock=LoopClock(), kubeconfig=kubeconfig(tmp_path, url), timeout=0.5):
+            async with connect(clock=LoopClock(), kubeconfig=kubeconfig(tmp_path, url), timeout=0.5, patience=0):
                 pass
 
     with pytest.raises(ClusterUnreachable, match="cannot be reached: no answer in time"):

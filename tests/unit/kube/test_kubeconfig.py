@@ -135,6 +135,8 @@ def test_a_file_that_is_not_there(here: Here) -> None:
     [
         ("a: [1\n", "line 2: expected"),
         ("- 1\n", "not a kubeconfig"),
+        ("[" * 5000, "it is no YAML"),
+        ("a: !!float x\n", "it is no YAML"),
         ("kind: Pod\n", "not a kubeconfig"),
         ("clusters: 5\n", "clusters is no list"),
         ("clusters: [{cluster: {}}]\n", r"clusters\[0\] has no name"),
@@ -188,6 +190,12 @@ def test_certificates_are_taken_from_data_or_from_files_beside_the_kubeconfig(he
     [
         ({"client-certificate": "missing.pem"}, "client-certificate .*missing.pem cannot be read"),
         ({"client-key-data": "%%%a"}, "client-key-data is not base64"),
+        ({"client-key-data": "aaaa"}, "has no client-certificate: certificate and key belong together"),
+        ({"client-certificate-data": "aaaa"}, "has no client-key"),
+        ({"token": "a\nb"}, "the token has line breaks"),
+        ({"as": "a\nb"}, "line breaks in it"),
+        ({"as": "a", "as-groups": "ops"}, "as-groups is a list"),
+        ({"as": "a", "as-user-extra": {"k": "v"}}, "as-user-extra.k is no list"),
         ({"tokenFile": "missing"}, "tokenFile .*missing cannot be read"),
         ({"exec": {"command": "x"}}, "exec needs a command and an apiVersion"),
         ({"username": "a", "password": "b"}, "no passwords since 1.19"),
@@ -206,6 +214,84 @@ def test_tokens(here: Here) -> None:
     assert user_of(here.load(write(here.folder / "b", **usual("k", tokenFile="tok")))) == {"token": "from-file"}
     oidc = {"name": "oidc", "config": {"id-token": "jwt"}}
     assert user_of(here.load(write(here.folder / "c", **usual("k", **{"auth-provider": oidc})))) == {"token": "jwt"}
+
+
+def test_a_token_s_file_outranks_the_token_while_it_can_be_read(here: Here) -> None:
+    """client-go reads the file anew all the time, and falls back on what is written beside it."""
+    file = write(here.folder / "f", **usual("k", token="inline", tokenFile="tok"))
+    assert user_of(here.load(file)) == {"token": "inline"}
+    (here.folder / "tok").write_text("\n")
+    assert user_of(here.load(file)) == {"token": "inline"}
+    (here.folder / "tok").write_text("from-file\n")
+    assert user_of(here.load(file)) == {"token": "from-file"}
+
+
+@pytest.mark.parametrize(
+    ("server", "tls", "url"),
+    [
+        ("k8s.example:6443", {}, "http://k8s.example:6443"),
+        ("k8s.example:6443", {"insecure-skip-tls-verify": True}, "https://k8s.example:6443"),
+        ("https://[fd00::1]:6443/k8s/c-1", {}, "https://[fd00::1]:6443/k8s/c-1"),
+    ],
+)
+def test_a_server_without_a_scheme_gets_one_as_in_client_go(
+    here: Here, server: str, tls: dict[str, Any], url: str
+) -> None:
+    parts = usual("k")
+    parts["clusters"][0]["cluster"] = {"server": server, **tls}
+    assert here.load(write(here.folder / "f", **parts)).server == url
+
+
+@pytest.mark.parametrize("server", ["ftp://k8s.example", "https://[::1", "https://", "https://a:port", "https://a b"])
+def test_a_server_that_is_no_url(here: Here, server: str) -> None:
+    parts = usual("k")
+    parts["clusters"][0]["cluster"]["server"] = server
+    with pytest.raises(ConfigError, match=r"the server .* of cluster c-k is no URL"):
+        here.load(write(here.folder / "f", **parts))
+
+
+def test_nobody_is_impersonated_unless_it_is_asked_for(here: Here) -> None:
+    assert here.load(write(here.folder / "f", **usual("k", token="t"))).headers == ()
+
+
+@pytest.mark.parametrize(
+    "user", [{"as-groups": ["ops"]}, {"as-uid": "7"}, {"as-user-extra": {"a": ["b"]}}], ids=["groups", "uid", "extra"]
+)
+def test_impersonation_needs_a_user(here: Here, user: dict[str, Any]) -> None:
+    """As in client-go: one would be oneself without a word."""
+    with pytest.raises(ConfigError, match="need `as`, the user to act as"):
+        here.load(write(here.folder / "f", **usual("k", **user)))
+
+
+def test_the_proxy_is_the_kubeconfig_s_or_the_environment_s(here: Here) -> None:
+    parts = usual("k")
+    here.environ["HTTPS_PROXY"] = "http://env:3128"
+    found = here.load(write(here.folder / "f", **parts)).proxy
+    assert found is not None
+    assert str(found) == "http://env:3128 (HTTPS_PROXY)"
+    here.environ["NO_PROXY"] = "k"
+    assert here.load(here.folder / "f").proxy is None
+    parts["clusters"][0]["cluster"]["proxy-url"] = "socks5://own:1080"
+    found = here.load(write(here.folder / "f", **parts)).proxy
+    assert found is not None
+    assert found.url == "socks5://own:1080"
+
+
+def test_a_user_without_a_home_and_a_pod_s_token_that_cannot_be_read(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container with any user id."""
+
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    here.pod()
+    access = load(None, None, environ=here.environ, account=here.folder / "account")
+    assert access.server == "https://10.96.0.1:443"
+    (here.folder / "account" / "token").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"service account in .* cannot be read"):
+        load(None, None, environ=here.environ, account=here.folder / "account")
 
 
 def test_a_plugin_is_found_beside_the_kubeconfig_and_told_what_it_expects(here: Here) -> None:

@@ -1,5 +1,6 @@
 """The simulator's host tasks, held to the same table as the script that runs on real nodes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,15 @@ import pytest
 from ruamel.yaml import YAML
 
 from cni_migrate.sim.clock import run_virtual
-from cni_migrate.sim.world.host import CILIUM_STATE, FLANNEL_FOLDER, LEASE_FOLDER, MULTUS_FOLDER, Host, Plane
+from cni_migrate.sim.world.host import (
+    CALICO_NODENAME,
+    CILIUM_STATE,
+    FLANNEL_FOLDER,
+    LEASE_FOLDER,
+    MULTUS_FOLDER,
+    Host,
+    Plane,
+)
 from cni_migrate.sim.world.hosttask import perform
 
 TABLE: dict[str, Any] = YAML(typ="safe", pure=True).load(
@@ -20,6 +29,8 @@ _RESULTS = "/var/lib/cni/results/"
 def host_of(tree: dict[str, Any]) -> Host:
     host = Host("n", "172.18.0.10")
     left = {_BIN + name for name in tree.get("bin", ())}
+    if tree.get("nodename"):
+        left.add(CALICO_NODENAME)
     if tree.get("flannel_state"):
         left.add(FLANNEL_FOLDER)
     if tree.get("multus_state"):
@@ -32,8 +43,9 @@ def host_of(tree: dict[str, Any]) -> Host:
         host.leases = dict.fromkeys(tree["leases"], "uid")
     host.seed(
         Plane(
-            files=dict.fromkeys(tree.get("netd", ()), "{}"),
-            subnet="10.244.1.0/24" if tree.get("subnet_env") else "",
+            files={name: _content(name, tree) for name in tree.get("netd", ())},
+            subnet="10.244.1.0/24" if tree.get("routed") else "",
+            flannel_run=bool(tree.get("subnet_env")),
             links=frozenset(tree.get("links", ())),
             chains=frozenset(tree.get("chains", ())),
             left=frozenset(left),
@@ -42,11 +54,18 @@ def host_of(tree: dict[str, Any]) -> Host:
     return host
 
 
+def _content(name: str, tree: dict[str, Any]) -> str:
+    known = name == "10-canal.conflist" and "plugin" in tree
+    return json.dumps({"plugins": [{"type": tree["plugin"]}]}) if known else "{}"
+
+
 def tree_of(host: Host) -> dict[str, Any]:
     plane = host.plane
     return {
         "netd": sorted(plane.files),
-        "subnet_env": bool(plane.subnet),
+        "subnet_env": plane.subnet_file,
+        "nodename": CALICO_NODENAME in plane.left,
+        "routed": bool(plane.subnet),
         "links": sorted(plane.links),
         "chains": sorted(plane.chains),
         "leases": sorted(host.leases) if LEASE_FOLDER in plane.left else None,
@@ -61,6 +80,7 @@ def tree_of(host: Host) -> dict[str, Any]:
 
 
 def full(tree: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in tree.items() if name != "plugin"}
     empty: dict[str, Any] = {"netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": []}
     return {
         key: sorted(value) if isinstance(value, list) else value
@@ -69,8 +89,10 @@ def full(tree: dict[str, Any]) -> dict[str, Any]:
             "flannel_state": False,
             "multus_state": False,
             "cilium_state": False,
+            "nodename": False,
+            "routed": False,
             "results": [],
-            **tree,
+            **given,
         }.items()
     }
 

@@ -10,7 +10,7 @@ from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world import kinds
-from cni_migrate.sim.world.manifests import cni_network_config
+from cni_migrate.sim.world.canalmanifests import cni_network_config
 from cni_migrate.sim.world.multus import build
 from tests.unit.sim_world.install import (
     DEFAULT,

@@ -187,14 +187,14 @@ POLICY_FOR_DUAL = {
 GUARDED = [
     # policy, who enforces on w2, route of dual pods via Cilium, source, target, does it arrive
     (POLICY, {}, True, "cilium1", "canal2", True),
-    (POLICY, {"calico": True}, True, "canal1", "canal2", True),
-    (POLICY, {"calico": True}, True, "dual1", "canal2", False),
-    (POLICY, {"calico": True}, True, "cilium1", "cilium2", True),
+    (POLICY, {"calico_seen": ALWAYS}, True, "canal1", "canal2", True),
+    (POLICY, {"calico_seen": ALWAYS}, True, "dual1", "canal2", False),
+    (POLICY, {"calico_seen": ALWAYS}, True, "cilium1", "cilium2", True),
     (POLICY, {"enforcing": True}, True, "canal1", "cilium2", False),
     (POLICY_FOR_DUAL, {"enforcing": True}, True, "dual1", "cilium2", True),
     (POLICY_FOR_DUAL, {"enforcing": True}, False, "dual1", "cilium2", False),
     (POLICY_FOR_DUAL, {"enforcing": True}, True, "cilium1", "cilium2", False),
-    (POLICY_FOR_DUAL, {"calico": True}, True, "dual1", "dual2", True),
+    (POLICY_FOR_DUAL, {"calico_seen": ALWAYS}, True, "dual1", "dual2", True),
 ]
 
 

@@ -17,6 +17,7 @@ class Part(StrEnum):
 
     ALL = "all"
     CILIUM = "cilium"
+    CILIUM_FINAL = "cilium-final"
     MULTUS = "multus"
     KNET = "knet"
     RBAC = "rbac"
@@ -70,15 +71,22 @@ def manifests(
     image: Annotated[
         str, typer.Option(help="The image of the Job, with `migrate` in it.", show_default="from the configuration")
     ] = "",
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show how Cilium differs, while Canal is there, too, from what stays.")
+    ] = False,
 ) -> None:
     """Print what a migration applies, as YAML. Needs no cluster.
 
-    Two parts are for running `migrate` in the cluster: `rbac`, its account and the least rights, and `job`.
+    Part `cilium` is Cilium as it runs beside Canal, `cilium-final` as it stays. Two parts are for running `migrate` in
+    the cluster: `rbac`, its account and the least rights, and `job`.
     """
     from cni_migrate.cli import configuration
 
     flags = {"strategy": strategy.value if strategy else None, "job.image": image or None}
-    configuration.manifests(common, flags, part.value)
+    if diff:
+        configuration.differences(common, flags)
+    else:
+        configuration.manifests(common, flags, part.value)
 
 
 @with_common
@@ -100,6 +108,7 @@ def register(app: typer.Typer) -> None:
             "migrate manifests rbac | kubectl apply -f -",
             "migrate manifests job --image REGISTRY/cni-migrate:0.1.0 | kubectl apply -f -",
             "migrate manifests --strategy overlay",
+            "migrate manifests --diff",
         ),
     )(manifests)
     app.command("images", rich_help_panel=PANEL, epilog=examples("migrate images --strategy multus"))(images)

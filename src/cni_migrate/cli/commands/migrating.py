@@ -116,7 +116,8 @@ def run(
 def cleanup(common: Common, yes: Yes = False, takeover: Takeover = False) -> None:
     """Remove what is no longer used, once every node is migrated.
 
-    `migrate run` does the same at its end; this is the explicit form. It refuses while a node is not migrated.
+    `migrate run` does the same at its end; this is the explicit form. It refuses while a node is not migrated. It has
+    the point of no return: when Canal is deleted there is no way back.
     """
     from cni_migrate.cli import running, wishes
 
@@ -155,7 +156,7 @@ def rollback(
 ) -> None:
     """Take the whole cluster back to Canal, in reverse order, as it was found.
 
-    Possible until clean-up has begun.
+    Possible until clean-up deletes Canal, the point of no return: `plan` and `status` name it.
     """
     from cni_migrate.cli import running, wishes
 

@@ -17,15 +17,18 @@ def needs_terminal(*, yes: bool) -> None:
         )
 
 
+def asked(question: str) -> bool:
+    """Whether a question is answered with yes."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def confirm(*, yes: bool) -> None:
     """Ask whether to go on, unless that was said already.
 
     Raises:
         Interrupted: the answer is not yes.
     """
-    if yes:
-        return
-    sys.stderr.write("Go on? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if not yes and not asked("Go on?"):
         raise Interrupted("nothing was changed")

@@ -11,7 +11,9 @@ from cni_migrate.core.model.objects import Node
 
 def backward(draft: Draft) -> None:
     """Take the whole cluster back, in reverse order."""
-    if draft.record.cluster.phase is Phase.MIGRATING:
+    if draft.record.cluster.phase is Phase.CLEANING and run_list(draft, "reopen"):
+        draft.phase(PhaseEvent.BACK_TO_MIGRATING)
+    if draft.final is None and draft.record.cluster.phase is Phase.MIGRATING:
         beyond = [node for node, entry in draft.members() if entry.state.beyond_dual]
         if not beyond and not under_way(draft):
             draft.phase(PhaseEvent.BACK_TO_ATTACHING)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from cni_migrate.config import Config
 from cni_migrate.core.decision.advance import begin_event, history
+from cni_migrate.core.decision.no_return import passed, point_of_no_return
 from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model import guards
 from cni_migrate.core.model.goal import Goal
@@ -144,10 +145,11 @@ def _retry_held(record: Record, now: datetime) -> Record:
 
 def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
     cluster = record.cluster
-    if cluster.phase in (Phase.CLEANING, Phase.DONE):
+    if passed(plan, record):
         raise Halted(
-            f"the cluster is in phase {cluster.phase}: Canal is being removed, there is nothing to go back to",
-            next="migrate run  (to finish)",
+            f"the cluster is in phase {cluster.phase}, behind the point of no return ({point_of_no_return(plan)}): "
+            "Canal is being removed, there is nothing to go back to",
+            next="migrate run  (to finish)" if cluster.phase is Phase.CLEANING else "migrate status",
         )
     if cluster.phase is Phase.PREFLIGHT:
         raise UsageError("nothing was changed in this cluster: there is nothing to roll back", next="migrate status")
@@ -182,9 +184,10 @@ def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str,
         known = ", ".join(sorted(name for name, e in record.nodes.items() if not e.gone)[:10])
         raise UsageError(f"there is no node {goal.node}; there are: {known}", next="migrate status")
     if record.cluster.phase in (Phase.CLEANING, Phase.DONE):
+        way_back = "" if passed(plan, record) else ", or `migrate rollback` for the whole cluster"
         raise Halted(
-            f"the cluster is in phase {record.cluster.phase}: Canal is being removed, node {goal.node} cannot go back",
-            next="migrate run  (to finish)",
+            f"the cluster is in phase {record.cluster.phase}: node {goal.node} cannot go back alone",
+            next=f"migrate run  (to finish){way_back}",
         )
     others = [name for name in guards.beyond_dual(record) if name != goal.node]
     if others and (entry.event is NodeEvent.ADOPT or NodeEvent.ADOPT in entry.took):

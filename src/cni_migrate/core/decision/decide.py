@@ -8,7 +8,7 @@ the cluster's phase moves (`forward`, `backward`).
 from datetime import datetime, timedelta
 
 from cni_migrate.core.decision.backward import backward, node_back
-from cni_migrate.core.decision.forward import forward
+from cni_migrate.core.decision.forward import complete_already, forward
 from cni_migrate.core.decision.in_flight import Decision, Draft, carry_on, stop, stop_for_held
 from cni_migrate.core.decision.membership import sync_membership
 from cni_migrate.core.decision.probe_rate import keep_pace
@@ -33,6 +33,8 @@ def decide(
 ) -> Decision:
     """What to do now. Same input, same decision; nothing else is looked at."""
     draft = Draft(plan, goal, record, seen, now, stopping)
+    if (final := complete_already(goal, record)) is not None:
+        return Decision(record, (), (), (), now, 0.0, durable=True, final=final)
     if record.cluster.phase is not Phase.PREFLIGHT or record.nodes:
         draft.record = sync_membership(plan, record, seen, now, draft.work)
     carry_on(draft)

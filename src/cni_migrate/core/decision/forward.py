@@ -3,10 +3,12 @@
 from cni_migrate.core.decision.advance import history
 from cni_migrate.core.decision.in_flight import Draft, names_of, run_list, under_way
 from cni_migrate.core.decision.membership import adopted, sync_membership
+from cni_migrate.core.decision.no_return import passed
 from cni_migrate.core.decision.schedule import begin_on
 from cni_migrate.core.model import guards
-from cni_migrate.core.model.goal import Final
+from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase, PhaseEvent
+from cni_migrate.core.model.record import Record
 
 
 def forward(draft: Draft) -> None:
@@ -25,13 +27,13 @@ def forward(draft: Draft) -> None:
     ):
         draft.phase(PhaseEvent.BEGIN_MIGRATING)
         _until(draft, Phase.ATTACHING)
-    if draft.final is None and draft.record.cluster.phase is Phase.MIGRATING and _migrated(draft):
+    if draft.final is None and draft.record.cluster.phase is Phase.MIGRATING and _migrated(draft) and _may_clean(draft):
         draft.phase(PhaseEvent.BEGIN_CLEANING)
-        _until(draft, Phase.MIGRATING)
     if (
         draft.final is None
         and draft.record.cluster.phase is Phase.CLEANING
         and _cleanable(draft)
+        and _may_clean(draft)
         and run_list(draft, "clean")
     ):
         draft.phase(PhaseEvent.FINISH)
@@ -39,9 +41,35 @@ def forward(draft: Draft) -> None:
         draft.final = Final("done", "the cluster runs on Cilium; the audit is clean")
 
 
+def complete_already(goal: Goal, record: Record) -> Final | None:
+    """How a run ends before it has begun, as the phase that it was to stop after is complete.
+
+    Whether every node is migrated can be told only from the nodes that are there: see `_may_clean`.
+    """
+    if goal.kind != "forward" or goal.until is None or record.cluster.direction == "back":
+        return None
+    if not record.cluster.phase.beyond(goal.until):
+        return None
+    what = f"{goal.until} is complete already, the cluster is in phase {record.cluster.phase}: nothing was done"
+    return Final("done", what, "migrate run" if record.cluster.phase is not Phase.DONE else "")
+
+
 def _until(draft: Draft, ended: Phase) -> None:
     if draft.goal.until is ended:
         draft.final = Final("done", f"stopped after {ended}, as --until asked", "migrate run")
+
+
+def _may_clean(draft: Draft) -> bool:
+    """Whether clean-up may begin, or go on: it is part of the goal, and a human knows that it cannot be undone."""
+    open_still = not passed(draft.plan, draft.record)
+    way_back = "; Canal is still there, so `migrate rollback` is possible" if open_still else ""
+    if not draft.goal.cleans_up:
+        asked = f", as --until {draft.goal.until} asked" if draft.goal.until is not None else ""
+        what = f"every node is migrated: stopped before clean-up{asked}{way_back}"
+        draft.final = Final("done", what, "migrate cleanup")
+    elif open_still and not draft.goal.consented:
+        draft.final = Final("consent", f"every node is migrated{way_back}", "migrate cleanup")
+    return draft.final is None
 
 
 def _attached(draft: Draft) -> bool:

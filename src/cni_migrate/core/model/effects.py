@@ -150,7 +150,30 @@ class SweepTasks:
         return f"sweep:{self.node}#{','.join(uid for _, uid in self.tasks)}"
 
 
-Effect = PatchNode | EvictPod | DeletePod | PutObject | PatchObject | DeleteObject | RunHostTask | SweepTasks
+@dataclass(frozen=True, slots=True)
+class UpgradeRelease:
+    """Let Helm make, or upgrade, the release that owns the objects which are there (`helm upgrade --install`)."""
+
+    namespace: str
+    release: str
+
+    @property
+    def key(self) -> str:
+        """By target: Helm itself sees what has changed."""
+        return f"release:{self.namespace}/{self.release}"
+
+
+Effect = (
+    PatchNode
+    | EvictPod
+    | DeletePod
+    | PutObject
+    | PatchObject
+    | DeleteObject
+    | RunHostTask
+    | SweepTasks
+    | UpgradeRelease
+)
 
 
 def refusal(message: str) -> str:
@@ -165,15 +188,7 @@ def describe(effect: Effect) -> str:
     """The effect in one line, as `plan` and the log show it."""
     match effect:
         case PatchNode():
-            parts = []
-            if effect.unschedulable is not None:
-                parts.append("cordon" if effect.unschedulable else "uncordon")
-            for key, value in effect.labels.items():
-                parts.append(f"label {key}-" if value is None else f"label {key}={value}")
-            if effect.taints is not None:
-                parts.append("taints " + (", ".join(str(taint) for taint in effect.taints) or "none"))
-            parts.extend(f"annotation {key}" + ("-" if v is None else "") for key, v in effect.annotations.items())
-            return f"node {effect.node}: {', '.join(parts)}"
+            return _node_patch(effect)
         case EvictPod():
             return f"evict pod {effect.namespace}/{effect.name} from {effect.node}"
         case DeletePod():
@@ -186,6 +201,20 @@ def describe(effect: Effect) -> str:
             return f"delete {effect.ref}"
         case SweepTasks():
             return f"remove {len(effect.tasks)} host tasks that have ended on {effect.node}"
+        case UpgradeRelease():
+            return f"helm upgrade --install {effect.release} in namespace {effect.namespace}"
         case RunHostTask():
             containers = effect.pod["spec"]["containers"]
             return f"host task on {effect.node}: {' '.join(containers[0].get('args', []))}"
+
+
+def _node_patch(effect: PatchNode) -> str:
+    parts = []
+    if effect.unschedulable is not None:
+        parts.append("cordon" if effect.unschedulable else "uncordon")
+    for key, value in effect.labels.items():
+        parts.append(f"label {key}-" if value is None else f"label {key}={value}")
+    if effect.taints is not None:
+        parts.append("taints " + (", ".join(str(taint) for taint in effect.taints) or "none"))
+    parts.extend(f"annotation {key}" + ("-" if v is None else "") for key, v in effect.annotations.items())
+    return f"node {effect.node}: {', '.join(parts)}"

@@ -16,7 +16,8 @@ def _every(_: Node) -> bool:
 class Goal:
     """What this invocation is for.
 
-    forward: `migrate run`; `wanted` says which nodes may be migrated, `until` after which phase to stop.
+    forward: `migrate run`; `wanted` says which nodes may be migrated, `until` after which phase to stop. Unless
+    `consented`, it ends where clean-up would begin or go on, as long as that is before the point of no return.
     node_back: `migrate rollback-node`; `node` goes back `to` dual or canal.
     back: `migrate rollback`; the cluster goes back to where it was found.
     """
@@ -25,8 +26,14 @@ class Goal:
     wanted: Callable[[Node], bool] = _every
     partial: bool = False
     until: Phase | None = None
+    consented: bool = True
     node: str = ""
     to: Literal["dual", "canal"] = "dual"
+
+    @property
+    def cleans_up(self) -> bool:
+        """Whether clean-up is part of it: not where only some nodes were asked for, or an earlier end."""
+        return not self.partial and (self.until is None or self.until.beyond(Phase.MIGRATING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +41,10 @@ class Final:
     """How an invocation ended.
 
     done: the goal is reached. halted: a node or the cluster is held, or waits for something that only a human can give.
-    gate: the same, because connectivity is broken. interrupted: on request, at a safe point.
+    gate: the same, because connectivity is broken. interrupted: on request, at a safe point. consent: what comes next
+    cannot be undone, and nobody has said yet that it may be done.
     """
 
-    outcome: Literal["done", "halted", "gate", "interrupted"]
+    outcome: Literal["done", "halted", "gate", "interrupted", "consent"]
     message: str
     next: str = ""

@@ -60,6 +60,11 @@ class Phase(StrEnum):
     CLEANING = "cleaning"
     DONE = "done"
 
+    def beyond(self, other: "Phase") -> bool:
+        """Whether this phase comes after another one on the way forward."""
+        order = list(Phase)
+        return order.index(self) > order.index(other)
+
 
 class PhaseEvent(StrEnum):
     """What moves the cluster."""
@@ -69,6 +74,7 @@ class PhaseEvent(StrEnum):
     BEGIN_MIGRATING = "begin_migrating"
     BEGIN_CLEANING = "begin_cleaning"
     FINISH = "finish"
+    BACK_TO_MIGRATING = "back_to_migrating"
     BACK_TO_ATTACHING = "back_to_attaching"
     BACK_TO_PREPARING = "back_to_preparing"
     UNDO = "undo"

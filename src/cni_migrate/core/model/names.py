@@ -45,4 +45,5 @@ PACE = "knet-stress-pace"
 NODE_CONFIG = "cilium-default"
 
 STAGE = "cni-migrate.io/stage"
-"""Pod label that the final Cilium DaemonSet's template carries, with the value `final`."""
+"""Pod label of Cilium's agents: `final` in the end form of the tool's own Cilium; `transit` in an operator's Cilium as
+long as it is not yet what the operator wrote."""

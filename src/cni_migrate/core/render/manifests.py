@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity import peers
 from cni_migrate.core.model import names
+from cni_migrate.core.render import foreign as foreign_cilium
 
 Manifest = dict[str, Any]
 
@@ -75,8 +76,9 @@ def node_config_version(served: Collection[str]) -> str | None:
 class Manifests:
     """The objects to apply, by purpose. Each is made once; the lists are new, their objects are shared.
 
-    `adapt` may change an object before it is handed out, for clusters that need more than the configuration can say
-    (a lab whose images have no userland of their own).
+    `foreign` is the operator's own Cilium, where `cilium.source` says so. `adapt` may change an object before it is
+    handed out, for clusters that need more than the configuration can say (a lab whose images have no userland of their
+    own).
     """
 
     def __init__(
@@ -85,8 +87,10 @@ class Manifests:
         config: Config,
         facts: Facts,
         adapt: Callable[[Manifest], Manifest] | None = None,
+        foreign: foreign_cilium.Foreign | None = None,
     ) -> None:
         self._config = config
+        self._foreign = foreign
         self._facts = facts
         self._templates = templates
         self._adapt = adapt or (lambda manifest: manifest)
@@ -120,14 +124,20 @@ class Manifests:
 
     def cilium(self) -> list[Manifest]:
         """Cilium as it runs during the migration, beside Canal."""
+        if self._foreign is not None:
+            ours = cilium_config(self._config, self.cilium_version, final=False)
+            keys = {key: value for key, value in ours.items() if key in foreign_cilium.POLICY_KEYS}
+            return self._own("transit", lambda own: foreign_cilium.transit(own, self._config, keys))
         return self._cilium(f"cilium-{self._config.strategy}.yaml", final=False)
 
     def cilium_final(self) -> list[Manifest]:
         """Cilium as it stays: on every node, present and future, with the configured policy enforcement.
 
         The DaemonSet's template carries a label and a digest of the configuration, so putting it restarts all agents,
-        a tenth of them at a time.
+        a tenth of them at a time. An operator's own Cilium stays exactly as it came.
         """
+        if self._foreign is not None:
+            return self._own("final", lambda own: list(own.objects))
         return self._cilium("cilium-final.yaml", final=True)
 
     def node_config(self, served: Collection[str]) -> list[Manifest]:
@@ -188,9 +198,11 @@ class Manifests:
     def images(self) -> dict[str, str]:
         """Every image that is pulled, by what it is for."""
         config = self._config
+        cilium = {"cilium": config.cilium.image, "cilium-operator": config.cilium.operator_image}
+        if self._foreign is not None:
+            cilium = dict(foreign_cilium.workloads(self._foreign.objects))
         found = {
-            "cilium": config.cilium.image,
-            "cilium-operator": config.cilium.operator_image,
+            **cilium,
             "knet-stress": config.knet.image,
             "host-task": config.host_task.image or self._facts.canal_image,
         }
@@ -208,6 +220,13 @@ class Manifests:
             f" instead of {self._config.cilium.pod_cidr}"
         )
         return [said]
+
+    def _own(self, key: str, make: Callable[[foreign_cilium.Foreign], list[Manifest]]) -> list[Manifest]:
+        """The operator's Cilium in one of its forms, made once."""
+        assert self._foreign is not None
+        if (made := self._made.get(f"own {key}")) is None:
+            made = self._made[f"own {key}"] = [self._adapt(found) for found in make(self._foreign)]
+        return list(made)
 
     def _cilium(self, template: str, *, final: bool) -> list[Manifest]:
         settings = cilium_config(self._config, self.cilium_version, final=final)

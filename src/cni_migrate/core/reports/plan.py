@@ -14,6 +14,7 @@ from cni_migrate.core.decision.advance import Work
 from cni_migrate.core.decision.begin import begin, new_record
 from cni_migrate.core.decision.decide import decide
 from cni_migrate.core.decision.membership import sync_membership
+from cni_migrate.core.decision.no_return import passed, point_of_no_return
 from cni_migrate.core.decision.order import capacity, in_order
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, EvictPod, PatchNode, PatchObject, PutObject, describe
@@ -39,6 +40,8 @@ class Step(_Part):
 
     name: str
     about: str
+    irreversible: bool = False
+    """Whether no rollback can undo it; the first such step is the point of no return."""
     effects: tuple[str, ...] = ()
     """What it would change, as far as that can be told now."""
 
@@ -92,6 +95,10 @@ class PlanView(_Part):
     nodes: tuple[PlannedNode, ...] = ()
     after: tuple[Event, ...] = ()
     """The cluster's steps after the last node."""
+    point_of_no_return: str = ""
+    """The step of clean-up from which on there is no way back."""
+    way_back: bool = True
+    """Whether the point of no return still lies ahead: `migrate rollback` is possible."""
     next_effects: tuple[str, ...] = ()
     """What the very next decision of a run would change."""
     next_waits: tuple[str, ...] = ()
@@ -111,7 +118,7 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
     phase = known.cluster.phase
     lists = (("prepare", Phase.PREPARING), ("attached", Phase.ATTACHING))
     before = [name for name, last in lists if _to_come(phase, last)]
-    after = ["clean"] if _to_come(phase, Phase.CLEANING) and not goal.partial else []
+    after = ["clean"] if _to_come(phase, Phase.CLEANING) and goal.cleans_up else []
     ordered = in_order(plan.config, seen.nodes.values())
     return PlanView(
         strategy=plan.config.strategy,
@@ -120,14 +127,15 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
         before=tuple(_list(view, name) for name in before),
         nodes=tuple(_node(view, goal, node, known.nodes[node.name]) for node in ordered),
         after=tuple(_list(view, name) for name in after),
+        point_of_no_return=point_of_no_return(plan),
+        way_back=not passed(plan, known),
         next_effects=tuple(describe(effect) for effect in turn.effects),
         next_waits=tuple(f"{wait.node or 'the cluster'}: {wait.on}" for wait in turn.waits),
     )
 
 
 def _to_come(phase: Phase, last: Phase) -> bool:
-    order = list(Phase)
-    return order.index(phase) <= order.index(last)
+    return not phase.beyond(last)
 
 
 def _list(view: ClusterView, name: str) -> Event:
@@ -137,7 +145,12 @@ def _list(view: ClusterView, name: str) -> Event:
 
 def _cluster_step(view: ClusterView, name: str) -> Step:
     answer = CLUSTER_STEPS[name](view) if name.startswith(("apply_", "label_", "select_", "unselect_")) else None
-    return Step(name=name, about=ABOUT[name].title, effects=_told(answer.effects) if isinstance(answer, Apply) else ())
+    return Step(
+        name=name,
+        about=ABOUT[name].title,
+        irreversible=ABOUT[name].irreversible,
+        effects=_told(answer.effects) if isinstance(answer, Apply) else (),
+    )
 
 
 def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -> PlannedNode:

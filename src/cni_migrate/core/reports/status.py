@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cni_migrate.core.decision.no_return import passed, point_of_no_return
 from cni_migrate.core.decision.order import capacity, in_order
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Pod, Snapshot
@@ -136,6 +137,10 @@ class StatusView(_Part):
     nodes: list[Node] = []
     history: list[Entry] = []
     """The latest lines of the history, oldest first."""
+    way_back: bool = True
+    """Whether the point of no return still lies ahead: `migrate rollback` is possible."""
+    point_of_no_return: str = ""
+    """The step of clean-up from which on there is no way back."""
     audit: list[str] | None = None
     """After `done`: what of the old network is still there; empty when the audit is clean."""
 
@@ -216,6 +221,8 @@ def status_view(
         summary={state: counted[state] for state in NodeState if counted[state]},
         nodes=nodes,
         history=[Entry(at=line.at, what=line.what) for line in cluster.history[-history:]],
+        way_back=not passed(plan, record),
+        point_of_no_return=point_of_no_return(plan),
         audit=audit_problems(view) if cluster.phase is Phase.DONE else None,
     )
 

@@ -2,9 +2,10 @@
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod
+from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
 from cni_migrate.core.steps.registry import node_step
-from cni_migrate.core.steps.view import NodeView
+from cni_migrate.core.steps.view import ClusterView, NodeView
 
 
 def _ready(view: NodeView, namespace: str, daemonset: str) -> Answer:
@@ -40,6 +41,15 @@ def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = 
     observed = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
     what = "be Ready" if ready else "run"
     return Wait(on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", observed=observed)
+
+
+def finished(view: ClusterView, pod: Pod) -> bool:
+    """Whether an agent of Cilium runs in its final form.
+
+    The tool's own says so. An operator's objects say nothing of it: they lack the mark of the transit.
+    """
+    stage = pod.labels.get(names.STAGE)
+    return stage == "final" if view.config.cilium.source == "builtin" else stage is None
 
 
 @node_step("agent")

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cni_migrate.core.model import names
-from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, PatchNode
+from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, PatchNode, UpgradeRelease
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.render.manifests import node_config_version
+from cni_migrate.core.steps.agents import finished
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.audit import audit_problems, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
@@ -54,7 +55,7 @@ def delete_multus(view: ClusterView) -> Answer:
     return _delete_all(view, _refs(view.plan.manifests.multus()), "Multus")
 
 
-@cluster_step("pods")
+@cluster_step("pods", irreversible=True)
 def delete_canal(view: ClusterView) -> Answer:
     """Delete Canal's DaemonSet, and the objects of canal.extra_objects."""
     config = view.config.canal
@@ -103,10 +104,23 @@ def await_cilium_finished(view: ClusterView) -> Answer:
         if not node.ready:
             continue
         pod = view.agent(node.name, view.config.cilium.namespace, names.CILIUM)
-        if pod is None or pod.deleting or not pod.ready or pod.labels.get(names.STAGE) != "final":
+        if pod is None or pod.deleting or not pod.ready or not finished(view, pod):
             old += 1
             first = first or f"node {node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}"
     return Wait(on=f"Cilium in its final form on {old} nodes", observed=first) if old else Done()
+
+
+@cluster_step("agent", irreversible=True)
+def install_release(view: ClusterView) -> Answer:
+    """Let Helm make the release that owns Cilium's objects, with the operator's own values (source chart)."""
+    cilium = view.config.cilium
+    if cilium.source != "chart":
+        return Done()
+    effect = UpgradeRelease(cilium.namespace, cilium.release)
+    attempt = view.seen.attempts.get(effect.key)
+    if attempt is not None and attempt.result == "applied":
+        return Done()
+    return Apply((effect,), on=f"`helm upgrade --install {cilium.release}`")
 
 
 def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
@@ -147,7 +161,7 @@ def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
     return Apply(tuple(effects), on="the hosts to be cleaned", observed=waiting[0] if waiting else "", nodes=cleaned)
 
 
-@cluster_step("host")
+@cluster_step("host", irreversible=True)
 def clean_hosts(view: ClusterView) -> Answer:
     """Remove Canal's and Multus's links, routes, chains, leases and files from every host."""
     config = view.config

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod, RunHostTask
 from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Pod
@@ -16,12 +17,20 @@ CNI_ENDINGS = (".conf", ".conflist", ".json")
 """What a container runtime reads in the CNI folder (containerd: go-cni `ConfFiles`)."""
 
 
+_LISTS = ("files", "lacks", "links", "leases", "chains", "left")
+
+
 @dataclass(frozen=True, slots=True)
 class HostStatus:
-    """What a host task reported: CNI files, links, leases, chains, other files left behind."""
+    """What a host task reported: CNI files, links, leases, chains, other files left behind.
+
+    `lacks` are paths that the first plugin of Canal's file reads and that are not there; `routed` is whether flannel
+    has laid a route to the pods of any other node.
+    """
 
     files: tuple[str, ...]
-    subnet_env: bool
+    lacks: tuple[str, ...]
+    routed: bool
     links: tuple[str, ...]
     leases: tuple[str, ...]
     chains: tuple[str, ...]
@@ -32,8 +41,8 @@ class HostStatus:
         """The status from a task's termination message, or None when it is not one."""
         try:
             data: dict[str, Any] = json.loads(text)
-            lists = {key: tuple(map(str, data.get(key, ()))) for key in ("files", "links", "leases", "chains", "left")}
-            return cls(subnet_env=bool(data.get("subnet_env")), **lists)
+            lists = {key: tuple(map(str, data.get(key, ()))) for key in _LISTS}
+            return cls(routed=bool(data.get("routed")), **lists)
         except (ValueError, TypeError, AttributeError):
             return None
 
@@ -113,8 +122,20 @@ def _look_again(view: NodeView, on: str, observed: str, status: HostStatus) -> A
     return Apply(effects, on=on, observed=observed, remember=remember)
 
 
-def _without_subnet(view: NodeView, status: HostStatus) -> Answer:
-    return _look_again(view, f"/run/flannel/subnet.env on node {view.node.name}", "missing", status)
+def _unfit(view: NodeView, status: HostStatus) -> Answer | None:
+    """The answer while Canal is not fit for use on the node, or None when it is.
+
+    A published Canal keeps flannel's subnet file inside its pod (no canal.yaml from 3.20 to 3.32 mounts /run/flannel),
+    so it is asked for what the plugin in its CNI file reads, and for the routes that flannel lays to the other nodes.
+    """
+    name = view.node.name
+    if status.lacks:
+        return _look_again(view, f"{status.lacks[0]} on node {name}, which Canal's CNI plugin reads", "missing", status)
+    on_flannel = f"{names.FLANNEL_ANNOTATIONS}public-ip"
+    others = [node for node in view.seen.nodes.values() if node.name != name and on_flannel in node.annotations]
+    if others and not status.routed:
+        return _look_again(view, f"flannel's routes to the other nodes' pods on node {name}", "none", status)
+    return None
 
 
 def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "") -> Answer:
@@ -130,8 +151,10 @@ def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "") -
     if status.first != wanted or (behind and status.second != behind):
         observed = f"in force: {status.first or 'none'}; files: {', '.join(status.files) or 'none'}"
         return _look_again(view, on, observed, status)
-    if view.config.canal.cni_file in (wanted, behind) and not status.subnet_env:
-        return _without_subnet(view, status)
+    if view.config.canal.cni_file in (wanted, behind):
+        unfit = _unfit(view, status)
+        if unfit is not None:
+            return unfit
     leases = {"leases": status.leases} if view.entry.event is NodeEvent.ATTACH and behind else {}
     return Done(remember={"files": status.files, **leases})
 
@@ -144,14 +167,14 @@ def check_canal_first(view: NodeView) -> Answer:
 
 @node_step("host")
 def check_subnet(view: NodeView) -> Answer:
-    """See on the host that Canal has written its subnet: then it lays the routes to the other nodes' pods.
+    """See on the host that Canal is up: its plugin finds what it reads, and the other nodes' pods have their routes.
 
     Its pod may be Ready before that, and is taken off the node right after this step.
     """
     status = _run(view, "status")
     if not isinstance(status, HostStatus):
         return status
-    return Done(remember={"files": status.files}) if status.subnet_env else _without_subnet(view, status)
+    return _unfit(view, status) or Done(remember={"files": status.files})
 
 
 @node_step("host", beside=("label_multus", "evict_pods", "taint", "await_multus", "delete_single_pods"))

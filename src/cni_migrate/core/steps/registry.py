@@ -14,13 +14,15 @@ DeadlineKind = Literal["drain", "pods", "agent", "host", "gate", "none"]
 class Registered:
     """A step's function, the kind of its deadline, and what it does in words (its docstring's first line).
 
-    `beside` are steps right before it during which its host task may run already.
+    `beside` are steps right before it during which its host task may run already. `irreversible`: what it does cannot
+    be undone by a rollback.
     """
 
     name: str
     deadline: DeadlineKind
     title: str
     beside: tuple[str, ...] = ()
+    irreversible: bool = False
 
 
 NODE_STEPS: dict[str, NodeStep] = {}
@@ -28,10 +30,13 @@ CLUSTER_STEPS: dict[str, ClusterStep] = {}
 ABOUT: dict[str, Registered] = {}
 
 
-def _about(name: str, deadline: DeadlineKind, doc: str | None, beside: tuple[str, ...] = ()) -> None:
+def _about(
+    name: str, deadline: DeadlineKind, doc: str | None, beside: tuple[str, ...] = (), *, irreversible: bool = False
+) -> None:
     if name in ABOUT:
         raise ValueError(f"two steps are called {name}")
-    ABOUT[name] = Registered(name, deadline, (doc or "").strip().splitlines()[0] if doc else "", beside)
+    title = (doc or "").strip().splitlines()[0] if doc else ""
+    ABOUT[name] = Registered(name, deadline, title, beside, irreversible)
 
 
 def node_step(deadline: DeadlineKind, *, beside: tuple[str, ...] = ()) -> Callable[[NodeStep], NodeStep]:
@@ -49,11 +54,14 @@ def node_step(deadline: DeadlineKind, *, beside: tuple[str, ...] = ()) -> Callab
     return register
 
 
-def cluster_step(deadline: DeadlineKind) -> Callable[[ClusterStep], ClusterStep]:
-    """Register a function as the cluster step of its own name."""
+def cluster_step(deadline: DeadlineKind, *, irreversible: bool = False) -> Callable[[ClusterStep], ClusterStep]:
+    """Register a function as the cluster step of its own name.
+
+    `irreversible`: no rollback can undo what it does. The first such step of a strategy is its point of no return.
+    """
 
     def register(function: ClusterStep) -> ClusterStep:
-        _about(function.__name__, deadline, function.__doc__)
+        _about(function.__name__, deadline, function.__doc__, irreversible=irreversible)
         CLUSTER_STEPS[function.__name__] = function
         return function
 

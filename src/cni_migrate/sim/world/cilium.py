@@ -10,8 +10,7 @@ from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.ciliumconfig import AgentConfig, agent_config, cni_file, effective
 from cni_migrate.sim.world.ciliumobjects import make_endpoint, make_node
 from cni_migrate.sim.world.context import Context
-from cni_migrate.sim.world.flannel import port_of
-from cni_migrate.sim.world.host import ALWAYS, CILIUM_BINARY, CILIUM_CHAINS, CILIUM_LINKS, FLANNEL_LINK, Host, Plane
+from cni_migrate.sim.world.host import ALWAYS, CILIUM_BINARY, CILIUM_CHAINS, CILIUM_LINKS, Host, Plane
 from cni_migrate.sim.world.kinds import (
     CILIUM_NODE_CONFIG_V2,
     CILIUM_NODE_CONFIG_V2ALPHA1,
@@ -58,7 +57,7 @@ class CiliumAgent(Program):
         config = agent_config(values)
         run.memory["values"], run.memory["config"] = values, config
         run.host.change(left=run.host.plane.left | {CILIUM_BINARY})
-        problem = await self._port_conflict(run, config)
+        problem = self._port_conflict(run, config)
         if problem:
             return Health(crashed=problem)
         self._owner[run.host.name] = run
@@ -86,15 +85,12 @@ class CiliumAgent(Program):
         other = self._owner.get(run.host.name)
         return other is not None and other is not run and not other.ended
 
-    async def _port_conflict(self, run: Run, config: AgentConfig) -> str:
+    def _port_conflict(self, run: Run, config: AgentConfig) -> str:
         """Two VXLAN devices of one port cannot be on one node, and neither can two agents."""
         if self._other(run):
             return "listen tcp 127.0.0.1:9879: bind: address already in use"
-        if FLANNEL_LINK not in run.host.plane.links:
-            return ""
-        canal = await self.ctx.cluster.find(CONFIG_MAP, "canal-config", meta.namespace(run.pod))
-        net_conf = ((canal or {}).get("data") or {}).get("net-conf.json", "")
-        if config.protocol == "vxlan" and port_of(net_conf) == config.port:
+        plane = run.host.plane
+        if plane.vtep in plane.links and config.protocol == "vxlan" and plane.vtep_port == config.port:
             return f"creating vxlan device: setting up device {config.tunnel_link}: address already in use"
         return ""
 

@@ -25,13 +25,16 @@ _PROVIDERS: dict[str, Provider] = {
 class Network:
     """What a CNI file asks for.
 
-    `delegates` are the networks of a Multus file, the first being the pod's own. `default_route` says whether the
-    plugin gives the pod a default route; Cilium's takes effect only where none was set before.
+    `name` is what host-local and the runtime call the network. `delegates` are the networks of a Multus file, the first
+    being the pod's own. `default_route` says whether the plugin gives the pod a default route; Cilium's takes effect
+    only where none was set before. `routes` are the others that its IPAM section asks for.
     """
 
     provider: Provider
+    name: str = ""
     bridged: bool = False
     default_route: bool = True
+    routes: tuple[str, ...] = ()
     delegates: tuple["Network", ...] = ()
 
 
@@ -71,16 +74,20 @@ def parse(text: str, *, listed: bool = True) -> Network | None:
 def _network(content: Mapping[str, Any]) -> Network | None:
     plugins = content.get("plugins") or [content]
     plugin = plugins[0]
-    provider = _PROVIDERS.get(str(plugin.get("type")))
+    provider, name = _PROVIDERS.get(str(plugin.get("type"))), str(content.get("name", ""))
     if provider is None:
         return None
     if provider == "multus":
         delegates = [_network(delegate) for delegate in plugin.get("delegates") or ()]
         if not delegates or any(delegate is None for delegate in delegates):
             return None
-        return Network("multus", delegates=tuple(d for d in delegates if d is not None))
+        return Network("multus", name, delegates=tuple(d for d in delegates if d is not None))
     return Network(
-        provider, bridged=plugin.get("type") == "flannel", default_route=_sets_default_route(provider, plugin)
+        provider,
+        name,
+        bridged=plugin.get("type") == "flannel",
+        default_route=_sets_default_route(provider, plugin),
+        routes=tuple(str(route.get("dst", "")) for route in (plugin.get("ipam") or {}).get("routes") or ()),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from cni_migrate.sim.world.history import Changes, History
 
 FLANNEL_LINK = "flannel.1"
+FLANNEL_PORT = 8472
 BRIDGE = "cni0"
 CILIUM_LINKS = ("cilium_host", "cilium_net")
 FLANNEL_CHAINS = ("FLANNEL-FWD", "FLANNEL-POSTRTG")
@@ -22,13 +23,44 @@ FLANNEL_BINARY = "/opt/cni/bin/flannel"
 CALICO_BINARIES = ("/opt/cni/bin/calico", "/opt/cni/bin/calico-ipam")
 CILIUM_BINARY = "/opt/cni/bin/cilium-cni"
 MULTUS_BINARY = "/opt/cni/bin/multus"
-LEASE_FOLDER = "/var/lib/cni/networks/k8s-pod-network"
+USUAL_NETWORK = "k8s-pod-network"
+"""The name of the network in Canal's own CNI file; others give theirs another one."""
+
+_LEASES = "/var/lib/cni/networks/"
+_RESULTS = "/var/lib/cni/results/"
+LEASE_FOLDER = _LEASES + USUAL_NETWORK
 FLANNEL_FOLDER = "/var/lib/cni/flannel"
 PASSTHRU_BINARY = "/opt/cni/bin/passthru"
 MULTUS_FOLDER = "/var/lib/cni/multus"
 CILIUM_STATE = "/run/cilium/state"
-CANAL_RESULTS = "/var/lib/cni/results/k8s-pod-network-*"
-MULTUS_RESULTS = "/var/lib/cni/results/multus-cni-network-*"
+CANAL_RESULTS = f"{_RESULTS}{USUAL_NETWORK}-*"
+MULTUS_RESULTS = f"{_RESULTS}multus-cni-network-*"
+
+CALICO_KUBECONFIG = "calico-kubeconfig"
+"""In /etc/cni/net.d, with the plugin's credentials; no runtime reads it."""
+CALICO_NODENAME = "/var/lib/calico/nodename"
+CALICO_FOLDERS = ("/run/calico", "/var/lib/calico", "/var/log/calico")
+CALICO_CHAINS = (
+    "cali-FORWARD",
+    "cali-INPUT",
+    "cali-OUTPUT",
+    "cali-POSTROUTING",
+    "cali-PREROUTING",
+    "cali-from-hep-forward",
+    "cali-from-wl-dispatch",
+    "cali-nat-outgoing",
+    "cali-pri-kns.default",
+    "cali-to-hep-forward",
+    "cali-to-wl-dispatch",
+    "cali-wl-to-host",
+)
+"""Some of the chains that felix lays in filter, nat, mangle and raw; on a real node there were 79."""
+CALICO_SETS = (
+    "cali40all-hosts-net",
+    "cali40all-vxlan-net",
+    "cali40masq-ipam-pools",
+    "cali40this-host",
+)
 
 NEVER = -math.inf
 ALWAYS = math.inf
@@ -38,8 +70,13 @@ ALWAYS = math.inf
 class Plane:
     """A node's state at one instant; frozen, so that past states can be kept and compared.
 
-    `flannel_seen` and `cilium_seen` are the time up to which the node's routes (of flannel) or maps (of Cilium) know
-    of its peers: for ever while the daemon runs, the time it ended afterwards, never when a reboot has cleared them.
+    `flannel_seen`, `calico_seen` and `cilium_seen` are the time up to which the node's routes (of flannel), chains (of
+    Calico) or maps (of Cilium) know of what is elsewhere: for ever while the daemon runs, the time it ended
+    afterwards, never when a reboot has cleared them.
+
+    `flannel_run` says that flannel's /run/flannel is the host's own, so that its subnet file is seen there. `vtep` and
+    `vtep_port` are flannel's link and its UDP port; without a link it routes plainly. `network` is the name of Canal's
+    network, after which host-local and the runtime name what they keep of its pods.
     """
 
     powered: bool = True
@@ -48,11 +85,16 @@ class Plane:
     files: Mapping[str, str] = field(default_factory=dict)
     links: frozenset[str] = frozenset()
     chains: frozenset[str] = frozenset()
+    ipsets: frozenset[str] = frozenset()
     subnet: str = ""
+    flannel_run: bool = True
+    vtep: str = FLANNEL_LINK
+    vtep_port: int = FLANNEL_PORT
+    network: str = USUAL_NETWORK
     lost_routes: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
     flannel_seen: float = NEVER
-    calico: bool = False
+    calico_seen: float = NEVER
     cilium_seen: float = NEVER
     cidr: str = ""
     enforcing: bool = False
@@ -61,6 +103,16 @@ class Plane:
     def flanneld(self) -> bool:
         """Whether flanneld runs."""
         return self.flannel_seen == ALWAYS
+
+    @property
+    def felix(self) -> bool:
+        """Whether Calico's felix runs."""
+        return self.calico_seen == ALWAYS
+
+    @property
+    def subnet_file(self) -> bool:
+        """Whether flannel's subnet file is seen on the host."""
+        return bool(self.subnet) and self.flannel_run
 
     @property
     def agent(self) -> bool:
@@ -150,7 +202,8 @@ class Host:
     def boot(self) -> None:
         """The machine starts: what lived in memory is gone (links, routes, chains, /run), the disk is as it was.
 
-        Measured on real nodes: CNI files, leases and binaries stay; flannel's subnet file lives under /run.
+        Measured on real nodes: CNI files, leases and binaries stay; flannel's subnet file lives under /run, and
+        Calico's plugin does not work until calico-node has written its nodename again.
         """
         self.endpoints.clear()
         self.released.clear()
@@ -160,13 +213,20 @@ class Host:
             boot=self.plane.boot + 1,
             links=frozenset(),
             chains=frozenset(),
+            ipsets=frozenset(),
+            left=self.plane.left - {CALICO_NODENAME, "/run/calico"},
             subnet="",
             lost_routes=frozenset(),
             flannel_seen=NEVER,
-            calico=False,
+            calico_seen=NEVER,
             cilium_seen=NEVER,
             enforcing=False,
         )
+
+
+def kept_of(network: str) -> frozenset[str]:
+    """What host-local and the runtime keep of a network's pods, by the network's name."""
+    return frozenset((_LEASES + network, f"{_RESULTS}{network}-*"))
 
 
 def lease_list(host: Host) -> list[str]:

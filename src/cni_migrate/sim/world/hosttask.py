@@ -9,24 +9,27 @@ import zlib
 from collections.abc import Callable
 
 from cni_migrate.sim.world.cilium import BACKUP
-from cni_migrate.sim.world.flannel import CNI_FILE
+from cni_migrate.sim.world.cniconf import parse
+from cni_migrate.sim.world.cniinstall import USUAL_FILE
 from cni_migrate.sim.world.host import (
     ALWAYS,
     BRIDGE,
     CALICO_BINARIES,
-    CANAL_RESULTS,
+    CALICO_KUBECONFIG,
+    CALICO_NODENAME,
     CILIUM_BINARY,
     CILIUM_STATE,
     FLANNEL_BINARY,
     FLANNEL_CHAINS,
     FLANNEL_FOLDER,
-    LEASE_FOLDER,
     MULTUS_BINARY,
     MULTUS_FOLDER,
     MULTUS_RESULTS,
     NEVER,
     PASSTHRU_BINARY,
+    USUAL_NETWORK,
     Host,
+    kept_of,
     lease_list,
 )
 from cni_migrate.sim.world.programs import Health, Program, Run
@@ -34,11 +37,11 @@ from cni_migrate.sim.world.programs import Health, Program, Run
 _LINKS = re.compile(r"cni0|flannel(-v6)?\..*|cilium_.*|lxc.*")
 _CHAINS = re.compile(r"(FLANNEL-|CNI-HOSTPORT-|(OLD_)?CILIUM_).*")
 _OF_PORTMAP = re.compile(r"CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-DN-[0-9a-f]+")
-_OF_CANAL = (*CALICO_BINARIES, FLANNEL_BINARY, FLANNEL_FOLDER, LEASE_FOLDER, CANAL_RESULTS)
+_OF_CANAL = (*CALICO_BINARIES, FLANNEL_BINARY, FLANNEL_FOLDER)
 _OF_MULTUS = (MULTUS_BINARY, PASSTHRU_BINARY, MULTUS_FOLDER, MULTUS_RESULTS)
 _REPORTED = (
     *(*CALICO_BINARIES, FLANNEL_BINARY, MULTUS_BINARY, PASSTHRU_BINARY),
-    *(FLANNEL_FOLDER, MULTUS_FOLDER, LEASE_FOLDER, CANAL_RESULTS, MULTUS_RESULTS),
+    *(FLANNEL_FOLDER, MULTUS_FOLDER),
 )
 LOOK = 0.2
 """Seconds between two looks of a task that waits for a CNI file."""
@@ -52,16 +55,31 @@ def links(host: Host) -> set[str]:
     return set(host.plane.links) | pods
 
 
-def status(host: Host) -> dict[str, object]:
-    """What a host task reports when it ends."""
+def unread(host: Host, file: str) -> list[str]:
+    """What the first plugin of this file reads on the node, and does not find: Canal's pod writes it as it comes up."""
+    plane = host.plane
+    network = parse(plane.files.get(file, ""))
+    if network is None or network.provider != "canal":
+        return []
+    if network.bridged:
+        return [] if plane.subnet_file else ["/run/flannel/subnet.env"]
+    nodename = [] if CALICO_NODENAME in plane.left else [CALICO_NODENAME]
+    credentials = f"/etc/cni/net.d/{CALICO_KUBECONFIG}"
+    needed = credentials in plane.files[file] and CALICO_KUBECONFIG not in plane.files
+    return [*nodename, credentials] if needed else nodename
+
+
+def status(host: Host, network: str = USUAL_NETWORK, file: str = USUAL_FILE) -> dict[str, object]:
+    """What a host task reports when it ends; it takes this file, and the leases of this network, for Canal's."""
     plane = host.plane
     return {
         "files": sorted(plane.files),
-        "subnet_env": bool(plane.subnet),
+        "lacks": unread(host, file),
+        "routed": bool(plane.subnet),
         "links": sorted(link for link in links(host) if _LINKS.fullmatch(link)),
-        "leases": lease_list(host),
+        "leases": lease_list(host) if host.plane.network == network else [],
         "chains": sorted(chain for chain in plane.chains if _CHAINS.fullmatch(chain)),
-        "left": [path for path in _REPORTED if path in plane.left],
+        "left": [path for path in (*_REPORTED, *sorted(kept_of(network)), MULTUS_RESULTS) if path in plane.left],
     }
 
 
@@ -69,12 +87,12 @@ def _names(argument: str, *defaults: str) -> list[str]:
     return [name for name in argument.split(",") if name] or list(defaults)
 
 
-def remove_cni(host: Host, argument: str) -> None:
+def remove_cni(host: Host, argument: str, network: str) -> None:
     """Remove CNI files."""
     host.remove_files(*_names(argument))
 
 
-def restore_backups(host: Host, argument: str) -> None:
+def restore_backups(host: Host, argument: str, network: str) -> None:
     """Every X.cilium_bak becomes X again; where X is there already, the copy is dropped."""
     files = dict(host.plane.files)
     for name in sorted(files):
@@ -89,41 +107,42 @@ def in_force(host: Host) -> str:
     return next((name for name in sorted(host.plane.files) if name.endswith((".conf", ".conflist", ".json"))), "")
 
 
-def free_leases(host: Host, argument: str) -> None:
+def free_leases(host: Host, argument: str, network: str) -> None:
     """Remove the leases of these addresses."""
-    for address in _names(argument):
+    for address in _names(argument) if host.plane.network == network else ():
         host.leases.pop(address, None)
 
 
-def keep_leases(host: Host, argument: str) -> None:
+def keep_leases(host: Host, argument: str, network: str) -> None:
     """Remove the leases of all addresses but these."""
     wanted = set(_names(argument))
-    for address in [address for address in host.leases if address not in wanted]:
-        del host.leases[address]
+    if host.plane.network == network:
+        host.leases = {address: uid for address, uid in host.leases.items() if address in wanted}
 
 
-def remove_flannel(host: Host, argument: str) -> None:
+def remove_flannel(host: Host, argument: str, network: str) -> None:
     """Remove what Canal leaves on a node."""
     plane = host.plane
-    gone = set(_names(argument, CNI_FILE))
-    host.leases.clear()
+    gone = set(_names(argument, USUAL_FILE))
+    if plane.network == network:
+        host.leases.clear()
     host.change(
         links=frozenset(link for link in plane.links if link != BRIDGE and not link.startswith("flannel")),
         chains=frozenset(c for c in plane.chains if c not in FLANNEL_CHAINS and not _OF_PORTMAP.fullmatch(c)),
         subnet="",
         flannel_seen=NEVER,
-        left=plane.left - set(_OF_CANAL),
+        left=plane.left - {*_OF_CANAL, *kept_of(network)},
         files={n: text for n, text in plane.files.items() if n not in gone and not n.endswith(BACKUP)},
     )
 
 
-def remove_multus(host: Host, argument: str) -> None:
+def remove_multus(host: Host, argument: str, network: str) -> None:
     """Remove what Multus leaves on a node."""
     host.remove_files(*_names(argument, "00-multus.conflist"))
     host.change(left=host.plane.left - set(_OF_MULTUS))
 
 
-def remove_cilium(host: Host, argument: str) -> None:
+def remove_cilium(host: Host, argument: str, network: str) -> None:
     """Remove what Cilium leaves on a node: its datapath, its plugin, all files with its name and those given."""
     plane = host.plane
     gone = {*_names(argument), *(n for n in plane.files if "cilium" in n and n.endswith(".conflist"))}
@@ -140,9 +159,9 @@ def remove_cilium(host: Host, argument: str) -> None:
     host.cilium_since = ALWAYS
 
 
-OPERATIONS: dict[str, Callable[[Host, str], None]] = {
-    "status": lambda host, argument: None,
-    "await-first": lambda host, argument: None,  # HostTask waits
+OPERATIONS: dict[str, Callable[[Host, str, str], None]] = {
+    "status": lambda host, argument, network: None,
+    "await-first": lambda host, argument, network: None,  # HostTask waits
     "remove-cni": remove_cni,
     "restore-bak": restore_backups,
     "keep-leases": keep_leases,
@@ -153,8 +172,13 @@ OPERATIONS: dict[str, Callable[[Host, str], None]] = {
 }
 
 
-def perform(host: Host, args: list[str]) -> tuple[int, dict[str, object]]:
-    """Do the operations in order; the exit code and the report. Nothing is touched unless all are known."""
+def perform(
+    host: Host, args: list[str], network: str = USUAL_NETWORK, file: str = USUAL_FILE
+) -> tuple[int, dict[str, object]]:
+    """Do the operations in order; the exit code and the report. Nothing is touched unless all are known.
+
+    `network` is the one that the task takes for Canal's: it sees and frees only that one's leases. So is `file`.
+    """
     for argument in args:
         operation, given, value = argument.partition("=")
         if not _WORD.fullmatch(argument) or ".." in argument:
@@ -166,8 +190,8 @@ def perform(host: Host, args: list[str]) -> tuple[int, dict[str, object]]:
             return 2, {"error": f"unknown operation: {argument}"}
     for argument in args:
         operation, _, value = argument.partition("=")
-        OPERATIONS[operation](host, value)
-    return 0, status(host)
+        OPERATIONS[operation](host, value, network)
+    return 0, status(host, network, file)
 
 
 class HostTask(Program):
@@ -191,5 +215,7 @@ class HostTask(Program):
             run.memory["looks"] = looks + 1
             self.after(run, "run", LOOK)
             return None
-        code, message = perform(run.host, args)
+        given = {e["name"]: e["value"] for e in container.get("env", ()) if "value" in e}
+        canal = given.get("CANAL_NETWORK", USUAL_NETWORK), given.get("CANAL_FILE", USUAL_FILE)
+        code, message = perform(run.host, args, *canal)
         return Health(exit_code=code, message=json.dumps(message, separators=(",", ":")))

@@ -12,7 +12,7 @@ from cni_migrate.sim.world import meta, podstatus, sandbox
 from cni_migrate.sim.world.ciliumobjects import make_endpoint
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.host import Host, Plane
-from cni_migrate.sim.world.kinds import POD
+from cni_migrate.sim.world.kinds import NODE, POD
 from cni_migrate.sim.world.programs import Health, Program, Run
 
 _LONGEST_BACKOFF = 300.0
@@ -26,7 +26,7 @@ class Kubelets:
 
     def __init__(self, ctx: Context, programs: Iterable[Program]) -> None:
         self._ctx = ctx
-        self._programs = {program.container: program for program in programs}
+        self._programs = {name: program for program in programs for name in program.containers}
         self._ordinary = Program(ctx)
         self._pulled: set[tuple[str, str]] = set()
         self._blocked: dict[str, set[str]] = {}
@@ -140,7 +140,8 @@ class Kubelets:
             if meta.host_network(run.pod):
                 made = sandbox.host_sandbox(run.pod, host, ctx.now())
             else:
-                made = sandbox.add(run.pod, host, ctx.now())
+                node = ctx.cluster[NODE].get(host.name) or {"spec": {}}
+                made = sandbox.add(run.pod, host, ctx.now(), node["spec"].get("podCIDR", ""))
         except sandbox.CniError as error:
             self._blocked.setdefault(host.name, set()).add(run.uid)
             if not run.waiting:

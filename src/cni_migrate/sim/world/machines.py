@@ -64,7 +64,7 @@ def node_object(machine: Machine, boot: str) -> Object:
             "allocatable": size,
             "daemonEndpoints": {"kubeletEndpoint": {"Port": machine.kubelet_port}},
             "nodeInfo": {
-                "architecture": "amd64",
+                "architecture": labels["kubernetes.io/arch"],
                 "bootID": boot,
                 "containerRuntimeVersion": "containerd://1.7.27",
                 "kernelVersion": "6.1.0-32-amd64",

@@ -1,6 +1,5 @@
-"""The manifests of what runs before the migration: Canal, DNS and a scenario's workloads."""
+"""The manifests of what runs before the migration beside Canal: DNS and a scenario's workloads."""
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -9,82 +8,9 @@ from cni_migrate.sim.client import Object
 if TYPE_CHECKING:
     from cni_migrate.sim.scenario import Scenario, Workload
 
-_EVERYTHING: list[Object] = [{"operator": "Exists"}]
-
 
 def _meta(name: str, namespace: str, **more: Any) -> Object:
     return {"name": name, "namespace": namespace, **more}
-
-
-def cni_network_config(scenario: "Scenario") -> str:
-    """The text of Canal's CNI file: the calico plugin, or with `calico: false` flannel's."""
-    portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
-    first: Object = {"type": "flannel", "delegate": {"hairpinMode": True, "isDefaultGateway": True}}
-    if scenario.calico:
-        first = {
-            "type": "calico",
-            "log_level": "info",
-            "datastore_type": "kubernetes",
-            "ipam": {"type": "host-local", "subnet": "usePodCidr"},
-            "policy": {"type": "k8s"},
-            "kubernetes": {"kubeconfig": "/etc/cni/net.d/calico-kubeconfig"},
-        }
-    content = {"name": "k8s-pod-network", "cniVersion": "0.3.1", "plugins": [first, portmap]}
-    return json.dumps(content, indent=2) + "\n"
-
-
-def canal_objects(scenario: "Scenario") -> list[Object]:
-    """Canal as it is installed everywhere: ServiceAccount, ConfigMap, DaemonSet."""
-    canal = scenario.canal
-    backend: Object = {"Type": "vxlan"} | ({"Port": canal.port} if canal.port else {})
-    net_conf = {"Network": scenario.pod_cidr, "Backend": backend}
-    return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _meta(canal.name, canal.namespace)},
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": _meta(canal.config, canal.namespace),
-            "data": {"cni_network_config": cni_network_config(scenario), "net-conf.json": json.dumps(net_conf)},
-        },
-        {
-            "apiVersion": "apps/v1",
-            "kind": "DaemonSet",
-            "metadata": _meta(canal.name, canal.namespace, labels={"k8s-app": canal.name}),
-            "spec": {
-                "selector": {"matchLabels": {"k8s-app": canal.name}},
-                "updateStrategy": {
-                    "type": "RollingUpdate",
-                    "rollingUpdate": {"maxUnavailable": canal.max_unavailable},
-                },
-                "template": {"metadata": {"labels": {"k8s-app": canal.name}}, "spec": _canal_pod(scenario)},
-            },
-        },
-    ]
-
-
-def _canal_pod(scenario: "Scenario") -> Object:
-    versions = scenario.versions
-    containers: list[Object] = [
-        {
-            "name": "kube-flannel",
-            "image": versions.flannel,
-            "command": ["/opt/bin/flanneld", "--ip-masq", "--kube-subnet-mgr"],
-            "securityContext": {"privileged": True},
-        }
-    ]
-    if scenario.calico:
-        containers.insert(0, {"name": "calico-node", "image": versions.calico, "securityContext": {"privileged": True}})
-    return {
-        "hostNetwork": True,
-        "priorityClassName": "system-node-critical",
-        "serviceAccountName": scenario.canal.name,
-        "terminationGracePeriodSeconds": 0,
-        "nodeSelector": scenario.canal.node_selector,
-        "tolerations": _EVERYTHING,
-        "initContainers": [{"name": "install-cni", "image": versions.calico}],
-        "containers": containers,
-        "volumes": [{"name": "flannel-cfg", "configMap": {"name": scenario.canal.config}}],
-    }
 
 
 def dns_objects(scenario: "Scenario") -> list[Object]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from cni_migrate.sim.world import addresses
 from cni_migrate.sim.world.context import Context
-from cni_migrate.sim.world.host import BRIDGE, FLANNEL_LINK, NEVER, Host, Plane
+from cni_migrate.sim.world.host import BRIDGE, NEVER, Host, Plane
 from cni_migrate.sim.world.policy import Policies
 from cni_migrate.sim.world.sandbox import Sandbox
 
@@ -43,7 +43,7 @@ class Path:
 def has_flannel_route(here: Plane, there: Host) -> bool:
     """Whether a node has flannel's route to another's subnet."""
     return (
-        FLANNEL_LINK in here.links
+        (not here.vtep or here.vtep in here.links)
         and here.flannel_seen > NEVER
         and there.flannel_since <= here.flannel_seen
         and there.name not in here.lost_routes
@@ -152,7 +152,7 @@ class Network:
             seen = min(when, plane.cilium_seen)
             if source is not None and (source.cilium != path.source or source.since > plane.cilium_seen):
                 source = None
-        elif not plane.calico:
+        elif not plane.felix:
             return False
         elif source is not None and source.ip != path.source:
             source = None

@@ -49,6 +49,11 @@ class Program:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
 
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """The names of the containers that this program is recognised by."""
+        return (self.container,)
+
     async def begin(self, run: Run) -> Health | None:
         """The containers start (again). None: readiness comes later, from a step."""
         if run.pod["spec"].get("restartPolicy", "Always") != "Always":

@@ -9,15 +9,16 @@ from cni_migrate.sim.world.cniconf import Network, in_force
 from cni_migrate.sim.world.host import (
     BRIDGE,
     CALICO_BINARIES,
-    CANAL_RESULTS,
+    CALICO_KUBECONFIG,
+    CALICO_NODENAME,
     CILIUM_BINARY,
     FLANNEL_BINARY,
     FLANNEL_FOLDER,
-    LEASE_FOLDER,
     MULTUS_BINARY,
     MULTUS_FOLDER,
     MULTUS_RESULTS,
     Host,
+    kept_of,
 )
 
 
@@ -30,7 +31,7 @@ class Sandbox:
     """A pod's network, from its creation to its end. A restarted node gives the same pod a new sandbox.
 
     `primary` is the network of eth0 (and of the pod's IP), `extra` the Cilium address of a pod with both networks;
-    `via_extra` says that its default route leaves through the Cilium interface.
+    `via_extra` says that its default route leaves through the Cilium interface, and `routes` what leaves by eth0 then.
     """
 
     uid: str
@@ -45,6 +46,7 @@ class Sandbox:
     via_extra: bool = False
     maker: str = ""
     bridged: bool = False
+    routes: tuple[str, ...] = ()
     until: float = field(default=math.inf)
 
     @property
@@ -92,28 +94,34 @@ def _sandbox(pod: Object, host: Host, now: float, primary: str, ip: str, *, make
     )
 
 
-def add(pod: Object, host: Host, now: float) -> Sandbox:
-    """CNI ADD with the configuration of this moment; raises `CniError` with the plugin's words."""
+def add(pod: Object, host: Host, now: float, share: str = "") -> Sandbox:
+    """CNI ADD with the configuration of this moment; raises `CniError` with the plugin's words.
+
+    `share` is the node's pod CIDR as the API has it, which Calico's plugin asks for.
+    """
     current = in_force(host.plane.files)
     if current.network is None:
         raise CniError(f"network is not ready: {current.problem}")
     network = current.network
     if network.provider == "canal":
-        return _add_canal(pod, host, now, network, maker="canal")
+        return _add_canal(pod, host, now, network, share, maker="canal")
     if network.provider == "cilium":
         return _add_cilium(pod, host, now)
     if MULTUS_BINARY not in host.plane.left:
         raise CniError(f"failed to find plugin multus in path [{MULTUS_BINARY.rpartition('/')[0]}]")
-    return _add_multus(pod, host, now, network)
+    return _add_multus(pod, host, now, network, share)
 
 
-def _add_multus(pod: Object, host: Host, now: float, network: Network) -> Sandbox:
+def _add_multus(pod: Object, host: Host, now: float, network: Network, share: str) -> Sandbox:
     """The delegates in order: the first gives the pod its address, Cilium behind Canal an extra interface.
 
     Multus takes the default route of all but the first network away; Cilium's survives where the first set none.
     """
     first = network.delegates[0]
-    made = _add_cilium(pod, host, now) if first.provider == "cilium" else _add_canal(pod, host, now, first, maker="")
+    if first.provider == "cilium":
+        made = _add_cilium(pod, host, now)
+    else:
+        made = _add_canal(pod, host, now, first, share, maker="")
     for delegate in network.delegates[1:]:
         if delegate.provider == "cilium" and not made.cilium:
             try:
@@ -127,23 +135,41 @@ def _add_multus(pod: Object, host: Host, now: float, network: Network) -> Sandbo
     return made
 
 
-def _add_canal(pod: Object, host: Host, now: float, network: Network, *, maker: str) -> Sandbox:
+def _add_canal(pod: Object, host: Host, now: float, network: Network, share: str, *, maker: str) -> Sandbox:
     plane = host.plane
     plugin = FLANNEL_BINARY if network.bridged else CALICO_BINARIES[0]
     if plugin not in plane.left:
         raise CniError(f"failed to find plugin {plugin.rpartition('/')[2]} in path [/opt/cni/bin]")
-    if not plane.subnet:
-        raise CniError("loadFlannelSubnetEnv failed: open /run/flannel/subnet.env: no such file or directory")
-    address, number = _free(plane.subnet, host.leases, host.last_lease)
+    if network.bridged or plane.flannel_run:
+        share = plane.subnet
+        if not share:
+            raise CniError("loadFlannelSubnetEnv failed: open /run/flannel/subnet.env: no such file or directory")
+    else:
+        _ask_calico(host, share)
+    address, number = _free(share, host.leases, host.last_lease)
     host.leases[address] = meta.uid(pod)
     host.last_lease = number
     host.change(
-        left=plane.left | {LEASE_FOLDER, CANAL_RESULTS} | ({FLANNEL_FOLDER} if network.bridged else set()),
+        left=plane.left | kept_of(network.name) | ({FLANNEL_FOLDER} if network.bridged else set()),
         links=plane.links | {BRIDGE} if network.bridged else plane.links,
+        network=network.name,
     )
     made = _sandbox(pod, host, now, "canal", address, maker=maker)
-    made.bridged = network.bridged
+    made.bridged, made.routes = network.bridged, network.routes
     return made
+
+
+def _ask_calico(host: Host, share: str) -> None:
+    """What Calico's plugin needs (`usePodCidr`): calico-node's file, its credentials, and the node's pod CIDR."""
+    if CALICO_NODENAME not in host.plane.left:
+        raise CniError(
+            f"stat {CALICO_NODENAME}: no such file or directory: check that the calico/node container is running and "
+            "has mounted /var/lib/calico/"
+        )
+    if CALICO_KUBECONFIG not in host.plane.files:
+        raise CniError(f"error loading config file /etc/cni/net.d/{CALICO_KUBECONFIG}: no such file or directory")
+    if not share:
+        raise CniError(f"failed to allocate: node {host.name} has no podCIDR")
 
 
 def _add_cilium(pod: Object, host: Host, now: float) -> Sandbox:

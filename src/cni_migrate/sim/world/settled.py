@@ -3,30 +3,30 @@
 What controllers would have made has their marks (owners, hashes, labels), so that they find nothing to do.
 """
 
+from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Protocol
 
 from cni_migrate.sim.client import Kind, Object
-from cni_migrate.sim.world import addresses, kinds, meta, podstatus
+from cni_migrate.sim.world import addresses, flannel, kinds, meta, podstatus
+from cni_migrate.sim.world.canal import FELIX, binaries, felix_state
+from cni_migrate.sim.world.canalmanifests import (
+    canal_objects,
+    cni_network_config,
+    daemon_sets,
+    install_values,
+    net_conf_text,
+    published,
+)
+from cni_migrate.sim.world.cniinstall import USUAL_FILE, Installed, filled
 from cni_migrate.sim.world.controllers.daemonset import daemon_pod, placement
 from cni_migrate.sim.world.controllers.deployment import HASH_LABEL, replica_set_for
 from cni_migrate.sim.world.controllers.scheduler import fits
 from cni_migrate.sim.world.controllers.statefulset import stateful_pod
 from cni_migrate.sim.world.controllers.template import fingerprint, pod_from
-from cni_migrate.sim.world.flannel import CNI_FILE, annotations, binaries
-from cni_migrate.sim.world.host import (
-    ALWAYS,
-    BRIDGE,
-    CANAL_RESULTS,
-    FLANNEL_CHAINS,
-    FLANNEL_FOLDER,
-    FLANNEL_LINK,
-    LEASE_FOLDER,
-    Host,
-    Plane,
-)
+from cni_migrate.sim.world.host import ALWAYS, BRIDGE, FLANNEL_CHAINS, FLANNEL_FOLDER, Host, Plane, kept_of
 from cni_migrate.sim.world.machines import CONTROL_PLANE, Machine, conditions, node_object, zone_labels
-from cni_migrate.sim.world.manifests import canal_objects, cni_network_config, dns_objects, workload_objects
+from cni_migrate.sim.world.manifests import dns_objects, workload_objects
 
 if TYPE_CHECKING:
     from cni_migrate.sim.scenario import NodeSpec, Scenario
@@ -102,6 +102,7 @@ class Builder:
         self.planes: dict[str, Plane] = {}
         self._nodes: dict[str, Object] = {}
         self._addresses: dict[str, str] = {}
+        self._shares: dict[str, str] = {}
         self._next_ip: dict[str, int] = {}
         self._load: dict[str, int] = {}
 
@@ -118,38 +119,49 @@ class Builder:
     def _make_nodes(self) -> None:
         scenario = self._scenario
         shares = IPv4Network(scenario.pod_cidr).subnets(new_prefix=node_mask(scenario, len(self._machines)))
-        text = cni_network_config(scenario)
+        conf = flannel.net_conf(net_conf_text(scenario))
         for machine in self._machines:
             share = str(next(shares))
             node = node_object(machine, f"{machine.name}-boot-0")
             node["spec"] |= {"podCIDR": share, "podCIDRs": [share]}
-            runs_canal = meta.node_selected({"nodeSelector": scenario.canal.node_selector}, node)
-            plane = self._plane(share, text) if runs_canal else Plane()
+            plane = self._plane(share, node, conf)
             self.planes[machine.name] = plane
             node["status"]["conditions"] = conditions(plane, self._now)
-            if runs_canal:
-                node["metadata"]["annotations"] = annotations(Host(machine.name, machine.address))
+            if plane.flanneld:
+                node["metadata"]["annotations"] = flannel.annotations(Host(machine.name, machine.address), conf)
                 node["status"]["conditions"].insert(0, _network_available(self._now))
             self._addresses[machine.name] = machine.address
+            self._shares[machine.name] = share
             self._next_ip[machine.name] = 2
             self._nodes[machine.name] = self._sink.create(kinds.NODE, node)
 
-    def _plane(self, share: str, text: str) -> Plane:
+    def _plane(self, share: str, node: Object, conf: flannel.NetConf) -> Plane:
+        """The node's state with whichever of Canal's DaemonSets run there."""
         scenario = self._scenario
-        left = {*binaries(text), LEASE_FOLDER, CANAL_RESULTS}
-        links = {FLANNEL_LINK}
-        if not scenario.calico:
-            left.add(FLANNEL_FOLDER)
-            links.add(BRIDGE)
-        return Plane(
-            files={CNI_FILE: text},
-            links=frozenset(links),
+        sets = [one["spec"]["template"] for one in daemon_sets(scenario) if placement(one, node)[0]]
+        if not sets:
+            return Plane()
+        text = cni_network_config(scenario)
+        new = Installed(USUAL_FILE, text)
+        if published(scenario):
+            new = filled(text, install_values(scenario), meta.name(node))
+        plane = Plane(
+            files=new.files,
+            links=frozenset({conf.link} - {""}),
             chains=frozenset(FLANNEL_CHAINS),
             subnet=share,
-            left=frozenset(left),
+            flannel_run=any(flannel.shows_run(template) for template in sets),
+            vtep=conf.link,
+            vtep_port=conf.port,
+            network=scenario.canal.cni_name,
+            left=binaries(new.text) | kept_of(scenario.canal.cni_name),
             flannel_seen=ALWAYS,
-            calico=scenario.calico,
         )
+        if not scenario.calico:
+            plane = replace(plane, left=plane.left | {FLANNEL_FOLDER}, links=plane.links | {BRIDGE})
+        if any(FELIX in meta.containers(template) for template in sets):
+            plane = replace(plane, **felix_state(plane))
+        return plane
 
     def _furnish(self, manifest: Object) -> None:
         """One manifest, with what its controller would have made of it."""
@@ -240,11 +252,14 @@ class Builder:
     def _address(self, node: str) -> str:
         number = self._next_ip[node]
         self._next_ip[node] = number + 1
-        return addresses.nth(self.planes[node].subnet, number)
+        return addresses.nth(self._shares[node], number)
 
 
 _PRESENT = {"", "default", "kube-system", "kube-public", "kube-node-lease"}
-_BY_NAME = {kind.kind: kind for kind in (*kinds.WATCHED, kinds.CONFIG_MAP, kinds.SERVICE_ACCOUNT)}
+_BY_NAME = {
+    kind.kind: kind
+    for kind in (*kinds.WATCHED, kinds.CRD, kinds.SERVICE_ACCOUNT, kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING)
+}
 
 
 def _namespace(name: str) -> Object:

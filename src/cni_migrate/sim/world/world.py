@@ -8,6 +8,7 @@ from cni_migrate.sim.client import ApiError, Client, Object
 from cni_migrate.sim.clock import SimClock
 from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.cache import Cluster
+from cni_migrate.sim.world.canal import Canal
 from cni_migrate.sim.world.cilium import CiliumAgent
 from cni_migrate.sim.world.ciliumoperator import CiliumOperator
 from cni_migrate.sim.world.context import Context
@@ -21,7 +22,6 @@ from cni_migrate.sim.world.controllers.replicaset import ReplicaSets
 from cni_migrate.sim.world.controllers.scheduler import Binder, Scheduler
 from cni_migrate.sim.world.controllers.statefulset import StatefulSets
 from cni_migrate.sim.world.faultstate import FaultState
-from cni_migrate.sim.world.flannel import Flannel
 from cni_migrate.sim.world.host import Host, Plane
 from cni_migrate.sim.world.hosttask import HostTask
 from cni_migrate.sim.world.kinds import NODE, POD
@@ -70,7 +70,7 @@ class World:
         self.network = Network(ctx, self.policies)
         self.agents = KnetAgent(ctx)
         programs = [
-            Flannel(ctx),
+            Canal(ctx),
             CiliumAgent(ctx),
             CiliumOperator(ctx),
             Multus(ctx),

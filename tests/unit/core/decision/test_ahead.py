@@ -131,7 +131,7 @@ def test_what_ran_ahead_and_failed_is_told_by_its_own_step() -> None:
 def test_the_result_of_a_task_that_ran_ahead_ends_its_step_in_the_same_turn() -> None:
     """The agent is Ready, its file was in force before."""
     found = seen(a_daemonset("cilium"), an_agent("cilium"))
-    status = {"files": ["05-cilium.conflist"], "subnet_env": True}
+    status = {"files": ["05-cilium.conflist"], "routed": True}
     found.pods.append(_task(SWITCH, "check_cilium_first", "Succeeded", json.dumps(status)))
     after, _ = _advance(MULTUS, found, SWITCH)
     assert after.step == "gate"
@@ -141,7 +141,7 @@ def test_the_result_of_a_task_that_ran_ahead_ends_its_step_in_the_same_turn() ->
 def test_a_task_whose_container_has_ended_is_not_waited_for() -> None:
     """The kubelet calls its pod Succeeded a second later. One that has failed is told as such when it says so, too."""
     found = seen(a_daemonset("cilium"), an_agent("cilium"))
-    status = json.dumps({"files": ["05-cilium.conflist"], "subnet_env": True})
+    status = json.dumps({"files": ["05-cilium.conflist"], "routed": True})
     found.pods.append(_task(SWITCH, "check_cilium_first", "Running", status))
     assert _advance(MULTUS, found, SWITCH)[0].step == "gate"
     found.pods[-1] = replace(found.pods[-1], trouble="Error (exit code 1)")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cni_migrate.core.decision.decide import Decision, decide
+from cni_migrate.core.decision.no_return import passed, point_of_no_return
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Requests
@@ -262,3 +263,67 @@ def test_the_end_of_a_release_alone_is_no_reason_to_write_at_once(step: str, dur
     decision = _decide(nodes, found=found)
     assert (decision.durable, decision.effects) == (durable, ())
     assert len(decision.record.cluster.history) == 1
+
+
+@pytest.mark.parametrize(
+    ("until", "phase"),
+    [
+        (until, phase)
+        for until in (Phase.PREPARING, Phase.ATTACHING, Phase.MIGRATING)
+        for phase in Phase
+        if list(Phase).index(phase) > list(Phase).index(until)
+    ],
+)
+def test_until_a_phase_that_is_complete_does_nothing(until: Phase, phase: Phase) -> None:
+    """Typed again, or late, `--until` ends at once with exit code 0 and says where the cluster stands."""
+    nodes = {"w1": an_entry("w1", NodeState.DUAL), "w2": under_way("w2", NodeState.DUAL, NodeEvent.DRAIN, "cordon")}
+    decision = _decide(nodes, goal=Goal(until=until), phase=phase)
+    assert decision.final is not None
+    assert (decision.final.outcome, decision.effects) == ("done", ())
+    assert f"{until} is complete already, the cluster is in phase {phase}" in decision.final.message
+    assert decision.record == a_record(OVERLAY, nodes, phase=phase)
+
+
+ALL_MIGRATED = _all(NodeState.MIGRATED, "w1", "w2")
+
+
+@pytest.mark.parametrize(
+    ("goal", "outcome"),
+    [
+        (Goal(until=Phase.MIGRATING), "done"),
+        (Goal(wanted=lambda node: node.name == "w1", partial=True), "done"),
+        (Goal(consented=False), "consent"),
+    ],
+    ids=["until migrating", "some nodes", "nobody has agreed"],
+)
+@pytest.mark.parametrize("phase", [Phase.MIGRATING, Phase.CLEANING])
+def test_what_does_not_clean_up_leaves_the_way_back_open(goal: Goal, outcome: str, phase: Phase) -> None:
+    """When every node is migrated these runs end, in the phase in which they are, and name both ways on."""
+    decision = _decide(ALL_MIGRATED, goal=goal, phase=phase)
+    assert decision.final is not None
+    assert (decision.final.outcome, decision.effects) == (outcome, ())
+    assert decision.record.cluster.phase is phase
+    if goal.until is None or phase is Phase.MIGRATING:
+        assert "`migrate rollback` is possible" in decision.final.message
+        assert decision.final.next == "migrate cleanup"
+
+
+@pytest.mark.parametrize("plan", [a_plan("multus"), OVERLAY], ids=["multus", "overlay"])
+def test_the_point_of_no_return_is_where_canal_is_deleted(plan: Plan) -> None:
+    """Each step of clean-up before it allows a rollback; from its intent on there is none."""
+    assert point_of_no_return(plan) == "delete_canal"
+    steps = list(plan.strategy.phases["clean"])
+    for position, step in enumerate(steps):
+        record = a_record(plan, ALL_MIGRATED, phase=Phase.CLEANING, list_name="clean", position=position, step=step)
+        assert passed(plan, record) is (position >= steps.index("delete_canal"))
+    assert not passed(plan, a_record(plan, ALL_MIGRATED, phase=Phase.CLEANING))
+    assert passed(plan, a_record(plan, ALL_MIGRATED, phase=Phase.DONE))
+
+
+def test_behind_the_point_of_no_return_nobody_is_asked() -> None:
+    """A run that goes on with clean-up there has nothing to ask about any more."""
+    position = list(OVERLAY.strategy.phases["clean"]).index("delete_canal")
+    cluster: dict[str, Any] = {"list_name": "clean", "position": position, "step": "delete_canal"}
+    decision = _decide(ALL_MIGRATED, goal=Goal(consented=False), phase=Phase.CLEANING, **cluster)
+    assert decision.final is None
+    assert decision.effects

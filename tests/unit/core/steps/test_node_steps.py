@@ -539,7 +539,8 @@ CANAL_FILE = "10-canal.conflist"
 def _status(**changes: Any) -> str:
     values: dict[str, Any] = {
         "files": [CANAL_FILE],
-        "subnet_env": True,
+        "lacks": [],
+        "routed": True,
         "links": [],
         "leases": [],
         "chains": [],
@@ -630,12 +631,12 @@ class TestHost:
     [
         ("check_canal_first", {"files": ["05-cilium.conflist", "10-canal.conflist"]}, "in force: 05-cilium.conflist"),
         ("check_canal_first", {"files": ["10-canal.conflist.cilium_bak"]}, "in force: none"),
-        ("check_canal_first", {"subnet_env": False}, "missing"),
-        ("check_subnet", {"subnet_env": False}, "missing"),
+        ("check_canal_first", {"lacks": ["/var/lib/calico/nodename"]}, "missing"),
+        ("check_subnet", {"lacks": ["/run/flannel/subnet.env"]}, "missing"),
         ("check_multus_first", {}, "in force: 10-canal.conflist"),
         ("check_multus_first", {"files": ["00-multus.conflist"]}, "in force: 00-multus.conflist; files: 00-multus"),
         ("check_multus_first", {"files": ["00-multus.conflist", "05-other.conf", CANAL_FILE]}, "05-other.conf"),
-        ("check_multus_first", {"files": ["00-multus.conflist", CANAL_FILE], "subnet_env": False}, "missing"),
+        ("check_multus_first", {"files": ["00-multus.conflist", CANAL_FILE], "lacks": ["/x"]}, "missing"),
         ("check_cilium_first", {}, "in force: 10-canal.conflist"),
         ("check_cilium_first", {"files": []}, "files: none"),
     ],
@@ -648,6 +649,29 @@ def test_a_node_that_is_not_as_it_should_be_is_looked_at_again(
     assert isinstance(answer, Apply)
     assert [type(effect) for effect in answer.effects] == [DeletePod]
     assert observed in answer.observed
+
+
+@pytest.mark.parametrize("step", ["check_canal_first", "check_subnet"])
+@pytest.mark.parametrize(
+    ("others", "waits"),
+    [
+        ({}, False),
+        ({"w2": {}}, False),
+        ({"w2": {"flannel.alpha.coreos.com/public-ip": "172.18.0.11"}}, True),
+    ],
+)
+def test_a_node_needs_routes_to_those_that_flannel_knows(
+    step: str, others: dict[str, dict[str, str]], waits: bool
+) -> None:
+    """A cluster of one node has none, and a node without flannel's annotations gets none."""
+    entry = _at(step)
+    found = seen(a_node(), *(a_node(name, annotations=annotations) for name, annotations in others.items()))
+    view = a_view(found, entry)
+    found.pods.append(_task(view, message=_status(routed=False)))
+    answer = NODE_STEPS[step](view)
+    assert isinstance(answer, Apply if waits else Done)
+    if isinstance(answer, Apply):
+        assert "flannel's routes" in answer.on
 
 
 @pytest.mark.parametrize("leases", [(), ("10.244.1.5",)])

@@ -1,0 +1,310 @@
+"""An operator's own Cilium: objects that a chart or a file gives, read, checked, and changed for the transit alone.
+
+What comes in goes out again at the end, unchanged. In between only that is changed which has to be while Canal is
+there, too: some keys of `cilium-config`, when pods of the agents' DaemonSet are replaced, which nodes they keep off.
+"""
+
+import copy
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cni_migrate.config import Config
+from cni_migrate.core.model import names
+
+Manifest = dict[str, Any]
+
+CONFIG: Final = "cilium-config"
+"""The ConfigMap that Cilium's agents and operator are configured by, under this name in every chart of Cilium."""
+
+AGENT: Final = "cilium-agent"
+"""The agent's container in Cilium's DaemonSet, by which it is recognised."""
+
+TUNNEL_PORTS: Final = {"vxlan": "8472", "geneve": "6081"}
+"""Cilium's port when `tunnel-port` says nothing (docs.cilium.io: "System Requirements", firewall rules)."""
+
+TRANSIT: Final = {
+    # As Cilium's guide "Migrating a cluster to Cilium" has it: no CNI file until a CiliumNodeConfig says so, nobody
+    # else's file is renamed, Canal's pods are not restarted and are reached by the node's own routes.
+    "custom-cni-conf": "true",
+    "cni-exclusive": "false",
+    "cni-uninstall": "false",
+    "unmanaged-pod-watcher-interval": "0",
+    "enable-host-legacy-routing": "true",
+    # kube-proxy serves both networks' pods until Canal is gone.
+    "kube-proxy-replacement": "false",
+    "bpf-lb-sock": "false",
+    # Canal's pods take no part in it.
+    "enable-wireguard": "false",
+    "enable-ipsec": "false",
+    "enable-endpoint-health-checking": "false",
+}
+"""Keys of `cilium-config` while nodes are in between, whatever the operator's values say."""
+
+POLICY_KEYS: Final = ("enable-policy", "prepend-iptables-chains", "enable-stale-cilium-endpoint-cleanup")
+"""Keys by which policies hold in transit: the same for every Cilium, whoever brings it."""
+
+_WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"})
+
+_VERSION: Final = re.compile(r":v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+)?)(?:@|$)")
+
+
+class ForeignError(ValueError):
+    """The objects are not a Cilium that a cluster can be migrated to; `problems` says why, a sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A Cilium of the operator's: all its objects in their order, and the three that matter here.
+
+    `config`: the data of `cilium-config`; `daemonset`: the agents'; `operator`: the Deployment of Cilium's operator.
+    """
+
+    objects: tuple[Manifest, ...]
+    config: Mapping[str, str]
+    daemonset: Manifest
+    operator: Manifest
+
+    @property
+    def namespace(self) -> str:
+        """Where Cilium is installed."""
+        return str(self.daemonset["metadata"].get("namespace", ""))
+
+    @property
+    def image(self) -> str:
+        """The agent's image."""
+        return next(str(c["image"]) for c in _containers(self.daemonset) if c.get("name") == AGENT)
+
+    @property
+    def version(self) -> str:
+        """Cilium's version by its agent's image; empty when its tag is none."""
+        found = _VERSION.search(self.image)
+        return found.group(1) if found else ""
+
+    def facts(self) -> dict[str, Any]:
+        """What these objects say of the configuration's section `cilium`, by its keys; what is left open is absent."""
+        config = self.config
+        protocol = config.get("tunnel-protocol") or config.get("tunnel") or "vxlan"
+        pools = _pools(config)
+        found: dict[str, Any] = {
+            "namespace": self.namespace,
+            "version": self.version,
+            "image": self.image,
+            "operator_image": _containers(self.operator)[0].get("image", ""),
+            "tunnel_protocol": protocol,
+            "tunnel_port": int(config.get("tunnel-port") or TUNNEL_PORTS.get(protocol, "0")),
+            "pod_cidr": pools[0] if len(pools) == 1 else "",
+            "mask_size": int(config.get("cluster-pool-ipv4-mask-size") or 24),
+            "policy_enforcement": config.get("enable-policy", "default"),
+            "primary_file": (config.get("write-cni-conf-when-ready") or "").rpartition("/")[2],
+        }
+        return {key: value for key, value in found.items() if value != ""}
+
+
+def read(objects: Iterable[Any]) -> Foreign:
+    """The Cilium among these objects. Lists are taken apart, and what runs once around an installation is left out.
+
+    Raises:
+        ForeignError: something of Cilium is missing or is there twice, or an object is none.
+    """
+    flat: list[Manifest] = []
+    problems: list[str] = []
+    for number, found in enumerate(objects, start=1):
+        if found is None:
+            continue
+        if not isinstance(found, Mapping) or not found.get("kind") or not found.get("apiVersion"):
+            problems.append(f"document {number} is no Kubernetes object")
+            continue
+        parts = found["items"] if found["kind"] == "List" else [found]
+        for part in parts:
+            if not (part.get("metadata") or {}).get("name"):
+                problems.append(f"document {number}: a {part.get('kind')} without a name")
+            elif "helm.sh/hook" not in (part["metadata"].get("annotations") or {}):
+                flat.append(dict(part))
+    agents = [m for m in flat if m["kind"] == "DaemonSet" and any(c.get("name") == AGENT for c in _containers(m))]
+    configs = [m for m in flat if m["kind"] == "ConfigMap" and m["metadata"]["name"] == CONFIG]
+    operators = [m for m in flat if m["kind"] == "Deployment" and m["metadata"]["name"] == names.CILIUM_OPERATOR]
+    for what, found_ones in (
+        (f"DaemonSet with a container {AGENT}", agents),
+        (f"ConfigMap {CONFIG}", configs),
+        (f"Deployment {names.CILIUM_OPERATOR}", operators),
+    ):
+        if len(found_ones) != 1:
+            problems.append(f"there is {'no' if not found_ones else 'more than one'} {what}")
+    twice = _twice(flat)
+    problems += [f"{one} is there twice" for one in twice]
+    if problems:
+        raise ForeignError(problems)
+    data = {str(key): str(value) for key, value in (configs[0].get("data") or {}).items()}
+    return Foreign(tuple(flat), data, agents[0], operators[0])
+
+
+def problems(foreign: Foreign, config: Config) -> list[str]:
+    """Why nodes cannot be moved to this Cilium one by one; each says what to change in the values."""
+    return [*_addressing(foreign), *_tunnel(foreign, config), *_agents_form(foreign, config)]
+
+
+def _addressing(foreign: Foreign) -> Iterator[str]:
+    """Pods on Cilium need addresses that Canal gives to nobody."""
+    data = foreign.config
+    ipam, pools = data.get("ipam", "cluster-pool"), _pools(data)
+    if ipam == "kubernetes":
+        yield (
+            "ipam is kubernetes: Cilium would give out addresses of the nodes' podCIDRs, which Canal gives out on the"
+            " same nodes, too. Values: ipam.mode: cluster-pool, with a network of its own"
+        )
+    elif ipam != "cluster-pool":
+        yield f"ipam is {ipam}; values: ipam.mode: cluster-pool"
+    elif len(pools) != 1:
+        said = f"has {len(pools)} networks: {', '.join(pools)}" if pools else "is not there"
+        yield f"cluster-pool-ipv4-cidr {said}; values: ipam.operator.clusterPoolIPv4PodCIDRList with one network"
+    if data.get("enable-ipv4", "true") != "true":
+        yield "enable-ipv4 is not true: Canal's pods have IPv4 addresses"
+    if data.get("identity-allocation-mode", "crd") != "crd":
+        yield f"identity-allocation-mode is {data['identity-allocation-mode']}; values: identityAllocationMode: crd"
+
+
+def _tunnel(foreign: Foreign, config: Config) -> Iterator[str]:
+    """Nodes reach each other's pods on Cilium by a tunnel, beside flannel's."""
+    data = foreign.config
+    if data.get("routing-mode", "tunnel") != "tunnel" or data.get("tunnel") == "disabled":
+        yield (
+            "routing-mode is native: nodes reach each other's pods by a tunnel while there are two networks."
+            " Values: routingMode: tunnel; another mode can follow when the migration is done"
+        )
+    if foreign.facts()["tunnel_port"] == config.canal.tunnel_port:
+        yield (
+            f"Cilium's tunnel port is {config.canal.tunnel_port}, which is flannel's: Cilium could not start beside it."
+            " Values: tunnelPort: 8473"
+        )
+
+
+def _agents_form(foreign: Foreign, config: Config) -> Iterator[str]:
+    """Agents must be found, must get their final form by themselves, and write the CNI file that is looked for."""
+    daemonset = foreign.daemonset
+    if daemonset["metadata"]["name"] != names.CILIUM:
+        yield f"the agents' DaemonSet is called {daemonset['metadata']['name']}, not {names.CILIUM}"
+    if not foreign.version:
+        yield f"the image {foreign.image} does not tell Cilium's version: its tag has to be one, as in v1.18.2"
+    if foreign.config.get("custom-cni-conf") == "true":
+        yield "custom-cni-conf is true: no CNI file would be written in the end. Values: cni.customConf: false"
+    if (daemonset["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
+        yield "the agents' DaemonSet has updateStrategy OnDelete: agents would never get their final form"
+    folder = _cni_folder(daemonset)
+    if folder and folder != config.host_task.cni_folder.rstrip("/"):
+        yield f"Cilium's CNI folder is {folder}, host_task.cni_folder is {config.host_task.cni_folder}: not the same"
+
+
+def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[Manifest]:
+    """The objects as they are while Canal is there, too. `keys` go on top of `TRANSIT`.
+
+    Agents are replaced when the migration says so (OnDelete), and keep off nodes that have gone back to Canal. What has
+    pods of its own on the pod network (Hubble's relay, its UI) comes in the end: it would have to move with each node.
+    """
+    made: list[Manifest] = []
+    for found in foreign.objects:
+        if found["kind"] in _WORKLOADS and not _on_host(found):
+            continue
+        if found["kind"] == "ConfigMap" and found["metadata"]["name"] == CONFIG:
+            made.append({**found, "data": {**found.get("data", {}), **TRANSIT, **keys}})
+        elif found is foreign.daemonset:
+            made += _agents(found, config)
+        else:
+            made.append(found)
+    return made
+
+
+def _agents(daemonset: Manifest, config: Config) -> list[Manifest]:
+    if config.strategy == "overlay":
+        made = _ours(daemonset)
+        keep_off = {"key": config.labels.detached.key, "operator": "NotIn", "values": [config.labels.detached.value]}
+        affinity = made["spec"]["template"]["spec"].setdefault("affinity", {}).setdefault("nodeAffinity", {})
+        required = affinity.setdefault("requiredDuringSchedulingIgnoredDuringExecution", {})
+        # Terms are alternatives, so each of them has to say it.
+        for term in required.setdefault("nodeSelectorTerms", [{}]):
+            term.setdefault("matchExpressions", []).append(keep_off)
+        return [made]
+    first = _ours(daemonset)
+    first["metadata"]["name"] = names.FIRST_CILIUM
+    apart = {"k8s-app": names.FIRST_CILIUM}
+    first["spec"]["selector"] = {"matchLabels": apart}
+    first["spec"]["template"]["metadata"]["labels"] |= apart
+    _select(first, config.labels.canal_cilium.key, config.labels.canal_cilium.value)
+    _argue(first, config.cilium.extra_file, exclusive=False)
+    second = _ours(daemonset)
+    _select(second, config.labels.cilium.key, config.labels.cilium.value)
+    _argue(second, config.cilium.primary_file, exclusive=True)
+    return [first, second]
+
+
+def _ours(daemonset: Manifest) -> Manifest:
+    made = copy.deepcopy(daemonset)
+    made["metadata"].setdefault("labels", {})[names.MANAGED_BY] = names.TOOL
+    made["spec"]["updateStrategy"] = {"type": "OnDelete"}
+    made["spec"]["template"]["metadata"].setdefault("labels", {})[names.STAGE] = "transit"
+    return made
+
+
+def _select(daemonset: Manifest, key: str, value: str) -> None:
+    daemonset["spec"]["template"]["spec"].setdefault("nodeSelector", {})[key] = value
+
+
+def _argue(daemonset: Manifest, file: str, *, exclusive: bool) -> None:
+    for container in daemonset["spec"]["template"]["spec"]["containers"]:
+        if container.get("name") == AGENT:
+            container["args"] = [
+                *container.get("args", []),
+                f"--write-cni-conf-when-ready=/host/etc/cni/net.d/{file}",
+                f"--cni-exclusive={'true' if exclusive else 'false'}",
+            ]
+
+
+def workloads(objects: Iterable[Manifest]) -> list[tuple[str, str]]:
+    """Every image that these objects run, with the name of what runs it, each once."""
+    found: dict[str, str] = {}
+    for one in objects:
+        for container in _containers(one, init=True):
+            if image := str(container.get("image", "")):
+                found.setdefault(image, f"{one['metadata']['name']}/{container.get('name', '')}")
+    return [(name, image) for image, name in found.items()]
+
+
+def _on_host(manifest: Manifest) -> bool:
+    pod = ((manifest.get("spec") or {}).get("template") or {}).get("spec") or {}
+    return bool(pod.get("hostNetwork"))
+
+
+def _containers(manifest: Manifest, *, init: bool = False) -> list[dict[str, Any]]:
+    spec = manifest.get("spec") or {}
+    if manifest.get("kind") == "CronJob":
+        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
+    pod = (spec.get("template") or {}).get("spec") or {}
+    return [*(pod.get("initContainers") or [] if init else []), *(pod.get("containers") or [])]
+
+
+def _pools(data: Mapping[str, str]) -> list[str]:
+    return [part for part in re.split(r"[\s,]+", data.get("cluster-pool-ipv4-cidr", "")) if part]
+
+
+def _cni_folder(daemonset: Manifest) -> str:
+    for volume in daemonset["spec"]["template"]["spec"].get("volumes") or []:
+        if volume.get("name") == "etc-cni-netd":
+            return str((volume.get("hostPath") or {}).get("path", "")).rstrip("/")
+    return ""
+
+
+def _twice(objects: Iterable[Manifest]) -> list[str]:
+    seen: set[tuple[str, str, str]] = set()
+    twice = []
+    for one in objects:
+        meta = one["metadata"]
+        key = (str(one["kind"]), str(meta.get("namespace", "")), str(meta["name"]))
+        if key in seen:
+            twice.append(f"{key[0]} {key[1]}/{key[2]}" if key[1] else f"{key[0]} {key[2]}")
+        seen.add(key)
+    return twice

@@ -1,0 +1,135 @@
+"""Canal's daemons: flanneld, and Calico's felix beside it, in one pod or in two.
+
+Order and leftovers as measured on the real programs: the CNI file is there before flanneld has its subnet, a removed
+pod leaves everything behind (Calico's chains go on judging by what they last knew), and each start of flanneld writes
+the node's NetworkUnavailable condition again.
+"""
+
+from ipaddress import IPv4Network
+from typing import Any
+
+from cni_migrate.sim.client import Object
+from cni_migrate.sim.world import flannel, meta
+from cni_migrate.sim.world.cniconf import parse
+from cni_migrate.sim.world.cniinstall import installed
+from cni_migrate.sim.world.environment import NoValue
+from cni_migrate.sim.world.host import (
+    ALWAYS,
+    CALICO_BINARIES,
+    CALICO_CHAINS,
+    CALICO_FOLDERS,
+    CALICO_NODENAME,
+    CALICO_SETS,
+    FLANNEL_BINARY,
+    FLANNEL_CHAINS,
+    Plane,
+)
+from cni_migrate.sim.world.kinds import CONFIG_MAP, NODE
+from cni_migrate.sim.world.nodestatus import network_available
+from cni_migrate.sim.world.programs import Health, Program, Run
+
+FELIX = "calico-node"
+
+
+def binaries(text: str) -> frozenset[str]:
+    """The plugins that `install-cni` of a Canal with this CNI file brings: Calico's image has flannel's too."""
+    network = parse(text)
+    calico = CALICO_BINARIES if network is None or not network.bridged else ()
+    return frozenset((FLANNEL_BINARY, *calico))
+
+
+def felix_state(plane: Plane) -> dict[str, Any]:
+    """What changes when felix runs: its chains, sets and folders are there."""
+    return {
+        "calico_seen": ALWAYS,
+        "chains": plane.chains | set(CALICO_CHAINS),
+        "ipsets": plane.ipsets | set(CALICO_SETS),
+        "left": plane.left | {CALICO_NODENAME, *CALICO_FOLDERS},
+    }
+
+
+class Canal(Program):
+    """A pod of a Canal DaemonSet: whichever of `install-cni`, `kube-flannel` and `calico-node` it has."""
+
+    container = flannel.CONTAINER
+
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """Either daemon's container."""
+        return flannel.CONTAINER, FELIX
+
+    async def begin(self, run: Run) -> Health | None:
+        """install-cni writes the CNI file; the daemons come a moment later."""
+        host = run.host
+        try:
+            new = await installed(self.ctx, run.pod)
+        except NoValue as error:
+            return Health(crashed=str(error))
+        if new is not None:
+            host.change(left=host.plane.left | binaries(new.text))
+            host.change(files={**host.plane.files, **new.files})
+        self.after(run, "daemons", self.ctx.about(self.ctx.timings.flannel_start, "flanneld", run.uid))
+        return None
+
+    async def step(self, run: Run, name: str) -> Health | None:
+        """The daemons are up, each that the pod has."""
+        has = meta.containers(run.pod)
+        if FELIX in has:
+            self._felix_up(run)
+        if flannel.CONTAINER not in has:
+            return Health(ready=True)
+        return await self._flannel_up(run)
+
+    async def _flannel_up(self, run: Run) -> Health | None:
+        """Flanneld takes the node's pod CIDR, makes its link and its routes, and says so on the node."""
+        node = self.ctx.cluster[NODE].get(run.host.name)
+        subnet = (node or {}).get("spec", {}).get("podCIDR", "")
+        if node is None or not subnet:
+            self.after(run, "daemons", self.ctx.timings.crash_backoff, background=True)
+            return Health(crashed=f"failed to acquire lease: node {run.host.name!r} pod cidr not assigned")
+        conf = flannel.net_conf(await self._net_conf(run.pod))
+        self.ctx.pod_network = conf.network or self.ctx.pod_network
+        if conf.network and not IPv4Network(subnet).subnet_of(IPv4Network(conf.network)):
+            return Health(crashed=f"subnet {subnet} is not in the flannel net config {conf.network}")
+        self._flanneld(run, subnet, conf)
+        wanted = flannel.annotations(run.host, conf)
+        known = node["metadata"].get("annotations") or {}
+        if any(known.get(key) != value for key, value in wanted.items()):
+            await self.ctx.cluster.patch(NODE, node, {"metadata": {"annotations": wanted}})
+        await network_available(self.ctx, run.host.name, "FlannelIsUp", "Flannel is running on this node")
+        return Health(ready=True)
+
+    async def _net_conf(self, pod: Object) -> str:
+        """`net-conf.json` of the ConfigMap that the pod has as a volume, whatever it is called."""
+        for volume in pod["spec"].get("volumes") or ():
+            if "configMap" in volume:
+                found = await self.ctx.cluster.find(CONFIG_MAP, volume["configMap"]["name"], meta.namespace(pod))
+                if text := ((found or {}).get("data") or {}).get("net-conf.json"):
+                    return str(text)
+        return ""
+
+    def _flanneld(self, run: Run, subnet: str, conf: flannel.NetConf) -> None:
+        host = run.host
+        host.flannel_since = min(host.flannel_since, self.ctx.now())
+        host.change(
+            subnet=subnet,
+            flannel_run=flannel.shows_run(run.pod),
+            vtep=conf.link,
+            vtep_port=conf.port,
+            links=host.plane.links | ({conf.link} if conf.link else set()),
+            chains=host.plane.chains | set(FLANNEL_CHAINS),
+            lost_routes=frozenset(),
+            flannel_seen=ALWAYS,
+        )
+
+    @staticmethod
+    def _felix_up(run: Run) -> None:
+        run.host.change(**felix_state(run.host.plane))
+
+    async def end(self, run: Run, *, graceful: bool) -> None:
+        """The daemons stop; what they laid stays, and no longer follows what changes elsewhere."""
+        has, plane, now = meta.containers(run.pod), run.host.plane, self.ctx.now()
+        if flannel.CONTAINER in has and plane.flanneld:
+            run.host.change(flannel_seen=now)
+        if FELIX in has and plane.felix:
+            run.host.change(calico_seen=now)

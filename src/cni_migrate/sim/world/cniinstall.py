@@ -1,0 +1,79 @@
+"""What `install-cni` of a Canal puts on its node: Calico's fills a template in, flannel's copies a file as it stands.
+
+Calico's (cni-plugin/pkg/install) takes the template from CNI_NETWORK_CONFIG, names the file by CNI_CONF_NAME, and
+writes the plugin's credentials beside it.
+"""
+
+from dataclasses import dataclass
+
+from cni_migrate.sim.client import Object
+from cni_migrate.sim.world import meta
+from cni_migrate.sim.world.context import Context
+from cni_migrate.sim.world.environment import NoValue, environment, every_container
+from cni_migrate.sim.world.host import CALICO_KUBECONFIG
+from cni_migrate.sim.world.kinds import CONFIG_MAP
+
+CONTAINER = "install-cni"
+USUAL_FILE = "10-canal.conflist"
+_FOLDER = "/etc/cni/net.d"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A CNI file, and the credentials of Calico's plugin when the installer writes them."""
+
+    file: str
+    text: str
+    kubeconfig: str = ""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """What appears in the CNI folder, by name."""
+        return {self.file: self.text} | ({CALICO_KUBECONFIG: self.kubeconfig} if self.kubeconfig else {})
+
+
+async def installed(ctx: Context, pod: Object) -> Installed | None:
+    """What the pod's installer puts on its node; None when the pod has none, or another one's file is left alone.
+
+    Raises:
+        NoValue: its configuration is not in the API.
+    """
+    container = next((one for one in every_container(pod) if one["name"] == CONTAINER), None)
+    if container is None:
+        return None
+    values = await environment(ctx, pod, container)
+    if template := values.get("CNI_NETWORK_CONFIG"):
+        return filled(template, values, meta.node_of(pod))
+    target = (container.get("args") or [""])[-1]
+    if target.startswith(_FOLDER):
+        return Installed(target.rpartition("/")[2], await _mounted(ctx, pod, "cni-conf.json"))
+    return Installed(USUAL_FILE, await _mounted(ctx, pod, "cni_network_config"))
+
+
+def filled(template: str, values: dict[str, str], node: str) -> Installed:
+    """Calico's template with its placeholders replaced; an MTU that is not given is 1500."""
+    folder = values.get("CNI_NET_DIR", _FOLDER)
+    known = {
+        "__CNI_MTU__": values.get("CNI_MTU", "1500"),
+        "__DATASTORE_TYPE__": values.get("DATASTORE_TYPE", "kubernetes"),
+        "__KUBECONFIG_FILENAME__": CALICO_KUBECONFIG,
+        "__KUBECONFIG_FILEPATH__": f"{folder}/{CALICO_KUBECONFIG}",
+        "__KUBERNETES_NODE_NAME__": values.get("KUBERNETES_NODE_NAME", node),
+        "__KUBERNETES_SERVICE_HOST__": values.get("KUBERNETES_SERVICE_HOST", "10.96.0.1"),
+        "__KUBERNETES_SERVICE_PORT__": values.get("KUBERNETES_SERVICE_PORT", "443"),
+        "__LOG_LEVEL__": values.get("LOG_LEVEL", "info"),
+        "__SERVICEACCOUNT_TOKEN__": "token",
+    }
+    for placeholder, value in known.items():
+        template = template.replace(placeholder, value)
+    return Installed(values.get("CNI_CONF_NAME", "10-calico.conflist"), template, "apiVersion: v1\nkind: Config\n")
+
+
+async def _mounted(ctx: Context, pod: Object, key: str) -> str:
+    """A file of one of the ConfigMaps that the pod has as volumes."""
+    names = [volume["configMap"]["name"] for volume in pod["spec"].get("volumes") or () if "configMap" in volume]
+    for name in names:
+        found = await ctx.cluster.find(CONFIG_MAP, name, meta.namespace(pod))
+        if found is not None and key in (found.get("data") or {}):
+            return str(found["data"][key])
+    raise NoValue(f"{key} is missing in the Canal ConfigMap")

@@ -1,0 +1,44 @@
+"""Manifests from a file, or from all YAML and JSON files of a folder, in the order of their names."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from cni_migrate.errors import ConfigError
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def read_documents(path: Path, key: str) -> list[Any]:
+    """Every document of a file or folder. `key` is the configuration's key that named it.
+
+    Raises:
+        ConfigError: it cannot be read, or is not YAML.
+    """
+    files = sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES) if path.is_dir() else [path]
+    if not files:
+        raise ConfigError(f"key `{key}`: {path} has no file that ends in {', '.join(SUFFIXES)}")
+    found: list[Any] = []
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ConfigError(f"key `{key}`: {file} cannot be read: {why}", next=f"correct {key}") from None
+        found += parsed(text, str(file))
+    return found
+
+
+def parsed(text: str, name: str) -> list[Any]:
+    """The documents of a YAML text; `name` is where it comes from.
+
+    Raises:
+        ConfigError: it is not YAML.
+    """
+    try:
+        return list(YAML(typ="safe", pure=True).load_all(io.StringIO(text)))
+    except YAMLError as error:
+        raise ConfigError(f"{name}: not valid YAML: {' '.join(str(error).split())[:300]}") from None

@@ -1,0 +1,214 @@
+"""The real `helm`, as a program on PATH: renders a chart, and at the end makes the release that owns its objects.
+
+Helm's own words are shown when it refuses. Nothing here reads or writes the cluster by another way than helm does.
+"""
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from cni_migrate.config import Cilium
+from cni_migrate.core.model.effects import UpgradeRelease
+from cni_migrate.core.model.objects import Result
+from cni_migrate.errors import ConfigError, Halted, UsageError
+from cni_migrate.ports import Clock
+from cni_migrate.sources.files import parsed
+
+OLDEST: Final = (3, 18)
+"""`--take-ownership` came with 3.17 (helm.sh: release notes); older ones than 3.18 were not tried."""
+
+KUBERNETES: Final = "1.34.0"
+"""What a chart is rendered for when no cluster is asked."""
+
+GET: Final = "install Helm 3.18 or newer, or 4, so that `helm` is on PATH: https://helm.sh/docs/intro/install/"
+
+RENDER_SECONDS: Final = 120.0
+
+PATIENCE: Final = timedelta(seconds=60)
+"""So long another helm's work on the release is waited for."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release as `helm status` tells it; `status` is empty when there is none."""
+
+    status: str
+    revision: int
+    description: str
+
+
+class Helm:
+    """One `helm` program, and which cluster it talks to."""
+
+    def __init__(self, program: str, reach: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> None:
+        self._program = program
+        self._reach = tuple(reach)
+        self._environ = dict(environ) if environ is not None else None
+
+    @classmethod
+    def find(cls, reach: Sequence[str] = ()) -> "Helm":
+        """The `helm` on PATH.
+
+        Raises:
+            UsageError: there is none, or it is too old; the message says how to get one.
+        """
+        program = shutil.which("helm")
+        if program is None:
+            raise UsageError("cilium.source is chart, and there is no `helm` on PATH", next=GET)
+        found = cls(program, reach)
+        version = found.version()
+        if version < OLDEST:
+            raise UsageError(f"{program} is version {'.'.join(map(str, version))}: 3.18 or newer is needed", next=GET)
+        return found
+
+    def version(self) -> tuple[int, int]:
+        """Its version.
+
+        Raises:
+            UsageError: it does not tell.
+        """
+        said = self._run(["version", "--template", "{{.Version}}"], RENDER_SECONDS)
+        found = re.match(r"v?(\d+)\.(\d+)", said.stdout)
+        if said.returncode or found is None:
+            raise UsageError(
+                f"{self._program} does not tell its version: {_told(said)}",
+                next=GET,
+            )
+        return int(found.group(1)), int(found.group(2))
+
+    def template(self, cilium: Cilium, kubernetes: str = KUBERNETES) -> list[Any]:
+        """The chart's objects with the operator's values; hooks and tests are left out.
+
+        Raises:
+            ConfigError: helm refuses the chart or the values, in its own words.
+        """
+        command = ["template", cilium.release, *_chart(cilium), *_values(cilium), "--namespace", cilium.namespace]
+        said = self._run([*command, "--no-hooks", "--skip-tests", "--kube-version", kubernetes], RENDER_SECONDS)
+        if said.returncode:
+            raise ConfigError(
+                f"helm cannot render {cilium.chart}: {_told(said)}",
+                next="correct the chart or its values",
+            )
+        return parsed(said.stdout, f"the chart {cilium.chart}")
+
+    def release(self, cilium: Cilium) -> Release:
+        """The release as it stands.
+
+        Raises:
+            Halted: helm does not answer.
+        """
+        said = self._run(
+            ["status", cilium.release, "--namespace", cilium.namespace, "-o", "json", *self._reach], RENDER_SECONDS
+        )
+        if said.returncode:
+            if "not found" in said.stderr:
+                return Release("", 0, "")
+            raise Halted(
+                f"helm does not tell the state of release {cilium.release}: {_told(said)}",
+                next="migrate run",
+            )
+        found = json.loads(said.stdout)
+        info = found.get("info", {})
+        return Release(str(info.get("status", "")), int(found.get("version", 0)), str(info.get("description", "")))
+
+    def upgrade_command(self, cilium: Cilium) -> list[str]:
+        """The arguments with which the release comes to own the objects that are there."""
+        return [
+            "upgrade", "--install", cilium.release, *_chart(cilium), *_values(cilium),
+            "--namespace", cilium.namespace, "--take-ownership", *self._reach,
+        ]  # fmt: skip
+
+    @property
+    def program(self) -> str:
+        """Its path."""
+        return self._program
+
+    def _run(self, arguments: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(  # noqa: S603 - the program was found on PATH, arguments are passed as they are
+                [self._program, *arguments],
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            raise UsageError(f"`helm {arguments[0]}` did not end within {seconds:g} s", next="try it by hand") from None
+        except OSError as error:
+            raise UsageError(f"{self._program} cannot be started: {error.strerror}", next=GET) from None
+
+
+class HelmReleases:
+    """Upgrades the release by the real helm. A helm that somebody else, or a killed run, has started is waited for."""
+
+    def __init__(self, helm: Helm, cilium: Cilium, clock: Clock) -> None:
+        self._helm = helm
+        self._cilium = cilium
+        self._clock = clock
+
+    async def upgrade(self, effect: UpgradeRelease) -> tuple[Result, str]:
+        """Make the release be as chart and values say; Helm's words when it refuses."""
+        try:
+            release = await self._settled()
+        except Halted as error:
+            return "failed", error.message
+        if release.status.startswith("pending"):
+            return "failed", (
+                f"release {effect.release} is {release.status}: another helm is at work, or was killed. If it was:"
+                f" kubectl -n {effect.namespace} delete secret sh.helm.release.v1.{effect.release}.v{release.revision}"
+            )
+        code, words = await self._spawn(self._helm.upgrade_command(self._cilium))
+        return ("failed", f"helm refuses: {words}") if code else ("applied", "")
+
+    async def _settled(self) -> Release:
+        """The release, once no helm is at work on it, or after `PATIENCE`."""
+        end = self._clock.now() + PATIENCE
+        while True:
+            release = self._helm.release(self._cilium)
+            if not release.status.startswith("pending") or self._clock.now() >= end:
+                return release
+            await self._clock.sleep(1.0)
+
+    async def _spawn(self, arguments: Sequence[str]) -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            self._helm.program,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, told = await process.communicate()
+        return process.returncode or 0, _words(told.decode(errors="replace"), process.returncode or 0)
+
+
+def _chart(cilium: Cilium) -> list[str]:
+    chart = [cilium.chart]
+    if cilium.chart_version:
+        chart += ["--version", cilium.chart_version]
+    if cilium.chart_repository:
+        chart += ["--repo", cilium.chart_repository]
+    return chart
+
+
+def _values(cilium: Cilium) -> list[str]:
+    return [part for file in cilium.values for part in ("--values", str(Path(file)))]
+
+
+def _told(said: subprocess.CompletedProcess[str]) -> str:
+    return _words(said.stderr or said.stdout, said.returncode)
+
+
+def _words(told: str, code: int) -> str:
+    """Helm's last lines, without its warnings."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("WARNING", "level=", "walk.go"))] or lines
+    return " ".join(kept)[-600:] or f"exit code {code}"

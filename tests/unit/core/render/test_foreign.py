@@ -1,0 +1,199 @@
+"""An operator's own Cilium: what is read of it, what is refused by name, and what the transit changes and nothing else."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from cni_migrate import resources
+from cni_migrate.config import Config
+from cni_migrate.core.model import names
+from cni_migrate.core.render import foreign
+from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifest, Manifests
+
+TEXTS = {name: resources.read("templates", name) for name in TEMPLATES}
+CONFIG = Config.model_validate({"strategy": "overlay"})
+
+RELAY: Manifest = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "hubble-relay", "namespace": "kube-system"},
+    "spec": {
+        "selector": {"matchLabels": {"k8s-app": "hubble-relay"}},
+        "template": {
+            "spec": {"containers": [{"name": "hubble-relay", "image": "quay.io/cilium/hubble-relay:v1.18.2"}]}
+        },
+    },
+}
+
+
+def objects(**settings: str) -> list[Manifest]:
+    """The objects of a Cilium 1.18.2 as its operator wants it, with Hubble's relay."""
+    wanted = Config.model_validate({"strategy": "overlay", "cilium": {"version": "1.18.2"}})
+    made = copy.deepcopy(Manifests(TEXTS, wanted, Facts("canal:1", "")).cilium_final())
+    for one in made:
+        if one["kind"] == "DaemonSet":
+            del one["spec"]["template"]["metadata"]["labels"][names.STAGE]
+        if one["metadata"]["name"] == foreign.CONFIG:
+            one["data"] |= {"hubble-listen-address": ":4244", "enable-hubble": "true", **settings}
+    return [*made, copy.deepcopy(RELAY)]
+
+
+def one(found: list[Manifest], kind: str, name: str) -> Manifest:
+    (match,) = [m for m in found if m["kind"] == kind and m["metadata"]["name"] == name]
+    return match
+
+
+def test_it_tells_the_configuration_what_it_is() -> None:
+    """Version, images, network, tunnel and file come from the objects."""
+    found = foreign.read(objects()).facts()
+    assert found == {
+        "namespace": "kube-system",
+        "version": "1.18.2",
+        "image": "quay.io/cilium/cilium:v1.18.2",
+        "operator_image": "quay.io/cilium/operator-generic:v1.18.2",
+        "tunnel_protocol": "vxlan",
+        "tunnel_port": 8473,
+        "pod_cidr": "10.245.0.0/16",
+        "mask_size": 24,
+        "policy_enforcement": "default",
+        "primary_file": "05-cilium.conflist",
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("quay.io/cilium/cilium:v1.20.2", "1.20.2"),
+        ("mirror:5000/cilium/cilium:1.16.0-rc.1@sha256:ab", "1.16.0-rc.1"),
+        ("quay.io/cilium/cilium:latest", ""),
+        ("quay.io/cilium/cilium@sha256:ab", ""),
+    ],
+)
+def test_the_version_is_the_tag(image: str, version: str) -> None:
+    """Digests and registries with ports do not disturb; a tag that is no version tells none."""
+    made = objects()
+    for container in one(made, "DaemonSet", "cilium")["spec"]["template"]["spec"]["containers"]:
+        container["image"] = image
+    assert foreign.read(made).version == version
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"ipam": "kubernetes"}, "ipam is kubernetes"),
+        ({"ipam": "eni"}, "ipam is eni"),
+        ({"cluster-pool-ipv4-cidr": ""}, "cluster-pool-ipv4-cidr is not there"),
+        ({"cluster-pool-ipv4-cidr": "10.1.0.0/16 10.2.0.0/16"}, "has 2 networks: 10.1.0.0/16, 10.2.0.0/16"),
+        ({"routing-mode": "native"}, "routing-mode is native"),
+        ({"tunnel-port": "8472"}, "tunnel port is 8472, which is flannel's"),
+        ({"tunnel-port": ""}, "tunnel port is 8472, which is flannel's"),
+        ({"enable-ipv4": "false"}, "enable-ipv4 is not true"),
+        ({"custom-cni-conf": "true"}, "custom-cni-conf is true"),
+        ({"identity-allocation-mode": "kvstore"}, "identity-allocation-mode is kvstore"),
+    ],
+)
+def test_what_cannot_be_moved_to_node_by_node_is_named(settings: dict[str, str], said: str) -> None:
+    """Each contradiction is one sentence that says which value to write."""
+    (found,) = foreign.problems(foreign.read(objects(**settings)), CONFIG)
+    assert said in found
+
+
+def test_a_good_one_has_no_problems() -> None:
+    """Nothing is found where nothing is wrong."""
+    assert foreign.problems(foreign.read(objects()), CONFIG) == []
+
+
+def test_agents_that_would_never_change_are_refused() -> None:
+    """With OnDelete the end form would reach no agent."""
+    made = objects()
+    one(made, "DaemonSet", "cilium")["spec"]["updateStrategy"] = {"type": "OnDelete"}
+    (found,) = foreign.problems(foreign.read(made), CONFIG)
+    assert "OnDelete" in found
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "there is no DaemonSet with a container cilium-agent"),
+        (["text"], "document 1 is no Kubernetes object"),
+        ([{"kind": "ConfigMap"}], "document 1 is no Kubernetes object"),
+        ([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}], "a ConfigMap without a name"),
+    ],
+)
+def test_what_is_no_cilium_is_refused(given: list[Any], said: str) -> None:
+    """Another program's chart, a text, half an object: each is told."""
+    with pytest.raises(foreign.ForeignError, match=said):
+        foreign.read(given)
+
+
+def test_twice_the_same_object_is_refused() -> None:
+    """Which of two would win is not guessed."""
+    with pytest.raises(foreign.ForeignError, match="ConfigMap kube-system/cilium-config is there twice"):
+        foreign.read([*objects(), one(objects(), "ConfigMap", "cilium-config")])
+
+
+def test_lists_are_taken_apart_and_hooks_left_out() -> None:
+    """`kubectl get -o yaml` gives a List; a chart's hooks run around an installation that does not happen."""
+    hook = copy.deepcopy(RELAY)
+    hook["metadata"]["annotations"] = {"helm.sh/hook": "post-install"}
+    found = foreign.read([None, {"apiVersion": "v1", "kind": "List", "items": [*objects(), hook]}])
+    assert len(found.objects) == len(objects())
+
+
+def test_the_transit_changes_what_it_must_and_nothing_else() -> None:
+    """The relay waits for the end; the agents' DaemonSet and some keys differ; every other object is as it came."""
+    source = foreign.read(objects())
+    before = copy.deepcopy(source.objects)
+    made = foreign.transit(source, CONFIG, {"enable-policy": "default"})
+    assert source.objects == before, "what came in is not changed"
+    changed = [m["metadata"]["name"] for m in made if m not in source.objects]
+    assert changed == [foreign.CONFIG, names.CILIUM]
+    assert [m for m in source.objects if m["metadata"]["name"] not in {m["metadata"]["name"] for m in made}] == [RELAY]
+    data = one(made, "ConfigMap", foreign.CONFIG)["data"]
+    assert data.items() >= foreign.TRANSIT.items()
+    assert data["enable-hubble"] == "true", "what the operator wants stays where it does no harm"
+    daemonset = one(made, "DaemonSet", names.CILIUM)
+    assert daemonset["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    (term,) = daemonset["spec"]["template"]["spec"]["affinity"]["nodeAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]["nodeSelectorTerms"]
+    assert term["matchExpressions"][-1]["key"] == CONFIG.labels.detached.key
+
+
+def test_terms_of_the_operator_stay() -> None:
+    """Node selector terms are alternatives: each gets the condition, none is lost."""
+    made = objects()
+    terms = [{"matchExpressions": [{"key": "a", "operator": "Exists"}]}, {"matchFields": []}]
+    one(made, "DaemonSet", "cilium")["spec"]["template"]["spec"]["affinity"] = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    }
+    spec = one(foreign.transit(foreign.read(made), CONFIG, {}), "DaemonSet", "cilium")["spec"]["template"]["spec"]
+    found = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert [[e["operator"] for e in term["matchExpressions"]] for term in found] == [["Exists", "NotIn"], ["NotIn"]]
+    assert found[1]["matchFields"] == []
+
+
+def test_multus_gets_two_daemonsets_of_the_one() -> None:
+    """The first beside Canal with its own selector and file, the second where Canal is gone."""
+    config = Config.model_validate({"strategy": "multus"})
+    made = foreign.transit(foreign.read(objects()), config, {})
+    first, second = one(made, "DaemonSet", names.FIRST_CILIUM), one(made, "DaemonSet", names.CILIUM)
+    assert first["spec"]["selector"]["matchLabels"].items() <= first["spec"]["template"]["metadata"]["labels"].items()
+    assert first["spec"]["selector"] != second["spec"]["selector"]
+    for daemonset, label, file in (
+        (first, config.labels.canal_cilium, config.cilium.extra_file),
+        (second, config.labels.cilium, config.cilium.primary_file),
+    ):
+        spec = daemonset["spec"]["template"]["spec"]
+        assert spec["nodeSelector"][label.key] == label.value
+        (agent,) = [c for c in spec["containers"] if c["name"] == foreign.AGENT]
+        assert f"--write-cni-conf-when-ready=/host/etc/cni/net.d/{file}" in agent["args"]
+
+
+def test_the_end_is_what_the_operator_wrote() -> None:
+    """In the end every object is applied as it came, and every image is listed."""
+    source = foreign.read(objects())
+    made = Manifests(TEXTS, CONFIG, Facts("canal:1", ""), foreign=source)
+    assert made.cilium_final() == list(source.objects)
+    assert "quay.io/cilium/hubble-relay:v1.18.2" in made.images().values()

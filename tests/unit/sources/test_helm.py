@@ -1,0 +1,147 @@
+"""Helm as a program: which one is good enough, what it is asked, and what its refusals become."""
+
+import asyncio
+import json
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cni_migrate.config import Cilium
+from cni_migrate.core.model.effects import UpgradeRelease
+from cni_migrate.errors import ConfigError, UsageError
+from cni_migrate.sources.files import read_documents
+from cni_migrate.sources.helm import Helm, HelmReleases
+
+CILIUM = Cilium(source="chart", chart="oci://reg/cilium", chart_version="1.20.2", values=["a.yaml", "b.yaml"])
+EFFECT = UpgradeRelease("kube-system", "cilium")
+
+
+def helm(folder: Path, script: str) -> Path:
+    """A program called helm that writes down what it was asked, then does `script`."""
+    program = folder / "helm"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n{script}\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return program
+
+
+def asked(folder: Path) -> list[str]:
+    return (folder / "asked").read_text().splitlines()
+
+
+class Clock:
+    """A clock that runs as fast as somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        """The instant."""
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        """Let it pass."""
+        self.time += timedelta(seconds=seconds)
+
+
+def test_a_missing_helm_is_named_with_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 2, and where to look."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="no `helm` on PATH") as caught:
+        Helm.find()
+    assert caught.value.exit_code == 2
+    assert "helm.sh/docs" in caught.value.next
+
+
+@pytest.mark.parametrize(
+    ("said", "good"), [("v3.17.4", False), ("v2.17.0", False), ("v3.18.0", True), ("v4.0.0", True), ("what?", False)]
+)
+def test_only_a_helm_that_can_take_over_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, good: bool
+) -> None:
+    """--take-ownership is needed in the end: better said in the beginning."""
+    helm(tmp_path, f"echo '{said}'")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    if good:
+        assert Helm.find().program == str(tmp_path / "helm")
+        return
+    with pytest.raises(UsageError, match=r"3\.18 or newer|does not tell"):
+        Helm.find()
+
+
+def test_a_chart_is_rendered_with_all_values(tmp_path: Path) -> None:
+    """Version, values in their order, namespace, and no hooks."""
+    program = helm(tmp_path, "printf 'kind: A\\n---\\nkind: B\\n'")
+    assert Helm(str(program)).template(CILIUM) == [{"kind": "A"}, {"kind": "B"}]
+    assert asked(tmp_path) == [
+        (
+            "template cilium oci://reg/cilium --version 1.20.2 --values a.yaml --values b.yaml --namespace kube-system"
+            " --no-hooks --skip-tests --kube-version 1.34.0"
+        )
+    ]
+
+
+def test_helms_own_words_are_shown(tmp_path: Path) -> None:
+    """A wrong chart is a wrong configuration, in helm's words, without its warnings."""
+    program = helm(tmp_path, "echo 'WARNING: old' >&2; echo 'Error: chart not found' >&2; exit 1")
+    with pytest.raises(ConfigError, match="helm cannot render oci://reg/cilium: Error: chart not found"):
+        Helm(str(program)).template(CILIUM)
+
+
+def test_a_release_is_made_that_owns_what_is_there(tmp_path: Path) -> None:
+    """Where there is none: upgrade --install --take-ownership, on the cluster that was named."""
+    program = helm(tmp_path, 'case "$1" in status) echo "Error: release: not found" >&2; exit 1;; esac')
+    releases = HelmReleases(Helm(str(program), ["--kube-context", "prod"]), CILIUM, Clock())
+    assert asyncio.run(releases.upgrade(EFFECT)) == ("applied", "")
+    assert asked(tmp_path)[-1] == (
+        "upgrade --install cilium oci://reg/cilium --version 1.20.2 --values a.yaml --values b.yaml"
+        " --namespace kube-system --take-ownership --kube-context prod"
+    )
+
+
+def test_another_helm_is_waited_for(tmp_path: Path) -> None:
+    """A pending release that gets deployed meanwhile is upgraded."""
+    pending, deployed = (json.dumps({"version": 1, "info": {"status": s}}) for s in ("pending-install", "deployed"))
+    script = (
+        f"case \"$1\" in status) if [ -e {tmp_path}/once ]; then echo '{deployed}'; "
+        f"else touch {tmp_path}/once; echo '{pending}'; fi;; esac"
+    )
+    releases = HelmReleases(Helm(str(helm(tmp_path, script))), CILIUM, Clock())
+    assert asyncio.run(releases.upgrade(EFFECT)) == ("applied", "")
+    assert [line.split()[0] for line in asked(tmp_path)] == ["status", "status", "upgrade"]
+
+
+def test_a_release_that_stays_pending_says_what_to_type(tmp_path: Path) -> None:
+    """A helm that was killed leaves its mark: it is named, and nothing is upgraded."""
+    pending = json.dumps({"version": 3, "info": {"status": "pending-upgrade"}})
+    releases = HelmReleases(Helm(str(helm(tmp_path, f"echo '{pending}'"))), CILIUM, Clock())
+    result, message = asyncio.run(releases.upgrade(EFFECT))
+    assert result == "failed"
+    assert "kubectl -n kube-system delete secret sh.helm.release.v1.cilium.v3" in message
+    assert "upgrade" not in {line.split()[0] for line in asked(tmp_path)}
+
+
+def test_a_refused_upgrade_tells_why(tmp_path: Path) -> None:
+    """Helm's words are the reason of the hold."""
+    script = 'case "$1" in status) echo "Error: release: not found" >&2;; *) echo "Error: bad value" >&2;; esac; exit 1'
+    releases = HelmReleases(Helm(str(helm(tmp_path, script))), CILIUM, Clock())
+    assert asyncio.run(releases.upgrade(EFFECT)) == ("failed", "helm refuses: Error: bad value")
+
+
+def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
+    """YAML and JSON files, others left out."""
+    (tmp_path / "b.yaml").write_text("kind: B\n---\nkind: C\n")
+    (tmp_path / "a.json").write_text('{"kind": "A"}')
+    (tmp_path / "README.md").write_text(": :")
+    assert [one["kind"] for one in read_documents(tmp_path, "cilium.manifests")] == ["A", "B", "C"]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: [", None])
+def test_what_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    """A binary, a broken file, a missing one: exit code 2 with the file's name."""
+    file = tmp_path / "cilium.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"cilium\.yaml"):
+        read_documents(file, "cilium.manifests")
