@@ -47,17 +47,10 @@ async def _status(common: Common, *, watch: bool, form: str) -> None:
 async def look(here: Session, seen: Snapshot, record: Record | None = None) -> StatusView:
     """The status now, with the record read anew unless it is given."""
     record = record or await here.record()
-<<<<<<< HEAD
     config = recorded(here.config, (), record)
-    return status_view(plan_for(config, seen), record, seen, await here.lease(), here.clock.now())
-=======
-    config = here.config
-    if record is not None and record.cluster.strategy != config.strategy:
-        config = config.model_copy(update={"strategy": record.cluster.strategy})
     kept = await here.store().last_closed() if record is None else None
     before = (kept.name, kept.cluster) if kept is not None else None
     return status_view(plan_for(config, seen), record, seen, await here.lease(), here.clock.now(), before=before)
->>>>>>> main
 
 
 async def _watch(here: Session, cluster: KubeCluster, form: str) -> None:

@@ -16,20 +16,20 @@ from cni_migrate.sim.world.kinds import CONFIG_MAP
 CONTAINER = "install-cni"
 USUAL_FILE = "10-canal.conflist"
 _FOLDER = "/etc/cni/net.d"
-_KUBECONFIG = "apiVersion: v1\nkind: Config\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A CNI file, and the credentials of Calico's plugin where the file names them."""
+    """A CNI file, and the credentials of Calico's plugin when the installer writes them."""
 
     file: str
     text: str
+    kubeconfig: str = ""
 
     @property
     def files(self) -> dict[str, str]:
         """What appears in the CNI folder, by name."""
-        return {self.file: self.text} | ({CALICO_KUBECONFIG: _KUBECONFIG} if CALICO_KUBECONFIG in self.text else {})
+        return {self.file: self.text} | ({CALICO_KUBECONFIG: self.kubeconfig} if self.kubeconfig else {})
 
 
 async def installed(ctx: Context, pod: Object) -> Installed | None:
@@ -66,7 +66,7 @@ def filled(template: str, values: dict[str, str], node: str) -> Installed:
     }
     for placeholder, value in known.items():
         template = template.replace(placeholder, value)
-    return Installed(values.get("CNI_CONF_NAME", "10-calico.conflist"), template)
+    return Installed(values.get("CNI_CONF_NAME", "10-calico.conflist"), template, "apiVersion: v1\nkind: Config\n")
 
 
 async def _mounted(ctx: Context, pod: Object, key: str) -> str:
