@@ -18,7 +18,7 @@ from cni_migrate.sim.world.canalmanifests import (
     net_conf_text,
     published,
 )
-from cni_migrate.sim.world.cniinstall import USUAL_FILE, Installed, filled
+from cni_migrate.sim.world.cniinstall import copied, filled
 from cni_migrate.sim.world.controllers.daemonset import daemon_pod, placement
 from cni_migrate.sim.world.controllers.deployment import HASH_LABEL, replica_set_for
 from cni_migrate.sim.world.controllers.scheduler import fits
@@ -27,6 +27,7 @@ from cni_migrate.sim.world.controllers.template import fingerprint, pod_from
 from cni_migrate.sim.world.host import ALWAYS, BRIDGE, FLANNEL_CHAINS, FLANNEL_FOLDER, Host, Plane, kept_of
 from cni_migrate.sim.world.machines import CONTROL_PLANE, Machine, conditions, node_object, zone_labels
 from cni_migrate.sim.world.manifests import dns_objects, workload_objects
+from cni_migrate.sim.world.masquerade import FLANNEL
 
 if TYPE_CHECKING:
     from cni_migrate.sim.scenario import NodeSpec, Scenario
@@ -142,9 +143,8 @@ class Builder:
         if not sets:
             return Plane()
         text = cni_network_config(scenario)
-        new = Installed(USUAL_FILE, text)
-        if published(scenario):
-            new = filled(text, install_values(scenario), meta.name(node))
+        template = published(scenario)
+        new = filled(text, install_values(scenario), meta.name(node)) if template else copied(text)
         plane = Plane(
             files=new.files,
             links=frozenset({conf.link} - {""}),
@@ -156,6 +156,7 @@ class Builder:
             network=scenario.canal.cni_name,
             left=binaries(new.text) | kept_of(scenario.canal.cni_name),
             flannel_seen=ALWAYS,
+            postrouting=(FLANNEL,),
         )
         if not scenario.calico:
             plane = replace(plane, left=plane.left | {FLANNEL_FOLDER}, links=plane.links | {BRIDGE})
@@ -257,8 +258,7 @@ class Builder:
 
 _PRESENT = {"", "default", "kube-system", "kube-public", "kube-node-lease"}
 _BY_NAME = {
-    kind.kind: kind
-    for kind in (*kinds.WATCHED, kinds.CRD, kinds.SERVICE_ACCOUNT, kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING)
+    kind.kind: kind for kind in (*kinds.WATCHED, kinds.SERVICE_ACCOUNT, kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING)
 }
 
 
