@@ -112,7 +112,8 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     """
     check_identity(plan.config, record)
     check_steps(plan, record)
-    record = record.with_cluster(record.cluster.model_copy(update={"held": None, "idle_since": None, "since": now}))
+    anew = {"held": None, "idle_since": None, "since": now, "reselect": record.cluster.canal_before is not None}
+    record = record.with_cluster(record.cluster.model_copy(update=anew))
     if goal.kind == "node_back":
         return _begin_node_back(plan, goal, record, nodes, now)
     if goal.kind == "back":
