@@ -17,6 +17,9 @@ CONTAINER = "install-cni"
 USUAL_FILE = "10-canal.conflist"
 _FOLDER = "/etc/cni/net.d"
 
+KUBECONFIG = "apiVersion: v1\nkind: Config\n"
+"""What the installer writes beside the CNI file for Calico's plugin; its content matters to nobody here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Installed:
@@ -47,7 +50,12 @@ async def installed(ctx: Context, pod: Object) -> Installed | None:
     target = (container.get("args") or [""])[-1]
     if target.startswith(_FOLDER):
         return Installed(target.rpartition("/")[2], await _mounted(ctx, pod, "cni-conf.json"))
-    return Installed(USUAL_FILE, await _mounted(ctx, pod, "cni_network_config"))
+    return plain(await _mounted(ctx, pod, "cni_network_config"))
+
+
+def plain(text: str) -> Installed:
+    """A file without placeholders, with the credentials that it names."""
+    return Installed(USUAL_FILE, text, KUBECONFIG if CALICO_KUBECONFIG in text else "")
 
 
 def filled(template: str, values: dict[str, str], node: str) -> Installed:
@@ -66,7 +74,7 @@ def filled(template: str, values: dict[str, str], node: str) -> Installed:
     }
     for placeholder, value in known.items():
         template = template.replace(placeholder, value)
-    return Installed(values.get("CNI_CONF_NAME", "10-calico.conflist"), template, "apiVersion: v1\nkind: Config\n")
+    return Installed(values.get("CNI_CONF_NAME", "10-calico.conflist"), template, KUBECONFIG)
 
 
 async def _mounted(ctx: Context, pod: Object, key: str) -> str:

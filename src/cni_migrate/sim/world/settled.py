@@ -18,7 +18,7 @@ from cni_migrate.sim.world.canalmanifests import (
     net_conf_text,
     published,
 )
-from cni_migrate.sim.world.cniinstall import USUAL_FILE, Installed, filled
+from cni_migrate.sim.world.cniinstall import filled, plain
 from cni_migrate.sim.world.controllers.daemonset import daemon_pod, placement
 from cni_migrate.sim.world.controllers.deployment import HASH_LABEL, replica_set_for
 from cni_migrate.sim.world.controllers.scheduler import fits
@@ -142,7 +142,7 @@ class Builder:
         if not sets:
             return Plane()
         text = cni_network_config(scenario)
-        new = Installed(USUAL_FILE, text)
+        new = plain(text)
         if published(scenario):
             new = filled(text, install_values(scenario), meta.name(node))
         plane = Plane(
