@@ -5,7 +5,9 @@ import pytest
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
+from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.kinds import DAEMON_SET
+from cni_migrate.sim.world.owner import Owner
 from tests.simulation.harness import Process, config_for
 
 OWNED = {"nodes": 3, "workloads": [{"name": "web", "replicas": 3}]}
@@ -41,8 +43,15 @@ def test_an_owner_that_puts_canal_back_is_noticed_at_once(seconds: float) -> Non
     run_virtual(main())
 
 
-def test_the_selector_is_restored_when_the_run_goes_on() -> None:
+def test_the_selector_is_restored_when_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the owner is suspended, the next run sets it again and comes to its end."""
+    restore, suspended = Owner._restore, []
+
+    async def unless_suspended(self: Owner, place: meta.Key) -> None:
+        if not suspended:
+            await restore(self, place)
+
+    monkeypatch.setattr(Owner, "_restore", unless_suspended)
 
     async def main() -> None:
         config = config_for("multus")
@@ -50,14 +59,10 @@ def test_the_selector_is_restored_when_the_run_goes_on() -> None:
             first = await Process(sim, config).run()
             assert first is not None
             assert "has put DaemonSet" in first.message
-            sim.world.ctx.work.handle("owner.restore", _suspended)
+            suspended.append(True)
             second = await Process(sim, config, holder="second@test/1/1/elsewhere").run()
             assert second is not None
             assert (second.outcome, second.message) == ("done", "the cluster runs on Cilium; the audit is clean")
             assert sim.world.ctx.cluster[DAEMON_SET].get("canal", "kube-system") is None
 
     run_virtual(main())
-
-
-async def _suspended(_: object) -> None:
-    """The owner does nothing any more."""
