@@ -45,7 +45,8 @@ def test_an_owner_that_puts_canal_back_is_noticed_at_once(seconds: float) -> Non
 
 def test_the_selector_is_restored_when_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the owner is suspended, the next run sets it again and comes to its end."""
-    restore, suspended = Owner._restore, []
+    restore = Owner._restore
+    suspended: list[bool] = []
 
     async def unless_suspended(self: Owner, place: meta.Key) -> None:
         if not suspended:
