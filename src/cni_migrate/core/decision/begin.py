@@ -117,7 +117,8 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     check_steps(plan, record)
     cluster = record.cluster
     since = now if cluster.held is not None else _not_later(cluster.since, now)
-    begun = {"held": None, "idle_since": None, "since": since, "resumed": now}
+    begun: dict[str, object] = {"held": None, "idle_since": None, "since": since, "resumed": now}
+    begun["reselect"] = cluster.canal_before is not None
     record = record.with_cluster(cluster.model_copy(update=begun))
     if goal.kind == "node_back":
         return _begin_node_back(plan, goal, record, nodes, now)

@@ -119,6 +119,8 @@ def roll_back_held(draft: Draft) -> None:
     """With `auto_rollback` take held nodes back, as many at once as may be; the others stay held until their turn."""
     if not draft.plan.config.auto_rollback or draft.goal.kind != "forward" or draft.stopping:
         return
+    if draft.record.cluster.held is not None:
+        return  # they are held with the cluster, for nothing of their own
     for name, entry in list(draft.record.nodes.items()):
         event, held = entry.event, entry.held
         if event is None or held is None or event.backwards or not _takes_part(draft, name, entry):
@@ -169,7 +171,7 @@ def stop_for_held(draft: Draft) -> bool:
     if cluster is not None:
         reasons.insert(0, cluster.why)
     is_gate = first.gate
-    draft.final = Final("gate" if is_gate else "halted", "; ".join(reasons), first.next)
+    draft.final = Final("gate" if is_gate else "halted", "; ".join(dict.fromkeys(reasons)), first.next)
     return True
 
 
