@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 
 from cni_migrate.cli.selectors import parse
 from cni_migrate.cli.ui import output
-from cni_migrate.config import Config
-from cni_migrate.configfile import Loaded
 from cni_migrate.core.model import guards
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeState, Phase
@@ -45,16 +43,6 @@ class Back:
 Wish = Forward | Cleanup | NodeBack | Back
 
 
-def adopted(loaded: Loaded, record: Record | None) -> Config:
-    """The configuration, with the record's strategy where none was chosen."""
-    chosen = not loaded.origin["strategy"].startswith(("default", "profile"))
-    if record is None or chosen or record.cluster.strategy == loaded.config.strategy:
-        return loaded.config
-    if record.cluster.phase is Phase.PREFLIGHT:
-        return loaded.config
-    return loaded.config.model_copy(update={"strategy": record.cluster.strategy})
-
-
 def goal_of(wish: Wish, record: Record | None, seen: Snapshot, *, consented: bool = True) -> Goal:
     """The driver's goal. `consented`: that clean-up cannot be undone need not be asked about any more.
 
@@ -68,7 +56,7 @@ def goal_of(wish: Wish, record: Record | None, seen: Snapshot, *, consented: boo
         case Back():
             return Goal(kind="back")
         case Cleanup():
-            _cleanable(record)
+            _cleanable(record, seen)
             return Goal()
         case Forward():
             return replace(_forward(wish, seen), consented=consented)
@@ -94,12 +82,14 @@ def _forward(wish: Forward, seen: Snapshot) -> Goal:
     return Goal(wanted=wanted, partial=True, until=until)
 
 
-def _cleanable(record: Record | None) -> None:
+def _cleanable(record: Record | None, seen: Snapshot) -> None:
     if record is None:
         raise Halted("no migration was begun in this cluster: there is nothing to clean up", next="migrate status")
     if record.cluster.phase in (Phase.CLEANING, Phase.DONE):
         return
-    left = guards.not_migrated(record)
+    known = {name: entry.uid for name, entry in record.nodes.items() if not entry.gone}
+    joined = [name for name, node in seen.nodes.items() if known.get(name) != node.uid]
+    left = [*{*guards.not_migrated(record), *joined}]
     if left or record.cluster.phase is not Phase.MIGRATING:
         what = f"{output.listed(sorted(left))} not migrated" if left else "no node is migrated"
         raise Halted(f"clean-up has to wait: phase {record.cluster.phase}, {what}", next="migrate run")
