@@ -28,8 +28,6 @@ from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.events import NodeEvents
 from cni_migrate.wiring import plan_for
 
-GOING_ON = "migrate run  (goes on from here)"
-
 
 class Drive:
     """Runs the driver once, shows what it does, and stops it on Ctrl-C or SIGTERM."""
@@ -44,6 +42,7 @@ class Drive:
         takeover: bool,
     ) -> None:
         self.began = False
+        self._goal = goal
         self._clock = here.clock
         self._log = structlog.get_logger()
         self._narrator = Narrator()
@@ -88,7 +87,9 @@ class Drive:
             while not self._task.done():
                 await asyncio.wait({self._task})
             if self._task.cancelled():
-                raise Interrupted("stopped at once: the record is safe", next=GOING_ON)
+                raise Interrupted(
+                    "stopped at once: the record is safe", next=f"{self._goal.command}  (goes on from here)"
+                )
             return self._task.result()
 
     @contextlib.asynccontextmanager
