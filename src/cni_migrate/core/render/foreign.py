@@ -43,8 +43,8 @@ TRANSIT: Final = {
 """Keys of `cilium-config` while nodes are in between, whatever the operator's values say."""
 
 WRITTEN: Final = ("write-cni-conf-when-ready", "read-cni-conf")
-"""Keys that are left out in between. The first alone makes an agent write its CNI file, `custom-cni-conf` or not: that one
-is the chart's, which leaves this one away with it (seen with 1.20.2: every node had Cilium's file at once)."""
+"""Keys that are left out in between. The first alone makes an agent write its CNI file, `custom-cni-conf` or not: that
+one is for the chart, which then leaves this one away (seen with 1.20.2: every node had Cilium's file at once)."""
 
 POLICY_KEYS: Final = ("enable-policy", "prepend-iptables-chains", "enable-stale-cilium-endpoint-cleanup")
 """Keys by which policies hold in transit: the same for every Cilium, whoever brings it."""
