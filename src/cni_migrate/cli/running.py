@@ -22,6 +22,7 @@ from cni_migrate.core.decision.begin import check_identity
 from cni_migrate.core.decision.forward import complete_already
 from cni_migrate.core.model.goal import Final
 from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.reports.status import StatusView
 from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
 
 if TYPE_CHECKING:
@@ -111,27 +112,37 @@ async def _drive(
         drive = Drive(here, cluster, goal, record, takeover=takeover, metrics=metrics)
         try:
             final = await drive.run()
-        except MigrateError:
-            if drive.began:
-                await _show(here, cluster.snapshot(), quietly=True)
+        except MigrateError as error:
+            view = await _show(here, cluster.snapshot(), quietly=True) if drive.began else None
+            if isinstance(error, Interrupted) and view is not None:
+                raise Interrupted(_with_those_out(error.message, view), next=error.next) from None
             raise
-        await _show(here, cluster.snapshot())
+        view = await _show(here, cluster.snapshot())
+    if final.outcome == "interrupted" and view is not None:
+        return replace(final, message=_with_those_out(final.message, view))
     return final
 
 
-async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> None:
-    """The status table, the last thing on the screen but for what to do next."""
+def _with_those_out(message: str, view: StatusView) -> str:
+    """Who stops must know which nodes have been left out of service."""
+    out = showing.out_of_service(view)
+    return f"{message}; {out}" if out else message
+
+
+async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> StatusView | None:
+    """The status table, the last thing on the screen but for what to do next; what it shows."""
     try:
         view = await showing.look(here, seen)
     except MigrateError:
         if quietly:
-            return  # what is on its way up says more
+            return None  # what is on its way up says more
         raise
     sys.stderr.flush()
     # Who drives, what happened, and what to type next is said before and after.
     known = view.model_copy(update={"next": None, "driver": None, "eta_seconds": None, "history": []})
     showing.show(output.out(), known, "table", here.clock.now())
     sys.stdout.flush()
+    return view
 
 
 def _ended(final: Final) -> None:
