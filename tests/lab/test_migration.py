@@ -19,13 +19,13 @@ NEWEST = next(iter(cilium.RELEASES))
 
 
 def test_multus_loses_nothing_between_pods_that_stay(bring: Bring, hire: Hire) -> None:
-    migrate(bring(NEWEST), hire, "multus")
+    migrate(bring(NEWEST, "multus"), hire, "multus")
 
 
 def test_overlay_to_the_official_chart_that_helm_owns_in_the_end(
     bring: Bring, hire: Hire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = bring(NEWEST)
+    here = bring(NEWEST, "overlay")
     chart = cilium.chart(here.lab, NEWEST)
     release = Release(here, chart)
     monkeypatch.setenv("PATH", str(release.helm.parent), prepend=":")

@@ -9,4 +9,4 @@ from tests.lab.test_migration import migrate
 
 @pytest.mark.parametrize("strategy", ["overlay", "multus"])
 def test_the_oldest_cilium(strategy: str, bring: Bring, hire: Hire) -> None:
-    migrate(bring(list(cilium.RELEASES)[-1]), hire, strategy)
+    migrate(bring(list(cilium.RELEASES)[-1], strategy), hire, strategy)
