@@ -109,7 +109,8 @@ def _ended(draft: Draft, name: str, event: NodeEvent) -> Record:
         back = draft.now.isoformat(timespec="seconds")
         update |= {"displaced": (), "cleaned": False, "rolled_back": back, "took": took}
     record = draft.record.with_node(name, entry.model_copy(update=update))
-    what = f"node {name}: {event} done, {state}, {seconds:g} s"
+    unproven = f"; not asked for, as it needs Cilium: {entry.unproven}" if event.backwards and entry.unproven else ""
+    what = f"node {name}: {event} done, {state}, {seconds:g} s{unproven}"
     if event is NodeEvent.RELEASE:  # what other nodes' guards ask for is written before they go on by it
         draft.quiet.add(what)
     return history(record, draft.now, what)
