@@ -255,6 +255,7 @@ def begin_event(plan: Plan, entry: NodeRecord, event: NodeEvent, now: datetime) 
             "renewed": None,
             "leases": (),
             "alone": False,
+            "accepted": (),
             "unproven": "",
         }
     )

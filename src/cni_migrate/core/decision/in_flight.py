@@ -79,6 +79,9 @@ def advance(draft: Draft, name: str) -> None:
         event = entry.event
         moved = advance_node(draft.plan, draft.record, draft.seen, draft.now, name, draft.work, draft.stopping)
         draft.record = draft.record.with_node(name, moved.entry)
+        for failing in moved.entry.accepted[len(entry.accepted) :]:
+            told = f"node {name}: its failing gate is accepted by {entry.accept}: {failing}"
+            draft.record = history(draft.record, draft.now, told)
         if moved.entry.held is not None:
             draft.record = history(draft.record, draft.now, f"node {name} is held: {moved.entry.held.why}")
         if not moved.ended:

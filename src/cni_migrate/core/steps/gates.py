@@ -44,6 +44,7 @@ BASELINE_MOST = 400
 def excluded(view: ClusterView, focus: Collection[str] = ()) -> frozenset[str]:
     """The nodes of which nothing can be asked: waived, NotReady by other causes, in transit, or not attached yet.
 
+    Nor of those whose failing gates an operator accepts: others are not held by their pairs with them.
     With a `focus` only its neighbours are looked at: the others are not asked anyway.
     """
     out = set()
@@ -55,7 +56,14 @@ def excluded(view: ClusterView, focus: Collection[str] = ()) -> frozenset[str]:
         if name in focus:
             continue
         newcomer = entry is not None and entry.joined and entry.state is NodeState.CANAL
-        if entry is None or entry.skipped or newcomer or not node.ready or out_of_service(view.plan, entry):
+        if (
+            entry is None
+            or entry.skipped
+            or entry.accept
+            or newcomer
+            or not node.ready
+            or out_of_service(view.plan, entry)
+        ):
             out.add(name)
     return frozenset(out)
 
@@ -163,10 +171,19 @@ def _gate(
         unproven = {"unproven": _unproven(view, key, focus or ())} if back else {}
         return Done(remember={"gate": result, **unproven})
     observed = verdict.observed if isinstance(verdict, Pending) else _described(verdict)
+    if isinstance(view, NodeView) and view.entry.accept and _had_its_time(view):
+        failing = f"{view.entry.event}/{view.entry.step}: {observed}"
+        return Done(remember={"accepted": (*view.entry.accepted, failing)})
     reading = view.seen.readings.get(key)
     if (left := _pause(view, reading, verdict.due)) > 0:
         return Wait(on=on, observed=observed, retry_in=left, gate=True)
     return Wait(on=on, observed=observed, ask=_to_read(question, verdict, reading, view.now), gate=True)
+
+
+def _had_its_time(view: ClusterView) -> bool:
+    """Whether a gate that may fail has had the time to be proven all the same."""
+    patience = min(view.config.deadlines.gate / 2, 3 * _needed(view))
+    return (view.now - max(view.since, view.record.cluster.resumed or view.since)).total_seconds() >= patience
 
 
 def _unproven(view: ClusterView, key: str, focus: Collection[str]) -> str:

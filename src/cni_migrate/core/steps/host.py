@@ -72,7 +72,7 @@ def task_name(node: Node, purpose: str) -> str:
 
 
 def task_of(view: NodeView, step: str) -> str:
-    """The name of the host task that a step of the node's event would run; another one if it goes back to Canal alone."""
+    """The name of the host task that a step of the node's event would run; another one if it goes back alone."""
     alone = "/alone" if view.entry.alone else ""
     return task_name(view.node, f"{view.entry.event}/{step}/{view.entry.attempt}{alone}")
 
