@@ -1,5 +1,7 @@
 """Steps that wait for the network agents of a node to be Ready or gone, or that restart one."""
 
+from dataclasses import replace
+
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod
 from cni_migrate.core.model.objects import Pod
@@ -69,6 +71,20 @@ def await_multus(view: NodeView) -> Answer:
     """Wait until Multus is Ready on the node, and with it the first Cilium whose plugin it calls."""
     first = _ready(view, view.config.cilium.namespace, names.FIRST_CILIUM)
     return first if not isinstance(first, Done) else _ready(view, view.config.multus.namespace, names.MULTUS)
+
+
+@node_step("agent")
+def await_probed(view: NodeView) -> Answer:
+    """Wait until the node's kubelet has an answer from the knet-stress agents there, which show as Ready then.
+
+    Pods may reach each other and still not answer their kubelet: a routed pod on both networks answers it by Cilium's
+    interface, with Canal's address, and Cilium drops that (measured beside Calico's plugin). Its probes would end them.
+    """
+    for name in names.KNET.values():
+        answer = _ready(view, view.config.knet.namespace, name)
+        if isinstance(answer, Wait):
+            return replace(answer, on=f"{answer.on}: its kubelet probes it there")
+    return Done()
 
 
 @node_step("agent")
