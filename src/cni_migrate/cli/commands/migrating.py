@@ -45,6 +45,11 @@ AcceptGate = Annotated[
                       "Who said so and what was failing is recorded."),
 ]  # fmt: skip
 
+MetricsPort = Annotated[
+    int,
+    typer.Option(help="Serve Prometheus metrics on this port while it works.", min=0, max=65535, show_default="none"),
+]
+
 DRAIN = "Drain, as kubectl's"
 EmptyDir = Annotated[
     bool | None,
@@ -103,6 +108,7 @@ def run(
     auto_rollback: AutoRollback = None,
     takeover: Takeover = False,
     accept_failing_gate: AcceptGate = None,
+    metrics_port: MetricsPort = 0,
     own_node: Annotated[
         str, typer.Option(help="The node this program runs on: it goes last.", show_default=False)
     ] = "",
@@ -126,7 +132,7 @@ def run(
     }
     wish = wishes.Forward(nodes=nodes, selector=selector, until=until.value if until else "", dry_run=dry_run,
                           accept=tuple(accept_failing_gate or ()))  # fmt: skip
-    running.run(common, flags, wish, yes=yes, takeover=takeover)
+    running.run(common, flags, wish, yes=yes, takeover=takeover, metrics_port=metrics_port)
 
 
 @with_common

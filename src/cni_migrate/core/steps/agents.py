@@ -119,6 +119,20 @@ def await_multus(view: NodeView) -> Answer:
 
 
 @node_step("agent")
+def await_probed(view: NodeView) -> Answer:
+    """Wait until the node's kubelet has an answer from the knet-stress agents there, which show as Ready then.
+
+    Pods may reach each other and still not answer their kubelet: a routed pod on both networks answers it by Cilium's
+    interface, with Canal's address, and Cilium drops that (measured beside Calico's plugin). Its probes would end them.
+    """
+    for name in names.KNET.values():
+        answer = _ready(view, view.config.knet.namespace, name)
+        if isinstance(answer, Wait):
+            return replace(answer, on=f"{answer.on}: its kubelet probes it there")
+    return Done()
+
+
+@node_step("agent")
 def await_cilium(view: NodeView) -> Answer:
     """Wait until Cilium is Ready on the node."""
     return _ready(view, view.config.cilium.namespace, names.CILIUM)

@@ -207,7 +207,7 @@ def check_cilium_first(view: NodeView) -> Answer:
     return _check_first(view, view.config.cilium.primary_file, "Cilium's")
 
 
-@node_step("host", beside=("untaint", "gate"))
+@node_step("host", beside=("untaint", "await_probed", "gate"))
 def reclaim_leases(view: NodeView) -> Answer:
     """Give back the Canal addresses of pods that were deleted while another plugin was in force.
 
