@@ -8,7 +8,8 @@ from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView
 
 
-def _ready(view: NodeView, namespace: str, daemonset: str) -> Answer:
+def ready_on(view: NodeView, namespace: str, daemonset: str) -> Answer:
+    """Wait until a DaemonSet's pod is Ready on the node."""
     pod = view.agent(view.node.name, namespace, daemonset)
     if pod is not None and pod.ready and not pod.deleting:
         return Done()
@@ -55,26 +56,26 @@ def finished(view: ClusterView, pod: Pod) -> bool:
 @node_step("agent")
 def await_canal(view: NodeView) -> Answer:
     """Wait until Canal is Ready on the node."""
-    return _ready(view, view.config.canal.namespace, view.config.canal.daemonset)
+    return ready_on(view, view.config.canal.namespace, view.config.canal.daemonset)
 
 
 @node_step("agent")
 def await_first_cilium(view: NodeView) -> Answer:
     """Wait until the first Cilium, the one beside Canal, is Ready on the node."""
-    return _ready(view, view.config.cilium.namespace, names.FIRST_CILIUM)
+    return ready_on(view, view.config.cilium.namespace, names.FIRST_CILIUM)
 
 
 @node_step("agent")
 def await_multus(view: NodeView) -> Answer:
     """Wait until Multus is Ready on the node, and with it the first Cilium whose plugin it calls."""
-    first = _ready(view, view.config.cilium.namespace, names.FIRST_CILIUM)
-    return first if not isinstance(first, Done) else _ready(view, view.config.multus.namespace, names.MULTUS)
+    first = ready_on(view, view.config.cilium.namespace, names.FIRST_CILIUM)
+    return first if not isinstance(first, Done) else ready_on(view, view.config.multus.namespace, names.MULTUS)
 
 
 @node_step("agent")
 def await_cilium(view: NodeView) -> Answer:
     """Wait until Cilium is Ready on the node."""
-    return _ready(view, view.config.cilium.namespace, names.CILIUM)
+    return ready_on(view, view.config.cilium.namespace, names.CILIUM)
 
 
 @node_step("agent")

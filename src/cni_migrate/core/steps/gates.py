@@ -16,6 +16,7 @@ from cni_migrate.core.connectivity.gate import (
     beyond,
     expected,
     judge,
+    unasked,
 )
 from cni_migrate.core.connectivity.known_failures import KnownFailures, enforcing
 from cni_migrate.core.connectivity.peers import MESHES, graph
@@ -70,8 +71,8 @@ def _verdict(
 ) -> tuple[Verdict, GateAsk, Expected]:
     """The verdict of a gate.
 
-    With `own` only the agents on the nodes in focus are read, not those who observe them. `final`: policies are
-    enforced now, so what they forbid must not get through.
+    With `own` only the agents on the nodes in focus are read, not those who observe them. `final`: Cilium has its end
+    form, so it alone decides on every node, by the configured enforcement.
     """
     out = excluded(view, focus or ())
     question, missing = ask(key, focus, view.seen, view.config, since, excluded=out)
@@ -89,7 +90,7 @@ def _verdict(
         known_failures,
         since,
         view.config,
-        ignore=frozenset() if final else None,
+        ignore=unasked(view.config, final=final),
         newest=view.since,
         others=beyond(view.seen.nodes, focus=focus, excluded=out),
     )
@@ -250,10 +251,9 @@ def sweep(view: ClusterView) -> Answer:
 
 @cluster_step("gate")
 def final_sweep(view: ClusterView) -> Answer:
-    """Prove connectivity between all nodes, and that policies are enforced again as the configuration says."""
-    enforced = view.config.cilium.policy_enforcement != "never"
+    """Prove connectivity between all nodes, and that policies are enforced by Cilium as the configuration says."""
     on = "connectivity of the whole cluster to be proven"
-    return _gate(view, f"final/{view.since.isoformat()}", None, on, final=enforced)
+    return _gate(view, f"final/{view.since.isoformat()}", None, on, final=True)
 
 
 @cluster_step("gate")
