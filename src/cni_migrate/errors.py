@@ -17,7 +17,9 @@
         Unauthorized            exit  8   ... does not accept the credentials
         RightsMissing           exit  8   ... does not allow it
         Conflict                exit  8   ... has another version of the object (handled inside, normally)
+      OutputFailed              exit 74   stdout is closed, or its disk is full
       Interrupted               exit 130  Ctrl-C
+      OutputGone                exit 141  the program that read the output has ended (`| head`)
 
 Each error has a message (what was being done to what, what was seen last) and `next`: what to type now.
 """
@@ -129,6 +131,20 @@ class Interrupted(MigrateError):
     meaning = "interrupted: the record is safe, `migrate run` goes on from here"
 
 
+class OutputFailed(MigrateError):
+    """stdout is closed, or its disk is full. The code is EX_IOERR of sysexits.h."""
+
+    exit_code = 74
+    meaning = "the result cannot be written to stdout; a migration under way goes on with `migrate run`"
+
+
+class OutputGone(MigrateError):
+    """The program that read the output has ended. The code is the one of a death by SIGPIPE."""
+
+    exit_code = 141
+    meaning = "nobody reads the output any more, as after `| head`; a migration under way goes on with `migrate run`"
+
+
 _ROOTS: tuple[type[MigrateError], ...] = (
     MigrateError,
     UsageError,
@@ -138,7 +154,9 @@ _ROOTS: tuple[type[MigrateError], ...] = (
     GateFailed,
     RecordError,
     ClusterError,
+    OutputFailed,
     Interrupted,
+    OutputGone,
 )
 
 EXIT_CODES: dict[int, str] = {0: "done", **{kind.exit_code: kind.meaning for kind in _ROOTS}}

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from tests.lab.cluster import Cluster
 from tests.lab.driving import PROGRAM
 from tests.lab.requests import Request
-from tests.lab.settings import CONFIGURATION
+from tests.lab.settings import Lab
 
 NAME = "cni-migrate"
 USER = f"system:serviceaccount:{NAME}:{NAME}"
@@ -30,16 +30,16 @@ Right = tuple[str, str, str]
 """Verb, API group, resource."""
 
 
-def printed(strategy: str) -> str:
+def printed(lab: Lab, strategy: str) -> str:
     """What `migrate manifests rbac` prints for the lab's configuration."""
-    command = [str(PROGRAM), "manifests", "rbac", "--strategy", strategy, "--config", str(CONFIGURATION)]
+    command = [str(PROGRAM), "manifests", "rbac", "--strategy", strategy, "--config", str(lab.configuration)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def open_account(here: Cluster, strategy: str) -> Path:
     """Apply the manifests as they are; the kubeconfig of the account."""
     manifest = here.lab.folder / "rbac.yaml"
-    manifest.write_text(printed(strategy))
+    manifest.write_text(printed(here.lab, strategy))
     kubectl = here.control_plane.kubectl
     kubectl("apply", "-f", str(manifest))
     token = kubectl("create", "token", NAME, "-n", NAME, "--duration=24h").stdout.strip()
@@ -51,26 +51,26 @@ def open_account(here: Cluster, strategy: str) -> Path:
     return path
 
 
-def _rules(strategy: str) -> Iterator[dict[str, Any]]:
-    for found in YAML(typ="safe", pure=True).load_all(printed(strategy)):
+def _rules(lab: Lab, strategy: str) -> Iterator[dict[str, Any]]:
+    for found in YAML(typ="safe", pure=True).load_all(printed(lab, strategy)):
         if found and found["kind"] in ("Role", "ClusterRole") and found["metadata"]["name"] != HELD_ONLY:
             yield from found["rules"]
 
 
-def granted(strategy: str) -> set[Right]:
+def granted(lab: Lab, strategy: str) -> set[Right]:
     """The rights that are meant to be used."""
     return {
         (verb, group, resource)
-        for rule in _rules(strategy)
+        for rule in _rules(lab, strategy)
         for verb in rule["verbs"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
 
 
-def needless(strategy: str, requests: Iterable[Request]) -> set[Right]:
+def needless(lab: Lab, strategy: str, requests: Iterable[Request]) -> set[Right]:
     """The rights that nothing needed, those for what an earlier run has made left out."""
-    found = granted(strategy) - used(requests)
+    found = granted(lab, strategy) - used(requests)
     return {right for right in found if not (right[0] in ("get", "update") and right[2] in INSTALLED)}
 
 

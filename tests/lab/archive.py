@@ -32,6 +32,7 @@ class Image:
     files: dict[str, Path | str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     userland: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def file_name(self) -> str:
@@ -76,7 +77,10 @@ def write(image: Image, target: Path) -> None:
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Entrypoint": image.entrypoint, "Env": [f"PATH={PATH}"]},
+        "config": {
+            "Entrypoint": image.entrypoint,
+            "Env": [f"{name}={value}" for name, value in ({"PATH": PATH} | image.environment).items()],
+        },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
     }
     config_data = json.dumps(config).encode()

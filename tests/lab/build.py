@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.controlplane.build import LDFLAGS, go_tool
-from tests.lab.processes import run, say
-from tests.lab.settings import CILIUM, HERE, Lab, LabError
+from tests.lab.processes import hint, run
+from tests.lab.settings import HERE, Lab, LabError
 
 NEEDS = {
     "containerd": "containerd",
@@ -50,7 +51,7 @@ class GoBuild:
 
     def argv(self, target: Path) -> list[str]:
         """The command line."""
-        where = f"{target}/" if "./cmd/..." in self.packages else str(target / self.outputs[0])
+        where = f"{target}/" if len(self.outputs) > 1 or "./cmd/..." in self.packages else str(target / self.outputs[0])
         flags = ["-trimpath", "-buildvcs=false", "-tags", self.tags, "-ldflags", self.ldflags]
         return [go_tool(), "build", *flags, "-o", where, *self.packages]
 
@@ -85,17 +86,12 @@ BUILDS = (
         ("kube-router",),
         packages=("github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",),
     ),
-    GoBuild(
-        "cilium",
-        "cilium",
-        ("cilium-agent", "cilium-operator", "cilium-cni", "cilium-dbg"),
-        tags="ipam_provider_operator",
-        # The agent reads "version revision date" out of this string.
-        ldflags="-s -w -X 'github.com/cilium/cilium/pkg/version.ciliumVersion="
-        f"{CILIUM} module 1970-01-01T00:00:00+00:00'",
-    ),
     GoBuild("coredns", "coredns", ("coredns",)),
 )
+"""What every lab has; its Cilium is one more (`cilium.Release`)."""
+
+HELM = GoBuild("helm", "helm", ("helm",), packages=("helm.sh/helm/v4/cmd/helm",))
+"""No lab needs it to run: it is built with the rest, or when it is asked for."""
 
 
 def missing_packages() -> list[str]:
@@ -124,18 +120,18 @@ def _folder(lab: Lab, item: GoBuild) -> Path:
     return lab.cache / f"{item.name}-{digest.hexdigest()[:16]}"
 
 
-def programs(lab: Lab) -> dict[str, Path]:
+def programs(lab: Lab, builds: Iterable[GoBuild] = BUILDS) -> dict[str, Path]:
     """Where each program is, or would be."""
-    return {name: folder / name for item in BUILDS for folder in [_folder(lab, item)] for name in item.outputs}
+    return {name: folder / name for item in builds for folder in [_folder(lab, item)] for name in item.outputs}
 
 
-def build_programs(lab: Lab) -> dict[str, Path]:
+def build_programs(lab: Lab, builds: Iterable[GoBuild] = BUILDS) -> dict[str, Path]:
     """Build what is missing; where each program is."""
-    for item in BUILDS:
+    for item in builds:
         folder = _folder(lab, item)
         if all((folder / name).exists() for name in item.outputs):
             continue
-        say(f"building {', '.join(item.outputs)} (some minutes when Go's cache is cold)")
+        hint(f"building {', '.join(item.outputs)} (some minutes when Go's cache is cold)")
         started = time.monotonic()
         staging = folder.with_name(folder.name + ".building")
         shutil.rmtree(staging, ignore_errors=True)
@@ -146,12 +142,5 @@ def build_programs(lab: Lab) -> dict[str, Path]:
             raise LabError(f"`go build` of {item.name} failed, see above; it needs the module proxy")
         shutil.rmtree(folder, ignore_errors=True)
         staging.rename(folder)
-        say(f"  {time.monotonic() - started:.0f} s")
-    return programs(lab)
-
-
-def cilium_source() -> Path:
-    """The unpacked Cilium module: its BPF programs and scripts go into the image."""
-    where = HERE / "go" / "cilium"
-    run(go_tool(), "mod", "download", "github.com/cilium/cilium", cwd=where)
-    return Path(run(go_tool(), "list", "-m", "-f", "{{.Dir}}", "github.com/cilium/cilium", cwd=where).stdout.strip())
+        hint(f"  {time.monotonic() - started:.0f} s")
+    return programs(lab, builds)

@@ -15,7 +15,7 @@ from tests.lab.driving import PROGRAM
 from tests.lab.matrix import unreached
 from tests.lab.processes import wait_for
 from tests.lab.report import Cost
-from tests.lab.settings import CONFIGURATION, LabError
+from tests.lab.settings import LabError
 
 SWITCHED = "io.cilium.migration/cilium-default=true"
 
@@ -23,7 +23,7 @@ SWITCHED = "io.cilium.migration/cilium-default=true"
 def migrate(here: Cluster) -> Cost:
     """Migrate every node; what that cost per node, the installation of Cilium left out."""
     kubectl = here.control_plane.kubectl
-    manifests = [str(PROGRAM), "manifests", "cilium", "--strategy", "overlay", "--config", str(CONFIGURATION)]
+    manifests = [str(PROGRAM), "manifests", "cilium", "--strategy", "overlay", "--config", str(here.lab.configuration)]
     printed = here.lab.folder / "cilium.yaml"
     printed.write_text(subprocess.run(manifests, check=True, capture_output=True, text=True).stdout)
     # The CiliumNodeConfig's definition is made by the operator: the second time everything is there.

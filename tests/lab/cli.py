@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from tests.controlplane.build import ControlPlaneMissingError, ensure_binaries
-from tests.lab import build, cluster, guarded, images, measure, nodes, policies
+from tests.lab import build, cilium, cluster, guarded, images, measure, nodes, policies
 from tests.lab.processes import say
-from tests.lab.settings import Lab, LabError, default_lab
+from tests.lab.settings import CILIUM, Lab, LabError, default_lab
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -21,10 +21,18 @@ def _parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text)
 
     add("packages", "print the Debian packages that are missing; nothing when all are there")
-    add("build", "build what is missing")
-    sub = add("export", "write the images that migrate.yaml asks for, with their userland, for another cluster")
+
+    def with_cilium(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        said = f"which Cilium: one of {', '.join(cilium.RELEASES)}; that of the lab that is up, else {CILIUM}"
+        sub.add_argument("--cilium", metavar="VERSION", choices=cilium.RELEASES, help=said)
+        return sub
+
+    with_cilium(add("build", "build what is missing"))
+    sub = with_cilium(
+        add("export", "write the tool's images, with their userland, and configuration for another cluster")
+    )
     sub.add_argument("to", type=Path, metavar="FOLDER")
-    sub = add("up", "build what is missing, then start the cluster")
+    sub = with_cilium(add("up", "build what is missing, then start the cluster"))
     sub.add_argument("--nodes", type=int, default=3)
     network = sub.add_mutually_exclusive_group()
     network.add_argument("--no-canal", action="store_true", help="nodes without a network")
@@ -37,8 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     add("down", "remove everything; safe to repeat, also after a crash")
     add("status", "show what runs; exit 1 when something does not")
     add("kubeconfig", "print the path of the administrator's kubeconfig")
+    add("config", "print the path of the tool's configuration for the lab that is up")
     add("folder", "print the folder of the lab's state and logs")
     add("kubectl", "run kubectl as administrator; all that follows goes to it")
+    add("helm", "run Helm as administrator; all that follows goes to it")
+    with_cilium(add("chart", "print the path of Cilium's official chart"))
+    add("program", "print the path of a program that was built, for example helm").add_argument("name")
     add("exec", "run a command inside a node; all that follows goes to it").add_argument("node")
     sub = add("load", "bring an image's archive to every node")
     sub.add_argument("archive", type=Path)
@@ -53,17 +65,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(lab: Lab, args: argparse.Namespace) -> None:
-    here = cluster.built(lab, args.images)
+    here = cluster.built(lab, version=args.cilium, given=args.images)
     here.up(args.nodes, canal=None if args.no_canal else args.canal)
     for name in ("workloads", "load"):
         if getattr(args, name):
             here.apply(f"{name}.yaml")
-    say(f"export KUBECONFIG={lab.admin}")
+    say(f"export KUBECONFIG={lab.admin} MIGRATE_CONFIG={lab.configuration}")
 
 
 def _export(lab: Lab, args: argparse.Namespace) -> None:
     build.check_packages()
-    images.export(build.build_programs(lab), args.to)
+    release = cilium.release(args.cilium or lab.cilium)
+    images.export(build.build_programs(lab, (*build.BUILDS, release.build)), release, args.to)
 
 
 def _policies(here: cluster.Cluster, seconds: int | None) -> int:
@@ -85,9 +98,18 @@ def _policies(here: cluster.Cluster, seconds: int | None) -> int:
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
     """What is ours, and what goes to another program: argparse would take its flags for ours."""
-    own = {"kubectl": 1, "exec": 2}.get(words[0], len(words)) if words else 0
+    own = {"kubectl": 1, "helm": 1, "exec": 2}.get(words[0], len(words)) if words else 0
     rest = words[own:]
     return words[:own], rest[1:] if rest[:1] == ["--"] else rest
+
+
+def _program(lab: Lab, name: str) -> Path:
+    """Where a program is, built if need be."""
+    builds = (*build.BUILDS, build.HELM, cilium.release(lab.cilium).build)
+    if wanted := [item for item in builds if name in item.outputs]:
+        return build.build_programs(lab, wanted)[name]
+    known = sorted(output for item in builds for output in item.outputs)
+    raise LabError(f"the lab has no program {name}; it has {', '.join(known)}")
 
 
 def _enter(lab: Lab, args: argparse.Namespace, words: list[str]) -> None:
@@ -95,6 +117,9 @@ def _enter(lab: Lab, args: argparse.Namespace, words: list[str]) -> None:
     if args.command == "kubectl":
         program = str(ensure_binaries()["kubectl"])
         os.execv(program, ["kubectl", f"--kubeconfig={lab.admin}", *words])
+    if args.command == "helm":
+        os.environ["KUBECONFIG"] = str(lab.admin)
+        os.execv(_program(lab, "helm"), ["helm", *words])
     inside = nodes.command(lab, args.node, words or ["bash"])
     os.execvp(inside[0], inside)
 
@@ -104,28 +129,39 @@ def _load(lab: Lab, args: argparse.Namespace) -> None:
         nodes.load(lab, name, args.archive)
 
 
-def _print(lab: Lab, what: str) -> None:
-    if what == "packages":
-        say(" ".join(build.missing_packages()))
-    else:
-        say(str(lab.admin if what == "kubeconfig" else lab.folder))
+def _answer(lab: Lab, args: argparse.Namespace) -> str:
+    """What is asked for by one word: a path, most often."""
+    match args.command:
+        case "packages":
+            return " ".join(build.missing_packages())
+        case "chart":
+            return str(cilium.chart(lab, args.cilium or lab.cilium))
+        case "program":
+            return str(_program(lab, args.name))
+        case _:
+            return str({"kubeconfig": lab.admin, "config": lab.configuration, "folder": lab.folder}[args.command])
+
+
+_ANSWERED = ("packages", "chart", "program", "kubeconfig", "config", "folder")
+_WITHOUT_A_LAB = ("packages", "build", "export", "up", "down", "folder", "helm", "chart", "program")
 
 
 def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
-    if args.command not in ("packages", "build", "export", "up", "down", "folder"):
+    if args.command not in _WITHOUT_A_LAB:
         lab.state()
     match args.command:
         case "build":
-            cluster.built(lab)
+            cluster.built(lab, version=args.cilium)
+            _program(lab, "helm")
         case "export":
             _export(lab, args)
         case "up":
             _up(lab, args)
         case "down":
             cluster.down(lab)
-        case "kubeconfig" | "folder" | "packages":
-            _print(lab, args.command)
-        case "kubectl" | "exec":
+        case answered if answered in _ANSWERED:
+            say(_answer(lab, args))
+        case "kubectl" | "helm" | "exec":
             _enter(lab, args, rest)
         case "load":
             _load(lab, args)

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from tests.controlplane.build import ensure_binaries
-from tests.lab import build, images, leftovers, nodes
+from tests.lab import build, cilium, configuration, images, leftovers, nodes
+from tests.lab.cilium import Release
 from tests.lab.control_plane import COMPONENTS, ControlPlane
 from tests.lab.processes import alive, kill, marked, remember, run, say, wait_for
 from tests.lab.settings import HERE, Lab, LabError
@@ -20,8 +21,9 @@ CANAL = HERE / "manifests" / "canal.yaml"
 class Cluster:
     """The lab with its programs at hand; made by `built` or by `present`."""
 
-    def __init__(self, lab: Lab, programs: dict[str, Path], archives: list[Path]) -> None:
+    def __init__(self, lab: Lab, release: Release, programs: dict[str, Path], archives: list[Path]) -> None:
         self.lab = lab
+        self.release = release
         self.control_plane = ControlPlane(lab, ensure_binaries())
         self.programs = programs
         self._archives = archives
@@ -33,7 +35,8 @@ class Cluster:
         state = self.lab.state() if self.lab.exists else {}
         api_port = state.get("api_port", api_port)
         names = sorted({*names, *state.get("nodes", [])}, key=len)
-        self.lab.save(state | {"api_port": api_port, "nodes": names})
+        self.lab.save(state | {"api_port": api_port, "nodes": names, "cilium": self.release.version})
+        configuration.write(self.lab.folder, self.release.version)
         self.control_plane.up(api_port)
         say(f"control plane ready after {time.monotonic() - started:.1f} s")
         for name in names:
@@ -116,25 +119,31 @@ class Cluster:
         return good
 
 
-def built(lab: Lab, given: Path | None = None) -> Cluster:
-    """The lab with everything built that it needs; with `given` a folder of other images' archives, too.
+def built(lab: Lab, *, version: str | None = None, given: Path | None = None) -> Cluster:
+    """The lab with everything built that it needs, for this Cilium; with `given` a folder of other images' archives, too.
 
     Other images have programs of their own, which the node's would hide. So the nodes of such a lab share none, and the
     lab's own images have what they use inside. A lab that is there goes on as it was started.
+
+    Raises:
+        LabError: packages are missing, a build fails, or the lab that is there has another Cilium.
     """
+    if lab.exists and version not in (None, lab.cilium):
+        raise LabError(f"the lab that is up has Cilium {lab.cilium}: end it with `python -m tests.lab down`")
+    release = cilium.release(version or lab.cilium)
     build.check_packages()
-    programs = build.build_programs(lab)
+    programs = build.build_programs(lab, (*build.BUILDS, release.build))
     if lab.exists:
         folder = lab.state().get("images")
         given = Path(folder) if folder else None
-    archives = [images.pack(lab, programs, contained=given is not None)]
+    archives = [images.pack(lab, programs, release, contained=given is not None)]
     if given is not None:
         if not any(given.glob("*.tar*")):
             raise LabError(f"{given}: no archives (*.tar) of images, as `docker save` writes them")
         archives.append(given.resolve())
         if not lab.exists:
-            lab.save({"nodes": [], "images": str(archives[-1])})
-    return Cluster(lab, programs, archives)
+            lab.save({"nodes": [], "images": str(archives[-1]), "cilium": release.version})
+    return Cluster(lab, release, programs, archives)
 
 
 def keep_for_this_process(lab: Lab) -> None:

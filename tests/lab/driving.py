@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.lab.settings import CONFIGURATION, Lab
+from tests.lab.settings import Lab
 
 Lines = list[dict[str, Any]]
 Seen = Callable[[Lines], bool]
@@ -28,7 +28,7 @@ class Operator:
         self.strategy = strategy
         self._environment = os.environ | {
             "KUBECONFIG": str(kubeconfig or lab.admin),
-            "MIGRATE_CONFIG": str(CONFIGURATION),
+            "MIGRATE_CONFIG": str(lab.configuration),
             "COLUMNS": "200",
         }
 

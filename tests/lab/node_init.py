@@ -51,7 +51,7 @@ def enter_root(node: dict[str, Any]) -> None:
         place.mkdir(parents=True, exist_ok=True)
         mount("--bind", source, place)
     if not (home / "booted").exists():
-        first_boot(root)
+        first_boot(root, node["links"])
         (home / "booted").touch()
     (home / "boot-id").write_text(f"{uuid.uuid4()}\n")  # a new one per boot, as the kernel's
     mount("--bind", home / "boot-id", root / "proc/sys/kernel/random/boot_id")
@@ -62,8 +62,13 @@ def enter_root(node: dict[str, Any]) -> None:
     mount("--make-rshared", "/")
 
 
-def first_boot(root: Path) -> None:
-    """Lay the disk out as the packages of a fresh node would: no CNI configuration, the standard plugins."""
+def first_boot(root: Path, links: dict[str, str]) -> None:
+    """Lay the disk out as the packages of a fresh node would: no CNI configuration, the standard plugins.
+
+    The links lead nowhere here: images in which containers see this disk's programs have what they lead to.
+    """
+    for path, target in links.items():
+        (root / path).symlink_to(target)
     for name in ("etc/cni/net.d", "opt/cni/bin", "var/lib/cni", "var/log/pods", "var/log/containers"):
         shutil.rmtree(root / name, ignore_errors=True)
         (root / name).mkdir(parents=True)

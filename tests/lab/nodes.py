@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.lab import certificates, leftovers, node_config
 from tests.lab.build import SYSTEM_PATH
+from tests.lab.cilium import BY_PATH, ON_PATH
 from tests.lab.processes import alive, ended, kill, remember, run, spawn, wait_for
 from tests.lab.settings import BRIDGE, HERE, HOST_IP, Lab, LabError, node_ip, node_number
 
@@ -49,6 +50,7 @@ def start(lab: Lab, name: str, programs: dict[str, Path], images: list[Path]) ->
         "images": [str(folder) for folder in images],
         "cgroup": f"{lab.cgroup}/{name}",
         "visible": [str(lab.cache), str(lab.folder), *map(str, images[1:])],
+        "links": {f"usr/bin/{program}": f"/{ON_PATH}/{program}" for program in BY_PATH},
         "daemons": daemons,
     }
     (home / "node.json").write_text(json.dumps(node, indent=1))

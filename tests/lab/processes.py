@@ -18,6 +18,12 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def hint(text: str) -> None:
+    """Tell the user what takes so long, beside what was asked for."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
 def run(*argv: str | Path, check: bool = True, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; its output as text."""
     result = subprocess.run([str(word) for word in argv], text=True, capture_output=True, cwd=cwd, check=False)

@@ -9,9 +9,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-CONFIGURATION = HERE / "migrate.yaml"
 KUBERNETES = "1.34.4"
-CILIUM = "1.15.19"
+CILIUM = "1.15.19"  # of a lab that is not told another one: cilium.RELEASES has all
 COREDNS = "1.12.1"  # kubeadm's for this Kubernetes; 1.14.7 and 1.15.0 need a newer Go than the rest of the lab
 FLANNEL = "0.26.7"
 KUBE_ROUTER = "2.1.0"
@@ -65,6 +64,17 @@ class Lab:
         return self.folder / "admin.kubeconfig"
 
     @property
+    def configuration(self) -> Path:
+        """The tool's configuration for this lab; `up` writes it."""
+        return self.folder / "migrate.yaml"
+
+    @property
+    def cilium(self) -> str:
+        """Which Cilium the lab has, or would have."""
+        version: str = self.state().get("cilium", CILIUM) if self.exists else CILIUM
+        return version
+
+    @property
     def alias(self) -> str:
         """By this the lab's links are told from all others."""
         return f"cni-migrate lab {self.folder}"
@@ -84,7 +94,7 @@ class Lab:
         return self._state.exists()
 
     def state(self) -> dict[str, Any]:
-        """What was started: `api_port` and `nodes`."""
+        """What was started: `api_port`, `nodes`, and which `cilium` there is."""
         if not self.exists:
             raise LabError(f"no lab in {self.folder}: start one with `python -m tests.lab up`")
         state: dict[str, Any] = json.loads(self._state.read_text())

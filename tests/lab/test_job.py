@@ -9,7 +9,6 @@ from tests.lab.cluster import Cluster
 from tests.lab.driving import PROGRAM
 from tests.lab.matrix import unreached
 from tests.lab.processes import run, wait_for
-from tests.lab.settings import CONFIGURATION
 
 JOB = ("-n", "cni-migrate", "job/cni-migrate")
 
@@ -21,16 +20,16 @@ def test_the_driver_survives_the_migration_of_its_own_node(cluster: Cluster) -> 
     pip = [sys.executable, "-m", "pip", "--python", "/usr/bin/python3", "--quiet", "--disable-pip-version-check"]
     run(*pip, "install", "--target", program, ".")
     run("chmod", "-R", "a+rX", program)
-    settings = lab.folder / "migrate.yaml"
+    settings = lab.folder / "job-settings.yaml"
     job = {
         "image": "localhost/lab/userland:1",
         "command": ["env", f"PYTHONPATH={program}", "python3", "-m", "cni_migrate.cli.main"],
         "host_folders": [str(program)],
         "node_selector": {"kubernetes.io/hostname": "node2"},
     }
-    settings.write_text(f"{CONFIGURATION.read_text()}strategy: overlay\njob: {json.dumps(job)}\n")
+    settings.write_text(f"{lab.configuration.read_text()}strategy: overlay\njob: {json.dumps(job)}\n")
     for name, text in (
-        ("rbac", printed("overlay")),
+        ("rbac", printed(lab, "overlay")),
         ("job", run(PROGRAM, "manifests", "job", "--config", settings).stdout),
     ):
         manifest = lab.folder / f"{name}.yaml"

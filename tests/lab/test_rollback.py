@@ -90,4 +90,4 @@ def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> N
     assert done.returncode == 0, said(done)
     assert traces.pods_off_cilium(cluster) == []
     assert trail.problems() == []
-    assert sorted(needless(strategy, requests.since(cluster.lab))) == []
+    assert sorted(needless(cluster.lab, strategy, requests.since(cluster.lab))) == []

@@ -17,6 +17,15 @@ PATH = "/usr/sbin:/usr/bin"
 LEFT_OUT = ("config-*", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tests", "tkinter")
 """Folders that are not taken along: half of Python's standard library is for building, teaching and testing it."""
 
+IPTABLES = (
+    "iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore",
+    "iptables-nft", "iptables-nft-save", "iptables-nft-restore",
+    "iptables-legacy", "iptables-legacy-save", "iptables-legacy-restore",
+    "ip6tables-nft", "ip6tables-nft-save", "ip6tables-nft-restore",
+    "ip6tables-legacy", "ip6tables-legacy-save", "ip6tables-legacy-restore",
+    "/usr/lib/*/xtables",
+)  # fmt: skip
+
 _LIBRARY = re.compile(r"^\s+(?:\S+ => )?(/\S+) \(0x", re.MULTILINE)
 
 

@@ -9,7 +9,7 @@ from cni_migrate.cli.version import version
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 bug, 2 usage, 3 preflight failed, 4 halted (resumable), 5 lock held, 6 gate failed, "
-    "7 record unreadable, 8 cluster unreachable, 130 interrupted."
+    "7 record unreadable, 8 cluster unreachable, 74 stdout cannot be written, 130 interrupted, 141 broken pipe."
 )
 
 app = typer.Typer(

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import AsyncIterator
 from datetime import datetime
 
 import structlog
 
+from cni_migrate.cli import interrupts
 from cni_migrate.cli.session import Session
 from cni_migrate.cli.ui.live import Screen
 from cni_migrate.cli.version import version
@@ -72,7 +72,11 @@ class Drive:
             MigrateError: as the driver does.
             Interrupted: it was stopped at once.
         """
-        async with self._shown(), self._stoppable():
+        async with self._shown():
+            return await self._driven()
+
+    async def _driven(self) -> Final:
+        with interrupts.taken(self._stop):
             self._task = asyncio.create_task(self._driver.run(), name="driver")
             while not self._task.done():
                 await asyncio.wait({self._task})
@@ -87,18 +91,6 @@ class Drive:
             return
         async with self._screen.shown():
             yield
-
-    @contextlib.asynccontextmanager
-    async def _stoppable(self) -> AsyncIterator[None]:
-        """Take Ctrl-C and SIGTERM as wishes to stop."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
 
     def _stop(self) -> None:
         self._signals += 1

@@ -1,15 +1,22 @@
 """The entry point: runs the command that was typed and turns whatever goes wrong into words and an exit code."""
 
+import contextlib
 import os
 import sys
 from typing import NoReturn
 
+from cni_migrate.cli.ui import streams
 from cni_migrate.cli.version import version
+from cni_migrate.errors import OutputFailed, OutputGone
 
 
 def main() -> NoReturn:
     """`migrate`."""
-    sys.exit(run(sys.argv[1:]))
+    streams.occupy()
+    code = run(sys.argv[1:])
+    if code in (OutputGone.exit_code, OutputFailed.exit_code):
+        streams.silence()
+    sys.exit(code)
 
 
 VALUES = frozenset(
@@ -34,6 +41,26 @@ def hoisted(arguments: list[str]) -> list[str]:
 
 def run(arguments: list[str]) -> int:
     """Run one command; answers the exit code (`errors.EXIT_CODES`)."""
+    with streams.guarded():
+        try:
+            code = _run(arguments)
+            sys.stdout.flush()
+        except OutputGone as gone:
+            return gone.exit_code
+        except OutputFailed as lost:
+            return _said(lost)
+        return code
+
+
+def _said(lost: OutputFailed) -> int:
+    """Say why there is no result, if stderr is still there."""
+    with contextlib.suppress(OutputGone):
+        sys.stderr.write(f"error: {lost.message}\n")
+        sys.stderr.flush()
+    return lost.exit_code
+
+
+def _run(arguments: list[str]) -> int:
     if arguments in (["--version"], ["version"]):
         sys.stdout.write(f"migrate {version()}\n")
         return 0
@@ -41,6 +68,8 @@ def run(arguments: list[str]) -> int:
 
     try:
         app(hoisted(arguments), prog_name="migrate")
+    except (OutputGone, OutputFailed):
+        raise
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:

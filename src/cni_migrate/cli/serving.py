@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import signal
 import socket
 import sys
 from pathlib import Path
 from typing import Any
 
+from cni_migrate.cli import interrupts
 from cni_migrate.cli.ui import output
 from cni_migrate.errors import UsageError
 
@@ -40,10 +40,7 @@ async def _serve(scenario: Any, *, speed: float, **options: Any) -> None:
     from cni_migrate.sim.simulation import serve
 
     task = asyncio.ensure_future(serve(faster(scenario, speed), **options))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
+    with interrupts.taken(task.cancel), contextlib.suppress(asyncio.CancelledError):
         await task
 
 

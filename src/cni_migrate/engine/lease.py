@@ -26,8 +26,8 @@ def identity() -> str:
     """Who we are: user@host, then process, its start, and the kernel boot and pid namespace it lives in."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
+    except (KeyError, OSError, ImportError):  # ImportError: a system without users' names has no `pwd`
+        user = str(os.getuid()) if hasattr(os, "getuid") else "somebody"
     return f"{user}@{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}/{_place()}"
 
 

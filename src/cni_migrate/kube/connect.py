@@ -87,7 +87,7 @@ async def _greet(client: Client, session: "Session", patience: float) -> None:
         raise ClusterUnreachable(
             f"the API server {where} cannot be reached: {error.__cause__ or error}",
             next="check that the cluster is up and the context is the right one (`kubectl config get-contexts`)"
-            + (f"; the way there is the proxy {proxy.shown}: NO_PROXY names what needs none" if proxy else ""),
+            + (f"; the way there is by the proxy {proxy}" if proxy else ""),
         ) from error
     version = answer.object.get("gitVersion")
     if not answer.ok or not isinstance(version, str):

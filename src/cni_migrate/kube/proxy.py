@@ -24,15 +24,10 @@ class Proxy(NamedTuple):
     url: str
     origin: str
 
-    @property
-    def shown(self) -> str:
-        """The URL without the password."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
     def __str__(self) -> str:
-        """The URL, and where it was named."""
-        return f"{self.shown} ({self.origin})"
+        """The URL without the password, and where it was named."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]} ({self.origin})"
 
 
 def proxy_for(server: str, named: str, origin: str, environ: Mapping[str, str]) -> Proxy | None:

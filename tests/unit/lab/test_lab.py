@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 
 from cni_migrate.config import Config
 from tests.controlplane import build as controlplane
-from tests.lab import cli, cluster, images, leftovers, node_config, settings
-from tests.lab.build import BUILDS, GoBuild
+from tests.lab import cilium, cli, cluster, configuration, images, leftovers, node_config, settings
+from tests.lab.build import BUILDS, HELM, GoBuild
 from tests.lab.settings import HERE, ROOT, Lab, LabError, node_ip, node_number
 
 MANIFESTS = sorted((HERE / "manifests").glob("*.yaml"))
@@ -19,8 +19,6 @@ TAGS = {
     f"docker.io/cloudnativelabs/kube-router:v{settings.KUBE_ROUTER}",
     f"docker.io/flannel/flannel:v{settings.FLANNEL}",
     f"ghcr.io/k8snetworkplumbingwg/multus-cni:v{settings.MULTUS}",
-    f"quay.io/cilium/cilium:v{settings.CILIUM}",
-    f"quay.io/cilium/operator-generic:v{settings.CILIUM}",
     f"registry.k8s.io/coredns/coredns:v{settings.COREDNS}",
     images.PAUSE,
     images.PROBER,
@@ -75,6 +73,16 @@ def test_a_lab_remembers_what_was_started(tmp_path: Path) -> None:
     assert here.state() == {"api_port": 1, "nodes": ["node1"]}
 
 
+def test_a_lab_keeps_its_cilium(tmp_path: Path) -> None:
+    """Another one than the lab was brought up with is refused, before anything is built."""
+    here = lab(tmp_path)
+    assert here.cilium == settings.CILIUM
+    here.save({"api_port": 1, "nodes": [], "cilium": "1.20.2"})
+    assert here.cilium == "1.20.2"
+    with pytest.raises(LabError, match=r"has Cilium 1\.20\.2: end it with"):
+        cluster.built(here, version="1.15.19")
+
+
 def test_a_lab_whose_tests_were_killed_is_abandoned(tmp_path: Path) -> None:
     """The next tests take it away. That of living tests, and one that a user has brought up, they leave alone."""
     mine, killed, a_users = lab(tmp_path / "mine"), lab(tmp_path / "killed"), lab(tmp_path / "user")
@@ -95,12 +103,13 @@ def test_a_lab_whose_tests_were_killed_is_abandoned(tmp_path: Path) -> None:
         (["kubectl", "get", "pods", "-A"], ["kubectl"], ["get", "pods", "-A"]),
         (["kubectl", "exec", "x", "--", "ls", "-l"], ["kubectl"], ["exec", "x", "--", "ls", "-l"]),
         (["exec", "node1", "--", "ip", "-br", "link"], ["exec", "node1"], ["ip", "-br", "link"]),
+        (["helm", "template", "--set", "a=b", "."], ["helm"], ["template", "--set", "a=b", "."]),
         (["exec", "node1", "ip", "--brief", "link"], ["exec", "node1"], ["ip", "--brief", "link"]),
         ([], [], []),
     ],
 )
 def test_flags_of_other_programs_are_theirs(words: list[str], own: list[str], rest: list[str]) -> None:
-    """What follows `kubectl` and `exec NODE` goes on untouched, but for a leading `--`."""
+    """What follows `kubectl`, `helm` and `exec NODE` goes on untouched, but for a leading `--`."""
     assert cli._split(words) == (own, rest)
 
 
@@ -134,17 +143,22 @@ def test_a_build_of_several_programs_fills_a_folder() -> None:
     assert many[many.index("-o") + 1] == "/there/"
     one = GoBuild("one", "one", ("a",), packages=("example.org/one",)).argv(target)
     assert one[one.index("-o") + 1] == "/there/a"
+    tools = GoBuild("tools", "tools", ("a", "b"), packages=("tool",)).argv(target)
+    assert tools[tools.index("-o") + 1] == "/there/"
 
 
 def test_every_module_is_built() -> None:
     """A folder under go/ without a build, or the other way round, is a mistake."""
-    assert {item.module for item in BUILDS} == {path.parent.name for path in HERE.glob("go/*/go.mod")}
+    builds = (*BUILDS, HELM, *(release.build for release in cilium.RELEASES.values()))
+    assert {item.module for item in builds} == {path.parent.name for path in HERE.glob("go/*/go.mod")}
 
 
 def test_versions_agree_with_the_modules() -> None:
     """Images are named by the versions that are built."""
     assert required("node", "k8s.io/kubernetes") == settings.KUBERNETES == controlplane.VERSION.removeprefix("v")
-    assert required("cilium", "github.com/cilium/cilium") == settings.CILIUM
+    for version, release in cilium.RELEASES.items():
+        assert required(release.build.module, cilium.MODULE) == version == release.version
+        assert f"={version} module" in release.build.ldflags
     assert required("coredns", "github.com/coredns/coredns") == settings.COREDNS
     assert required("cni", "github.com/flannel-io/flannel") == settings.FLANNEL
     assert required("cni", "gopkg.in/k8snetworkplumbingwg/multus-cni.v4") == settings.MULTUS
@@ -165,10 +179,14 @@ def test_pods_are_told_the_address_that_dns_has(tmp_path: Path) -> None:
     assert f"kubernetes {kubelet['clusterDomain']} " in objects["ConfigMap"]["data"]["Corefile"]
 
 
-def test_the_tools_configuration_fits_the_lab() -> None:
+@pytest.mark.parametrize("version", cilium.RELEASES)
+def test_the_tools_configuration_fits_the_lab(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its images are on the nodes, its network is the lab's, and what it deletes is what the manifest creates."""
-    config = Config.model_validate(YAML(typ="safe").load((HERE / "migrate.yaml").read_text()))
-    assert images.requested() <= TAGS
+    config, release = configuration.config(version), cilium.release(version)
+    monkeypatch.setattr(cilium.Release, "source", lambda _: Path("/module"))
+    programs = {name: Path(name) for name in release.build.outputs}
+    assert images.requested(version) <= TAGS | {image.tag for image in release.images(programs)}
+    assert config.cilium.version == version
     assert str(config.canal.pod_cidr) == settings.POD_CIDR
     made = {
         "/".join(
@@ -178,3 +196,32 @@ def test_the_tools_configuration_fits_the_lab() -> None:
         if found["kind"] != "DaemonSet"
     }
     assert set(config.canal.extra_objects) == made
+
+
+def test_the_committed_configuration_is_that_of_the_default() -> None:
+    """`--config tests/lab/migrate.yaml` is what a lab of the default Cilium is migrated with."""
+    committed = Config.model_validate(YAML(typ="safe").load(configuration.COMMON.read_text()))
+    assert committed == configuration.config()
+
+
+def test_a_cilium_that_the_lab_lacks_names_those_it_has() -> None:
+    """A typed version is answered with what can be typed instead."""
+    with pytest.raises(LabError, match=r"no Cilium 1\.18\.2: choose one of 1\.20\.2, 1\.15\.19"):
+        cilium.release("1.18.2")
+
+
+def test_the_agents_image_has_what_the_chart_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chart's init containers copy two programs by their path; shims stand before the programs they start."""
+    monkeypatch.setattr(cilium.Release, "source", lambda _: Path("/module"))
+    for version, release in cilium.RELEASES.items():
+        (agent,) = (
+            image
+            for image in release.images({name: Path(name) for name in release.build.outputs})
+            if image.tag.startswith("quay.io/cilium/cilium:")
+        )
+        assert "init-container.sh" in agent.files
+        for name in release.shims:
+            assert "exec" in str(agent.files[f"opt/lab/bin/{name}"])
+        if version != "1.15.19":
+            assert {f"usr/bin/{name}" for name in cilium.BY_PATH} <= set(agent.links)
+            assert {f"opt/lab/bin/{name}" for name in cilium.BY_PATH} <= set(agent.files)

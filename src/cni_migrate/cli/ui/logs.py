@@ -1,6 +1,7 @@
 """The log: structlog on stderr (for people on a terminal, JSON elsewhere) and, if wanted, JSON in a file as well."""
 
 import contextlib
+import io
 import logging
 import sys
 from collections.abc import Iterator, MutableMapping
@@ -24,15 +25,23 @@ class _Tee:
         self._file = file
 
     def __call__(self, logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
-        if self._file is not None:
-            self._file.write(f"{self._text(self._json(logger, name, _ordered(event)))}\n")
-            self._file.flush()
+        self._into_file(self._text(self._json(logger, name, _ordered(event))))
         if event.pop("quiet", False):
             raise structlog.DropEvent
         if self._as_json:
             return self._text(self._json(logger, name, _ordered(event)))
         event["timestamp"] = str(event.pop("at", ""))[11:19]
         return self._text(self._console(logger, name, event))
+
+    def _into_file(self, line: str) -> None:
+        """Append a line; a disk that is full stops no migration, but the log there, and that is said."""
+        if self._file is None:
+            return
+        try:
+            self._file.write(f"{line}\n")
+        except OSError as error:
+            sys.stderr.write(f"the log file {self._file.name} is written no more: {error.strerror}\n")
+            self._file = None
 
     @staticmethod
     def _text(rendered: str | bytes) -> str:
@@ -57,7 +66,9 @@ def logging_to(common: Common) -> Iterator[bool]:
         file = None
         if common.log_file is not None:
             try:
-                file = stack.enter_context(common.log_file.open("a", encoding="utf-8"))
+                # Without a buffer: a line that is not on the disk is known at once, and not met again on closing.
+                raw = stack.enter_context(common.log_file.open("ab", buffering=0))
+                file = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
             except OSError as error:
                 raise UsageError(f"--log-file {common.log_file}: {error.strerror}") from None
         level = logging.DEBUG if common.debug else logging.INFO

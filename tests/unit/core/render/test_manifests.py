@@ -27,7 +27,7 @@ from cni_migrate.core.render.manifests import (
     node_config_version,
 )
 from cni_migrate.core.steps import drain
-from cni_migrate.errors import EXIT_CODES, ClusterError, Interrupted, LockHeld
+from cni_migrate.errors import EXIT_CODES, ClusterError, Interrupted, LockHeld, OutputFailed, OutputGone
 from cni_migrate.kube import views
 
 AGENT = "# agent with 'quotes', <angles> & \"more\"\n\tprint('{{ not a template }}')\n"
@@ -587,6 +587,7 @@ def test_the_job_ends_where_a_human_is_needed_and_goes_on_after_a_disruption() -
     assert ends["action"] == "FailJob"
     assert ends["onExitCodes"] == {"containerName": "migrate", "operator": "In", "values": [1, 2, 3, 4, 6, 7]}
     again = {LockHeld.exit_code, ClusterError.exit_code, Interrupted.exit_code}
+    again |= {OutputFailed.exit_code, OutputGone.exit_code}
     assert set(ends["onExitCodes"]["values"]) == set(EXIT_CODES) - {0} - again
     assert goes_on == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     assert spec["backoffLimit"] >= 6
