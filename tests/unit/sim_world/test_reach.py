@@ -13,6 +13,7 @@ from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world.faultstate import Loss
 from cni_migrate.sim.world.host import ALWAYS, NEVER, Host, Plane
+from cni_migrate.sim.world.masquerade import CILIUM, FLANNEL
 from cni_migrate.sim.world.sandbox import Sandbox
 from cni_migrate.sim.world.world import World
 
@@ -53,6 +54,7 @@ def stage(test: Callable[[Stage], None], **planes: dict[str, Any]) -> None:
                     "cidr": f"10.245.{number}.0/24",
                     "flannel_seen": ALWAYS,
                     "cilium_seen": ALWAYS,
+                    "postrouting": (CILIUM, FLANNEL),
                 }
                 host.seed(Plane(**{**values, **planes.get(node, {})}))
                 made.add(f"canal{number}", node, "canal", f"10.244.{number}.100")

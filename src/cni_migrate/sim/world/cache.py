@@ -6,7 +6,7 @@ from typing import Any
 
 from cni_migrate.sim.client import ApiError, Client, Kind, Object, PatchType
 from cni_migrate.sim.world import meta
-from cni_migrate.sim.world.kinds import WATCHED
+from cni_migrate.sim.world.kinds import CRD, LATE, WATCHED
 
 Handler = Callable[[Object | None, Object | None], None]
 """Called with the former and the present version; None where there is none."""
@@ -91,6 +91,11 @@ class Informer:
         for handler in self._handlers:
             handler(old, None)
 
+    def clear(self) -> None:
+        """Nothing of this kind is there any more."""
+        for place, old in list(self.items.items()):
+            self._drop(place, old)
+
     async def fill(self) -> str:
         """List: take over what is there, forget what is not. Answers the version to watch from."""
         objects, version = await self._client.list(self.kind)
@@ -130,12 +135,38 @@ class Cluster:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.informers = {kind: Informer(client, kind) for kind in WATCHED}
+        self.late = {kind: Informer(client, kind) for kind in LATE}
+        """The same for what is served only once somebody has installed it."""
         self._doomed: set[str] = set()
+        self._served = asyncio.Event()
         for informer in self.informers.values():
             informer.on_change(self._forget_doomed)
+        self[CRD].on_change(lambda old, new: self._served.set())
 
     def __getitem__(self, kind: Kind) -> Informer:
-        return self.informers[kind]
+        found = self.informers.get(kind)
+        return found if found is not None else self.late[kind]
+
+    async def follow_late(self) -> None:
+        """Follow each late kind from when it is served until it is served no more, and so on for ever."""
+        following: dict[Kind, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._served.wait()
+                self._served.clear()
+                for kind, informer in self.late.items():
+                    if kind in following and not following[kind].done():
+                        continue
+                    if f"{kind.plural}.{kind.group}" in {meta.name(one) for one in self[CRD].items.values()}:
+                        following[kind] = group.create_task(self._while_served(informer))
+
+    async def _while_served(self, informer: Informer) -> None:
+        try:
+            await informer.follow(await informer.fill())
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            informer.clear()
 
     def _forget_doomed(self, old: Object | None, new: Object | None) -> None:
         if new is None and old is not None:
@@ -146,7 +177,7 @@ class Cluster:
         return meta.terminating(obj) or meta.uid(obj) in self._doomed
 
     def _keep(self, kind: Kind, obj: Object) -> Object:
-        informer = self.informers.get(kind)
+        informer = self.informers.get(kind) or self.late.get(kind)
         if informer is not None:
             informer.put(obj)
         return obj

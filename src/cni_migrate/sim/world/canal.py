@@ -25,6 +25,7 @@ from cni_migrate.sim.world.host import (
     Plane,
 )
 from cni_migrate.sim.world.kinds import CONFIG_MAP, NODE
+from cni_migrate.sim.world.masquerade import FLANNEL
 from cni_migrate.sim.world.nodestatus import network_available
 from cni_migrate.sim.world.programs import Health, Program, Run
 
@@ -39,12 +40,13 @@ def binaries(text: str) -> frozenset[str]:
 
 
 def felix_state(plane: Plane) -> dict[str, Any]:
-    """What changes when felix runs: its chains, sets and folders are there."""
+    """What changes when felix runs: its chains, sets and folders are there, its chains on top."""
     return {
         "calico_seen": ALWAYS,
         "chains": plane.chains | set(CALICO_CHAINS),
         "ipsets": plane.ipsets | set(CALICO_SETS),
         "left": plane.left | {CALICO_NODENAME, *CALICO_FOLDERS},
+        "cilium_forwards": False,
     }
 
 
@@ -118,6 +120,9 @@ class Canal(Program):
             vtep_port=conf.port,
             links=host.plane.links | ({conf.link} if conf.link else set()),
             chains=host.plane.chains | set(FLANNEL_CHAINS),
+            postrouting=host.plane.postrouting
+            if FLANNEL in host.plane.postrouting
+            else (*host.plane.postrouting, FLANNEL),
             lost_routes=frozenset(),
             flannel_seen=ALWAYS,
         )

@@ -8,7 +8,7 @@ pod can be created meanwhile; a stopped agent leaves its datapath and its file.
 from cni_migrate.sim.client import ApiError, Object
 from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.ciliumconfig import AgentConfig, agent_config, cni_file, effective
-from cni_migrate.sim.world.ciliumobjects import make_endpoint, make_node
+from cni_migrate.sim.world.ciliumobjects import delete_stale, make_endpoint, make_node
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.host import ALWAYS, CILIUM_BINARY, CILIUM_CHAINS, CILIUM_LINKS, Host, Plane
 from cni_migrate.sim.world.kinds import (
@@ -17,6 +17,7 @@ from cni_migrate.sim.world.kinds import (
     CONFIG_MAP,
     NODE,
 )
+from cni_migrate.sim.world.masquerade import CILIUM, Rule, at_the_end, on_top
 from cni_migrate.sim.world.nodestatus import change_taints, network_available
 from cni_migrate.sim.world.programs import Health, Program, Run
 
@@ -41,6 +42,7 @@ class CiliumAgent(Program):
         """The run that waits for that one to end."""
         ctx.work.handle("cilium.folder", self._watch_folder)
         ctx.work.handle("cilium.resume", self._resume)
+        ctx.work.handle("felix.look", self._felix_looks)
         ctx.net.on_host(lambda host: host.on_change(self._folder_changed))
 
     async def begin(self, run: Run) -> Health | None:
@@ -109,6 +111,8 @@ class CiliumAgent(Program):
         await change_taints(
             self.ctx, host.name, [], {(AGENT_TAINT, effect) for effect in ("NoSchedule", "NoExecute", "")}
         )
+        if config.stale_cleanup:
+            await delete_stale(self.ctx, host)
         for address, uid in list(host.endpoints.items()):
             sandbox = self.ctx.net.by_uid.get(uid)
             if sandbox is not None and address == sandbox.cilium:
@@ -135,8 +139,14 @@ class CiliumAgent(Program):
             chains=host.plane.chains | set(CILIUM_CHAINS),
             cilium_seen=ALWAYS,
             enforcing=config.enforcing,
+            native=config.native,
+            postrouting=_masquerading(host.plane.postrouting, config),
             files=files,
         )
+        if config.prepend and host.plane.felix and not host.plane.flannel_run:
+            host.change(cilium_forwards=True)
+            look = self.ctx.about(self.ctx.timings.felix_look, "felix", host.name, self.ctx.now())
+            self.ctx.work.add_after(look, "felix.look", host.name)
         self._tidy(host, config)
 
     async def end(self, run: Run, *, graceful: bool) -> None:
@@ -153,6 +163,12 @@ class CiliumAgent(Program):
         config: AgentConfig = run.memory["config"]
         if graceful and config.uninstall and config.file:
             run.host.remove_files(config.file)
+
+    async def _felix_looks(self, node: str) -> None:
+        """Felix finds Cilium's chain above its own and puts its own on top again."""
+        host = self.ctx.host(node)
+        if host is not None and host.plane.felix:
+            host.change(cilium_forwards=False)
 
     async def _resume(self, node: str) -> None:
         """The node has got its pod CIDR, or the CRDs are there at last."""
@@ -185,6 +201,13 @@ class CiliumAgent(Program):
                     files[name + BACKUP] = files.pop(name)
         if files != host.plane.files:
             host.change(files=files)
+
+
+def _masquerading(rules: tuple[Rule, ...], config: AgentConfig) -> tuple[Rule, ...]:
+    """An agent lays its chain anew when it starts: on top, or at the end when it is told not to prepend."""
+    if not config.masquerade:
+        return tuple(rule for rule in rules if rule != CILIUM)
+    return on_top(rules, CILIUM) if config.prepend else at_the_end(rules, CILIUM)
 
 
 def _sees_processes(pod: Object) -> bool:

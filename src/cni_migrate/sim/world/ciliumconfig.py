@@ -1,5 +1,6 @@
 """The configuration a Cilium agent ends up with, and what it means for the node. Pure functions."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from cni_migrate.sim.client import Object
 from cni_migrate.sim.world import meta
 
 HOST_FOLDER = "/host/etc/cni/net.d/"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PORTS = {"vxlan": 8472, "geneve": 6081}
 
 
@@ -20,6 +22,10 @@ class AgentConfig:
     protocol: str = "vxlan"
     port: int = 8472
     enforcing: bool = True
+    prepend: bool = True
+    masquerade: bool = True
+    native: str = ""
+    stale_cleanup: bool = True
 
     @property
     def tunnel_link(self) -> str:
@@ -61,11 +67,23 @@ def agent_config(values: Mapping[str, str]) -> AgentConfig:
         protocol=protocol,
         port=port or _PORTS[protocol],
         enforcing=values.get("enable-policy", "default") != "never",
+        prepend=_true(values.get("prepend-iptables-chains", "true")),
+        masquerade=_true(values.get("enable-ipv4-masquerade", "true")),
+        native=values.get("ipv4-native-routing-cidr", ""),
+        stale_cleanup=_true(values.get("enable-stale-cilium-endpoint-cleanup", "true")),
     )
 
 
 def _true(text: str) -> bool:
     return text.lower() in ("true", "1", "yes")
+
+
+def go_duration(text: str) -> float:
+    """A duration as Go writes it, such as `5m0s`, in seconds; a plain number is seconds, anything else is nothing."""
+    parts = re.findall(r"([0-9.]+)(ms|h|m|s)", text)
+    if parts:
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return float(text) if text.replace(".", "", 1).isdigit() else 0.0
 
 
 def pool(values: Mapping[str, str]) -> tuple[list[str], int]:

@@ -1,9 +1,10 @@
 """Cilium's own API objects: CustomResourceDefinitions, CiliumNodes and CiliumEndpoints."""
 
-from typing import Any
+from collections.abc import Mapping
 
 from cni_migrate.sim.client import ApiError, Object
 from cni_migrate.sim.world import meta
+from cni_migrate.sim.world.ciliumidentities import number_for
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.host import Host
 from cni_migrate.sim.world.kinds import CILIUM_ENDPOINT, CILIUM_NODE, NODE, POD
@@ -88,38 +89,41 @@ async def make_endpoint(ctx: Context, sandbox: Sandbox) -> None:
     pod = ctx.cluster[POD].get(sandbox.name, sandbox.namespace)
     if pod is None or meta.uid(pod) != sandbox.uid or not sandbox.cilium:
         return
+    number, labels = await number_for(ctx, pod)
+    host = ctx.host(sandbox.node)
+    wanted = endpoint(pod, sandbox.cilium, host.address if host else "", number, labels)
     known = await ctx.cluster.find(CILIUM_ENDPOINT, sandbox.name, sandbox.namespace)
-    wanted = _endpoint(pod, sandbox, ctx)
     if known is not None:
         owners = {owner["uid"] for owner in known["metadata"].get("ownerReferences") or ()}
         if sandbox.uid in owners and known.get("status") == wanted["status"]:
             return
         await ctx.cluster.delete(CILIUM_ENDPOINT, known)
-    ctx.net.published.add(sandbox.uid)
     await ctx.cluster.create(CILIUM_ENDPOINT, wanted)
 
 
-def _endpoint(pod: Object, sandbox: Sandbox, ctx: Context) -> Object:
-    host = ctx.host(sandbox.node)
-    address: dict[str, Any] = {"addressing": [{"ipv4": sandbox.cilium}], "node": host.address if host else ""}
-    identity = 1024 + int(ctx.chance("identity", sandbox.namespace, *sorted(sandbox.labels.items())) * 60000)
+def endpoint(pod: Object, address: str, node: str, number: int, labels: Mapping[str, str]) -> Object:
+    """A CiliumEndpoint of a pod: its address, its node's, and its identity."""
+    namespace, name = meta.key(pod)
     return {
         "apiVersion": "cilium.io/v2",
         "kind": "CiliumEndpoint",
-        "metadata": {
-            "name": sandbox.name,
-            "namespace": sandbox.namespace,
-            "ownerReferences": [_plain_owner(pod)],
+        "metadata": {"name": name, "namespace": namespace, "ownerReferences": [_plain_owner(pod)]},
+        "status": {
+            "state": "ready",
+            "external-identifiers": {"k8s-namespace": namespace, "k8s-pod-name": name},
+            "identity": {"id": number, "labels": [f"{key}={value}" for key, value in sorted(labels.items())]},
+            "networking": {"addressing": [{"ipv4": address}], "node": node},
         },
-        "status": {"state": "ready", "identity": {"id": identity}, "networking": address},
     }
 
 
-async def drop_endpoint(ctx: Context, pod: Object) -> None:
-    """The garbage collector removes the CiliumEndpoint of a pod that is gone."""
-    known = await ctx.cluster.find(CILIUM_ENDPOINT, meta.name(pod), meta.namespace(pod))
-    if known is None:
-        return
-    owners = {owner["uid"] for owner in known["metadata"].get("ownerReferences") or ()}
-    if meta.uid(pod) in owners:
-        await ctx.cluster.delete(CILIUM_ENDPOINT, known)
+async def delete_stale(ctx: Context, host: Host) -> None:
+    """What an agent does when it starts: of the endpoints that are on its node, those it does not know are deleted.
+
+    It knows pods by name (`pkg/endpointcleanup`; off with `enable-stale-cilium-endpoint-cleanup: "false"`).
+    """
+    known = {(one.namespace, one.name) for uid in host.endpoints.values() if (one := ctx.net.by_uid.get(uid))}
+    for found in list(ctx.cluster[CILIUM_ENDPOINT].items.values()):
+        networking = (found.get("status") or {}).get("networking") or {}
+        if networking.get("node") == host.address and meta.key(found) not in known:
+            await ctx.cluster.delete(CILIUM_ENDPOINT, found)

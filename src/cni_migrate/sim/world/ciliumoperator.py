@@ -3,11 +3,18 @@
 from cni_migrate.sim.client import ApiError, Object
 from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.addresses import dotted, span
-from cni_migrate.sim.world.ciliumconfig import pool
+from cni_migrate.sim.world.ciliumconfig import go_duration, pool
+from cni_migrate.sim.world.ciliumgarbage import CiliumGarbage
 from cni_migrate.sim.world.ciliumobjects import definitions
 from cni_migrate.sim.world.context import Context, number_of
 from cni_migrate.sim.world.kinds import CILIUM_NODE, CONFIG_MAP, CRD, POD
 from cni_migrate.sim.world.programs import Health, Program, Run
+
+_INTERVALS = {
+    "endpoints": ("cilium-endpoint-gc-interval", "5m0s"),
+    "identities": ("identity-gc-interval", "15m0s"),
+}
+"""How often the operator collects, by which key of its configuration, and its default (Cilium 1.15)."""
 
 _LOOK_AGAIN = 0.5
 """Seconds between two looks whether a new resource is served."""
@@ -31,6 +38,7 @@ class CiliumOperator(Program):
         super().__init__(ctx)
         self._leader: Run | None = None
         self._taken: set[str] = set()
+        self._garbage = CiliumGarbage(ctx)
         ctx.work.handle("cilium.allocate", self._allocate)
 
     async def begin(self, run: Run) -> Health | None:
@@ -49,6 +57,9 @@ class CiliumOperator(Program):
         if name == "unmanaged":
             await self._restart_unmanaged(run)
             return None
+        if name in ("endpoints", "identities"):
+            await self._collect(run, name)
+            return None
         if not await self._served():
             self.after(run, "lead", _LOOK_AGAIN)
             return None
@@ -57,7 +68,24 @@ class CiliumOperator(Program):
             self.ctx.work.add("cilium.resume", node)
             self.ctx.work.add("cilium.allocate", node)
         await self._restart_unmanaged(run)
+        for what in _INTERVALS:
+            await self._collect(run, what)
         return Health(ready=True)
+
+    async def _collect(self, run: Run, what: str) -> None:
+        """Collect what is of no use any more, now and again in a while; an interval of 0 turns it off."""
+        if self._leader is not run:
+            return
+        key, default = _INTERVALS[what]
+        values = await self._config(run)
+        interval = go_duration(values.get(key, default))
+        if not interval:
+            return
+        if what == "endpoints":
+            await self._garbage.endpoints()
+        else:
+            await self._garbage.identities(go_duration(values.get("identity-heartbeat-timeout", "30m")))
+        self.after(run, what, interval, background=True)
 
     async def _served(self) -> bool:
         """Whether CiliumNodes can be made: a real API server takes a moment after the CRD."""

@@ -27,14 +27,12 @@ HostHook = Callable[[Host], None]
 class Registry:
     """Every sandbox there is or was, by pod and by address, with the instants of cluster-wide changes.
 
-    Node names are looked up in `hosts`; a host stays here when its node leaves the cluster, powered off. `published`
-    holds the uids of pods for which a CiliumEndpoint was written.
+    Node names are looked up in `hosts`; a host stays here when its node leaves the cluster, powered off.
     """
 
     hosts: dict[str, Host] = field(default_factory=dict)
     by_uid: dict[str, "Sandbox"] = field(default_factory=dict)
     by_ip: dict[str, list["Sandbox"]] = field(default_factory=dict)
-    published: set[str] = field(default_factory=set)
     everywhere: Changes = field(default_factory=Changes)
     _hooks: list[HostHook] = field(default_factory=list)
 

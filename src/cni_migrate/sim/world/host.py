@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cni_migrate.sim.world.history import Changes, History
+from cni_migrate.sim.world.masquerade import Rule
 
 FLANNEL_LINK = "flannel.1"
 FLANNEL_PORT = 8472
@@ -77,6 +78,9 @@ class Plane:
     `flannel_run` says that flannel's /run/flannel is the host's own, so that its subnet file is seen there. `vtep` and
     `vtep_port` are flannel's link and its UDP port; without a link it routes plainly. `network` is the name of Canal's
     network, after which host-local and the runtime name what they keep of its pods.
+
+    `postrouting` are the rules that change sources, first to last; `native` is Cilium's `ipv4-native-routing-cidr`.
+    `cilium_forwards` says that Cilium's chain stands above Calico's in FORWARD and accepts what comes by its links.
     """
 
     powered: bool = True
@@ -98,6 +102,9 @@ class Plane:
     cilium_seen: float = NEVER
     cidr: str = ""
     enforcing: bool = False
+    native: str = ""
+    postrouting: tuple[Rule, ...] = ()
+    cilium_forwards: bool = False
 
     @property
     def flanneld(self) -> bool:
@@ -221,6 +228,8 @@ class Host:
             calico_seen=NEVER,
             cilium_seen=NEVER,
             enforcing=False,
+            postrouting=(),
+            cilium_forwards=False,
         )
 
 

@@ -32,6 +32,7 @@ from cni_migrate.sim.world.host import (
     kept_of,
     lease_list,
 )
+from cni_migrate.sim.world.masquerade import CILIUM, FLANNEL
 from cni_migrate.sim.world.programs import Health, Program, Run
 
 _LINKS = re.compile(r"cni0|flannel(-v6)?\..*|cilium_.*|lxc.*")
@@ -131,6 +132,7 @@ def remove_flannel(host: Host, argument: str, network: str) -> None:
         chains=frozenset(c for c in plane.chains if c not in FLANNEL_CHAINS and not _OF_PORTMAP.fullmatch(c)),
         subnet="",
         flannel_seen=NEVER,
+        postrouting=tuple(rule for rule in plane.postrouting if rule != FLANNEL),
         left=plane.left - {*_OF_CANAL, *kept_of(network)},
         files={n: text for n, text in plane.files.items() if n not in gone and not n.endswith(BACKUP)},
     )
@@ -155,6 +157,8 @@ def remove_cilium(host: Host, argument: str, network: str) -> None:
         cilium_seen=NEVER,
         cidr="",
         enforcing=False,
+        postrouting=tuple(rule for rule in plane.postrouting if rule != CILIUM),
+        cilium_forwards=False,
     )
     host.cilium_since = ALWAYS
 

@@ -28,6 +28,7 @@ LEASE: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 
 CILIUM_NODE: Final = Kind("cilium.io", "v2", "ciliumnodes", "CiliumNode", namespaced=False)
 CILIUM_ENDPOINT: Final = Kind("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint")
+CILIUM_IDENTITY: Final = Kind("cilium.io", "v2", "ciliumidentities", "CiliumIdentity", namespaced=False)
 CILIUM_NODE_CONFIG_V2: Final = Kind("cilium.io", "v2", "ciliumnodeconfigs", "CiliumNodeConfig")
 CILIUM_NODE_CONFIG_V2ALPHA1: Final = Kind("cilium.io", "v2alpha1", "ciliumnodeconfigs", "CiliumNodeConfig")
 
@@ -43,6 +44,10 @@ WATCHED: Final = (
     STATEFUL_SET,
     JOB,
     BUDGET,
+    CRD,
     POD,
 )
-"""What the world keeps a copy of. Cilium's objects, and the ConfigMaps of programs, are read when a program starts."""
+"""What the world keeps a copy of. CiliumNodes, and the ConfigMaps of programs, are read when a program starts."""
+
+LATE: Final = (CILIUM_IDENTITY, CILIUM_ENDPOINT)
+"""The same for what is not served from the beginning."""

@@ -272,7 +272,7 @@ class KnetLog:
             known = self._program.roster.on(nodes[(pick + step) % len(nodes)], when)
             backends = [one.sandbox for one in known if one.sandbox is not None and one.ended > when]
             if backends:
-                return self._network.reach(source, backends[pick % len(backends)].ip, "http", when)
+                return self._network.reach(source, backends[pick % len(backends)].ip, "http", when, service=True)
         return TIMEOUT
 
     def _dns(self, source: Sandbox, pick: int, when: float) -> str:
@@ -287,7 +287,7 @@ class KnetLog:
         backends = [one for one in backends if one.since <= when]
         if not backends:
             return TIMEOUT
-        return self._network.reach(source, backends[pick % len(backends)].ip, "udp", when, 53)
+        return self._network.reach(source, backends[pick % len(backends)].ip, "udp", when, 53, service=True)
 
     def _since_common(self, agent: Agent, number: int, kind: str) -> float:
         first = number

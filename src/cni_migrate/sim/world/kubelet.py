@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterable
 
 from cni_migrate.sim.client import Object
-from cni_migrate.sim.world import meta, podstatus, sandbox
+from cni_migrate.sim.world import meta, podstatus, probes, sandbox
 from cni_migrate.sim.world.ciliumobjects import make_endpoint
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.host import Host, Plane
@@ -39,6 +39,7 @@ class Kubelets:
             ("kubelet.start", self._start),
             ("kubelet.stop", self._stop),
             ("kubelet.resync", self._resync),
+            ("kubelet.unheard", self._unheard),
             ("program", self._step),
         ):
             ctx.work.handle(name, handler)
@@ -208,7 +209,10 @@ class Kubelets:
         else:
             run.memory["healthy"] = health.ready
             run.waiting = ""
-            await self.report(run, ready=health.ready and not self._ctx.faults.never_ready(run))
+            heard = not probes.unheard(run, "readinessProbe", "startupProbe")
+            await self.report(run, ready=health.ready and heard and not self._ctx.faults.never_ready(run))
+            if probes.unheard(run, "livenessProbe"):
+                self._ctx.work.add_after(probes.patience(run), "kubelet.unheard", run.uid, run.attempt, background=True)
 
     async def report(self, run: Run, *, ready: bool) -> None:
         """Write Running and Ready, unless the API says so already."""
@@ -228,6 +232,25 @@ class Kubelets:
             now=self._ctx.stamp(),
         )
         await self._ctx.cluster.patch_status(POD, run.pod, body)
+
+    async def _unheard(self, uid: str, attempt: int) -> None:
+        """The liveness probe has had no answer for too long: the container is killed and starts again."""
+        run = self._alive(uid, attempt)
+        if run is None or not probes.unheard(run, "livenessProbe"):
+            return
+        run.restarts += 1
+        if run.program is not None:
+            await run.program.end(run, graceful=True)
+        body = podstatus.running(
+            run.pod,
+            host_ip=run.host.address,
+            pod_ip=run.sandbox.ip if run.sandbox is not None else "",
+            ready=False,
+            restarts=run.restarts,
+            now=self._ctx.stamp(),
+        )
+        await self._ctx.cluster.patch_status(POD, run.pod, body)
+        await self._start(uid, attempt)
 
     async def _crashed(self, run: Run, message: str) -> None:
         backoff = min(self._ctx.timings.crash_backoff * 2 ** min(run.restarts, 5), _LONGEST_BACKOFF)

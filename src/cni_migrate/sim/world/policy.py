@@ -12,8 +12,12 @@ from cni_migrate.sim.client import Object
 from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.history import History
+from cni_migrate.sim.world.ipcache import Identity
 from cni_migrate.sim.world.kinds import NAMESPACE, NETWORK_POLICY
 from cni_migrate.sim.world.sandbox import Sandbox
+
+Caller = Sandbox | Identity
+"""Who calls, as the one that enforces knows it: a pod, or what an identity says of it."""
 
 _Found = tuple[Object, ...]
 
@@ -36,7 +40,7 @@ class Policies:
         history.put(now, kept if new is None else (*kept, new))
         self._ctx.net.everywhere.note(now)
 
-    def allow(self, target: Sandbox, source: Sandbox | None, address: str, port: int, when: float) -> bool:
+    def allow(self, target: Sandbox, source: Caller | None, address: str, port: int, when: float) -> bool:
         """Whether a pod may be reached on a TCP port by a pod, or by an address that is no pod's."""
         history = self._by_namespace.get(target.namespace)
         if history is None:
@@ -55,14 +59,14 @@ class Policies:
             for rule in spec.get("ingress") or ()
         )
 
-    def _rule(self, rule: Mapping[str, Any], namespace: str, source: Sandbox | None, address: str, port: int) -> bool:
+    def _rule(self, rule: Mapping[str, Any], namespace: str, source: Caller | None, address: str, port: int) -> bool:
         ports = rule.get("ports") or ()
         if ports and not any(_port(entry, port) for entry in ports):
             return False
         peers = rule.get("from") or ()
         return not peers or any(self._peer(peer, namespace, source, address) for peer in peers)
 
-    def _peer(self, peer: Mapping[str, Any], namespace: str, source: Sandbox | None, address: str) -> bool:
+    def _peer(self, peer: Mapping[str, Any], namespace: str, source: Caller | None, address: str) -> bool:
         block = peer.get("ipBlock")
         if block is not None:
             inside = IPv4Address(address) in IPv4Network(block["cidr"])
@@ -70,12 +74,18 @@ class Policies:
         if source is None:
             return False
         if "namespaceSelector" in peer:
-            found = self._ctx.cluster[NAMESPACE].get(source.namespace)
-            if found is None or not meta.matches(peer["namespaceSelector"] or {}, meta.labels(found)):
+            if not meta.matches(peer["namespaceSelector"] or {}, self._namespace_labels(source)):
                 return False
         elif source.namespace != namespace:
             return False
         return "podSelector" not in peer or meta.matches(peer["podSelector"] or {}, source.labels)
+
+    def _namespace_labels(self, source: Caller) -> Mapping[str, str]:
+        """An identity brings its namespace's labels with it; a pod's are looked up."""
+        if isinstance(source, Identity):
+            return source.namespace_labels
+        found = self._ctx.cluster[NAMESPACE].get(source.namespace)
+        return meta.labels(found) if found is not None else {}
 
 
 def _port(entry: Mapping[str, Any], port: int) -> bool:

@@ -27,6 +27,7 @@ from cni_migrate.sim.world.controllers.template import fingerprint, pod_from
 from cni_migrate.sim.world.host import ALWAYS, BRIDGE, FLANNEL_CHAINS, FLANNEL_FOLDER, Host, Plane, kept_of
 from cni_migrate.sim.world.machines import CONTROL_PLANE, Machine, conditions, node_object, zone_labels
 from cni_migrate.sim.world.manifests import dns_objects, workload_objects
+from cni_migrate.sim.world.masquerade import FLANNEL
 
 if TYPE_CHECKING:
     from cni_migrate.sim.scenario import NodeSpec, Scenario
@@ -156,6 +157,7 @@ class Builder:
             network=scenario.canal.cni_name,
             left=binaries(new.text) | kept_of(scenario.canal.cni_name),
             flannel_seen=ALWAYS,
+            postrouting=(FLANNEL,),
         )
         if not scenario.calico:
             plane = replace(plane, left=plane.left | {FLANNEL_FOLDER}, links=plane.links | {BRIDGE})
@@ -257,8 +259,7 @@ class Builder:
 
 _PRESENT = {"", "default", "kube-system", "kube-public", "kube-node-lease"}
 _BY_NAME = {
-    kind.kind: kind
-    for kind in (*kinds.WATCHED, kinds.CRD, kinds.SERVICE_ACCOUNT, kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING)
+    kind.kind: kind for kind in (*kinds.WATCHED, kinds.SERVICE_ACCOUNT, kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING)
 }
 
 

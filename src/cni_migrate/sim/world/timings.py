@@ -33,6 +33,9 @@ class Timings(BaseModel):
     exclusive: float = Field(
         default=0.5, ge=0, description="Until an exclusive Cilium agent notices a foreign CNI file."
     )
+    felix_look: float = Field(
+        default=13.0, ge=0, description="Until Calico's felix puts its chains above those that Cilium has laid on top."
+    )
     boot: float = Field(default=12.0, ge=0, description="From a reboot or power-on until the kubelet reports.")
     node_monitor_grace: float = Field(
         default=40.0, ge=0, description="Without a kubelet for so long, a node's Ready becomes Unknown."

@@ -24,6 +24,7 @@ from cni_migrate.sim.world.controllers.statefulset import StatefulSets
 from cni_migrate.sim.world.faultstate import FaultState
 from cni_migrate.sim.world.host import Host, Plane
 from cni_migrate.sim.world.hosttask import HostTask
+from cni_migrate.sim.world.ipcache import IpCache
 from cni_migrate.sim.world.kinds import NODE, POD
 from cni_migrate.sim.world.knet import Agent, KnetAgent
 from cni_migrate.sim.world.knetlog import KnetLog
@@ -67,7 +68,8 @@ class World:
         ctx.cluster[POD].index("owner", meta.controlled_by)
         ctx.cluster[POD].index("namespace", meta.namespace)
         self.policies = Policies(ctx)
-        self.network = Network(ctx, self.policies)
+        self.ipcache = IpCache(ctx)
+        self.network = Network(ctx, self.policies, self.ipcache)
         self.agents = KnetAgent(ctx)
         programs = [
             Canal(ctx),
@@ -112,7 +114,7 @@ class World:
             versions.append((informer, await informer.fill()))
         self.kubelets.adopting = False
         tasks: list[Coroutine[Any, Any, None]] = [informer.follow(version) for informer, version in versions]
-        return [*tasks, self.ctx.work.run()]
+        return [*tasks, cluster.follow_late(), self.ctx.work.run()]
 
     def _adopt_hosts(self, planes: dict[str, Plane]) -> None:
         for node in self.ctx.cluster[NODE].items.values():
@@ -165,11 +167,21 @@ class World:
         return self.ctx.net.by_uid.get(meta.uid(pod)) if pod is not None else None
 
     def reach(
-        self, source: Sandbox, address: str, kind: str = "http", when: float | None = None, port: int = 8080
+        self,
+        source: Sandbox,
+        address: str,
+        kind: str = "http",
+        when: float | None = None,
+        port: int = 8080,
+        *,
+        service: bool = False,
     ) -> str:
-        """The error a probe from a pod to an address meets, empty when it succeeds; now, or at an earlier time."""
+        """The error a probe from a pod to an address meets, empty when it succeeds; now, or at an earlier time.
+
+        With `service` the pod asks for a Service of which the address is the backend.
+        """
         at = self.ctx.now() if when is None else self._loop_time(when)
-        return self.network.reach(source, address, kind, at, port)
+        return self.network.reach(source, address, kind, at, port, service=service)
 
     # -- the kubelets' log port
 

@@ -4,9 +4,10 @@ from functools import partial
 
 from cni_migrate.sim.client import Kind, Object
 from cni_migrate.sim.world import meta
-from cni_migrate.sim.world.ciliumobjects import drop_endpoint
 from cni_migrate.sim.world.context import Context
+from cni_migrate.sim.world.ipcache import owning_pod
 from cni_migrate.sim.world.kinds import (
+    CILIUM_ENDPOINT,
     CILIUM_NODE,
     DAEMON_SET,
     DEPLOYMENT,
@@ -19,6 +20,7 @@ from cni_migrate.sim.world.kinds import (
 
 _OWNERS: dict[str, Kind] = {kind.kind: kind for kind in (DAEMON_SET, DEPLOYMENT, JOB, REPLICA_SET, STATEFUL_SET)}
 _DEPENDENTS = (REPLICA_SET, POD)
+_LOOK_FOR_OWNER = 2.0
 _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
 
 
@@ -31,13 +33,15 @@ class Garbage:
             ("garbage.dependents", self._dependents),
             ("garbage.finalize", self._finalize),
             ("garbage.pods", self._pods_of_node),
-            ("garbage.endpoint", self._endpoint),
+            ("garbage.endpoints", self._endpoints),
+            ("garbage.absent", self._absent),
         ):
             ctx.work.handle(name, handler)
         for kind in _OWNERS.values():
             ctx.cluster[kind].on_change(partial(self._owner_changed, kind))
         ctx.cluster[NODE].on_change(self._node_changed)
         ctx.cluster[POD].on_change(self._pod_changed)
+        ctx.cluster[CILIUM_ENDPOINT].on_change(self._endpoint_changed)
 
     def _owner_changed(self, kind: Kind, old: Object | None, new: Object | None) -> None:
         if new is None and old is not None:
@@ -52,9 +56,8 @@ class Garbage:
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None and old is not None:
-            if meta.uid(old) in self._ctx.net.published:
-                self._ctx.net.published.discard(meta.uid(old))
-                self._ctx.work.add("garbage.endpoint", *meta.key(old), meta.uid(old))
+            if self._ctx.cluster[CILIUM_ENDPOINT].count("owner", meta.uid(old)):
+                self._ctx.work.add("garbage.endpoints", meta.uid(old))
             self._waiting_above(old)
         elif old is None and new is not None:
             owner = meta.controller(new)
@@ -114,8 +117,20 @@ class Garbage:
         if known is not None:
             await cluster.delete(CILIUM_NODE, known)
 
-    async def _endpoint(self, namespace: str, name: str, uid: str) -> None:
-        await drop_endpoint(self._ctx, {"metadata": {"namespace": namespace, "name": name, "uid": uid}})
+    def _endpoint_changed(self, old: Object | None, new: Object | None) -> None:
+        """An endpoint whose pod is gone already when it appears goes as well, some moments later."""
+        owner = owning_pod(new) if old is None and new is not None else ""
+        if owner and new is not None:
+            self._ctx.work.add_after(_LOOK_FOR_OWNER, "garbage.absent", owner, background=True)
+
+    async def _absent(self, owner: str) -> None:
+        if all(meta.uid(pod) != owner for pod in self._ctx.cluster[POD].items.values()):
+            await self._endpoints(owner)
+
+    async def _endpoints(self, owner: str) -> None:
+        """The CiliumEndpoints of a pod that is gone, whoever made them."""
+        for found in list(self._ctx.cluster[CILIUM_ENDPOINT].by("owner", owner)):
+            await self._ctx.cluster.delete(CILIUM_ENDPOINT, found)
 
 
 def _waits(owner: Object) -> bool:
