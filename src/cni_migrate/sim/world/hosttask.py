@@ -81,7 +81,7 @@ def status(host: Host, network: str = USUAL_NETWORK, file: str = USUAL_FILE) -> 
         "links": sorted(link for link in links(host) if _LINKS.fullmatch(link)),
         "leases": lease_list(host) if host.plane.network == network else [],
         "chains": sorted(chain for chain in plane.chains if _CHAINS.fullmatch(chain)),
-        "rules": ["iptables-nft"] if any(isinstance(rule, Keep) for rule in plane.postrouting) else [],
+        "rules": ["iptables"] if any(isinstance(rule, Keep) for rule in plane.postrouting) else [],
         "left": [path for path in (*_REPORTED, *sorted(kept_of(network)), MULTUS_RESULTS) if path in plane.left],
     }
 
