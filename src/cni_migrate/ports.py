@@ -1,6 +1,6 @@
 """The fences of the program: what the engine needs of the outside. Kubernetes, the agents and time are behind them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -84,6 +84,14 @@ class Documents(Protocol):
         """
         ...
 
-    async def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Delete it; one that is not there counts as deleted."""
+    async def delete(self, read: Mapping[str, Any]) -> None:
+        """Delete an object in the version that was read; one that is not there counts as deleted.
+
+        Raises:
+            Conflict: the object has another version now.
+        """
+        ...
+
+    async def list(self, kind: str, namespace: str, component: str) -> Sequence[Mapping[str, Any]]:
+        """The objects of a kind that the tool has labelled as a component."""
         ...

@@ -85,7 +85,8 @@ class Served:
             except ApiError as error:
                 if error.reason != "AlreadyExists":
                     raise
-            meta = {"name": name, "namespace": namespace}
+            labels = {"app.kubernetes.io/managed-by": "cni-migrate", "app.kubernetes.io/component": "record"}
+            meta = {"name": name, "namespace": namespace, "labels": labels}
             await client.create(
                 CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": dict(data)}, namespace
             )

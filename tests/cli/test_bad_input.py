@@ -226,7 +226,7 @@ def _record(config: Config | None = None, **changes: Any) -> dict[str, str]:
 
 
 def _shard(**nodes: Any) -> dict[str, str]:
-    return {"epoch": "3"} | {
+    return {"_epoch": "3", "_nodes": " ".join(nodes)} | {
         name: value if isinstance(value, str) else json.dumps(json.loads(dump_node(NodeRecord())) | value)
         for name, value in nodes.items()
     }
@@ -252,6 +252,14 @@ def _other_network() -> dict[str, str]:
         pytest.param(_record(), _shard(w1={"sate": "dual"}), (), "sate", id="edited: unknown key"),
         pytest.param(_record(), _shard(w1="dual"), (), "not JSON", id="edited: no JSON"),
         pytest.param(_record(), None, (), "cni-migrate-nodes-0 is missing", id="a part is missing"),
+        pytest.param(None, _shard(w1={}), (), "cni-migrate-record is missing", id="its first part is missing"),
+        pytest.param(
+            _record(),
+            {**_shard(), "_nodes": "w1 w2"},
+            (),
+            "entry of node w1, w2 is missing",
+            id="a node's key is missing",
+        ),
         pytest.param(_overlay(), _shard(), ("--strategy", "multus"), "--strategy overlay", id="of another strategy"),
         pytest.param(_other_network(), _shard(), (), "10.99.0.0/16", id="of another configuration"),
         pytest.param(_record(identity="0" * 16), _shard(), (), "identity", id="edited: identity"),
@@ -260,14 +268,15 @@ def _other_network() -> dict[str, str]:
 def test_the_record(
     on: On,
     served: Callable[..., Served],
-    cluster: dict[str, str],
+    cluster: dict[str, str] | None,
     shard: dict[str, str] | None,
     arguments: tuple[str, ...],
     says: str,
 ) -> None:
     """Exit code 7, the ConfigMap or the difference is named, and the record is left as it is."""
     there = served(nodes=2)
-    there.config_map("cni-migrate-record", cluster)
+    if cluster is not None:
+        there.config_map("cni-migrate-record", cluster)
     if shard is not None:
         there.config_map("cni-migrate-nodes-0", shard)
     ended = on(there)(*RUN, *arguments)

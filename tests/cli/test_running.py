@@ -158,8 +158,8 @@ def test_events_are_told_once(on: On, served: Make, config: str) -> None:
     assert all(set(event) >= {"at", "level", "event"} for event in events)
 
 
-def test_the_whole_cluster_goes_back(on: On, served: Make, config: str) -> None:
-    """As it was found, and a run may begin anew."""
+def test_the_whole_cluster_goes_back(on: On, served: Make, config: str, tmp_path: Path) -> None:
+    """As it was found; the record is closed and kept, and a run may begin anew with another strategy and network."""
     cluster = served(nodes=3)
     typed = on(cluster)
     before = cluster.read(DAEMONSETS, "canal", "kube-system")["spec"]["template"]["spec"]
@@ -169,8 +169,18 @@ def test_the_whole_cluster_goes_back(on: On, served: Make, config: str) -> None:
     assert back.code == 0, back.err
     assert "the cluster is as it was found" in back.out
     assert cluster.read(DAEMONSETS, "canal", "kube-system")["spec"]["template"]["spec"] == before
-    assert _status(typed, *common)["phase"] == "preflight"
-    assert typed("run", "--yes", "--until", "preparing", *common).code == 0
+    view = _status(typed, *common)
+    assert (view["begun"], view["phase"], view["strategy"]) == (False, "preflight", "multus")
+    assert view["rolled_back"]
+    assert cluster.read(CONFIG_MAPS, view["closed_record"], "cni-migrate")["data"]["cluster"]
+    said = typed("status", *common)
+    assert "The migration with multus was rolled back" in said.out
+    assert view["closed_record"] in said.out
+    other = tmp_path / "other.yaml"
+    other.write_text(f"{QUICK}cilium: {{pod_cidr: 10.99.0.0/16}}\n", encoding="utf-8")
+    anew = typed("run", "--yes", "--until", "preparing", "--strategy", "overlay", "--config", str(other))
+    assert anew.code == 0, anew.err
+    assert _status(typed, "--config", str(other))["strategy"] == "overlay"
 
 
 def test_a_budget_that_allows_nothing(on: On, served: Make) -> None:

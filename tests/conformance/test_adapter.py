@@ -321,14 +321,16 @@ async def documents(scene: Scene) -> None:
     assert newer["spec"]["renewTime"] == "2030-01-01T00:00:10.000000Z"
     with pytest.raises(Conflict):
         await store.replace({**renewed, "spec": {**spec, "holderIdentity": "they"}})
-    await store.delete("Lease", scene.space, "lock")
-    await store.delete("Lease", scene.space, "lock")
+    with pytest.raises(Conflict):
+        await store.delete(made)
+    await store.delete(newer)
+    await store.delete(newer)
     versioned = {"name": "lock", "namespace": scene.space, "resourceVersion": newer["metadata"]["resourceVersion"]}
     with pytest.raises(ClusterError):
         await store.replace({**lease, "metadata": versioned})
     assert await store.get("Lease", scene.space, "lock") is None, "a lock that was taken away is not made anew"
     record = await store.create(scene.manifest("v1", "ConfigMap", "record", data={"a": "b"}))
-    await store.delete("ConfigMap", scene.space, "record")
+    await store.delete(record)
     with pytest.raises(Conflict):
         await store.replace(record)
 
@@ -336,10 +338,10 @@ async def documents(scene: Scene) -> None:
 async def operators_requests(scene: Scene) -> None:
     store = KubeDocuments(scene.client, scene.clock)
     wishes = {"paused": "2030-01-01T00:00:00Z", "retry.worker-1": "2030-01-01T00:00:01Z"}
-    await store.create(scene.manifest("v1", "ConfigMap", "cni-migrate-requests", data=wishes))
+    made = await store.create(scene.manifest("v1", "ConfigMap", "cni-migrate-requests", data=wishes))
     found = await scene.eventually(lambda seen: seen.requests.paused_since and seen.requests)
     assert found.retry == {"worker-1": "2030-01-01T00:00:01Z"}
-    await store.delete("ConfigMap", scene.space, "cni-migrate-requests")
+    await store.delete(made)
     await scene.eventually(lambda seen: not seen.requests.paused_since)
 
 

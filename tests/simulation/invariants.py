@@ -93,7 +93,7 @@ class Invariants:
         if not name.startswith(names.SHARD):
             return
         for node, text in obj["data"].items():
-            if node == "epoch" or self._texts.get(node) == text:
+            if node.startswith("_") or self._texts.get(node) == text:
                 continue
             self._texts[node] = text
             entry = {"state": "canal", **json.loads(text)}

@@ -18,7 +18,7 @@ DONE = ("done", "the audit is clean")
 
 ENDS = {
     "bare-pods": ("halted", r"node w1 cannot be drained: pod shop/.*emptyDir data would be lost"),
-    "calico": ("halted", r"node w1, step check_\w+_first: waited 120 s for /run/flannel/subnet.env on node w1; seen last: missing"),
+    "calico": ("gate", r"node w1, step gate: .*allowed callers are blocked: a NetworkPolicy does not see who they are"),
     "calm": DONE,
     "crash-loop": DONE,
     "deaf-peer": ("gate", r"node w2, step baseline_gate: .*connectivity of node w2.*w2/a -> w1/a"),

@@ -146,7 +146,7 @@ def _note(now: Now, obj: Object) -> None:
     if name == names.RECORD:
         now.cluster = json.loads(obj["data"]["cluster"])
     elif name.startswith(names.SHARD):
-        now.entries |= {n: json.loads(text) for n, text in obj["data"].items() if n != "epoch"}
+        now.entries |= {n: json.loads(text) for n, text in obj["data"].items() if not n.startswith("_")}
 
 
 def _unreachable(sim: Simulation) -> list[str]:

@@ -49,7 +49,9 @@ async def look(here: Session, seen: Snapshot, record: Record | None = None) -> S
     config = here.config
     if record is not None and record.cluster.strategy != config.strategy:
         config = config.model_copy(update={"strategy": record.cluster.strategy})
-    return status_view(plan_for(config, seen), record, seen, await here.lease(), here.clock.now())
+    kept = await here.store().last_closed() if record is None else None
+    before = (kept.name, kept.cluster) if kept is not None else None
+    return status_view(plan_for(config, seen), record, seen, await here.lease(), here.clock.now(), before=before)
 
 
 async def _watch(here: Session, cluster: KubeCluster, form: str) -> None:
@@ -93,6 +95,8 @@ def rendered(view: StatusView, now: datetime, *, wide: bool = False) -> Renderab
 
 def parts_of(view: StatusView, now: datetime, *, wide: bool = False) -> list[Any]:
     """A status as texts and a table: nodes, history, summary; what matters most is nearest the prompt."""
+    if view.closed_record is not None:
+        return [Text(_rolled_back(view)), *_next(view)]
     if not view.begun:
         return [Text("No migration was begun in this cluster."), *_next(view)]
     parts: list[Any] = [_table(view, now, wide=wide), Text("")]
@@ -102,6 +106,14 @@ def parts_of(view: StatusView, now: datetime, *, wide: bool = False) -> list[Any
     parts += _summary(view, now)
     parts += _next(view)
     return parts
+
+
+def _rolled_back(view: StatusView) -> str:
+    when = f" at {output.clock(view.rolled_back)}" if view.rolled_back is not None else ""
+    return (
+        f"The migration with {view.strategy} was rolled back{when}: the cluster is as it was found.\n"
+        f"Its record is kept as ConfigMap {view.closed_record}; the next run begins anew."
+    )
 
 
 def _table(view: StatusView, now: datetime, *, wide: bool) -> Any:

@@ -1,32 +1,36 @@
 """The driver: look, decide, write the record, act, look again. Nothing is decided here."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import math
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from cni_migrate.core.decision.begin import begin, new_record
 from cni_migrate.core.decision.decide import Decision, decide
 from cni_migrate.core.model.effects import PutObject, RunHostTask
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.objects import GateReading, Snapshot
-from cni_migrate.core.model.record import Record
+from cni_migrate.core.model.record import Record, closed
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
-from cni_migrate.errors import UsageError
+from cni_migrate.errors import MigrateError, UsageError
 from cni_migrate.ports import Clock, Cluster, Prober
+
+T = TypeVar("T")
 
 Observer = Callable[[Decision, Snapshot], None]
 """Is shown every decision, for the screen and the log."""
 
 
-STALE = timedelta(seconds=10)
-"""For so long the record in the cluster may lag behind a step that only waits; `status` reads it there."""
+LAG = 0.7
+"""Seconds for which the record in the cluster may lag behind what was shown; `status` reads it there."""
 
-UNTOLD = timedelta(seconds=30)
-"""The same for lines of history that nothing else goes along with."""
-
+LAST = 0.9
+"""Seconds for the last write of a driver that is stopped at once (`cli.session.INSIST` is a little more)."""
 
 KEPT = timedelta(seconds=10)
 """For so long what was read is kept: a step asks again long before, or is done with it."""
@@ -47,6 +51,9 @@ class Driver:
     tool: str
     takeover: bool = False
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _record: Record | None = None
+    """What was decided last; `_since` is since when the cluster's record has not said the same."""
+    _since: datetime | None = None
 
     def stop(self) -> None:
         """Finish the current step, record it, and end."""
@@ -66,6 +73,9 @@ class Driver:
         try:
             record = await self._begin()
             return await self._drive(record)
+        except asyncio.CancelledError:
+            await self._save_at_last()
+            raise
         finally:
             await self.lock.release()
 
@@ -73,6 +83,9 @@ class Driver:
         """Read the record after the lock was taken, check it, and make it ours by a new epoch."""
         nodes = self.cluster.snapshot().nodes
         record = await self.store.load()
+        if record is not None and closed(record) and self.goal.kind == "forward":
+            await self.store.close(record)
+            record = await self.store.load()
         if record is None:
             if self.goal.kind != "forward":
                 raise _nothing_to_undo()
@@ -82,21 +95,20 @@ class Driver:
 
     async def _drive(self, record: Record) -> Final:
         readings: dict[str, GateReading] = {}
-        written = told = self.clock.now()
         while True:
             self.cluster.note_readings(readings)
             seen = self.cluster.snapshot()
             decision = decide(self.plan, self.goal, record, seen, self.clock.now(), stopping=self._stopping.is_set())
-            record = decision.record
+            self._decided(decision.record)
             self.lock.check()
-            stale = self.clock.now() - written >= STALE
-            if decision.effects or decision.durable or stale:
-                whole = decision.final is not None or self.clock.now() - told >= UNTOLD
-                await self.store.write(record, whole=whole)
-                written = self.clock.now()
-                told = self.clock.now() if whole else told
+            if decision.effects or decision.durable or self._left() <= 0:
+                await self._save()
+            assert self._record is not None
+            record = self._record
             self.observer(decision, seen)
             if decision.final is not None:
+                if closed(record):
+                    await self.store.close(record)
                 return decision.final
             # Host tasks come last, behind another look at the lock: they may run ahead, beside other effects, and a
             # holder that was stopped meanwhile must not start one late.
@@ -107,10 +119,51 @@ class Driver:
                     await self.cluster.perform(effects)
             readings = {key: one for key, one in readings.items() if self.clock.now() - one.at < KEPT}
             if decision.asks:
-                for key, later in (await self.prober.read(decision.asks)).items():
+                for key, later in (await self._meanwhile(self.prober.read(decision.asks))).items():
                     readings[key] = readings[key].then(later) if key in readings else later
             if not decision.asks or any(ask.key not in readings for ask in decision.asks):
-                await self._changed(decision)
+                await self._meanwhile(self._changed(decision))
+            record = self._record
+
+    def _decided(self, record: Record) -> None:
+        """Take a decision's record, and note since when it is not what the cluster's record says."""
+        self._record = record
+        if not self.store.differs(record):
+            self._since = None
+        elif self._since is None:
+            self._since = self.clock.now()
+
+    def _left(self) -> float:
+        """Seconds until what was decided has to be written, should nothing else be a reason before."""
+        if self._since is None:
+            return math.inf
+        return LAG - (self.clock.now() - self._since).total_seconds()
+
+    async def _save(self) -> None:
+        if self._record is not None:
+            self._record = await self.store.write(self._record)
+        self._since = None
+
+    async def _save_at_last(self) -> None:
+        """Write what was decided before the driver ends, if that can be done at once."""
+        if self._since is not None and not self.lock.lost:
+            with contextlib.suppress(MigrateError, TimeoutError):
+                async with asyncio.timeout(LAST):
+                    await self._save()
+
+    async def _meanwhile(self, waiting: Coroutine[Any, Any, T]) -> T:
+        """Wait for something; where that takes long, what was decided is written meanwhile."""
+        task = asyncio.create_task(waiting)
+        try:
+            if self._since is not None:
+                await asyncio.wait({task}, timeout=max(self._left(), 0))
+                if not task.done():
+                    self.lock.check()
+                    await self._save()
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _changed(self, decision: Decision) -> None:
         """Wait for a change, the decision's deadline, or the wish to stop."""

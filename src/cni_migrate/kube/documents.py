@@ -1,10 +1,11 @@
 """`ports.Documents`: the driver's own ConfigMaps and its Lease, read past the cache and compared by resourceVersion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from kr8s.asyncio import Api
 
+from cni_migrate.core.model import names
 from cni_migrate.errors import ClusterError, Conflict
 from cni_migrate.kube import paths
 from cni_migrate.kube.replacing import holds
@@ -70,11 +71,30 @@ class KubeDocuments:
             return await self._own_or_conflict(answer, manifest)
         return self._known(answer, f"writing {kind} {namespace}/{name}")
 
-    async def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Delete it; one that is not there counts as deleted."""
-        answer = await self._request("DELETE", _path(kind, namespace, name))
+    async def delete(self, read: Mapping[str, Any]) -> None:
+        """Delete an object in the version that was read; one that is not there counts as deleted.
+
+        Raises:
+            Conflict: the object has another version now.
+        """
+        kind, namespace, name = _named(read)
+        only = {"uid": read["metadata"]["uid"], "resourceVersion": read["metadata"]["resourceVersion"]}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": only}
+        answer = await self._request("DELETE", _path(kind, namespace, name), options)
+        if answer.status == 409:
+            raise _not_as_read(kind, namespace, name, answer)
         if answer.status != 404:
             _accepted(answer, f"deleting {kind} {namespace}/{name}")
+
+    async def list(self, kind: str, namespace: str, component: str) -> Sequence[Mapping[str, Any]]:
+        """The objects of a kind that the tool has labelled as a component."""
+        labels = f"{names.MANAGED_BY}={names.TOOL},{names.COMPONENT}={component}"
+        answer = await self._client.request(
+            "GET", _path(kind, namespace), params={"labelSelector": labels}, deadline=self._deadline
+        )
+        _accepted(answer, f"listing {kind}s of {namespace}")
+        own = {"apiVersion": _VERSIONS[kind], "kind": kind}
+        return [{**own, **item} for item in answer.object.get("items") or ()]
 
     async def _own_or_conflict(self, answer: Answer, sent: Mapping[str, Any]) -> Mapping[str, Any]:
         kind, namespace, name = _named(sent)
@@ -82,10 +102,7 @@ class KubeDocuments:
             live = await self.get(kind, namespace, name)
             if live is not None and holds(live, sent):
                 return live
-        raise Conflict(
-            f"{kind} {namespace}/{name} is not what was read: {answer.message}",
-            next="another `migrate` may be at work: `migrate status` shows who holds the lock",
-        )
+        raise _not_as_read(kind, namespace, name, answer)
 
     def _patience(self, manifest: Mapping[str, Any]) -> float | None:
         """A lock's renewal must fail while there is time left to notice: it gets a third of the lock's duration."""
@@ -103,6 +120,13 @@ class KubeDocuments:
         kind, namespace, name = _named(answer.object)
         self._uids[_path(kind, namespace, name)] = str(answer.object["metadata"].get("uid", ""))
         return answer.object
+
+
+def _not_as_read(kind: str, namespace: str, name: str, answer: Answer) -> Conflict:
+    return Conflict(
+        f"{kind} {namespace}/{name} is not what was read: {answer.message}",
+        next="another `migrate` may be at work: `migrate status` shows who holds the lock",
+    )
 
 
 def _accepted(answer: Answer, doing: str) -> None:

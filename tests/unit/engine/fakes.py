@@ -3,10 +3,11 @@
 import asyncio
 import copy
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from cni_migrate.core.model import names
 from cni_migrate.errors import ClusterUnreachable, Conflict
 from cni_migrate.sim.clock import SimClock
 
@@ -75,10 +76,30 @@ class FakeDocuments:
             raise Conflict(f"{key[2]} has changed")
         return self._put(key, manifest, found["metadata"]["uid"])
 
-    async def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Delete it."""
+    async def delete(self, read: Mapping[str, Any]) -> None:
+        """Delete the version that was read, or Conflict."""
         await self._answer()
-        self.objects.pop((kind, namespace, name), None)
+        key = _key(read)
+        found = self.objects.get(key)
+        if found is not None and found["metadata"]["resourceVersion"] != read["metadata"]["resourceVersion"]:
+            raise Conflict(f"{key[2]} has changed")
+        if self.dies_after is not None and len(self.writes) >= self.dies_after:
+            raise ClusterUnreachable("the process was killed here")
+        self.objects.pop(key, None)
+        self.writes.append(f"-{key[2]}")
+
+    async def list(self, kind: str, namespace: str, component: str) -> Sequence[Mapping[str, Any]]:
+        """The objects with the label of a component."""
+        await self._answer()
+        return [
+            copy.deepcopy(one)
+            for (of, where, _), one in self.objects.items()
+            if (of, where) == (kind, namespace) and one["metadata"].get("labels", {}).get(names.COMPONENT) == component
+        ]
+
+    def remove(self, name: str, kind: str = "ConfigMap") -> None:
+        """Delete an object behind everyone's back, as `kubectl delete` does."""
+        self.objects.pop((kind, "cni-migrate", name), None)
 
     async def _answer(self) -> None:
         await asyncio.sleep(self.slow)

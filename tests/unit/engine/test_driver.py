@@ -13,9 +13,9 @@ from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject, RunHostTask
 from cni_migrate.core.model.goal import Goal
-from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
-from cni_migrate.core.model.objects import GateAsk, GateReading, Snapshot
-from cni_migrate.core.model.record import NodeRecord
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.objects import GateAsk, GateReading, Requests, Snapshot
+from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
@@ -261,7 +261,7 @@ def test_a_record_that_somebody_else_wrote_stops_every_effect() -> None:
 
         def rewrite(effect: Effect) -> None:
             if isinstance(effect, PatchNode):
-                bench.documents.edit("cni-migrate-nodes-0", epoch="7")
+                bench.documents.edit("cni-migrate-nodes-0", _epoch="7")
 
         bench.cluster.on_effect = rewrite
         with pytest.raises(LockLost, match="another migrate has taken over"):
@@ -313,5 +313,112 @@ def test_every_turn_is_shown() -> None:
         await bench.driver.run()
         assert bench.turns[-1].final is not None
         assert [decision.final for decision in bench.turns[:-1]] == [None] * (len(bench.turns) - 1)
+
+    _run(main())
+
+
+WAITING = {"w1": under_way("w1", NodeState.DRAINING, NodeEvent.SWITCH, "gate"), "w2": an_entry("w2", NodeState.DUAL)}
+
+
+async def _recorded(bench: Bench) -> Record:
+    found = await RecordStore(bench.documents, "cni-migrate").load()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_the_record_says_within_a_second_what_was_shown(paused: bool) -> None:
+    """Whatever the driver waits for, and while agents are slow to answer: `status` reads the record."""
+
+    async def main() -> None:
+        bench = Bench(WAITING)
+        bench.cluster.found.nodes["w2"] = a_node("w2")
+        if paused:
+            bench.cluster.found.requests = Requests(paused_since="2030-01-01T00:00:00Z")
+        await bench.prepare()
+        shown: list[tuple[datetime, Record]] = []
+        bench.driver.observer = lambda decision, _: shown.append((bench.clock.now(), decision.record))
+        read = bench.prober.read
+
+        async def slowly(asks: Iterable[GateAsk]) -> Mapping[str, GateReading]:
+            await asyncio.sleep(3)
+            return await read(asks)
+
+        bench.prober.read = slowly  # type: ignore[method-assign] # the agents' logs come late
+        running = asyncio.create_task(bench.driver.run())
+        for moment in range(60):
+            await asyncio.sleep(0.5)
+            if moment == 20:  # a change that no effect follows
+                bench.cluster.found.nodes["w3"] = a_node("w3", ready=False)
+            found = await _recorded(bench)
+            old = [record for at, record in shown if (bench.clock.now() - at).total_seconds() >= 1]
+            if old:
+                lines = {line.what for line in found.cluster.history}
+                assert {line.what for line in old[-1].cluster.history} <= lines
+                assert set(old[-1].nodes) <= set(found.nodes)
+                assert found.nodes["w1"].step == old[-1].nodes["w1"].step or len(old) < len(shown)
+        assert "node w3 joined" in [line.what for line in (await _recorded(bench)).cluster.history]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    _run(main())
+
+
+def test_a_driver_that_is_stopped_at_once_records_what_it_has_shown() -> None:
+    """Ctrl-C twice, right after a line was told: the record has it."""
+
+    async def main() -> None:
+        bench = Bench(WAITING)
+        bench.cluster.found.nodes["w2"] = a_node("w2")
+        await bench.prepare()
+        running = asyncio.create_task(bench.driver.run())
+        await asyncio.sleep(5)
+        bench.cluster.found.nodes["w3"] = a_node("w3", ready=False)
+
+        def stop(decision: Decision, _: Snapshot) -> None:
+            if any("w3 joined" in line.what for line in decision.record.cluster.history):
+                running.cancel()
+
+        bench.driver.observer = stop
+        await asyncio.gather(running, return_exceptions=True)
+        assert "node w3 joined" in [line.what for line in (await _recorded(bench)).cluster.history]
+        assert bench.holder == ""
+
+    _run(main())
+
+
+def test_a_complete_rollback_closes_the_record() -> None:
+    """It is kept under another name; another strategy may begin."""
+
+    async def main() -> None:
+        bench = Bench({"w1": an_entry("w1")}, goal=Goal(kind="back"))
+        ended = a_record(PLAN, {"w1": an_entry("w1")}, phase=Phase.PREFLIGHT, direction="back", epoch=0)
+        await RecordStore(bench.documents, "cni-migrate").seize(ended)
+        final = await bench.driver.run()
+        assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
+        assert await RecordStore(bench.documents, "cni-migrate").load() is None
+        kept = await RecordStore(bench.documents, "cni-migrate").last_closed()
+        assert kept is not None
+        assert kept.cluster.strategy == "overlay"
+
+    _run(main())
+
+
+def test_a_run_puts_away_what_a_killed_rollback_has_left() -> None:
+    """The record says that the rollback is complete: the run begins with a record of its own."""
+
+    async def main() -> None:
+        bench = Bench(goal=Goal())
+        ended = a_record(a_plan("multus"), {"w1": an_entry("w1")}, phase=Phase.PREFLIGHT, direction="back", epoch=0)
+        await RecordStore(bench.documents, "cni-migrate").seize(ended)
+        running = asyncio.create_task(bench.driver.run())
+        await asyncio.sleep(3)
+        found = await _recorded(bench)
+        assert (found.cluster.strategy, found.cluster.phase) == ("overlay", Phase.PREPARING)
+        kept = await RecordStore(bench.documents, "cni-migrate").last_closed()
+        assert kept is not None
+        assert kept.cluster.strategy == "multus"
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     _run(main())

@@ -257,7 +257,7 @@ def test_a_lease_that_was_deleted_is_a_lost_lock() -> None:
         bench = Bench()
         lock = bench.lock(ALICE)
         await lock.take()
-        await bench.documents.delete("Lease", "cni-migrate", names.LEASE)
+        bench.documents.remove(names.LEASE, "Lease")
         await asyncio.sleep(SECONDS / 3 + 1)
         with pytest.raises(LockLost, match="nobody"):
             lock.check()

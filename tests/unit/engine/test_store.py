@@ -1,6 +1,7 @@
 """Where the record is kept: shards, what a write touches, and what happens when somebody else has written."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Coroutine
 from typing import Any
@@ -10,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_migrate.core.model.lifecycle import NodeState, Phase
-from cni_migrate.core.model.record import Record, noted
+from cni_migrate.core.model.record import Record, closed, noted
 from cni_migrate.engine.store import RecordStore, shard_of
 from cni_migrate.errors import ClusterUnreachable, LockLost, RecordCorrupt, RecordError, RecordNewer
-from tests.unit.core.builders import NOW, a_plan, a_record, an_entry
+from tests.unit.core.builders import a_plan, a_record, after, an_entry
 from tests.unit.engine.fakes import FakeDocuments
 
 PLAN = a_plan("overlay")
@@ -79,7 +80,7 @@ def test_what_is_seized_is_loaded_again() -> None:
             "cni-migrate-nodes-2",
             "cni-migrate-record",
         ]
-        assert all(documents.data(f"cni-migrate-nodes-{n}")["epoch"] == "1" for n in range(3))
+        assert all(documents.data(f"cni-migrate-nodes-{n}")["_epoch"] == "1" for n in range(3))
         loaded = await _store(documents).load()
         assert loaded is not None
         assert loaded.cluster == record.cluster
@@ -110,28 +111,123 @@ def test_only_what_has_changed_is_written() -> None:
     _run(main())
 
 
-def test_lines_of_history_come_with_the_next_write_of_the_clusters_part() -> None:
-    """A line alone is no request, unless all is to be written; nothing else waits."""
+def _line(record: Record, what: str, seconds: float = 0) -> Record:
+    return record.with_cluster(noted(record.cluster, after(seconds), what))
+
+
+def _said(record: Record | None) -> list[str]:
+    assert record is not None
+    return [line.what for line in record.cluster.history]
+
+
+def test_lines_of_history_are_written_with_the_entries_they_are_about() -> None:
+    """A line costs no request of its own when a shard is written anyway, and no reader misses it."""
 
     async def main() -> None:
         documents = FakeDocuments()
         store = _store(documents)
         record = await store.seize(_record())
         documents.writes.clear()
-        record = record.with_cluster(noted(record.cluster, NOW, "node-1: drain done"))
-        await store.write(record, whole=False)
-        assert documents.writes == []
-        record = record.with_cluster(record.cluster.model_copy(update={"step": "sweep"}))
-        await store.write(record, whole=False)
-        assert documents.writes == ["cni-migrate-record"]
-        record = record.with_cluster(noted(record.cluster, NOW, "node-2: drain done"))
-        await store.write(record, whole=True)
-        assert documents.writes == ["cni-migrate-record"] * 2
-        found = await _store(documents).load()
-        assert found is not None
-        assert [line.what for line in found.cluster.history] == ["node-1: drain done", "node-2: drain done"]
+        record = _line(record.with_node("node-1", an_entry("node-1", NodeState.DUAL)), "node-1: attach done")
+        assert store.differs(record)
+        record = await store.write(record)
+        assert documents.writes == [f"cni-migrate-nodes-{shard_of('node-1', 3)}"]
+        assert not store.differs(record)
+        assert _said(await _store(documents).load()) == ["node-1: attach done"]
+        record = await store.write(_line(record, "on request", 1))
+        assert documents.writes[1:] == ["cni-migrate-record"], "a line without an entry is written at once, too"
+        record = _line(record.with_node("node-2", an_entry("node-2", NodeState.DUAL)), "node-2: attach done", 2)
+        record = await store.write(record)
+        assert len(documents.writes) == 3
+        assert _said(await _store(documents).load()) == ["node-1: attach done", "on request", "node-2: attach done"]
 
     _run(main())
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(["node", "cluster", "line", "restart"])), max_size=60)
+)
+def test_no_line_of_history_is_lost(moves: list[tuple[str, str]]) -> None:
+    """Whatever is written together, and whoever takes over: a reader finds every line once, in order."""
+
+    async def main() -> None:
+        documents = FakeDocuments()
+        store = _store(documents)
+        record = await store.seize(_record())
+        for number, (name, what) in enumerate(moves):
+            if what == "restart":
+                store = _store(documents)
+                loaded = await store.load()
+                assert loaded is not None
+                record = await store.seize(loaded)
+                continue
+            if what == "node":
+                record = record.with_node(name, an_entry(name, attempt=number))
+            elif what == "cluster":
+                record = record.with_cluster(record.cluster.model_copy(update={"position": number}))
+            record = await store.write(_line(record, f"line {number}", number // 3))
+            assert _said(await _store(documents).load()) == _said(record)
+        expected = [f"line {number}" for number, (_, what) in enumerate(moves) if what != "restart"]
+        assert _said(await _store(documents).load()) == expected
+
+    _run(main())
+
+
+def test_old_lines_are_archived_and_every_object_stays_small() -> None:
+    """Ten thousand lines: all are there, in order; a part that is missing is named."""
+
+    async def main() -> None:
+        documents = FakeDocuments()
+        store = _store(documents)
+        record = await store.seize(_record(shards=1, names=["node-1"]))
+        for number in range(10_000):
+            record = _line(record, f"node node-1: drain done, draining, {number} s", number)
+            if number % 50 == 0:
+                record = await store.write(record.with_node("node-1", an_entry("node-1", attempt=number)))
+        await store.write(record)
+        found = await _store(documents).load()
+        assert found is not None
+        assert [line.at for line in await store.history(found)] == [after(number) for number in range(10_000)]
+        assert found.cluster.history_parts > 5
+        sizes = {name: len(json.dumps(one)) for (_, _, name), one in documents.objects.items()}
+        assert max(sizes.values()) < 128 * 1024, sizes
+        documents.remove("cni-migrate-history-2")
+        with pytest.raises(RecordCorrupt, match="cni-migrate-history-2 is missing"):
+            await store.history(found)
+
+    _run(main())
+
+
+def test_a_driver_that_dies_while_it_archives_loses_and_repeats_nothing() -> None:
+    """The part of old lines is written, the cluster's part that says so is not: it is written again."""
+
+    async def main() -> None:
+        documents = FakeDocuments()
+        record = await _store(documents).seize(_record())
+        store = _store(documents)
+        loaded = await store.load()
+        assert loaded is not None
+        seized = await store.seize(loaded)
+        documents.dies_after = len(documents.writes) + 1
+        with pytest.raises(ClusterUnreachable):
+            await store.write(_long(seized))
+        documents.dies_after = None
+        assert "cni-migrate-history-0" in documents.writes
+        store = _store(documents)
+        loaded = await store.load()
+        assert loaded is not None
+        record = await store.write(_long(await store.seize(loaded)))
+        assert record.cluster.history_parts == 1
+        assert [line.at for line in await store.history(record)] == [after(number) for number in range(40)]
+
+    _run(main())
+
+
+def _long(record: Record) -> Record:
+    """The record with so much history that some has to be archived."""
+    for number in range(40):
+        record = _line(record, "x" * 2000, number)
+    return record
 
 
 @given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NodeState), st.booleans()), max_size=12))
@@ -272,9 +368,114 @@ def test_a_missing_part_is_refused(phase: Phase) -> None:
     async def main() -> None:
         documents = FakeDocuments()
         await _store(documents).seize(a_record(PLAN, NAMES, shards=2, epoch=0, phase=phase))
-        await documents.delete("ConfigMap", "cni-migrate", "cni-migrate-nodes-1")
+        documents.remove("cni-migrate-nodes-1")
         with pytest.raises(RecordCorrupt, match="nodes-1 is missing"):
             await _store(documents).load()
+
+    _run(main())
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_record_without_its_first_part_is_refused(shards: int) -> None:
+    """With shards still there the cluster's part was removed: nobody begins a new migration over the old one."""
+
+    async def main() -> None:
+        documents = FakeDocuments()
+        await _store(documents).seize(_record(shards=shards))
+        documents.remove("cni-migrate-record")
+        for number in range(shards):
+            documents.writes.clear()
+            with pytest.raises(RecordCorrupt, match=f"cni-migrate-record is missing, while cni-migrate-nodes-{number}"):
+                await _store(documents).load()
+            assert documents.writes == []
+            documents.remove(f"cni-migrate-nodes-{number}")
+        assert await _store(documents).load() is None
+
+    _run(main())
+
+
+@pytest.mark.parametrize("lost", NAMES[:5])
+def test_a_missing_entry_is_refused(lost: str) -> None:
+    """A migrated node would be taken for a newcomer, and its pods would be removed."""
+
+    async def main() -> None:
+        documents = FakeDocuments()
+        await _store(documents).seize(_record(shards=2))
+        name = f"cni-migrate-nodes-{shard_of(lost, 2)}"
+        del documents.objects["ConfigMap", "cni-migrate", name]["data"][lost]
+        with pytest.raises(RecordCorrupt, match=f"{name}: the entry of node {lost} is missing"):
+            await _store(documents).load()
+
+    _run(main())
+
+
+def test_a_node_may_be_called_as_the_stores_own_keys_were() -> None:
+    """No name of a node begins with an underscore, so no node can be mistaken for one of them."""
+
+    async def main() -> None:
+        documents = FakeDocuments()
+        await _store(documents).seize(_record(shards=1, names=["epoch", "nodes", "history"]))
+        found = await _store(documents).load()
+        assert found is not None
+        assert sorted(found.nodes) == ["epoch", "history", "nodes"]
+
+    _run(main())
+
+
+@pytest.mark.parametrize("dies_after", range(9))
+def test_a_closed_record_is_kept_and_a_new_one_may_begin(dies_after: int) -> None:
+    """Killed anywhere on the way, the next one closes it again; every part is kept as it was."""
+
+    async def main() -> None:
+        documents = FakeDocuments()
+        store = _store(documents)
+        record = _line(_record().with_cluster(_record().cluster.model_copy(update=ROLLED_BACK)), "phase preflight")
+        await store.seize(record)
+        parts = {name: documents.data(name) for _, _, name in documents.objects}
+        loaded = await store.load()
+        assert loaded is not None
+        documents.dies_after = len(documents.writes) + dies_after
+        with contextlib.suppress(ClusterUnreachable):
+            await store.close(loaded)
+        documents.dies_after = None
+        again = await _store(documents).load()
+        if again is not None:
+            assert closed(again)
+            await _store(documents).close(again)
+        assert await _store(documents).load() is None
+        kept = await _store(documents).last_closed()
+        assert kept is not None
+        assert kept.name == "cni-migrate-record-20300101-120000"
+        assert kept.cluster.history[-1].what == "phase preflight"
+        assert {f"{name}-20300101-120000": data for name, data in parts.items()} == {
+            name: documents.data(name) for _, _, name in documents.objects
+        }
+        await _store(documents).seize(_unbegun())
+
+    _run(main())
+
+
+ROLLED_BACK = {"phase": Phase.PREFLIGHT, "direction": "back"}
+
+
+def test_closing_touches_nothing_of_a_driver_that_took_over() -> None:
+    """A former holder deletes only the versions it has read."""
+
+    async def main() -> None:
+        documents = FakeDocuments()
+        first = _store(documents)
+        record = await first.seize(_record().with_cluster(_record().cluster.model_copy(update=ROLLED_BACK)))
+        get = documents.get
+
+        async def late(kind: str, namespace: str, name: str) -> Any:
+            found = await get(kind, namespace, name)
+            documents.edit(name, _epoch="9")
+            return found
+
+        documents.get = late  # type: ignore[method-assign] # somebody writes between reading and deleting
+        with pytest.raises(LockLost):
+            await first.close(record)
+        assert ("ConfigMap", "cni-migrate", "cni-migrate-record") in documents.objects
 
     _run(main())
 

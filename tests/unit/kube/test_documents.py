@@ -47,8 +47,7 @@ def test_get_create_replace_delete() -> None:
         assert await documents.get("ConfigMap", "ns", "missing") is None
         assert await documents.create(LEASE) == STORED
         assert await documents.replace(STORED) == STORED
-        await documents.delete("Lease", "ns", "l")
-        await documents.delete("ConfigMap", "ns", "missing")
+        await documents.delete(STORED)
 
     run(script, body)
 

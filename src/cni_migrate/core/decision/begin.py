@@ -11,7 +11,7 @@ from cni_migrate.core.model import guards
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node
-from cni_migrate.core.model.record import ClusterRecord, Record
+from cni_migrate.core.model.record import ClusterRecord, Record, closed
 from cni_migrate.core.steps.view import Plan, out_of_service
 from cni_migrate.errors import Halted, RecordCorrupt, RecordMismatch, UsageError
 
@@ -35,10 +35,14 @@ def new_record(config: Config, nodes: int, tool: str) -> Record:
 def check_identity(config: Config, record: Record) -> None:
     """Refuse a record that was begun with another strategy or other names and networks.
 
+    Before the first change, and after a complete rollback, nothing in the cluster depends on them.
+
     Raises:
         RecordMismatch: naming each key that differs.
     """
     cluster = record.cluster
+    if cluster.phase is Phase.PREFLIGHT:
+        return
     if cluster.strategy != config.strategy:
         raise RecordMismatch(
             f"the migration of this cluster was begun with strategy {cluster.strategy}, "
@@ -118,8 +122,10 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
             "this cluster is being rolled back",
             next="migrate rollback  (to finish it; after that, `migrate run` starts anew)",
         )
-    if record.cluster.direction == "back":
-        record = record.with_cluster(record.cluster.model_copy(update={"direction": "forward"})).with_nodes({})
+    if record.cluster.phase is Phase.PREFLIGHT:
+        fresh = new_record(plan.config, 0, record.cluster.tool).cluster
+        kept = {"epoch": record.cluster.epoch, "shards": record.cluster.shards}
+        record = Record(cluster=fresh.model_copy(update=kept), nodes={})
     if record.cluster.started is None:
         record = record.with_cluster(record.cluster.model_copy(update={"started": now}))
     return _retry_held(_reroute_again(plan, record, now), now)
@@ -151,6 +157,8 @@ def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
             "Canal is being removed, there is nothing to go back to",
             next="migrate run  (to finish)" if cluster.phase is Phase.CLEANING else "migrate status",
         )
+    if closed(record):
+        return record
     if cluster.phase is Phase.PREFLIGHT:
         raise UsageError("nothing was changed in this cluster: there is nothing to roll back", next="migrate status")
     if cluster.direction == "back":

@@ -8,6 +8,9 @@ RECORD = "cni-migrate-record"
 SHARD = "cni-migrate-nodes-"
 """ConfigMaps with the nodes' parts, numbered from 0."""
 
+HISTORY = "cni-migrate-history-"
+"""ConfigMaps with the oldest lines of the history, numbered from 0."""
+
 REQUESTS = "cni-migrate-requests"
 """ConfigMap that only operators write: pause, retry, skip."""
 
@@ -23,6 +26,8 @@ FLANNEL_ANNOTATIONS = "flannel.alpha.coreos.com/"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = "app.kubernetes.io/component"
 TOOL = "cni-migrate"
+RECORD_PART = "record"
+CLOSED_RECORD = "closed-record"
 HOST_TASK = "host-task"
 DRIVER = "driver"
 

@@ -5,11 +5,11 @@ is a new record. Field names are what `kubectl get configmap -o yaml` shows, so 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.errors import RecordCorrupt, RecordNewer
@@ -99,7 +99,8 @@ class ClusterRecord(_Frozen):
     """The cluster's progress.
 
     `direction` is `back` from the first moment of a cluster rollback to its end. `epoch` counts the drivers that have
-    held the lock. `shards` is fixed when the record is made. `canal_before` is what `select_canal` changed.
+    held the lock. `shards` is fixed when the record is made. `canal_before` is what `select_canal` changed. `history`
+    are the latest lines; the older ones are in `history_parts` ConfigMaps of their own.
     """
 
     record_schema: int = Field(default=SCHEMA, alias="schema")
@@ -122,6 +123,7 @@ class ClusterRecord(_Frozen):
     idle_since: datetime | None = None
     gate: GateResult | None = None
     history: tuple[Entry, ...] = ()
+    history_parts: int = Field(default=0, ge=0)
     tool: str = ""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -146,14 +148,55 @@ class Record(_Frozen):
         return Record.model_construct(cluster=cluster, nodes=self.nodes)
 
 
-HISTORY_TAIL = 40
-"""How many lines of history the record keeps."""
+HISTORY_BYTES = 64 * 1024
+"""So much of the history is in the cluster's part; when there is more, its older half goes into a part of its own."""
+
+LINE_MOST = 2000
+"""Characters of a line of history; what is longer is cut."""
 
 
 def noted(cluster: ClusterRecord, at: datetime, what: str) -> ClusterRecord:
     """The cluster's entry with one more line of history."""
-    tail = (*cluster.history, Entry(at=at, what=what))[-HISTORY_TAIL:]
-    return cluster.model_copy(update={"history": tail})
+    line = what if len(what) <= LINE_MOST else f"{what[: LINE_MOST - 1]}…"
+    return cluster.model_copy(update={"history": (*cluster.history, Entry(at=at, what=line))})
+
+
+def archived(cluster: ClusterRecord) -> tuple[tuple[Entry, ...], ClusterRecord]:
+    """The oldest lines of the history when there is too much of it, and the cluster's entry without them."""
+    sizes = [len(line.what.encode()) + 64 for line in cluster.history]
+    if sum(sizes) <= HISTORY_BYTES:
+        return (), cluster
+    size, cut = 0, 0
+    while size < HISTORY_BYTES / 2:
+        size += sizes[cut]
+        cut += 1
+    left = {"history": cluster.history[cut:], "history_parts": cluster.history_parts + 1}
+    return cluster.history[:cut], cluster.model_copy(update=left)
+
+
+def closed(record: Record) -> bool:
+    """Whether the cluster was rolled back to its end: nothing of the migration is left but the record."""
+    return record.cluster.phase is Phase.PREFLIGHT and record.cluster.direction == "back"
+
+
+_LINES = TypeAdapter(tuple[Entry, ...])
+
+
+def dump_lines(lines: Sequence[Entry]) -> str:
+    """Lines of history as the text that is persisted."""
+    return _LINES.dump_json(tuple(lines)).decode()
+
+
+def load_lines(text: str, where: str) -> tuple[Entry, ...]:
+    """Lines of history from the persisted text.
+
+    Raises:
+        RecordCorrupt: they are not what `migrate` writes.
+    """
+    try:
+        return _LINES.validate_json(text)
+    except ValidationError as error:
+        raise _corrupt(where, str(error.errors()[0]["msg"])) from None
 
 
 def dump_cluster(cluster: ClusterRecord) -> str:

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cni_migrate.core.decision.no_return import passed, point_of_no_return
 from cni_migrate.core.decision.order import capacity, in_order
+from cni_migrate.core.model import names
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Pod, Snapshot
-from cni_migrate.core.model.record import NodeRecord, Record
+from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record, closed
 from cni_migrate.core.reports.eta import eta_seconds
 from cni_migrate.core.steps.audit import audit_problems
 from cni_migrate.core.steps.registry import ABOUT
@@ -111,6 +112,10 @@ class StatusView(_Part):
     schema_: Literal[1] = Field(default=1, alias="schema", description="The version of this format.")
     begun: bool = True
     """Whether a migration was ever begun here."""
+    rolled_back: datetime | None = None
+    """When the last migration was rolled back to its end; nothing of it is left in the cluster then."""
+    closed_record: str | None = None
+    """The ConfigMap in which its record is kept."""
     phase: Phase
     strategy: str
     direction: Literal["forward", "back"] = "forward"
@@ -183,7 +188,14 @@ class LeaseInfo:
 
 
 def status_view(
-    plan: Plan, record: Record | None, seen: Snapshot, lease: LeaseInfo | None, now: datetime, *, history: int = 8
+    plan: Plan,
+    record: Record | None,
+    seen: Snapshot,
+    lease: LeaseInfo | None,
+    now: datetime,
+    *,
+    history: int = 8,
+    before: tuple[str, ClusterRecord] | None = None,
 ) -> StatusView:
     """The status now.
 
@@ -194,11 +206,22 @@ def status_view(
         lease: who holds the lock.
         now: the present instant.
         history: how many lines of history to show.
+        before: without a record, the one of the last migration, which was rolled back, and where it is kept.
     """
     driver = lease.driver(now) if lease is not None else None
+    if record is not None and closed(record):  # the driver died before it was put away
+        before, record = (names.RECORD, record.cluster), None
     if record is None:
+        old = before[1] if before is not None else None
         return StatusView(
-            begun=False, phase=Phase.PREFLIGHT, strategy=plan.config.strategy, driver=driver, next="migrate preflight"
+            begun=False,
+            rolled_back=old.history[-1].at if old is not None and old.history else None,
+            closed_record=before[0] if before is not None else None,
+            phase=Phase.PREFLIGHT,
+            strategy=old.strategy if old is not None else plan.config.strategy,
+            driver=driver,
+            next="migrate preflight",
+            history=[Entry(at=line.at, what=line.what) for line in (old.history if old is not None else ())[-history:]],
         )
     cluster = record.cluster
     view = ClusterView(plan, seen, record, now, cluster.since or now)

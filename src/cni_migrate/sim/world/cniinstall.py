@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cni_migrate.sim.client import Object
 from cni_migrate.sim.world import meta
+from cni_migrate.sim.world.cniconf import parse
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.environment import NoValue, environment, every_container
 from cni_migrate.sim.world.host import CALICO_KUBECONFIG
@@ -16,6 +17,7 @@ from cni_migrate.sim.world.kinds import CONFIG_MAP
 CONTAINER = "install-cni"
 USUAL_FILE = "10-canal.conflist"
 _FOLDER = "/etc/cni/net.d"
+_CREDENTIALS = "apiVersion: v1\nkind: Config\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,14 @@ async def installed(ctx: Context, pod: Object) -> Installed | None:
     target = (container.get("args") or [""])[-1]
     if target.startswith(_FOLDER):
         return Installed(target.rpartition("/")[2], await _mounted(ctx, pod, "cni-conf.json"))
-    return Installed(USUAL_FILE, await _mounted(ctx, pod, "cni_network_config"))
+    return copied(await _mounted(ctx, pod, "cni_network_config"))
+
+
+def copied(text: str) -> Installed:
+    """Canal's file as it stands in its ConfigMap; beside Calico's plugin its credentials."""
+    network = parse(text)
+    of_calico = network is not None and network.provider == "canal" and not network.bridged
+    return Installed(USUAL_FILE, text, _CREDENTIALS if of_calico else "")
 
 
 def filled(template: str, values: dict[str, str], node: str) -> Installed:
@@ -66,7 +75,7 @@ def filled(template: str, values: dict[str, str], node: str) -> Installed:
     }
     for placeholder, value in known.items():
         template = template.replace(placeholder, value)
-    return Installed(values.get("CNI_CONF_NAME", "10-calico.conflist"), template, "apiVersion: v1\nkind: Config\n")
+    return Installed(values.get("CNI_CONF_NAME", "10-calico.conflist"), template, _CREDENTIALS)
 
 
 async def _mounted(ctx: Context, pod: Object, key: str) -> str:

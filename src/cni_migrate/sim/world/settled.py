@@ -18,7 +18,7 @@ from cni_migrate.sim.world.canalmanifests import (
     net_conf_text,
     published,
 )
-from cni_migrate.sim.world.cniinstall import USUAL_FILE, Installed, filled
+from cni_migrate.sim.world.cniinstall import copied, filled
 from cni_migrate.sim.world.controllers.daemonset import daemon_pod, placement
 from cni_migrate.sim.world.controllers.deployment import HASH_LABEL, replica_set_for
 from cni_migrate.sim.world.controllers.scheduler import fits
@@ -143,9 +143,8 @@ class Builder:
         if not sets:
             return Plane()
         text = cni_network_config(scenario)
-        new = Installed(USUAL_FILE, text)
-        if published(scenario):
-            new = filled(text, install_values(scenario), meta.name(node))
+        template = published(scenario)
+        new = filled(text, install_values(scenario), meta.name(node)) if template else copied(text)
         plane = Plane(
             files=new.files,
             links=frozenset({conf.link} - {""}),

@@ -9,21 +9,27 @@ from hypothesis import strategies as st
 
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.record import (
-    HISTORY_TAIL,
+    HISTORY_BYTES,
+    LINE_MOST,
     Before,
     ClusterRecord,
     Entry,
     GateResult,
     Held,
     NodeRecord,
+    archived,
     dump_cluster,
+    dump_lines,
     dump_node,
     load_cluster,
+    load_lines,
     load_node,
     noted,
 )
 from cni_migrate.errors import RecordCorrupt, RecordNewer
 
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+CLUSTER = ClusterRecord(strategy="overlay", identity="abc")
 WHERE = "ConfigMap cni-migrate/cni-migrate-nodes-0, key w1"
 
 instants = st.datetimes(datetime(2025, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -165,10 +171,24 @@ def test_a_damaged_cluster_entry_is_refused(key: str, value: object) -> None:
         load_cluster(_cluster_text(**{key: value}), WHERE)
 
 
-def test_the_history_keeps_its_tail() -> None:
-    """Old lines fall out, so that the ConfigMap cannot grow for ever."""
-    cluster = ClusterRecord(strategy="overlay", identity="abc")
-    start = datetime(2030, 1, 1, tzinfo=UTC)
-    for number in range(HISTORY_TAIL + 5):
-        cluster = noted(cluster, start + timedelta(seconds=number), f"line {number}")
-    assert [f"line {n}" for n in range(5, HISTORY_TAIL + 5)] == [entry.what for entry in cluster.history]
+def test_the_history_keeps_every_line_and_its_order() -> None:
+    """Nothing is cut at a number of lines; what is too long for one is."""
+    cluster = CLUSTER
+    for number in range(300):
+        cluster = noted(cluster, NOW + timedelta(seconds=number), f"line {number}")
+    assert [f"line {n}" for n in range(300)] == [entry.what for entry in cluster.history]
+    long = noted(cluster, NOW, "x" * 9999).history[-1].what
+    assert (len(long), long[-1]) == (LINE_MOST, "…")
+
+
+def test_too_much_history_gives_its_older_half_away() -> None:
+    """What is left and what was given away are the whole, in order, and each is far from too large for a ConfigMap."""
+    cluster = CLUSTER
+    for number in range(2000):
+        cluster = noted(cluster, NOW + timedelta(seconds=number), f"node w{number}: drain done, draining, 12.5 s")
+    assert archived(CLUSTER) == ((), CLUSTER)
+    old, left = archived(cluster)
+    assert (*old, *left.history) == cluster.history
+    assert left.history_parts == 1
+    assert HISTORY_BYTES / 3 < len(dump_lines(old)) < HISTORY_BYTES
+    assert load_lines(dump_lines(old), "here") == old

@@ -1,0 +1,71 @@
+"""After a complete rollback: the record is kept under another name, and a new migration may begin.
+
+The copies are made first, the cluster's part goes last. Whoever dies in between leaves a record that still says that
+the rollback is complete, and whoever comes next closes it again.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cni_migrate.core.model import names
+from cni_migrate.core.model.record import ClusterRecord, Record, load_cluster
+from cni_migrate.errors import Conflict, LockLost, RecordError
+from cni_migrate.ports import Documents
+
+LABELS = {names.MANAGED_BY: names.TOOL, names.COMPONENT: names.CLOSED_RECORD}
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRecord:
+    """The cluster's part of a migration that was rolled back, and the ConfigMap in which it is kept."""
+
+    name: str
+    cluster: ClusterRecord
+
+
+def _parts(cluster: ClusterRecord) -> Iterable[str]:
+    yield from (f"{names.SHARD}{number}" for number in range(cluster.shards))
+    yield from (f"{names.HISTORY}{number}" for number in range(cluster.history_parts))
+    yield names.RECORD
+
+
+async def close(documents: Documents, namespace: str, record: Record) -> None:
+    """Keep every part of the record under a name with the time at which the migration began, and take it away.
+
+    Raises:
+        LockLost: somebody else writes at the same time.
+    """
+    began = record.cluster.started
+    suffix = f"{began:%Y%m%d-%H%M%S}" if began is not None else f"epoch-{record.cluster.epoch}"
+    found: list[Mapping[str, Any]] = []
+    for name in _parts(record.cluster):
+        part = await documents.get("ConfigMap", namespace, name)
+        if part is None:
+            continue
+        found.append(part)
+        meta = {"name": f"{name}-{suffix}", "namespace": namespace, "labels": LABELS}
+        copy = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": part.get("data") or {}}
+        try:
+            await documents.create(copy)
+        except Conflict:
+            continue  # who died in the middle of this has made it
+    for part in found:
+        try:
+            await documents.delete(part)
+        except Conflict as error:
+            raise LockLost(f"the record was written by somebody else: {error.message}", next="migrate status") from None
+
+
+async def last_closed(documents: Documents, namespace: str) -> ClosedRecord | None:
+    """The record of the last migration that was rolled back, if one is kept and can be read."""
+    kept = await documents.list("ConfigMap", namespace, names.CLOSED_RECORD)
+    for part in sorted(kept, key=lambda one: str(one["metadata"]["name"]), reverse=True):
+        name, text = str(part["metadata"]["name"]), (part.get("data") or {}).get("cluster")
+        if text is None:
+            continue
+        try:
+            return ClosedRecord(name, load_cluster(text, name))
+        except RecordError:
+            continue
+    return None
