@@ -17,6 +17,7 @@ import ipaddress
 import json
 import os
 import re
+import socket
 import ssl
 import sys
 import threading
@@ -43,6 +44,8 @@ QUIET, REPORT, VERIFY = 1.0, 60.0, 300.0  # seconds between two looks, reports, 
 DEAF = 330  # seconds without an event after which a watch is begun anew; the server ends it sooner
 APART = 0.01  # seconds between two writes, so that an agent that begins does not press the API server
 LATE = 5.0  # seconds after which the watch has brought what was written
+CILIUM_LINK = "cilium_host"  # while it is on the node, Cilium takes in what other nodes send to its endpoints
+GONE = 10.0  # seconds after which a link that is gone has not only been made anew
 TRIES = 32  # numbers that are tried for one identity
 
 DEFAULT_LABELS = (
@@ -399,6 +402,7 @@ class Keeper:
         self.written: dict[Key, Json] = {}
         """What was written and has not come back by the watch yet."""
         self.times: dict[Key, float] = {}
+        self.link_seen = -GONE
         self.counts = {"made": 0, "changed": 0, "removed": 0}
         self.on_canal = self.lacking = 0
         self.error = ""
@@ -409,12 +413,17 @@ class Keeper:
         if not all(one.synced for one in self.watched):
             self.lacking = -1
             return
+        there = self.datapath()
         own = {**self.own.objects, **self.written}
         wanted: dict[Key, Json] = {}
         lacking, used = 0, set()
         for pod in list(self.pods.objects.values()):
             address = canal_address(pod, self.settings)
             if not address:
+                continue
+            if not there:
+                lacking += 1
+                self.error = f"there is no link {CILIUM_LINK} on the node"
                 continue
             key = (pod["metadata"]["namespace"], endpoint_name(pod["metadata"]["name"]))
             try:
@@ -432,6 +441,15 @@ class Keeper:
                 self.remove(found)
         self.identities.keep(used)
         self.on_canal, self.lacking = len(wanted), lacking
+
+    def datapath(self) -> bool:
+        """Whether Cilium is on the node: without it, what other nodes send to an endpoint here would be lost.
+
+        A link that is made anew is not gone.
+        """
+        if any(name == CILIUM_LINK for _, name in socket.if_nameindex()):
+            self.link_seen = time.monotonic()
+        return time.monotonic() - self.link_seen <= GONE
 
     def made(self, found: Json | None, wanted: Json) -> bool:
         """Make one endpoint be as wanted; whether it is."""

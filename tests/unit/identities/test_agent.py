@@ -38,6 +38,9 @@ def a_pod(name: str = "web-0", ip: str = "10.244.1.5", **changes: Any) -> Json:
     return pod
 
 
+LINKS = [(1, "lo"), (2, "cilium_host")]
+
+
 class Server:
     """The API server as far as the agent needs it."""
 
@@ -100,6 +103,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setattr(agent, "APART", 0.0)
+    monkeypatch.setattr("socket.if_nameindex", lambda: LINKS)
     return Server()
 
 
@@ -323,6 +327,23 @@ def test_one_pod_that_cannot_be_served_does_not_keep_the_others_waiting(server: 
     assert set(server.of("ciliumendpoints")) == {names.endpoint_of("web-0")}
     assert (keeper.on_canal, keeper.lacking) == (2, 1)
     assert "unknown/lost" in keeper.error
+
+
+def test_without_cilium_on_the_node_there_are_no_endpoints(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other nodes would send what is for them into a tunnel that nobody hears; a link that is made anew is not gone."""
+    links = [(1, "lo")]
+    monkeypatch.setattr("socket.if_nameindex", lambda: links)
+    keeper = a_keeper(server, a_pod())
+    assert (server.of("ciliumendpoints"), keeper.lacking) == ({}, 1)
+    links.append((9, "cilium_host"))
+    look(keeper, server, a_pod())
+    assert (len(server.of("ciliumendpoints")), keeper.lacking) == (1, 0)
+    links.pop()
+    look(keeper, server, a_pod())
+    assert len(server.of("ciliumendpoints")) == 1
+    keeper.link_seen -= agent.GONE
+    look(keeper, server, a_pod())
+    assert server.of("ciliumendpoints") == {}
 
 
 def test_until_everything_is_known_nothing_is_written(server: Server) -> None:

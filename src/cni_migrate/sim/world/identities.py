@@ -9,7 +9,7 @@ from cni_migrate.sim.world import addresses, meta
 from cni_migrate.sim.world.ciliumidentities import number_for
 from cni_migrate.sim.world.ciliumobjects import endpoint
 from cni_migrate.sim.world.context import Context
-from cni_migrate.sim.world.host import Host
+from cni_migrate.sim.world.host import Host, Plane
 from cni_migrate.sim.world.kinds import CILIUM_ENDPOINT, POD
 from cni_migrate.sim.world.masquerade import Keep, on_top
 from cni_migrate.sim.world.programs import Health, Program, Run
@@ -41,6 +41,7 @@ class IdentityAgent(Program):
         ctx.cluster[POD].on_change(self._pod_changed)
         ctx.cluster[CILIUM_ENDPOINT].on_change(self._endpoint_changed)
         ctx.work.handle("identities.look", self._look)
+        ctx.net.on_host(lambda host: host.on_change(self._host_changed))
 
     async def begin(self, run: Run) -> Health | None:
         """The init container lays the rule; then the agent lists what is there."""
@@ -65,6 +66,11 @@ class IdentityAgent(Program):
         for node in {meta.node_of(one) for one in (old, new) if one is not None}:
             self._soon(node)
 
+    def _host_changed(self, host: Host, before: Plane, after: Plane) -> None:
+        """It makes endpoints only where Cilium's datapath takes in what is sent to them."""
+        if before.datapath is not after.datapath:
+            self._soon(host.name)
+
     def _endpoint_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None and old is not None and (node := meta.labels(old).get(MARK)):
             self._soon(node)
@@ -78,7 +84,7 @@ class IdentityAgent(Program):
         if run is None or not run.host.plane.powered:
             return
         wanted: dict[tuple[str, str], Object] = {}
-        for pod in list(self.ctx.cluster[POD].by("node", node)):
+        for pod in list(self.ctx.cluster[POD].by("node", node)) if run.host.plane.datapath else ():
             address = str((pod.get("status") or {}).get("podIP") or "")
             if not address or meta.host_network(pod) or meta.finished(pod):
                 continue
