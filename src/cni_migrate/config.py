@@ -16,7 +16,9 @@ Strategy = Literal["multus", "overlay"]
 ProfileName = Literal["modern", "seed"]
 
 Cidr = Annotated[str, AfterValidator(validation.network)]
+NoCidr = Annotated[str, AfterValidator(validation.optional(validation.network))]
 Namespace = Annotated[str, AfterValidator(validation.dns_label)]
+NamespacedName = Annotated[str, AfterValidator(validation.namespaced_name)]
 Name = Annotated[str, AfterValidator(validation.dns_subdomain)]
 NodeName = Annotated[str, AfterValidator(validation.optional(validation.dns_subdomain))]
 LabelKey = Annotated[str, AfterValidator(validation.label_key)]
@@ -53,13 +55,33 @@ class Canal(Section):
 
     namespace: Namespace = Field(default="kube-system", description="namespace of the Canal DaemonSet")
     daemonset: Name = Field(default="canal", description="name of the Canal DaemonSet")
+    more_daemonsets: list[NamespacedName] = Field(
+        default_factory=list,
+        description="Canal's other DaemonSets as namespace/name, where flannel and Calico, or architectures, have their"
+        " own",
+    )
     cni_file: CniFile = Field(default="10-canal.conflist", description="Canal's file in the CNI configuration folder")
+    network_name: Word = Field(default="k8s-pod-network", description="the network's name in that file")
     pod_cidr: Cidr = Field(default="10.244.0.0/16", description="the network Canal's pods have their addresses from")
+    network: NoCidr = Field(
+        default="", description="flannel's Network where it is wider than the pods' part; default: the same"
+    )
     tunnel_port: int = Field(default=8472, ge=1, le=65535, description="UDP port of flannel's VXLAN")
+    vni: int = Field(default=1, ge=1, le=16777215, description="VXLAN network identifier of flannel: its link's number")
     extra_objects: list[ObjectReference] = Field(
         default_factory=list,
         description="more objects to delete at clean-up, as apiVersion/Kind/namespace/name",
     )
+
+    @property
+    def whole(self) -> str:
+        """The network that flannel takes for its own: what it does not masquerade among itself."""
+        return self.network or self.pod_cidr
+
+    def every_daemonset(self) -> tuple[tuple[str, str], ...]:
+        """(namespace, name) of all of Canal's DaemonSets, the named one first."""
+        others = [text.partition("/") for text in self.more_daemonsets]
+        return ((self.namespace, self.daemonset), *((namespace, name) for namespace, _, name in others))
 
 
 class Cilium(Section):
@@ -354,9 +376,14 @@ class Config(Section):
 
     def identity(self) -> dict[str, Any]:
         """What must not change between the start of a migration and its end."""
+        usual = {"more_daemonsets", "network_name", "network", "vni"}
+        canal = self.canal.model_dump(include={"namespace", "daemonset", "cni_file", "pod_cidr", "tunnel_port"})
+        folders = self.host_task.model_dump(include={"cni_folder", "bin_folder"}, exclude_defaults=True)
         return {
             "strategy": self.strategy,
-            "canal": self.canal.model_dump(include={"namespace", "daemonset", "cni_file", "pod_cidr", "tunnel_port"}),
+            # What is as everywhere is left out, so that records from before these keys fit.
+            "canal": canal | self.canal.model_dump(include=usual, exclude_defaults=True),
+            **({"host_task": folders} if folders else {}),
             "cilium": self.cilium.model_dump(
                 include={
                     "source", "namespace", "image", "operator_image", "pod_cidr", "mask_size", "tunnel_protocol",

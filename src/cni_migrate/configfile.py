@@ -26,6 +26,15 @@ NOT_KEYS: Final = frozenset({"MIGRATE_CONFIG", "MIGRATE_DEBUG", "MIGRATE_LOG_FOR
 _SERVICE_LINKS: Final = ("MIGRATE_SERVICE_", "MIGRATE_PORT")
 """What Kubernetes sets in pods beside a Service named `migrate` (kubernetes.io: "Discovering services")."""
 
+FOUND: Final = {
+    "canal": (
+        "namespace", "daemonset", "more_daemonsets", "cni_file", "network_name", "pod_cidr", "network", "tunnel_port",
+        "vni",
+    ),
+    "host_task": ("cni_folder", "bin_folder"),
+}  # fmt: skip
+"""Keys that are found in the cluster when nobody sets them: the model's defaults are guesses for want of a cluster."""
+
 Path_ = tuple[str, ...]
 
 
@@ -35,6 +44,11 @@ class Loaded:
 
     config: Config
     origin: Mapping[str, str]
+
+    @property
+    def said(self) -> frozenset[str]:
+        """The keys that somebody has set, in the file, the environment or by a flag."""
+        return frozenset(key for key, source in self.origin.items() if not source.startswith(("default", "profile ")))
 
 
 def leaves(model: type[BaseModel] = Config, path: Path_ = ()) -> Iterator[tuple[Path_, FieldInfo]]:
@@ -79,6 +93,10 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     base = Config.model_validate(profile).model_dump()
     for section, key in IMAGES:  # but those of images: they follow from the version and the registry
         del base[section][key]
+    for section, keys in FOUND.items():  # and what a cluster tells: only what somebody said is set
+        for key in keys:
+            if f"{section}.{key}" not in origin:
+                del base[section][key]
     written.check(base)
     merged = _merged(base, written.tree)
     origin |= {".".join(path): f"{written.name}, line {written.line(path)}" for path, _ in _flat(written.tree)}

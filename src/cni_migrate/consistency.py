@@ -33,16 +33,27 @@ def check(config: "Config") -> None:
     Raises:
         PydanticCustomError: of the type `contradiction`; its context has the `keys` that are part of it.
     """
+    for found in problems(config):
+        # The message is an argument, not the template: it may hold braces.
+        raise PydanticCustomError("contradiction", "{message}", found._asdict())
+
+
+def problems(config: "Config") -> Iterator[Problem]:
+    """What contradicts, rule by rule. What was taken from a cluster is asked again by preflight."""
     for rule in _RULES:
-        for found in rule(config):
-            # The message is an argument, not the template: it may hold braces.
-            raise PydanticCustomError("contradiction", "{message}", found._asdict())
+        yield from rule(config)
 
 
 def _networks(config: "Config") -> Iterator[Problem]:
     canal, cilium = ipaddress.ip_network(config.canal.pod_cidr), ipaddress.ip_network(config.cilium.pod_cidr)
     both = ("cilium.pod_cidr", "canal.pod_cidr")
-    if canal.overlaps(cilium):
+    whole = ipaddress.ip_network(config.canal.whole)
+    if canal.version != whole.version or not canal.subnet_of(whole):  # type: ignore[arg-type]
+        yield Problem(
+            f"canal.pod_cidr {canal} is no part of canal.network {whole}", ("canal.pod_cidr", "canal.network")
+        )
+    # A default is only a guess: the cluster's own network takes its place.
+    if "pod_cidr" in config.canal.model_fields_set and canal.overlaps(cilium):
         yield Problem(f"cilium.pod_cidr {cilium} overlaps canal.pod_cidr {canal}: choose a free network", both)
     size = config.cilium.mask_size
     if size <= cilium.prefixlen:

@@ -146,6 +146,18 @@ def word(text: str) -> str:
     return text
 
 
+def namespaced_name(text: str) -> str:
+    """An object in a namespace.
+
+    Raises:
+        ValueError: it is no `namespace/name`.
+    """
+    namespace, slash, name = text.partition("/")
+    if not slash:
+        raise ValueError(_expected("namespace/name", "kube-flannel/kube-flannel-ds", text))
+    return f"{dns_label(namespace)}/{dns_subdomain(name)}"
+
+
 def object_reference(text: str) -> str:
     """`apiVersion/Kind/namespace/name`; the apiVersion may have a group, an empty namespace leaves `//`."""
     parts = text.split("/")

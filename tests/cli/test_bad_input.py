@@ -172,7 +172,9 @@ def test_the_configuration(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        pytest.param("cilium:\n  pod_cidr: 10.244.0.0/16\n", "overlaps", id="networks"),
+        pytest.param(
+            "canal: {pod_cidr: 10.244.0.0/16}\ncilium: {pod_cidr: 10.244.128.0/17}\n", "overlaps", id="networks"
+        ),
         pytest.param("knet: {reader: proxy}\ngate: {seconds: 10}\n", "a gate of 21 rounds", id="a long gate by proxy"),
         pytest.param("knet: {reader: proxy}\ngate: {rounds: 21}\n", "use knet.reader log", id="many rounds by proxy"),
     ],
@@ -185,7 +187,7 @@ def test_a_configuration_that_contradicts_itself(migrate: Typed, tmp_path: Path,
     assert ended.code == 2
     assert str(file) in ended.err
     assert says in ended.err
-    file.write_text(text.replace("proxy", "log").replace("10.244", "10.99"), encoding="utf-8")
+    file.write_text(text.replace("proxy", "log").replace("10.244.128", "10.99.128"), encoding="utf-8")
     assert migrate("config", "show", "--config", str(file)).code == 0
 
 

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 from ruamel.yaml import YAML
 
 from cni_migrate.config import Config
+from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.kube.cluster import KubeCluster
@@ -106,7 +107,7 @@ async def _preflight(sim: Simulation, config: Config) -> None:
     api = await in_process_api(sim.app, timeout=config.deadlines.request)
     try:
         async with KubeCluster(api, config, SimulatedClock(sim)) as cluster:
-            await gathered(cluster.client, plan_for(config, cluster.snapshot()), cluster)
+            await gathered(cluster.client, plan_for(config, cluster.snapshot()), cluster, FoundCanal())
     finally:
         await close_api(api)
 

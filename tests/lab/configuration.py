@@ -15,8 +15,6 @@ def text(version: str = CILIUM) -> str:
     return f"""\
 {COMMON.read_text()}cilium:
   version: {version}
-  image: quay.io/cilium/cilium:v{version}
-  operator_image: quay.io/cilium/operator-generic:v{version}
 """
 
 

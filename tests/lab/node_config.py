@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.lab import capabilities
 from tests.lab.images import PAUSE
 from tests.lab.processes import run
 from tests.lab.settings import DNS_DOMAIN, DNS_IP, POD_CIDR, Lab
@@ -13,8 +14,12 @@ SHARED = ("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib64", "/usr/share", "/etc
 A Debian root with clang in each image would be over a gigabyte, unpacked once per node."""
 
 
-def containerd(home: Path) -> str:
-    """The configuration of containerd: as the distribution has it, but for a spec in which the node's userland is mounted."""
+def containerd(home: Path, runc: Path | None = None) -> str:
+    """The configuration of containerd: as the distribution has it, but for a spec in which the node's userland is mounted.
+
+    `runc`: what is started in its place.
+    """
+    options = f'[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]\nBinaryName = "{runc}"\n'
     return f"""\
 version = 2
 [grpc]
@@ -28,7 +33,7 @@ conf_dir = "/etc/cni/net.d"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 base_runtime_spec = "{home}/base-spec.json"
-"""
+{options if runc else ""}"""
 
 
 def base_spec(*, shared: bool) -> str:
@@ -85,8 +90,9 @@ conntrack: {{maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeo
 def write(lab: Lab, name: str, *, shared: bool) -> None:
     """All of it, into the node's folder; whether containers are to see the node's programs is `shared`."""
     home = lab.node_folder(name)
+    runc = home / "runc"
     files = {
-        "containerd.toml": containerd(home),
+        "containerd.toml": containerd(home, runc if capabilities.write_runc(runc) else None),
         "base-spec.json": base_spec(shared=shared),
         "kubelet.yaml": kubelet(lab, name),
         "kube-proxy.yaml": kube_proxy(home, name),

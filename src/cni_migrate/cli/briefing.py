@@ -11,6 +11,7 @@ from cni_migrate.cli.version import version
 from cni_migrate.cli.wishes import Back, NodeBack, Wish, goal_of, resumed
 from cni_migrate.config import Config
 from cni_migrate.core.decision.begin import begin
+from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record
 from cni_migrate.core.preflight.findings import Severity
@@ -20,7 +21,9 @@ from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.wiring import plan_for
 
 
-async def brief(here: Session, config: Config, cluster: KubeCluster, record: Record | None, wish: Wish) -> None:
+async def brief(
+    here: Session, config: Config, cluster: KubeCluster, record: Record | None, wish: Wish, canal: FoundCanal
+) -> None:
     """Say what is about to happen. At the very beginning the cluster is checked first.
 
     Raises:
@@ -41,7 +44,7 @@ async def brief(here: Session, config: Config, cluster: KubeCluster, record: Rec
         to.print(Text(what), soft_wrap=True)
         return
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
-        found = await checking.checked(here, config, cluster)
+        found = await checking.checked(here, config, cluster, canal)
         checking.show(to, [finding for finding in found if finding.severity is not Severity.INFO])
         checking.refuse(found, next="mend what is named above, then `migrate run` again")
     else:

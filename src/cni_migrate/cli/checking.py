@@ -9,8 +9,10 @@ from rich.text import Text
 
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.settling import look_for_canal, settle
 from cni_migrate.cli.ui import output
 from cni_migrate.config import Config
+from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.preflight.findings import Finding, Severity, blockers, findings
 from cni_migrate.errors import PreflightFailed
 from cni_migrate.kube.cluster import KubeCluster
@@ -30,9 +32,10 @@ def preflight(common: Common, flags: Mapping[str, Any], *, form: str) -> None:
 
 
 async def _preflight(common: Common, flags: Mapping[str, Any], form: str) -> None:
-    config = configured(common, flags).config
-    async with session(common, config) as here, here.cluster() as cluster:
-        found = await checked(here, config, cluster)
+    loaded = configured(common, flags)
+    async with session(common, loaded.config) as here, here.cluster() as cluster:
+        config, _ = await settle(here, loaded, await here.record(), cluster)
+        found = await checked(here, config, cluster, await look_for_canal(here, cluster))
     if form == "table":
         show(output.out(), found)
     else:
@@ -43,9 +46,9 @@ async def _preflight(common: Common, flags: Mapping[str, Any], form: str) -> Non
         output.out().print(Text.assemble(("next: ", "cyan"), "migrate plan, then migrate run"), soft_wrap=True)
 
 
-async def checked(here: Session, config: Config, cluster: KubeCluster) -> list[Finding]:
+async def checked(here: Session, config: Config, cluster: KubeCluster, canal: FoundCanal) -> list[Finding]:
     """The findings now."""
-    return findings(await gathered(here.client, plan_for(config, cluster.snapshot()), cluster))
+    return findings(await gathered(here.client, plan_for(config, cluster.snapshot()), cluster, canal))
 
 
 def refuse(found: Iterable[Finding], *, next: str) -> None:  # noqa: A002 - it is the word the screen shows

@@ -10,9 +10,10 @@ from cni_migrate.cli.checking import checked
 from cni_migrate.cli.checking import show as show_findings
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import configured, run_async, session
+from cni_migrate.cli.settling import settle
 from cni_migrate.cli.ui import output
 from cni_migrate.cli.version import version
-from cni_migrate.cli.wishes import Forward, adopted, goal_of
+from cni_migrate.cli.wishes import Forward, goal_of
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
 from cni_migrate.core.model.lifecycle import Phase
@@ -34,16 +35,16 @@ def dry_run(common: Common, loaded: Loaded, wish: Forward) -> None:
 async def _plan(common: Common, loaded: Loaded, wish: Forward, *, form: str, dry_run: bool) -> None:
     async with session(common, loaded.config) as here:
         record = await here.record()
-        config = adopted(loaded, record)
-        if record is not None:
-            check_identity(config, record)
         async with here.cluster() as cluster:
+            config, canal = await settle(here, loaded, record, cluster)
+            if record is not None:
+                check_identity(config, record)
             seen = cluster.snapshot()
             goal = goal_of(wish, record, seen)
             made = plan_for(config, seen)
             view = plan_view(made, goal, record, seen, here.clock.now(), f"migrate/{version()}")
             fresh = record is None or record.cluster.phase is Phase.PREFLIGHT
-            found = await checked(here, config, cluster) if dry_run and fresh else []
+            found = await checked(here, config, cluster, canal) if dry_run and fresh else []
     if form == "json":
         output.as_json(view.model_dump(mode="json", by_alias=True))
     elif form == "yaml":

@@ -11,10 +11,11 @@ from cni_migrate.cli.driving import Drive
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.selectors import parse
 from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.settling import adopted, begun, settle
 from cni_migrate.cli.ui import output
 from cni_migrate.cli.ui.confirmation import asked, confirm, needs_terminal
 from cni_migrate.cli.ui.failing import say_next
-from cni_migrate.cli.wishes import Forward, Wish, adopted, goal_of
+from cni_migrate.cli.wishes import Forward, Wish, goal_of
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
@@ -60,16 +61,18 @@ async def _brief(common: Common, loaded: Loaded, wish: Wish) -> Config | None:
     """
     async with session(common, loaded.config) as here:
         record = await here.record()
-        config = adopted(loaded, record)
-        if record is not None:
-            check_identity(config, record)
+        if record is not None and begun(record):
+            check_identity(adopted(loaded, record), record)
         async with here.cluster() as cluster:
+            config, canal = await settle(here, loaded, record, cluster)
+            if record is not None:
+                check_identity(config, record)
             goal = goal_of(wish, record, cluster.snapshot())
             if record is not None and (final := complete_already(goal, record)) is not None:
                 await _show(here, cluster.snapshot())
                 _ended(final)
                 return None
-            await brief(here, config, cluster, record, wish)
+            await brief(here, config, cluster, record, wish, canal)
     return config
 
 

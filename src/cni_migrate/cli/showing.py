@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.settling import recorded
 from cni_migrate.cli.ui import output
 from cni_migrate.core.model.lifecycle import NodeState, Phase
 from cni_migrate.core.model.objects import Snapshot
@@ -46,9 +47,7 @@ async def _status(common: Common, *, watch: bool, form: str) -> None:
 async def look(here: Session, seen: Snapshot, record: Record | None = None) -> StatusView:
     """The status now, with the record read anew unless it is given."""
     record = record or await here.record()
-    config = here.config
-    if record is not None and record.cluster.strategy != config.strategy:
-        config = config.model_copy(update={"strategy": record.cluster.strategy})
+    config = recorded(here.config, (), record)
     kept = await here.store().last_closed() if record is None else None
     before = (kept.name, kept.cluster) if kept is not None else None
     return status_view(plan_for(config, seen), record, seen, await here.lease(), here.clock.now(), before=before)

@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 
 from cni_migrate.cli.selectors import parse
 from cni_migrate.cli.ui import output
-from cni_migrate.config import Config
-from cni_migrate.configfile import Loaded
 from cni_migrate.core.model import guards
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeState, Phase
@@ -43,16 +41,6 @@ class Back:
 
 
 Wish = Forward | Cleanup | NodeBack | Back
-
-
-def adopted(loaded: Loaded, record: Record | None) -> Config:
-    """The configuration, with the record's strategy where none was chosen."""
-    chosen = not loaded.origin["strategy"].startswith(("default", "profile"))
-    if record is None or chosen or record.cluster.strategy == loaded.config.strategy:
-        return loaded.config
-    if record.cluster.phase is Phase.PREFLIGHT:
-        return loaded.config
-    return loaded.config.model_copy(update={"strategy": record.cluster.strategy})
 
 
 def goal_of(wish: Wish, record: Record | None, seen: Snapshot, *, consented: bool = True) -> Goal:

@@ -1,37 +1,36 @@
 """Gathers what the preflight checks look at: rights, inventory, Canal's configuration. Reads only."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
+from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.preflight.findings import Facts, Hook
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.kube.access import Ask, allowed
 from cni_migrate.kube.cluster import KubeCluster
-from cni_migrate.kube.inventory import Inventory, Webhook, get_config_map, inventory
+from cni_migrate.kube.inventory import Inventory, Webhook, inventory
 from cni_migrate.kube.request import Client
-
-CANAL_CONFIGS: Final = ("canal-config", "kube-flannel-cfg")
-"""Names under which Canal's and flannel's own manifests keep net-conf.json."""
+from cni_migrate.kube.services import services
 
 _POD_OPERATIONS: Final = frozenset({"CREATE", "DELETE", "*"})
 
 
-async def gathered(client: Client, plan: Plan, cluster: KubeCluster) -> Facts:
-    """The facts for the checks.
+async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: FoundCanal) -> Facts:
+    """The facts for the checks, beside the Canal that was found.
 
     Raises:
         ClusterError: the API server does not answer, or does not allow a read.
     """
     found = await inventory(client)
     rights = await allowed(client, asks(plan.manifests.rbac()))
-    canal = await _canal_config(client, plan.config.canal.namespace)
+    addresses = await services(client)
     return Facts(
         config=plan.config,
         seen=cluster.snapshot(),
         taint=plan.taint,
         version=found.version,
         rights_missing=tuple(_worded(ask) for ask, yes in rights.items() if not yes),
-        canal_config=canal,
+        found=canal,
         policies=tuple((p.kind, p.namespace, p.name) for p in found.policies if _of_kubernetes(p.api_version)),
         calico_policies=tuple(
             f"{p.kind} {p.namespace + '/' if p.namespace else ''}{p.name}"
@@ -39,7 +38,8 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster) -> Facts:
             if not _of_kubernetes(p.api_version)
         ),
         pod_hooks=tuple(_hooks(found)),
-        service_ips=tuple(service.cluster_ip for service in found.dns),
+        service_ips=tuple(ip for one in addresses for ip in one.addresses),
+        ipv6_services=tuple(one.name for one in addresses if one.ipv6),
         images=plan.manifests.images(),
         cautions=tuple(plan.manifests.cautions()),
     )
@@ -76,14 +76,6 @@ def _worded(ask: Ask) -> str:
     group = f".{ask.group}" if ask.group else ""
     where = f" in namespace {ask.namespace}" if ask.namespace else ""
     return f"{ask.verb} {resource}{group}{where}"
-
-
-async def _canal_config(client: Client, namespace: str) -> Mapping[str, str] | None:
-    for name in CANAL_CONFIGS:
-        data = await get_config_map(client, namespace, name)
-        if data is not None and "net-conf.json" in data:
-            return data
-    return None
 
 
 def _hooks(found: Inventory) -> Iterator[Hook]:

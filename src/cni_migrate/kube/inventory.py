@@ -1,12 +1,13 @@
 """What preflight looks at once, besides what the cache holds: versions, policies, webhooks, CRDs, DNS."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.discovery import served_by
+from cni_migrate.kube.listing import listed
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.together import together
 
@@ -120,7 +121,7 @@ async def get_config_map(client: Client, namespace: str, name: str) -> Mapping[s
 async def crd_names(client: Client) -> list[str]:
     """The names of all CustomResourceDefinitions."""
     path = paths.path("apiextensions.k8s.io/v1", "customresourcedefinitions")
-    return sorted([str(one["metadata"]["name"]) async for one in _all(client, path, accept=_NAMES_ONLY)])
+    return sorted([str(one["metadata"]["name"]) async for one in listed(client, path, accept=_NAMES_ONLY)])
 
 
 async def _version(client: Client) -> str:
@@ -137,7 +138,7 @@ async def _policies(client: Client, crds: list[str]) -> list[Policy]:
         [
             Policy(api_version, kind, one["metadata"].get("namespace", ""), one["metadata"]["name"])
             for api_version, kind, plural in wanted
-            async for one in _all(client, paths.path(api_version, plural), accept=_NAMES_ONLY)
+            async for one in listed(client, paths.path(api_version, plural), accept=_NAMES_ONLY)
         ]
     )
 
@@ -145,7 +146,7 @@ async def _policies(client: Client, crds: list[str]) -> list[Policy]:
 async def _webhooks(client: Client) -> list[Webhook]:
     found: list[Webhook] = []
     for plural, mutating in (("mutatingwebhookconfigurations", True), ("validatingwebhookconfigurations", False)):
-        async for one in _all(client, paths.path("admissionregistration.k8s.io/v1", plural)):
+        async for one in listed(client, paths.path("admissionregistration.k8s.io/v1", plural)):
             found += [_webhook(one["metadata"]["name"], each, mutating=mutating) for each in one.get("webhooks") or ()]
     return found
 
@@ -169,29 +170,10 @@ def _webhook(configuration: str, raw: Mapping[str, Any], *, mutating: bool) -> W
 async def _dns(client: Client) -> list[Service]:
     """The cluster's DNS: its Service has carried this label in every distribution since kube-dns."""
     path = paths.path("v1", "services")
-    return [_service(one) async for one in _all(client, path, {"labelSelector": "k8s-app=kube-dns"})]
+    return [_service(one) async for one in listed(client, path, {"labelSelector": "k8s-app=kube-dns"})]
 
 
 def _service(raw: Mapping[str, Any]) -> Service:
     spec = raw.get("spec") or {}
     ports = tuple((str(one.get("protocol", "TCP")), int(one["port"])) for one in spec.get("ports") or ())
     return Service(raw["metadata"]["namespace"], raw["metadata"]["name"], str(spec.get("clusterIP", "")), ports)
-
-
-async def _all(
-    client: Client, path: str, params: Mapping[str, str] | None = None, accept: str = "application/json"
-) -> AsyncGenerator[Mapping[str, Any]]:
-    """The items of a collection, page by page; one that is not served has none."""
-    query = {**(params or {}), "limit": "500"}
-    while True:
-        answer = await client.request("GET", path, params=query, accept=accept)
-        if answer.status == 404:
-            return
-        if not answer.ok:
-            raise ClusterError(f"listing {path}: {answer.message}")
-        for item in answer.object.get("items") or ():
-            yield item
-        more = (answer.object.get("metadata") or {}).get("continue")
-        if not more:
-            return
-        query["continue"] = more

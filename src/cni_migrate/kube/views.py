@@ -53,6 +53,9 @@ def node(raw: Json) -> Node:
         boot_id=str((status.get("nodeInfo") or {}).get("bootID", "")),
         internal_ip=next((str(one["address"]) for one in addresses if one.get("type") == "InternalIP"), ""),
         pod_cidr=str(spec.get("podCIDR", "")),
+        pod_cidrs=tuple(_text(one) for one in spec.get("podCIDRs") or ()),
+        os=_text((status.get("nodeInfo") or {}).get("operatingSystem") or "linux"),
+        arch=_text((status.get("nodeInfo") or {}).get("architecture") or ""),
     )
 
 

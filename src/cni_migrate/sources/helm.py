@@ -119,10 +119,18 @@ class Helm:
         return Release(str(info.get("status", "")), int(found.get("version", 0)), str(info.get("description", "")))
 
     def upgrade_command(self, cilium: Cilium) -> list[str]:
-        """The arguments with which the release comes to own the objects that are there."""
+        """The arguments with which the release comes to own the objects that are there.
+
+        Helm 4 applies them on the server, where fields have owners: it refuses those that differ from what this tool
+        has put there, unless it is told to take them. Seen with 4.2.2; 3 has neither flag.
+
+        Raises:
+            UsageError: helm does not tell its version.
+        """
+        take = ["--server-side=true", "--force-conflicts"] if self.version() >= (4, 0) else []
         return [
             "upgrade", "--install", cilium.release, *_chart(cilium), *_values(cilium),
-            "--namespace", cilium.namespace, "--take-ownership", *self._reach,
+            "--namespace", cilium.namespace, "--take-ownership", *take, *self._reach,
         ]  # fmt: skip
 
     @property
@@ -159,14 +167,15 @@ class HelmReleases:
         """Make the release be as chart and values say; Helm's words when it refuses."""
         try:
             release = await self._settled()
-        except Halted as error:
+            command = self._helm.upgrade_command(self._cilium)
+        except (Halted, UsageError) as error:
             return "failed", error.message
         if release.status.startswith("pending"):
             return "failed", (
                 f"release {effect.release} is {release.status}: another helm is at work, or was killed. If it was:"
                 f" kubectl -n {effect.namespace} delete secret sh.helm.release.v1.{effect.release}.v{release.revision}"
             )
-        code, words = await self._spawn(self._helm.upgrade_command(self._cilium))
+        code, words = await self._spawn(command)
         return ("failed", f"helm refuses: {words}") if code else ("applied", "")
 
     async def _settled(self) -> Release:

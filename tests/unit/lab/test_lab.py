@@ -1,5 +1,6 @@
 """The lab's pure parts: names, command lines, what is left behind; and that what is written down twice agrees."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from ruamel.yaml import YAML
 
 from cni_migrate.config import Config
 from tests.controlplane import build as controlplane
-from tests.lab import cilium, cli, cluster, configuration, images, leftovers, node_config, settings
+from tests.lab import capabilities, cilium, cli, cluster, configuration, images, leftovers, node_config, settings
 from tests.lab.build import BUILDS, HELM, GoBuild
 from tests.lab.settings import HERE, ROOT, Lab, LabError, node_ip, node_number
 
@@ -225,3 +226,24 @@ def test_the_agents_image_has_what_the_chart_starts(monkeypatch: pytest.MonkeyPa
         if version != "1.15.19":
             assert {f"usr/bin/{name}" for name in cilium.BY_PATH} <= set(agent.links)
             assert {f"opt/lab/bin/{name}" for name in cilium.BY_PATH} <= set(agent.files)
+
+
+def test_capabilities_that_the_machine_lacks_are_taken_out(tmp_path: Path) -> None:
+    """Of a container and of a process in one, wherever the name stands; all else goes to runc as it was."""
+    without = capabilities.missing("Name:\tx\nCapBnd:\t000001fffeffffff\n")
+    assert without == ["CAP_SYS_RESOURCE"]
+    assert capabilities.missing("CapBnd:\t000001ffffffffff\n") == []
+    script, said = tmp_path / "script", tmp_path / "said"
+    script.write_text(capabilities.runc(without))
+    (tmp_path / "runc").write_text(f'#!/bin/sh\necho "$@" > {said}\n')
+    for path in (script, tmp_path / "runc"):
+        path.chmod(0o755)
+    asked = {"a": ["CAP_SYS_RESOURCE", "CAP_BPF"], "b": ["CAP_BPF", "CAP_SYS_RESOURCE"], "c": ["CAP_SYS_RESOURCE"]}
+    for file, words in (
+        ("config.json", ["create", "--bundle", str(tmp_path)]),
+        ("p", ["exec", "--process", str(tmp_path / "p")]),
+    ):
+        (tmp_path / file).write_text(json.dumps(asked, separators=(",", ":")))
+        subprocess.run([script, "--root", "/x", *words, "id"], check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+        assert json.loads((tmp_path / file).read_text()) == {"a": ["CAP_BPF"], "b": ["CAP_BPF"], "c": []}
+        assert said.read_text().split() == ["--root", "/x", *words, "id"]

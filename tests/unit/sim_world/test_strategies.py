@@ -249,7 +249,7 @@ def test_a_host_task_reports_in_its_termination_message() -> None:
             pod = await sim.client.get(kinds.POD, "t", "default")
             assert pod["status"]["phase"] == "Succeeded"
             ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
-            assert json.loads(ended["message"])["files"] == []
+            assert json.loads(ended["message"])["files"] == ["calico-kubeconfig"]
             node = await sim.client.get(kinds.NODE, "w1")
             assert meta.condition(node, "Ready")["reason"] == "KubeletNotReady"
             keys = {(taint["key"], taint["effect"]) for taint in meta.taints(node)}

@@ -19,9 +19,12 @@ EFFECT = UpgradeRelease("kube-system", "cilium")
 
 
 def helm(folder: Path, script: str) -> Path:
-    """A program called helm that writes down what it was asked, then does `script`."""
-    program = folder / "helm"
-    program.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n{script}\n')
+    """A program called helm that writes down what it was asked, then does `script`; its version is in a file beside it."""
+    program, version = folder / "helm", folder / "version"
+    if not version.exists():
+        version.write_text("v3.18.0")
+    tells = f'case "$1" in version) cat {version}; exit;; esac'
+    program.write_text(f'#!/bin/sh\n{tells}\necho "$@" >> {folder}/asked\n{script}\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return program
 
@@ -61,7 +64,8 @@ def test_only_a_helm_that_can_take_over_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, good: bool
 ) -> None:
     """--take-ownership is needed in the end: better said in the beginning."""
-    helm(tmp_path, f"echo '{said}'")
+    (tmp_path / "version").write_text(said)
+    helm(tmp_path, "")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     if good:
         assert Helm.find().program == str(tmp_path / "helm")
@@ -89,14 +93,16 @@ def test_helms_own_words_are_shown(tmp_path: Path) -> None:
         Helm(str(program)).template(CILIUM)
 
 
-def test_a_release_is_made_that_owns_what_is_there(tmp_path: Path) -> None:
-    """Where there is none: upgrade --install --take-ownership, on the cluster that was named."""
+@pytest.mark.parametrize(("version", "take"), [("v3.22.0", ""), ("v4.2.2+g1", " --server-side=true --force-conflicts")])
+def test_a_release_is_made_that_owns_what_is_there(tmp_path: Path, version: str, take: str) -> None:
+    """Where there is none: upgrade --install --take-ownership, on the cluster that was named; Helm 4 takes fields, too."""
+    (tmp_path / "version").write_text(version)
     program = helm(tmp_path, 'case "$1" in status) echo "Error: release: not found" >&2; exit 1;; esac')
     releases = HelmReleases(Helm(str(program), ["--kube-context", "prod"]), CILIUM, Clock())
     assert asyncio.run(releases.upgrade(EFFECT)) == ("applied", "")
     assert asked(tmp_path)[-1] == (
         "upgrade --install cilium oci://reg/cilium --version 1.20.2 --values a.yaml --values b.yaml"
-        " --namespace kube-system --take-ownership --kube-context prod"
+        f" --namespace kube-system --take-ownership{take} --kube-context prod"
     )
 
 

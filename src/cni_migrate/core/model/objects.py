@@ -71,6 +71,9 @@ class Node:
     boot_id: str
     internal_ip: str
     pod_cidr: str
+    pod_cidrs: tuple[str, ...] = ()
+    os: str = "linux"
+    arch: str = ""
 
     @property
     def control_plane(self) -> bool:

@@ -22,17 +22,28 @@ def rights(facts: Facts) -> Iterator[Finding]:
 @check
 def canal_daemonset(facts: Facts) -> Iterator[Finding]:
     """Canal's DaemonSet is where the configuration says."""
-    config = facts.config.canal
-    if facts.canal is not None:
-        return
-    others = [f"{ns}/{name}" for (ns, name), one in facts.seen.daemonsets.items() if "kube-flannel" in one.containers]
-    hint = f": it may be {', '.join(sorted(others))}" if others else ""
-    yield blocker(
-        "CANAL_DAEMONSET",
-        f"there is no DaemonSet {config.namespace}/{config.daemonset}{hint}",
-        "set canal.namespace and canal.daemonset in the configuration",
-        others,
-    )
+    config, found = facts.config.canal, facts.found.daemonsets
+    there = ", ".join("/".join(one) for one in found)
+    for name in config.every_daemonset():
+        if name in facts.seen.daemonsets and name in found:
+            continue
+        gone = name not in facts.seen.daemonsets
+        what = f"there is no DaemonSet {'/'.join(name)}" if gone else f"DaemonSet {'/'.join(name)} is not Canal's"
+        hint = f": flannel runs in {there}" if found else ": no DaemonSet runs flannel"
+        yield blocker(
+            "CANAL_DAEMONSET",
+            f"{what}{hint}",
+            "set canal.namespace and canal.daemonset in the configuration, or leave them away: they are found"
+            if found
+            else "this migrates clusters whose network is Canal or flannel; set canal.namespace and canal.daemonset if"
+            " it is there under another form",
+            ["/".join(one) for one in found],
+        )
+
+
+def _uids(facts: Facts) -> list[str]:
+    every = facts.config.canal.every_daemonset()
+    return [facts.seen.daemonsets[name].uid for name in every if name in facts.seen.daemonsets]
 
 
 @check
@@ -40,7 +51,7 @@ def canal_ready(facts: Facts) -> Iterator[Finding]:
     """Canal is Ready on every node, so that a failure later is not an old one."""
     if facts.canal is None:
         return
-    ready = {pod.node for pod in facts.seen.pods_of(facts.canal.uid) if pod.ready}
+    ready = {pod.node for uid in _uids(facts) for pod in facts.seen.pods_of(uid) if pod.ready}
     if missing := sorted(name for name, node in facts.seen.nodes.items() if node.ready and name not in ready):
         what = f"Canal is not Ready on {many(len(missing), 'node')}"
         yield blocker("CANAL_READY", what, "mend Canal there before it is replaced", missing)

@@ -1,68 +1,135 @@
 """Checks of addresses and ports: Canal's own, and whether Cilium's are free."""
 
 import ipaddress
-import json
 from collections.abc import Iterator
-from typing import Any
 
+from cni_migrate.consistency import problems
 from cni_migrate.core.model import names
-from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, warning
+from cni_migrate.core.model.canal import FoundCanal, contradictions, within
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
+
+FINDING_OF = {
+    "canal.pod_cidr": "CANAL_POD_CIDR",
+    "canal.network": "CANAL_POD_CIDR",
+    "canal.tunnel_port": "TUNNEL_PORT",
+    "canal.vni": "CANAL_VNI",
+    "canal.cni_file": "CANAL_CNI_FILE",
+    "canal.network_name": "CANAL_NETWORK_NAME",
+    "host_task.cni_folder": "CNI_FOLDER",
+    "host_task.bin_folder": "CNI_FOLDER",
+    "cilium.tunnel_port": "TUNNEL_PORT",
+    "cilium.pod_cidr": "CIDR_OVERLAP",
+}
+"""Under which id a contradiction of a key is found."""
 
 
 @check
-def canal_network(facts: Facts) -> Iterator[Finding]:
-    """Canal's network and tunnel are what the configuration says."""
-    if facts.canal is None:
+def canal_found(facts: Facts) -> Iterator[Finding]:
+    """Configuration and cluster agree about Canal, and the configuration with itself, the cluster's values in it."""
+    found, config = facts.found, facts.config
+    if not found.daemonsets:
         return
-    net = _net_conf(facts)
-    if net is None:
+    where = f"ConfigMap {found.config_map}" if found.config_map else "the cluster"
+    for key, wanted, there in contradictions(config, found):
+        yield blocker(
+            FINDING_OF[key],
+            f"{key} is {wanted} in the configuration, the cluster ({where}) says {there}",
+            f"set {key} to {there}, or leave it away: it is found",
+            [f"configuration: {wanted}", f"cluster: {there}"],
+        )
+    for message, keys in problems(config):
+        if keys[0] in FINDING_OF or keys[0].startswith(("multus.", "cilium.extra_file", "cilium.primary_file")):
+            yield blocker(FINDING_OF.get(keys[0], "CNI_FILES"), message, f"change {' or '.join(keys)}", keys)
+    if found.unread:
         yield warning(
             "CANAL_CONFIG",
-            "Canal's ConfigMap with net-conf.json was not found or cannot be read: its network could not be compared",
-            "make sure that canal.pod_cidr and canal.tunnel_port are right",
+            f"not found in the cluster, so it could not be compared: {'; '.join(found.unread)}",
+            "make sure that the canal section of the configuration is right",
+            found.unread,
         )
+    yield info("CANAL_FOUND", "Canal as the cluster tells of it", "nothing to do", list(_told(found)))
+
+
+def _told(found: FoundCanal) -> Iterator[str]:
+    yield f"DaemonSets: {', '.join('/'.join(one) for one in found.daemonsets)}"
+    if found.network:
+        yield f"network {found.network}, pods in {found.pods} (by {found.pods_from}), ConfigMap {found.config_map}"
+    if found.backend:
+        details = f", VNI {found.vni}, UDP port {found.port}" if found.backend == "vxlan" else ""
+        yield f"backend {found.backend}{details}{f', MTU {found.mtu}' if found.mtu else ''}"
+    if found.cni_file or found.network_name:
+        plugin = f", plugin {found.plugin}" if found.plugin else ""
+        yield f"CNI file {found.cni_file or 'not named'}, network {found.network_name or 'not named'}{plugin}"
+    if found.cni_folder or found.bin_folder:
+        yield f"CNI folders {found.cni_folder or 'not named'} and {found.bin_folder or 'not named'}"
+
+
+@check
+def node_networks(facts: Facts) -> Iterator[Finding]:
+    """The nodes' parts of the pod network lie in the network that flannel and the configuration name."""
+    for what, network in (("flannel's Network", facts.found.network), ("canal.pod_cidr", facts.config.canal.pod_cidr)):
+        if not network:
+            continue
+        nodes = [node for node in facts.seen.nodes.values() if node.pod_cidr and ":" not in node.pod_cidr]
+        outside = [f"{node.name}: {node.pod_cidr}" for node in nodes if not within(node.pod_cidr, network)]
+        if outside:
+            yield blocker(
+                "CANAL_POD_CIDR",
+                f"{what} is {network}, but nodes have their podCIDRs elsewhere: {', '.join(outside[:3])}",
+                "correct canal.pod_cidr; or flannel's ConfigMap, whose flanneld cannot serve these nodes",
+                outside,
+            )
+            return
+
+
+@check
+def wide_network(facts: Facts) -> Iterator[Finding]:
+    """Where flannel's Network is wider than the pods' part, what the part is taken to be is said."""
+    canal = facts.config.canal
+    if not canal.network or canal.network == canal.pod_cidr:
         return
-    wanted = facts.config.canal
-    network = str(net.get("Network", ""))
-    if network and not _same(network, wanted.pod_cidr):
+    guessed = facts.found.pods == canal.pod_cidr and "podCIDRs" in facts.found.pods_from
+    text = f"flannel's Network {canal.network} is wider than the pods' part, which is taken to be {canal.pod_cidr}"
+    if guessed:
+        text += f" (by {facts.found.pods_from}: a new node's part may lie outside)"
+        to_do = "set canal.pod_cidr to the controller manager's --cluster-cidr; keep cilium.pod_cidr out of it"
+        yield warning("CANAL_POD_PART", text, to_do)
+    else:
+        yield info("CANAL_POD_PART", text, "nothing to do")
+
+
+@check
+def backend(facts: Facts) -> Iterator[Finding]:
+    """Flannel's backend is one that this was tried with."""
+    kind = facts.found.backend
+    if kind and kind != "vxlan":
         yield blocker(
-            "CANAL_POD_CIDR",
-            f"Canal's pods are in {network}, the configuration says {wanted.pod_cidr}",
-            f"set canal.pod_cidr to {network}",
+            "CANAL_BACKEND",
+            f"flannel's backend is {kind}: only vxlan was tried",
+            "change Backend.Type to vxlan and restart Canal first; or rehearse on a copy of the cluster and waive this",
+            [kind],
         )
-    backend = net.get("Backend") or {}
-    kind = str(backend.get("Type", "udp"))
-    if kind != "vxlan":
-        what = f"flannel's backend is {kind}: only vxlan was tried"
-        yield warning("CANAL_BACKEND", what, "rehearse on a copy of the cluster first")
-        return
-    port = int(backend.get("Port") or 8472)
-    if port == facts.config.cilium.tunnel_port:
+
+
+@check
+def dual_stack(facts: Facts) -> Iterator[Finding]:
+    """Pods and Services have IPv4 addresses only: Cilium is installed without IPv6."""
+    found: list[str] = []
+    if facts.found.network6:
+        found.append(f"flannel: IPv6Network {facts.found.network6}")
+    if facts.found.daemonsets and not facts.found.ipv4:
+        found.append("flannel: EnableIPv4 is false")
+    nodes = facts.seen.nodes.values()
+    found += [f"node {node.name}: podCIDR {cidr}" for node in nodes for cidr in node.pod_cidrs if ":" in cidr]
+    found += [f"Service {name}" for name in facts.ipv6_services]
+    if found:
         yield blocker(
-            "TUNNEL_PORT",
-            f"flannel and Cilium would both use UDP port {port}: Cilium could not start",
-            "choose another cilium.tunnel_port, and open it between the nodes",
+            "DUAL_STACK",
+            "IPv6 is in use, and pods would lose it: Cilium is installed for IPv4 only",
+            "make the Services single stack (ipFamilyPolicy: SingleStack) and turn EnableIPv6 off first, or waive this"
+            " when nothing needs IPv6",
+            found,
         )
-    elif port != wanted.tunnel_port:
-        yield warning(
-            "TUNNEL_PORT", f"flannel uses UDP port {port}, the configuration says {wanted.tunnel_port}",
-            f"set canal.tunnel_port to {port}",
-        )  # fmt: skip
-
-
-def _net_conf(facts: Facts) -> dict[str, Any] | None:
-    try:
-        net = json.loads((facts.canal_config or {})["net-conf.json"])
-    except (KeyError, ValueError):
-        return None
-    return net if isinstance(net, dict) else None
-
-
-def _same(one: str, other: str) -> bool:
-    try:
-        return ipaddress.ip_network(one, strict=False) == ipaddress.ip_network(other, strict=False)
-    except ValueError:
-        return one == other
 
 
 @check

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cni_migrate.config import Config
+from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.model.objects import DaemonSet, Snapshot, Taint
 
 
@@ -35,11 +36,14 @@ class Hook:
     service: str
 
 
+NO_CANAL = FoundCanal()
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the checks look at, gathered once.
 
-    `rights_missing` are rights in words; `canal_config` the data of Canal's ConfigMap, None when it was not found;
+    `rights_missing` are rights in words; `found` the Canal that the cluster tells of;
     `policies` are (kind, namespace, name), `calico_policies` those that only Calico enforces; `pod_hooks` are webhooks
     with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `cautions` what manifests cannot promise.
     """
@@ -49,11 +53,12 @@ class Facts:
     taint: Taint
     version: str = ""
     rights_missing: tuple[str, ...] = ()
-    canal_config: Mapping[str, str] | None = None
+    found: FoundCanal = NO_CANAL
     policies: tuple[tuple[str, str, str], ...] = ()
     calico_policies: tuple[str, ...] = ()
     pod_hooks: tuple[Hook, ...] = ()
     service_ips: tuple[str, ...] = ()
+    ipv6_services: tuple[str, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
 

@@ -18,6 +18,7 @@ from cni_migrate.config import Config
 from cni_migrate.core.connectivity import peers
 from cni_migrate.core.model import names
 from cni_migrate.core.render import foreign as foreign_cilium
+from cni_migrate.core.render import rights
 
 Manifest = dict[str, Any]
 
@@ -197,17 +198,27 @@ class Manifests:
         """The least rights for `migrate` as a ServiceAccount in its own namespace.
 
         Kubernetes lets nobody grant rights they do not hold (kubernetes.io: "Privilege escalation prevention"), so
-        the rules of what is installed are among them.
+        the rules of what is installed are among them. A namespace that an operator's own Cilium brings comes first.
         """
         config = self._config
-        installed = [*self.cilium(), *self.knet(), *(self.identities() if config.strategy == "overlay" else ())]
-        grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m["rules"]]
+        overlay = config.strategy == "overlay"
+        installed = [*self.cilium(), *self.knet(), *(self.identities() if overlay else ())]
+        own: dict[str, list[rights.Rule]] = {}
+        homes: list[Manifest] = []
+        if self._foreign is not None:
+            helm, final = config.cilium.source == "chart", self.cilium_final()
+            installed += final
+            homes = [m for m in final if m["kind"] == "Namespace"]
+            own = rights.of_objects(final, helm=helm)
+            if helm:
+                own.setdefault(config.cilium.namespace, []).append(rights.RELEASE)
+        grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m.get("rules") or []]
         work = [config.canal.namespace, config.cilium.namespace, config.multus.namespace, config.knet.namespace]
-        if config.strategy == "overlay":
-            work.append(config.namespace)
-        return self._render(
+        work += [config.namespace] if overlay else []
+        return homes + self._render(
             "rbac.yaml",
-            grants=grants,
+            grants=[rule for number, rule in enumerate(grants) if rule not in grants[:number]],
+            own=own,
             namespaces=[config.namespace, config.knet.namespace],
             work_namespaces=list(dict.fromkeys(work)),
         )

@@ -75,8 +75,8 @@ class ClusterView:
         return [p for p in self.seen.pods_on(node) if not p.host_network and not p.finished and not p.mirror]
 
     def on_canal(self, pod: Pod) -> bool:
-        """Whether the pod's address is Canal's."""
-        return bool(pod.ip) and _inside(pod.ip, self.config.canal.pod_cidr)
+        """Whether the pod's address is Canal's. Cilium's network may be a part of what flannel takes for its own."""
+        return bool(pod.ip) and _inside(pod.ip, self.config.canal.whole) and not self.on_cilium(pod)
 
     def on_cilium(self, pod: Pod) -> bool:
         """Whether the pod's address is Cilium's."""

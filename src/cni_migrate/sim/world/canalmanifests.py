@@ -39,7 +39,6 @@ def cni_network_config(scenario: "Scenario") -> str:
             "datastore_type": "kubernetes",
             "ipam": {"type": "host-local", "subnet": "usePodCidr"},
             "policy": {"type": "k8s"},
-            "kubernetes": {"kubeconfig": "/etc/cni/net.d/calico-kubeconfig"},
         }
     if published(scenario):
         first |= {"nodename": "__KUBERNETES_NODE_NAME__", "mtu": "__CNI_MTU__"}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cni_migrate.core.model import names
+from cni_migrate.core.model.canal import FoundCanal, settled
 from cni_migrate.core.model.objects import Budget, Node, Pod, Taint
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.findings import Facts, Finding, Hook, Severity, blockers, findings
@@ -26,7 +27,11 @@ from tests.unit.core.builders import (
     seen,
 )
 
-NET_CONF = '{"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}'
+FOUND = FoundCanal(
+    daemonsets=(("kube-system", "canal"),), config_map="kube-system/canal-config", network="10.244.0.0/16",
+    pods="10.244.0.0/16", pods_from="flannel's Network", backend="vxlan", vni=1, port=8472,
+    cni_file="10-canal.conflist", network_name="k8s-pod-network",
+)  # fmt: skip
 
 
 def _calm() -> Seen:
@@ -36,10 +41,16 @@ def _calm() -> Seen:
     return seen(*nodes, canal, *agents, a_pod(labels={"app": "web"}))
 
 
-def _facts(found: Seen | None = None, strategy: str = "multus", sections: Any = None, **changes: Any) -> Facts:
+def _facts(look: Seen | None = None, strategy: str = "multus", sections: Any = None, **changes: Any) -> Facts:
     config = a_plan(strategy, **(sections or {})).config
-    values: dict[str, Any] = {"canal_config": {"net-conf.json": NET_CONF}}
-    return Facts(config=config, seen=found or _calm(), taint=OUR_TAINT, **{**values, **changes})
+    values: dict[str, Any] = {"found": FOUND}
+    return Facts(config=config, seen=look or _calm(), taint=OUR_TAINT, **{**values, **changes})
+
+
+def _settled(**changes: Any) -> Facts:
+    """With the cluster's values in a silent configuration."""
+    facts = _facts(**changes)
+    return replace(facts, config=settled(facts.config, (), facts.found))
 
 
 def _serious(facts: Facts) -> list[Finding]:
@@ -76,8 +87,8 @@ def _canal(**changes: Any) -> Seen:
     return _with(a_daemonset("canal", **{"containers": ("kube-flannel",), **changes}))
 
 
-def _net(text: str) -> dict[str, Any]:
-    return {"canal_config": {"net-conf.json": text}}
+def _there(**changes: Any) -> dict[str, Any]:
+    return {"found": replace(FOUND, **changes)}
 
 
 ONE_NODE = seen(a_node("w1"), a_daemonset("canal", containers=("kube-flannel",)), an_agent("canal", "w1"))
@@ -92,7 +103,8 @@ TWICE = _with(budgets={("default", n): _budget(n, 1) for n in ("web", "every")})
 
 BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("rights", lambda: _facts(rights_missing=("create pods/eviction",)), "RIGHTS", "create pods/eviction"),
-    ("no canal", lambda: _facts(_without_canal()), "CANAL_DAEMONSET", "kube-flannel/kube-flannel-ds"),
+    ("no canal", lambda: _facts(_without_canal(), **_there(daemonsets=(("kube-flannel", "kube-flannel-ds"),))),
+     "CANAL_DAEMONSET", "kube-flannel/kube-flannel-ds"),
     ("canal down", lambda: _facts(_with(a_node("w3"))), "CANAL_READY", "w3"),
     ("a node down", lambda: _facts(_with(a_node("w2", ready=False))), "NODES_READY", "w2"),
     ("one node", lambda: _facts(ONE_NODE), "ENOUGH_NODES", "nowhere to go"),
@@ -105,10 +117,30 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      "kube-system/cilium"),
     ("another multus", lambda: _facts(_with(a_daemonset("kube-multus-ds", containers=("kube-multus",)))),
      "OTHER_MULTUS", "kube-multus-ds"),
-    ("another pod network", lambda: _facts(**_net('{"Network": "10.42.0.0/16", "Backend": {"Type": "vxlan"}}')),
+    ("another daemonset is named", lambda: _facts(sections={"canal": {"daemonset": "kube-proxy"}}), "CANAL_DAEMONSET",
+     "kube-system/canal"),
+    ("a daemonset that is not canal's", lambda: _facts(**_there(daemonsets=())), "CANAL_DAEMONSET",
+     "no DaemonSet runs flannel"),
+    ("another pod network's value", lambda: _facts(**_there(network="10.42.0.0/16", pods="10.42.0.0/16")),
      "CANAL_POD_CIDR", "10.42.0.0/16"),
-    ("the same tunnel port", lambda: _facts(**_net('{"Backend": {"Type": "vxlan", "Port": 8473}}')), "TUNNEL_PORT",
-     "8473"),
+    ("nodes outside flannel's network", lambda: _facts(_with(a_node("w2", pod_cidr="10.42.1.0/24"))),
+     "CANAL_POD_CIDR", "w2: 10.42.1.0/24"),
+    ("another port of flannel's", lambda: _facts(**_there(port=4789)), "TUNNEL_PORT", "says 4789"),
+    ("another vni", lambda: _facts(**_there(vni=4096)), "CANAL_VNI", "says 4096"),
+    ("another file", lambda: _facts(**_there(cni_file="10-flannel.conflist")), "CANAL_CNI_FILE", "10-flannel.conflist"),
+    ("another network's name", lambda: _facts(**_there(network_name="cbr0")), "CANAL_NETWORK_NAME", "says cbr0"),
+    ("other folders", lambda: _facts(**_there(cni_folder="/etc/rancher/cni")), "CNI_FOLDER", "/etc/rancher/cni"),
+    ("the same tunnel port", lambda: _settled(**_there(port=8473)), "TUNNEL_PORT", "8473"),
+    ("a pod network that is cilium's", lambda: _settled(**_there(network="10.245.0.0/16", pods="10.245.0.0/16")),
+     "CIDR_OVERLAP", "10.245.0.0/16"),
+    ("a file before cilium's", lambda: _settled(**_there(cni_file="01-canal.conflist")), "CNI_FILES", "01-canal"),
+    ("another backend", lambda: _facts(**_there(backend="host-gw", port=0, vni=0)), "CANAL_BACKEND", "host-gw"),
+    ("wireguard", lambda: _facts(**_there(backend="wireguard", port=0, vni=0)), "CANAL_BACKEND", "wireguard"),
+    ("ipv6 in flannel", lambda: _facts(**_there(network6="2001:db8::/56")), "DUAL_STACK", "2001:db8::/56"),
+    ("no ipv4 in flannel", lambda: _facts(**_there(ipv4=False)), "DUAL_STACK", "EnableIPv4"),
+    ("ipv6 on nodes", lambda: _facts(_with(a_node("w2", pod_cidrs=("10.244.2.0/24", "fd00:2::/64")))), "DUAL_STACK",
+     "fd00:2::/64"),
+    ("an ipv6 service", lambda: _facts(ipv6_services=("shop/web",)), "DUAL_STACK", "shop/web"),
     ("too few parts", lambda: _facts(sections={"cilium": {"pod_cidr": "10.245.0.0/23"}}), "CILIUM_POOL", "2 parts"),
     ("a node in cilium's network", lambda: _facts(_with(a_node("w2", internal_ip="10.245.0.9"))), "CIDR_OVERLAP",
      "node w2"),
@@ -127,12 +159,10 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
 WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a cordoned node", lambda: _facts(_with(a_node("w3", unschedulable=True), an_agent("canal", "w3"))),
      "NODES_CORDONED", "w3"),
-    ("no canal config", lambda: _facts(canal_config=None), "CANAL_CONFIG", "not found"),
-    ("a canal config that is no JSON", lambda: _facts(**_net("{")), "CANAL_CONFIG", "cannot be read"),
-    ("another backend", lambda: _facts(**_net('{"Network": "10.244.0.0/16", "Backend": {"Type": "host-gw"}}')),
-     "CANAL_BACKEND", "host-gw"),
-    ("another port of flannel's", lambda: _facts(**_net('{"Backend": {"Type": "vxlan", "Port": 4789}}')),
-     "TUNNEL_PORT", "4789"),
+    ("no canal config", lambda: _facts(**_there(unread=("net-conf.json",))), "CANAL_CONFIG", "net-conf.json"),
+    ("a part that is guessed", lambda: _facts(_with(), sections={"canal": {"network": "10.240.0.0/12"}},
+                                              **_there(network="10.240.0.0/12", pods_from="the nodes' podCIDRs")),
+     "CANAL_POD_PART", "10.240.0.0/12"),
     ("host ports", lambda: _facts(_with(a_pod("ingress", host_ports=True))), "HOST_PORTS", "default/ingress"),
     ("webhooks", lambda: _facts(pod_hooks=(Hook("guard/pods", "guard/server"),)), "WEBHOOKS", "guard/server"),
     ("calico's policies", lambda: _facts(calico_policies=("GlobalNetworkPolicy deny",)), "CALICO_POLICIES", "deny"),

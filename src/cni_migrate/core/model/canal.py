@@ -1,0 +1,181 @@
+"""The Canal that was found in a cluster, and what the configuration becomes by it.
+
+Where the configuration is silent the cluster's value is used; where both speak and differ, preflight names both values.
+"""
+
+import ipaddress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cni_migrate.config import Config
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCanal:
+    """What the cluster tells about its Canal; '' and 0 stand for what it does not tell.
+
+    `daemonsets` are (namespace, name), the one with flannel first; `config_map` is `namespace/name` of the ConfigMap
+    with flannel's settings. `network` is flannel's Network, `pods` the part of it that pods have, by what is told in
+    `pods_from`. `plugin` is the type of the CNI file's first plugin. `unread` says in words what of flannel's settings
+    was looked for in vain.
+    """
+
+    daemonsets: tuple[tuple[str, str], ...] = ()
+    config_map: str = ""
+    network: str = ""
+    network6: str = ""
+    ipv4: bool = True
+    pods: str = ""
+    pods_from: str = ""
+    backend: str = ""
+    vni: int = 0
+    port: int = 0
+    mtu: int = 0
+    cni_file: str = ""
+    network_name: str = ""
+    plugin: str = ""
+    cni_folder: str = ""
+    bin_folder: str = ""
+    unread: tuple[str, ...] = ()
+
+
+def configuration_of(found: FoundCanal) -> dict[str, Any]:
+    """Dotted key to value, of all that the cluster tells about keys of the configuration."""
+    values: dict[str, Any] = {}
+    if found.daemonsets:
+        (namespace, name), *others = found.daemonsets
+        values |= {"canal.namespace": namespace, "canal.daemonset": name}
+        values["canal.more_daemonsets"] = [f"{where}/{what}" for where, what in others]
+    values |= {
+        "canal.cni_file": found.cni_file,
+        "canal.network_name": found.network_name,
+        "canal.pod_cidr": found.pods,
+        "canal.network": found.network if found.network != found.pods else "",
+        "canal.tunnel_port": found.port,
+        "canal.vni": found.vni,
+        "host_task.cni_folder": found.cni_folder,
+        "host_task.bin_folder": found.bin_folder,
+    }
+    return {key: value for key, value in values.items() if value}
+
+
+def settled(config: Config, said: Collection[str], found: FoundCanal) -> Config:
+    """The configuration with the cluster's values where nothing was said.
+
+    `said` are the dotted keys that the operator has set. A part of the pods' network that was set leaves flannel's
+    whole network to be taken from the cluster.
+    """
+    values = configuration_of(found)
+    if "canal.pod_cidr" in said and "canal.network" not in said and found.network:
+        part = str(config.canal.pod_cidr)
+        values["canal.network"] = found.network if found.network != part and within(part, found.network) else ""
+    if {"canal.daemonset", "canal.namespace"} & set(said):
+        own = (config.canal.namespace, config.canal.daemonset)
+        if own in found.daemonsets:
+            others = [f"{where}/{what}" for where, what in found.daemonsets if (where, what) != own]
+            values["canal.more_daemonsets"] = others
+            values |= {"canal.namespace": own[0], "canal.daemonset": own[1]}
+        elif same := [one for one in found.daemonsets if _names(config, said, one)]:
+            # Half of it was said, and fits.
+            values |= {"canal.namespace": same[0][0], "canal.daemonset": same[0][1]}
+            values["canal.more_daemonsets"] = [f"{w}/{n}" for w, n in found.daemonsets if (w, n) != same[0]]
+    return with_values(config, {key: value for key, value in values.items() if key not in said})
+
+
+def _names(config: Config, said: Collection[str], one: tuple[str, str]) -> bool:
+    fits = {"canal.namespace": config.canal.namespace == one[0], "canal.daemonset": config.canal.daemonset == one[1]}
+    return all(fits[key] for key in fits if key in said)
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """The configuration with some keys replaced. Nothing is validated: preflight checks what came from a cluster."""
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        sections.setdefault(section, {})[name] = value
+    changes = {name: getattr(config, name).model_copy(update=update) for name, update in sections.items()}
+    return config.model_copy(update=changes)
+
+
+LIKELY: Final = (
+    "canal.cni_file", "canal.network_name", "canal.tunnel_port", "canal.vni", "host_task.cni_folder",
+    "host_task.bin_folder",
+)  # fmt: skip
+"""Keys whose value in the cluster must be the configuration's, to the letter."""
+
+
+def contradictions(config: Config, found: FoundCanal) -> Iterator[tuple[str, str, str]]:
+    """Where configuration and cluster differ: (key, the configuration's value, the cluster's)."""
+    values = configuration_of(found)
+    for key in LIKELY:
+        section, _, name = key.partition(".")
+        wanted = getattr(getattr(config, section), name)
+        if key in values and values[key] != wanted:
+            yield key, str(wanted), str(values[key])
+    if found.network:
+        network = config.canal.network or config.canal.pod_cidr
+        if not within(config.canal.pod_cidr, found.network):
+            yield "canal.pod_cidr", config.canal.pod_cidr, found.network
+        elif config.canal.network and not same(network, found.network):
+            yield "canal.network", network, found.network
+
+
+def pods_part(network: str, cluster_cidr: str, node_cidrs: Iterable[str], addresses: Iterable[str]) -> tuple[str, str]:
+    """Which part of flannel's network pods have their addresses from, and by what that is known.
+
+    Flannel's Network may be wider: kops writes its whole non-masqueraded range there, with Services and the pods' part
+    in it. What the controller manager hands to nodes is the part; where it is not seen, it is the whole network unless
+    nodes or Services (`addresses`) are in it, else what the nodes' own parts have in common.
+    """
+    nodes = [one for one in (parsed(text) for text in node_cidrs) if one is not None]
+    whole, cluster = parsed(network), parsed(cluster_cidr)
+    if cluster is not None and all(_in(one, cluster) for one in nodes) and (whole is None or _in(cluster, whole)):
+        return str(cluster), "the controller manager's or kube-proxy's cluster CIDR"
+    if whole is None or any(not _in(one, whole) for one in nodes):
+        return network, "flannel's Network"
+    if not nodes or not any(inside(one, network) for one in addresses):
+        return network, "flannel's Network"
+    return str(_common(nodes)), "what the nodes' podCIDRs have in common"
+
+
+def _common(networks: list[Network]) -> Network:
+    """The smallest network that holds all of these, which are of one family."""
+    common = networks[0]
+    while not all(_in(one, common) for one in networks):
+        common = common.supernet()
+    return common
+
+
+def parsed(text: str) -> Network | None:
+    """A network, or None where the text is none."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _in(part: Network, whole: Network) -> bool:
+    if isinstance(part, ipaddress.IPv4Network) and isinstance(whole, ipaddress.IPv4Network):
+        return part.subnet_of(whole)
+    if isinstance(part, ipaddress.IPv6Network) and isinstance(whole, ipaddress.IPv6Network):
+        return part.subnet_of(whole)
+    return False
+
+
+def within(part: str, whole: str) -> bool:
+    """Whether one network lies in another; no for what is no network, or of another family."""
+    one, other = parsed(part), parsed(whole)
+    return one is not None and other is not None and _in(one, other)
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two texts mean the same network."""
+    return parsed(one) == parsed(other) if parsed(one) is not None else one == other
+
+
+def inside(address: str, network: str) -> bool:
+    """Whether an address lies in a network."""
+    return within(address, network)

@@ -1,0 +1,258 @@
+"""Finds a cluster's Canal: its DaemonSets by what their containers are, its settings through their volumes.
+
+Names are not relied on: RKE2 calls them rke2-canal and rke2-canal-config, split installations kube-flannel and
+calico-node. What is read is what the programs themselves read: flanneld's net-conf.json (github.com/flannel-io/flannel,
+Documentation/configuration.md), the environment of Calico's installer (docs.tigera.io: "Install CNI plugin").
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cni_migrate.core.model.canal import FoundCanal, pods_part
+from cni_migrate.errors import ClusterError
+from cni_migrate.kube import paths
+from cni_migrate.kube.controlplane import cluster_cidr
+from cni_migrate.kube.listing import listed
+from cni_migrate.kube.request import Client
+from cni_migrate.kube.services import services
+
+Json = Mapping[str, Any]
+
+FLANNEL: Final = "flannel"
+CALICO: Final = "calico"
+NET_CONF: Final = "net-conf.json"
+
+_NET_FOLDERS: Final = ("/host/etc/cni/net.d", "/etc/cni/net.d")
+_BIN_FOLDERS: Final = ("/host/opt/cni/bin", "/opt/cni/bin")
+_PLACEHOLDER: Final = re.compile(r"(?<![\"\w])__[A-Z0-9_]+__(?![\"\w])")
+"""What Calico's installer replaces in its template and is no JSON before: `"mtu": __CNI_MTU__`."""
+
+
+def role(container: Json) -> str:
+    """What a container is: `flannel`, `calico`, or ''."""
+    name = str(container.get("name", ""))
+    image = str(container.get("image", "")).partition("@")[0]
+    path, _, last = image.rpartition("/")
+    last = last.partition(":")[0]
+    every = (*(container.get("command") or ()), *(container.get("args") or ()))
+    words = {str(word).rpartition("/")[2] for word in every}
+    if name == "kube-flannel" or "flanneld" in words or last.endswith("flannel"):
+        return FLANNEL
+    calicos = last in ("calico-node", "hardened-calico") or (path.endswith("calico") and last == "node")
+    if name == "calico-node" or calicos:
+        return CALICO
+    return ""
+
+
+def roles(raw: Json) -> frozenset[str]:
+    """What a DaemonSet's containers are, those of Windows left out: Canal runs on Linux only."""
+    pod = _pod(raw)
+    if (pod.get("nodeSelector") or {}).get("kubernetes.io/os") == "windows":
+        return frozenset()
+    return frozenset(found for one in pod.get("containers") or () if (found := role(one)))
+
+
+def _pod(raw: Json) -> Json:
+    found: Json = ((raw.get("spec") or {}).get("template") or {}).get("spec") or {}
+    return found
+
+
+def name_of(raw: Json) -> tuple[str, str]:
+    """Namespace and name."""
+    return str(raw["metadata"].get("namespace", "")), str(raw["metadata"]["name"])
+
+
+def canals(daemonsets: Iterable[Json]) -> list[Json]:
+    """The DaemonSets that make a cluster's Canal: flannel's first, and Calico's where there is flannel."""
+    known = [(roles(raw), raw) for raw in daemonsets]
+    flannels = [(what, raw) for what, raw in known if FLANNEL in what]
+    if not flannels:
+        return []
+    flannels.sort(key=lambda one: (name_of(one[1]) != ("kube-system", "canal"), CALICO not in one[0], name_of(one[1])))
+    calicos = sorted((raw for what, raw in known if what == {CALICO}), key=name_of)
+    return [*(raw for _, raw in flannels), *calicos]
+
+
+@dataclass
+class _ConfigMaps:
+    """ConfigMaps that are read once each."""
+
+    client: Client
+    read: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+
+    async def data(self, namespace: str, name: str) -> Mapping[str, str]:
+        """What a ConfigMap holds; nothing when it is not there or may not be read."""
+        if (namespace, name) not in self.read:
+            answer = await self.client.request("GET", paths.path("v1", "configmaps", namespace=namespace, name=name))
+            if not answer.ok and answer.status not in (403, 404):
+                raise ClusterError(f"reading ConfigMap {namespace}/{name}: {answer.message}")
+            self.read[namespace, name] = (answer.object.get("data") or {}) if answer.ok else {}
+        return self.read[namespace, name]
+
+
+async def found_canal(client: Client, node_cidrs: Iterable[str], node_addresses: Iterable[str]) -> FoundCanal:
+    """The cluster's Canal; one without DaemonSets when there is none.
+
+    Raises:
+        ClusterError: the API server does not answer, or does not allow DaemonSets to be listed.
+    """
+    own = canals([raw async for raw in listed(client, paths.path("apps/v1", "daemonsets"))])
+    if not own:
+        return FoundCanal()
+    maps = _ConfigMaps(client)
+    where, net, unread = await _net_conf(maps, own)
+    backend = net.get("Backend") or {}
+    kind = str(backend.get("Type", "udp")) if net else ""
+    network = str(net.get("Network", ""))
+    pods, pods_from = "", ""
+    if network:
+        pods, pods_from = pods_part(
+            network,
+            await cluster_cidr(client),
+            node_cidrs,
+            [*node_addresses, *[ip for one in await services(client) for ip in one.addresses]],
+        )
+    file = await _cni_file(maps, own) or await _beside(maps, where)
+    return FoundCanal(
+        daemonsets=tuple(name_of(raw) for raw in own),
+        config_map=where,
+        network=network,
+        network6=str(net.get("IPv6Network", "")) if net.get("EnableIPv6") else "",
+        ipv4=bool(net.get("EnableIPv4", True)),
+        pods=pods,
+        pods_from=pods_from,
+        backend=kind,
+        vni=int(backend.get("VNI") or 1) if kind == "vxlan" else 0,
+        port=int(backend.get("Port") or 8472) if kind == "vxlan" else 0,
+        mtu=file.mtu or int(backend.get("MTU") or 0),
+        cni_file=file.name,
+        network_name=file.network,
+        plugin=file.plugin,
+        cni_folder=_folder(own, _NET_FOLDERS),
+        bin_folder=_folder(own, _BIN_FOLDERS),
+        unread=unread,
+    )
+
+
+# --- flannel's settings --------------------------------------------------------------------------------------------
+
+
+async def _net_conf(maps: _ConfigMaps, own: Iterable[Json]) -> tuple[str, Json, tuple[str, ...]]:
+    """Where flannel's settings are, what they say, and what was looked for in vain."""
+    looked: list[str] = []
+    for raw in own:
+        if FLANNEL not in roles(raw):
+            continue
+        namespace, _ = name_of(raw)
+        for name, key in _mounted(_pod(raw), NET_CONF):
+            where = f"{namespace}/{name}"
+            looked.append(where)
+            text = (await maps.data(namespace, name)).get(key)
+            if text is None:
+                continue
+            try:
+                net = json.loads(text)
+            except ValueError:
+                return where, {}, (f"{key} in ConfigMap {where}: it is not JSON",)
+            return where, net if isinstance(net, dict) else {}, ()
+    places = ", ".join(looked) or "no ConfigMap among its volumes"
+    return "", {}, (f"{NET_CONF} among the volumes of Canal's DaemonSet ({places})",)
+
+
+def _mounted(pod: Json, file: str) -> Iterator[tuple[str, str]]:
+    """(ConfigMap, key) of the volumes that may show a file of this name, flannel's mounts first."""
+    flannel: Json = next((one for one in pod.get("containers") or () if role(one) == FLANNEL), {})
+    mounted = {mount.get("name") for mount in flannel.get("volumeMounts") or ()}
+    for volume in sorted(pod.get("volumes") or (), key=lambda one: one.get("name") not in mounted):
+        sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
+        for source in sources:
+            config = source.get("configMap")
+            if config and config.get("name"):
+                keys = [str(item["key"]) for item in config.get("items") or () if item.get("path") == file]
+                yield str(config["name"]), keys[0] if keys else file
+
+
+# --- the CNI file --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _CniFile:
+    name: str = ""
+    network: str = ""
+    plugin: str = ""
+    mtu: int = 0
+
+
+async def _beside(maps: _ConfigMaps, where: str) -> _CniFile:
+    """What the ConfigMap of flannel's settings holds under the keys of Canal's and flannel's own manifests."""
+    namespace, _, name = where.partition("/")
+    data = await maps.data(namespace, name) if name else {}
+    return _described("", data.get("cni_network_config") or data.get("cni-conf.json") or "", "")
+
+
+async def _cni_file(maps: _ConfigMaps, own: Iterable[Json]) -> _CniFile | None:
+    """Canal's CNI file: from the environment of Calico's installer, else from what flannel's copies."""
+    copied: _CniFile | None = None
+    for raw in own:
+        namespace, _ = name_of(raw)
+        pod = _pod(raw)
+        for container in (*(pod.get("initContainers") or ()), *(pod.get("containers") or ())):
+            env = {str(one["name"]): one for one in container.get("env") or ()}
+            name = await _value(maps, namespace, env.get("CNI_CONF_NAME"))
+            text = await _value(maps, namespace, env.get("CNI_NETWORK_CONFIG"))
+            if name or text:
+                mtu = await _value(maps, namespace, env.get("CNI_MTU"))
+                return _described(name, text, mtu)
+            if copied is None and (target := _copied(container)):
+                sources = [str(word).rpartition("/")[2] for word in container.get("args") or () if "cni" in str(word)]
+                text = ""
+                for config_map, key in _mounted(pod, sources[0] if sources else ""):
+                    text = text or (await maps.data(namespace, config_map)).get(key, "")
+                copied = _described(target, text, "")
+    return copied
+
+
+async def _value(maps: _ConfigMaps, namespace: str, env: Json | None) -> str:
+    """The value of a variable, from the ConfigMap that it names where it names one."""
+    if env is None:
+        return ""
+    if ref := (env.get("valueFrom") or {}).get("configMapKeyRef"):
+        return (await maps.data(namespace, str(ref.get("name", "")))).get(str(ref.get("key", "")), "")
+    return str(env.get("value") or "")
+
+
+def _copied(container: Json) -> str:
+    """The name under which flannel's installer copies the CNI file: `cp -f …/cni-conf.json /etc/cni/net.d/NAME`."""
+    words = [str(word) for word in (*(container.get("command") or ()), *(container.get("args") or ()))]
+    if not words or words[0].rpartition("/")[2] != "cp":
+        return ""
+    folder, _, name = words[-1].rpartition("/")
+    return name if folder in _NET_FOLDERS else ""
+
+
+def _described(name: str, text: str, mtu: str) -> _CniFile:
+    network, plugin, found = "", "", 0
+    try:
+        content = json.loads(_PLACEHOLDER.sub("0", text)) if text else {}
+        plugins = content.get("plugins") or [content]
+        network, plugin = str(content.get("name", "")), str(plugins[0].get("type", ""))
+        found = int(mtu or plugins[0].get("mtu") or 0)
+    except (ValueError, AttributeError, IndexError, TypeError):
+        pass
+    return _CniFile(name, network, plugin, found)
+
+
+def _folder(own: Iterable[Json], mounts: tuple[str, ...]) -> str:
+    """The host's folder behind one of these mounts of any of Canal's containers."""
+    for raw in own:
+        pod = _pod(raw)
+        hosts = {one.get("name"): (one.get("hostPath") or {}).get("path", "") for one in pod.get("volumes") or ()}
+        for container in (*(pod.get("initContainers") or ()), *(pod.get("containers") or ())):
+            for mount in container.get("volumeMounts") or ():
+                at = str(mount.get("mountPath", "")).rstrip("/")
+                if at in mounts and hosts.get(mount.get("name")):
+                    return str(hosts[mount["name"]]).rstrip("/")
+    return ""

@@ -1,0 +1,81 @@
+"""What kube-proxy and the controller manager were started with: the cluster CIDR, and kube-proxy's mode."""
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from cni_migrate.kube import paths
+from cni_migrate.kube.request import Client
+
+_LABELS: Final = ("component", "k8s-app")
+"""Labels by which the control plane's pods are known: kubeadm and RKE2 use the first, kops and kubeadm's kube-proxy
+the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What was seen: '' for what was not."""
+
+    cluster_cidr: str = ""
+    proxy_mode: str = ""
+    proxy_cidr: str = ""
+
+
+async def started(client: Client) -> Started:
+    """What the pods' arguments and kube-proxy's ConfigMap say; nothing where they may not be read."""
+    found: dict[str, dict[str, str]] = {"kube-controller-manager": {}, "kube-proxy": {}}
+    for label in _LABELS:
+        selector = f"{label} in (kube-controller-manager,kube-proxy)"
+        query = {"labelSelector": selector, "limit": "50"}
+        answer = await client.request("GET", paths.path("v1", "pods", namespace="kube-system"), params=query)
+        for pod in (answer.object.get("items") or ()) if answer.ok else ():
+            what = (pod["metadata"].get("labels") or {}).get(label, "")
+            found[what] = {**dict(_flags(pod)), **found[what]}
+    proxy = found["kube-proxy"]
+    if "cluster-cidr" not in proxy or "proxy-mode" not in proxy:
+        path = paths.path("v1", "configmaps", namespace="kube-system", name="kube-proxy")
+        answer = await client.request("GET", path)
+        if answer.ok:
+            proxy = {**_written((answer.object.get("data") or {}).get("config.conf", "")), **proxy}
+    manager = found["kube-controller-manager"].get("cluster-cidr", "")
+    return Started(
+        cluster_cidr=_first(manager) or _first(proxy.get("cluster-cidr", "")),
+        proxy_mode=proxy.get("proxy-mode", ""),
+        proxy_cidr=proxy.get("cluster-cidr", ""),
+    )
+
+
+async def cluster_cidr(client: Client) -> str:
+    """The IPv4 network that nodes get their pod CIDRs from, '' where nothing says it."""
+    return (await started(client)).cluster_cidr
+
+
+def _flags(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The `--flag=value`s of a pod's containers."""
+    for container in (pod.get("spec") or {}).get("containers") or ():
+        words = " ".join(str(word) for word in (*(container.get("command") or ()), *(container.get("args") or ())))
+        for word in words.split():
+            name, is_set, value = word.partition("=")
+            if name.startswith("--") and is_set:
+                yield name.removeprefix("--"), value.strip("\"'")
+
+
+def _written(text: str) -> dict[str, str]:
+    """The same from kube-proxy's configuration file (kubernetes.io: "kube-proxy Configuration (v1alpha1)")."""
+    try:
+        data = YAML(typ="safe", pure=True).load(io.StringIO(text))
+    except YAMLError:
+        return {}
+    if not isinstance(data, dict):
+        return {}
+    known = {"cluster-cidr": data.get("clusterCIDR"), "proxy-mode": data.get("mode")}
+    return {key: str(value) for key, value in known.items() if value}
+
+
+def _first(text: str) -> str:
+    """The IPv4 part of `cidr[,cidr]`."""
+    return next((one.strip() for one in text.split(",") if "." in one), "")

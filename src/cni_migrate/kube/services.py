@@ -1,0 +1,32 @@
+"""The cluster's Services, as far as preflight asks about them: addresses and families."""
+
+from dataclasses import dataclass
+
+from cni_migrate.kube import paths
+from cni_migrate.kube.listing import listed
+from cni_migrate.kube.request import Client
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAddresses:
+    """A Service's addresses in the cluster; none of a headless one."""
+
+    name: str
+    addresses: tuple[str, ...]
+    ipv6: bool
+
+
+async def services(client: Client) -> list[ServiceAddresses]:
+    """All of them.
+
+    Raises:
+        ClusterError: they may not be listed, or the API server does not answer.
+    """
+    found = []
+    async for raw in listed(client, paths.path("v1", "services")):
+        meta, spec = raw["metadata"], raw.get("spec") or {}
+        every = [str(ip) for ip in spec.get("clusterIPs") or (spec.get("clusterIP") or "",)]
+        addresses = tuple(ip for ip in every if ip and ip != "None")
+        ipv6 = "IPv6" in (spec.get("ipFamilies") or ()) or any(":" in ip for ip in addresses)
+        found.append(ServiceAddresses(f"{meta['namespace']}/{meta['name']}", addresses, ipv6))
+    return found

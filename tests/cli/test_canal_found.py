@@ -1,0 +1,60 @@
+"""Clusters whose Canal is not what the defaults say: what was found is used, and what contradicts it is refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cni_migrate.sim.scenario import Scenario
+from tests.cli.conftest import QUICK, Served, Typed
+
+RKE2 = Scenario.model_validate(
+    {
+        "name": "rke2-like",
+        "nodes": 3,
+        "control_planes": 1,
+        "pod_cidr": "10.42.0.0/16",
+        "canal": {"name": "rke2-canal", "config": "rke2-canal-config"},
+        "workloads": [{"name": "web", "namespace": "shop", "replicas": 2}],
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def rke2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A cluster in RKE2's shape."""
+    with Served(tmp_path_factory.mktemp("rke2"), RKE2) as served:
+        yield served
+
+
+@pytest.mark.parametrize(
+    ("text", "both"),
+    [
+        ("canal: {pod_cidr: 10.244.0.0/16}\n", ("10.244.0.0/16", "10.42.0.0/16", "rke2-canal-config")),
+        ("canal: {daemonset: canal}\n", ("kube-system/canal", "kube-system/rke2-canal", "CANAL_DAEMONSET")),
+        ("canal: {tunnel_port: 4789}\n", ("4789", "8472", "TUNNEL_PORT")),
+    ],
+)
+def test_a_contradiction_is_refused_by_both_values(
+    migrate: Typed, rke2: Served, tmp_path: Path, text: str, both: tuple[str, ...]
+) -> None:
+    """Nothing is begun; the configuration's value and the cluster's are both told."""
+    file = tmp_path / "migrate.yaml"
+    file.write_text(text, encoding="utf-8")
+    ended = migrate("run", "--yes", "--config", str(file), "--kubeconfig", str(rke2.kubeconfig))
+    assert ended.code == 3
+    assert [one for one in both if one not in ended.err] == []
+
+
+def test_a_silent_configuration_takes_what_is_found(migrate: Typed, rke2: Served, tmp_path: Path) -> None:
+    """From preflight to the record: later commands go on with what the run began with."""
+    file = tmp_path / "migrate.yaml"
+    file.write_text(QUICK + "strategy: overlay\n", encoding="utf-8")
+    where = ("--config", str(file), "--kubeconfig", str(rke2.kubeconfig))
+    checked = migrate("preflight", *where)
+    assert checked.code == 0
+    assert "network 10.42.0.0/16" in checked.out
+    assert migrate("run", "--yes", "--until", "attaching", *where).code == 0
+    ended = migrate("run", "--yes", *where)
+    assert ended.code == 0, ended.err
+    assert "audit: clean" in ended.out

@@ -1,0 +1,76 @@
+"""The rights for an operator's own Cilium: enough for each of its objects, by name, and for a release if there is one."""
+
+from typing import Any
+
+import pytest
+
+from cni_migrate.config import Config
+from cni_migrate.core.render import foreign, rights
+from cni_migrate.core.render.manifests import Facts, Manifests
+from tests.unit.core.render.test_foreign import TEXTS, objects
+
+SECRETS = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "cilium-secrets"}}
+ROLE: dict[str, Any] = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "Role",
+    "metadata": {"name": "tls", "namespace": "cilium-secrets"},
+    "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource"),
+    [
+        ("Secret", "secrets"), ("NetworkPolicy", "networkpolicies"), ("IngressClass", "ingressclasses"),
+        ("Endpoints", "endpoints"), ("DaemonSet", "daemonsets"), ("Gateway", "gateways"),
+        ("CiliumNodeConfig", "ciliumnodeconfigs"), ("CronJob", "cronjobs"), ("ServiceMonitor", "servicemonitors"),
+    ],
+)  # fmt: skip
+def test_a_kind_has_a_resource(kind: str, resource: str) -> None:
+    """As Kubernetes names them."""
+    assert rights.plural(kind) == resource
+
+
+@pytest.mark.parametrize(
+    ("source", "changes"), [("chart", {"update", "delete", "patch"}), ("manifests", {"update", "delete"})]
+)
+def test_every_object_can_be_put_and_taken_away(source: str, changes: set[str]) -> None:
+    """Each by its name, in its namespace, which comes first; Helm's release has its Secrets."""
+    given = {"source": source, "chart": "c", "manifests": "m"}
+    config = Config.model_validate({"strategy": "overlay", "cilium": {key: given[key] for key in ("source", source)}})
+    own = foreign.read([SECRETS, ROLE, *objects()])
+    found = Manifests(TEXTS, config, Facts("canal:1", ""), foreign=own).rbac()
+
+    assert found[0]["metadata"]["name"] == "cilium-secrets"
+    ours = {
+        m["metadata"].get("namespace", ""): m["rules"]
+        for m in found
+        if m["metadata"]["name"] == "cni-migrate-own" and "rules" in m
+    }
+    bound = [
+        m["metadata"].get("namespace", "")
+        for m in found
+        if m["kind"].endswith("Binding") and m["roleRef"]["name"] == "cni-migrate-own"
+    ]
+    assert sorted(bound) == sorted(ours) == ["", "cilium-secrets", "kube-system"]
+    for one in own.objects:
+        rules = ours[one["metadata"].get("namespace", "")]
+        verbs = {
+            verb
+            for rule in rules
+            if rights.plural(one["kind"]) in rule["resources"]
+            and one["metadata"]["name"] in rule.get("resourceNames", [one["metadata"]["name"]])
+            for verb in rule["verbs"]
+        }
+        assert verbs >= {"get", "create"} | changes, one["metadata"]
+    assert (rights.RELEASE in ours["kube-system"]) == (source == "chart")
+    (grants,) = (
+        m["rules"] for m in found if m["metadata"]["name"] == "cni-migrate-grants" and m["kind"] == "ClusterRole"
+    )
+    assert ROLE["rules"][0] in grants
+
+
+def test_nobody_else_gets_more() -> None:
+    """With the built-in Cilium there are no such rights."""
+    found = Manifests(TEXTS, Config(), Facts("canal:1", "")).rbac()
+    assert not [m for m in found if m["metadata"]["name"] == "cni-migrate-own" or m["kind"] == "Namespace"]

@@ -1,0 +1,229 @@
+"""Canal as it is found: by containers and volumes, in the shapes that its publishers and distributions give it."""
+
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import pytest
+
+from cni_migrate.core.model.canal import FoundCanal
+from cni_migrate.kube.canal import found_canal
+from cni_migrate.kube.controlplane import Started, started
+from cni_migrate.kube.request import Client
+from cni_migrate.sim.clock import run_virtual
+from tests.unit.kube.fake_api import FakeApi, FakeServer, LoopClock, listed
+
+CONFLIST = """{
+  "name": "k8s-pod-network", "cniVersion": "0.3.1",
+  "plugins": [
+    {"type": "calico", "mtu": __CNI_MTU__, "nodename": "__KUBERNETES_NODE_NAME__", "ipam": {"type": "host-local"}},
+    {"type": "portmap", "capabilities": {"portMappings": true}}
+  ]
+}"""
+
+
+def run(server: FakeServer, body: Callable[[Client], Coroutine[Any, Any, Any]]) -> Any:
+    async def main() -> Any:
+        return await body(Client(FakeApi(server), LoopClock()))
+
+    return run_virtual(main())
+
+
+def daemonset(name: str, namespace: str = "kube-system", **pod: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": namespace}, "spec": {"template": {"spec": pod}}}
+
+
+def config_volume(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": "flannel-cfg", "configMap": {"name": name, **more}}
+
+
+FLANNEL = {
+    "name": "kube-flannel",
+    "image": "docker.io/flannel/flannel:v0.26.7",
+    "command": ["/opt/bin/flanneld", "--ip-masq", "--kube-subnet-mgr"],
+    "volumeMounts": [{"name": "flannel-cfg", "mountPath": "/etc/kube-flannel/"}],
+}
+CALICO = {"name": "calico-node", "image": "docker.io/calico/node:v3.32.0"}
+
+
+def installer(config: str, **env: str) -> dict[str, Any]:
+    """Calico's `install-cni` as published."""
+    ref = {"configMapKeyRef": {"name": config, "key": "cni_network_config"}}
+    values: list[dict[str, Any]] = [{"name": "CNI_NETWORK_CONFIG", "valueFrom": ref}]
+    values += [{"name": key, "value": value} for key, value in env.items()]
+    mounts = [{"name": "net", "mountPath": "/host/etc/cni/net.d"}, {"name": "bin", "mountPath": "/host/opt/cni/bin"}]
+    return {"name": "install-cni", "image": "docker.io/calico/cni:v3.32.0", "env": values, "volumeMounts": mounts}
+
+
+def folders(net: str = "/etc/cni/net.d", binaries: str = "/opt/cni/bin") -> list[dict[str, Any]]:
+    return [{"name": "net", "hostPath": {"path": net}}, {"name": "bin", "hostPath": {"path": binaries}}]
+
+
+def published(name: str = "canal", config: str = "canal-config", **env: str) -> dict[str, Any]:
+    """Canal in the published shape: two containers, one installer."""
+    env = {"CNI_CONF_NAME": "10-canal.conflist", **env}
+    return daemonset(
+        name,
+        initContainers=[installer(config, **env)],
+        containers=[CALICO, FLANNEL],
+        volumes=[config_volume(config), *folders()],
+    )
+
+
+def net_conf(network: str, backend: Mapping[str, Any] | None = None, **more: Any) -> str:
+    return json.dumps({"Network": network, "Backend": backend or {"Type": "vxlan"}, **more})
+
+
+def found(
+    daemonsets: list[dict[str, Any]],
+    maps: Mapping[str, Mapping[str, str]],
+    cidrs: tuple[str, ...] = ("10.42.0.0/24",),
+) -> FoundCanal:
+    server = FakeServer()
+    server.on("GET", "/apis/apps/v1/daemonsets", listed(*daemonsets))
+    for where, data in maps.items():
+        namespace, _, name = where.partition("/")
+        server.on("GET", f"/api/v1/namespaces/{namespace}/configmaps/{name}", (200, {"data": data}))
+    for path in ("/api/v1/services", "/api/v1/namespaces/kube-system/pods"):
+        server.on("GET", path, listed())
+    server.on("GET", "/api/v1/namespaces/kube-system/configmaps/kube-proxy", (404, {}))
+    one: FoundCanal = run(server, lambda client: found_canal(client, cidrs, ()))
+    return one
+
+
+def test_rke2s_names() -> None:
+    """The settings are found through the volumes of what runs flanneld; a left ConfigMap of the usual name is not."""
+    seen = found(
+        [daemonset("kube-proxy", containers=[{"name": "kube-proxy", "image": "k8s/kube-proxy"}]),
+         published("rke2-canal", "rke2-canal-config")],
+        {"kube-system/canal-config": {"net-conf.json": net_conf("10.244.0.0/16")},
+         "kube-system/rke2-canal-config": {"net-conf.json": net_conf("10.42.0.0/16"), "cni_network_config": CONFLIST}},
+    )  # fmt: skip
+    assert seen == FoundCanal(
+        daemonsets=(("kube-system", "rke2-canal"),),
+        config_map="kube-system/rke2-canal-config",
+        network="10.42.0.0/16",
+        pods="10.42.0.0/16",
+        pods_from="flannel's Network",
+        backend="vxlan",
+        vni=1,
+        port=8472,
+        cni_file="10-canal.conflist",
+        network_name="k8s-pod-network",
+        plugin="calico",
+        cni_folder="/etc/cni/net.d",
+        bin_folder="/opt/cni/bin",
+    )
+
+
+def test_all_that_differs_from_the_usual() -> None:
+    """VNI, port, MTU, folders, file and key: each from where the programs themselves read it."""
+    own = published("canal", "settings", CNI_CONF_NAME="11-net.conflist", CNI_MTU="1400")
+    spec = own["spec"]["template"]["spec"]
+    spec["volumes"] = [
+        config_volume("settings", items=[{"key": "flannel", "path": "net-conf.json"}]),
+        *folders("/var/lib/cni/net.d/", "/usr/libexec/cni"),
+    ]
+    backend = {"Type": "vxlan", "VNI": 4096, "Port": 4789}
+    seen = found([own], {"kube-system/settings": {
+        "flannel": net_conf("10.42.0.0/16", backend, EnableIPv6=True, IPv6Network="2001:db8::/56"),
+        "cni_network_config": CONFLIST,
+    }})  # fmt: skip
+    assert (seen.vni, seen.port, seen.mtu) == (4096, 4789, 1400)
+    assert (seen.cni_file, seen.cni_folder, seen.bin_folder) == (
+        "11-net.conflist",
+        "/var/lib/cni/net.d",
+        "/usr/libexec/cni",
+    )
+    assert seen.network6 == "2001:db8::/56"
+
+
+def flannels_own(name: str = "kube-flannel-ds", **selector: str) -> dict[str, Any]:
+    """Flannel's own manifest."""
+    words = {"command": ["cp"], "args": ["-f", "/etc/kube-flannel/cni-conf.json", "/etc/cni/net.d/10-flannel.conflist"]}
+    mounts = [{"name": "net", "mountPath": "/etc/cni/net.d"}]
+    return daemonset(
+        name,
+        "kube-flannel",
+        nodeSelector=selector,
+        initContainers=[
+            {"name": "install-cni", "image": "ghcr.io/flannel-io/flannel:v0.28.0", "volumeMounts": mounts, **words}
+        ],
+        containers=[{**FLANNEL, "name": "flanneld-1"}],
+        volumes=[config_volume("kube-flannel-cfg"), *folders()],
+    )
+
+
+FLANNEL_MAP = {
+    "kube-flannel/kube-flannel-cfg": {
+        "net-conf.json": net_conf("10.42.0.0/16"),
+        "cni-conf.json": json.dumps({"name": "cbr0", "plugins": [{"type": "flannel"}]}),
+    }
+}
+
+
+def test_split_and_one_per_architecture() -> None:
+    """Flannel and Calico in DaemonSets of their own, flannel once per architecture; Windows' is not Canal's."""
+    seen = found(
+        [daemonset("calico-node", containers=[CALICO]), flannels_own("flannel-arm64"), flannels_own("flannel-amd64"),
+         flannels_own("flannel-windows", **{"kubernetes.io/os": "windows"})],
+        FLANNEL_MAP,
+    )  # fmt: skip
+    assert seen.daemonsets == (
+        ("kube-flannel", "flannel-amd64"),
+        ("kube-flannel", "flannel-arm64"),
+        ("kube-system", "calico-node"),
+    )
+    assert (seen.cni_file, seen.network_name, seen.plugin) == ("10-flannel.conflist", "cbr0", "flannel")
+
+
+@pytest.mark.parametrize(
+    ("container", "is_canal"),
+    [
+        ({"name": "net", "image": "rancher/hardened-flannel:v0.26.5"}, True),
+        ({"name": "net", "image": "example.org:5000/mirror/flannel@sha256:00"}, True),
+        ({"name": "net", "image": "example.org/net:1", "command": ["/opt/bin/flanneld"]}, True),
+        ({"name": "net", "image": "example.org/flannel-exporter:1"}, False),
+        ({"name": "calico-node", "image": "docker.io/calico/node:v3.32.0"}, False),
+    ],
+)
+def test_what_a_container_is(container: dict[str, Any], is_canal: bool) -> None:
+    """Flannel by its name, command or image; Calico without flannel is no Canal."""
+    seen = found([daemonset("net", containers=[container])], {})
+    assert bool(seen.daemonsets) is is_canal
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]"])
+def test_settings_that_cannot_be_read(text: str | None) -> None:
+    """No values are made up; what was looked for, and where, is told."""
+    data = {} if text is None else {"net-conf.json": text}
+    seen = found([published()], {"kube-system/canal-config": data})
+    assert (seen.network, seen.backend, seen.port) == ("", "", 0)
+    if text != "[]":
+        assert "kube-system/canal-config" in seen.unread[0]
+
+
+@pytest.mark.parametrize(
+    ("pods", "text", "says"),
+    [
+        ([], None, Started()),
+        ([("kube-controller-manager", ["kcm", "--cluster-cidr=10.42.0.0/16,fd00::/56"])], None,
+         Started(cluster_cidr="10.42.0.0/16")),
+        ([("kube-proxy", ["kube-proxy", "--cluster-cidr=10.42.0.0/16", "--proxy-mode=ipvs"])], None,
+         Started("10.42.0.0/16", "ipvs", "10.42.0.0/16")),
+        ([], "mode: ipvs\nclusterCIDR: 10.42.0.0/16\n", Started("10.42.0.0/16", "ipvs", "10.42.0.0/16")),
+        ([], "mode: [", Started()),
+    ],
+)  # fmt: skip
+def test_what_the_control_plane_was_started_with(
+    pods: list[tuple[str, list[str]]], text: str | None, says: Started
+) -> None:
+    """From static pods' arguments, or from kube-proxy's configuration."""
+    server = FakeServer()
+    made = [
+        {"metadata": {"name": n, "labels": {"component": n}}, "spec": {"containers": [{"command": c}]}} for n, c in pods
+    ]
+    server.on("GET", "/api/v1/namespaces/kube-system/pods", listed(*made), listed())
+    answer = (404, {}) if text is None else (200, {"data": {"config.conf": text}})
+    server.on("GET", "/api/v1/namespaces/kube-system/configmaps/kube-proxy", answer)
+    assert run(server, started) == says
