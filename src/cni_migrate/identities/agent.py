@@ -65,6 +65,7 @@ class Settings:
         self.node, self.address = env.get("NODE_NAME", ""), env.get("NODE_IP", "")
         self.host, self.port = env.get("KUBERNETES_SERVICE_HOST", ""), int(env.get("KUBERNETES_SERVICE_PORT", "443"))
         self.canal = ipaddress.ip_network(config["canal_cidr"])
+        self.cilium = ipaddress.ip_network(config["cilium_cidr"])  # it may be a part of what flannel takes for its own
         self.cluster, self.cluster_id = str(config.get("cluster", "default")), int(config.get("cluster_id", 0))
         self.filter = Filter(str(config.get("labels", "")).split())
 
@@ -128,8 +129,9 @@ def canal_address(pod: Json, settings: Settings) -> str:
         return ""  # Calico's plugin has taken the network down: the address may be another pod's soon
     for address in (status.get("podIP"), (told or "").partition("/")[0]):
         with contextlib.suppress(ValueError):
-            if address and ipaddress.ip_address(address) in settings.canal:
-                return str(address)
+            found = ipaddress.ip_address(address or "")
+            if found in settings.canal and found not in settings.cilium:
+                return str(found)
     return ""
 
 

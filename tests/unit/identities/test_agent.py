@@ -16,7 +16,8 @@ from cni_migrate.identities.agent import ApiError, Filter, Keeper, Settings, can
 
 Json = dict[str, Any]
 ENV = {"NODE_NAME": "w1", "NODE_IP": "192.0.2.11"}
-SETTINGS = Settings(ENV, {"canal_cidr": "10.244.0.0/16"})
+CIDRS = {"canal_cidr": "10.244.0.0/15", "cilium_cidr": "10.245.0.0/16"}
+SETTINGS = Settings(ENV, CIDRS)
 NAMESPACE = {"metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "shop", "team": "a"}}}
 
 
@@ -258,7 +259,7 @@ def test_a_number_that_others_have_is_left_to_them(server: Server) -> None:
 
 def test_numbers_are_cilium_s_range_of_the_cluster() -> None:
     """Below 256 they are reserved, above 16 bits is the cluster's own number."""
-    settings = Settings(ENV, {"canal_cidr": "10.244.0.0/16", "cluster_id": 3})
+    settings = Settings(ENV, {**CIDRS, "cluster_id": 3})
     drawn = [agent.number_of({"k8s:a": str(n)}, 0, settings) for n in range(500)]
     assert all(3 << 16 | 256 <= one <= 3 << 16 | 65535 for one in drawn)
     assert len(set(drawn)) > 490
@@ -314,7 +315,7 @@ def test_endpoints_of_cilium_s_agents_and_of_other_nodes_are_left_alone(server: 
     """Only what carries this node's mark is ours to remove."""
     theirs = {"metadata": {"name": "web-0", "namespace": "shop", "labels": {"app": "web"}}, "status": {}}
     server.put("/apis/cilium.io/v2/namespaces/shop/ciliumendpoints/web-0", theirs)
-    a_keeper(server, a_pod("x"), settings=Settings({**ENV, "NODE_NAME": "w2"}, {"canal_cidr": "10.244.0.0/16"}))
+    a_keeper(server, a_pod("x"), settings=Settings({**ENV, "NODE_NAME": "w2"}, CIDRS))
     a_keeper(server)
     assert set(server.of("ciliumendpoints")) == {"web-0", names.endpoint_of("x")}
 

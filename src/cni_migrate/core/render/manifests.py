@@ -300,7 +300,8 @@ def knet_config(config: Config) -> dict[str, Any]:
 def identities_config(config: Config, cilium: Mapping[str, str]) -> dict[str, Any]:
     """What the identity agents are told; `cilium` is what Cilium's own configuration says of labels and clusters."""
     return {
-        "canal_cidr": config.canal.pod_cidr,
+        "canal_cidr": config.canal.whole,
+        "cilium_cidr": config.cilium.pod_cidr,
         "cluster": cilium.get("cluster-name", "default"),
         "cluster_id": int(cilium.get("cluster-id", "0") or 0),
         "labels": cilium.get("labels", ""),
