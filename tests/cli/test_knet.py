@@ -390,8 +390,11 @@ def test_beside_a_migration(served: Make, on: On, quick: str) -> None:
     skipped = run("skip-node", "w2", *common)
     assert skipped.code == 0
     assert run("run", "--yes", "--nodes", "w1", *common).code == 0
-    data = json.loads(run("knet", "status", "-o", "json", *common).out)
-    assert (data["passed"], data["left_out"]) == (True, ["w2"])
+    ended = run("knet", "status", "-o", "json", *common)
+    data = json.loads(ended.out)
+    assert (data["passed"], data["proven"], data["left_out"], ended.code) == (True, False, ["w2"], 6)
+    assert "proven" not in data["verdict"]
+    assert "w2 is not probed" in ended.err
     drawn = json.loads(run("knet", "matrix", "-o", "json", *common).out)
     assert drawn["count"]["unknown"] == 5
     assert "left out, as a migration has them in its hands: w2" in run("knet", "matrix", *common).out

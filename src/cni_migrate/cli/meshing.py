@@ -48,6 +48,21 @@ class Seen:
         return matrix(self.nodes, self.asked.expected, self.read, self.verdict)
 
     @property
+    def left(self) -> mesh.Doubt:
+        """What a passed verdict leaves open."""
+        return mesh.doubt(self.asked, self.read)
+
+    @property
+    def proven(self) -> bool:
+        """Whether connectivity is proven: the verdict is good, and nothing is left open."""
+        return isinstance(self.verdict, Passed) and self.left.proven
+
+    @property
+    def said(self) -> str:
+        """The verdict in one line."""
+        return mesh.said(self.verdict, self.left)
+
+    @property
     def left_out(self) -> Iterator[Text]:
         """A line about the nodes that a migration has in its hands."""
         if names := self.asked.left_out:
@@ -84,8 +99,8 @@ async def _status(common: Common, ignore: frozenset[str], form: str) -> None:
     else:
         (output.as_json if form == "json" else output.as_yaml)(_status_data(seen))
     sys.stdout.flush()
-    if not isinstance(seen.verdict, Passed):
-        raise GateFailed(mesh.said(seen.verdict), next="migrate knet matrix  (who reaches whom)")
+    if not seen.proven:
+        raise GateFailed(seen.said, next="migrate knet matrix  (who reaches whom)")
 
 
 def picture(common: Common, *, ignore: str, form: str, watch: bool) -> None:
@@ -114,7 +129,7 @@ async def _picture(common: Common, ignore: frozenset[str], form: str, *, watch: 
         while True:
             seen = await _look(here, cluster, ignore)
             data = _matrix_data(seen)
-            if (what := [data[key] for key in ("passed", "cells", "services", "left_out")]) != last:
+            if (what := [data[key] for key in ("passed", "proven", "cells", "services", "left_out")]) != last:
                 last = what
                 _show_picture(to, seen, form)
                 sys.stdout.flush()
@@ -181,19 +196,20 @@ def _show_status(to: Console, seen: Seen) -> None:
         )  # fmt: skip
     output.show_table(to, table)
     to.print()
-    for line in (*seen.left_out, *_explained(seen.verdict)):
+    for line in (*seen.left_out, *_explained(seen)):
         to.print(line, soft_wrap=True)
 
 
-def _headline(verdict: Verdict) -> Text:
-    style = {Passed: "bold green", Pending: "bold yellow", Failing: "bold red"}[type(verdict)]
-    return Text(mesh.said(verdict), style=style)
+def _headline(seen: Seen) -> Text:
+    style = {Passed: "bold green", Pending: "bold yellow", Failing: "bold red"}[type(seen.verdict)]
+    doubtful = isinstance(seen.verdict, Passed) and not seen.proven
+    return Text(seen.said, style="bold yellow" if doubtful else style)
 
 
-def _explained(verdict: Verdict) -> Iterator[Text]:
+def _explained(seen: Seen) -> Iterator[Text]:
     """The verdict, and below it what is broken."""
-    yield _headline(verdict)
-    lines = mesh.details(verdict)
+    yield _headline(seen)
+    lines = mesh.details(seen.verdict)
     for line in lines[:MOST_LINES]:
         yield Text(f"  {line}")
     if len(lines) > MOST_LINES:
@@ -204,7 +220,7 @@ def _show_picture(to: Console, seen: Seen, form: str) -> None:
     if form == "json":
         output.as_json(_matrix_data(seen))
     elif form == "svg":
-        sys.stdout.write(svg.svg(seen.matrix, mesh.said(seen.verdict)))
+        sys.stdout.write(svg.svg(seen.matrix, seen.said))
     else:
         for part in _drawn(to, seen):
             if isinstance(part, Text):
@@ -215,7 +231,7 @@ def _show_picture(to: Console, seen: Seen, form: str) -> None:
 
 def _drawn(to: Console, seen: Seen) -> list[Any]:
     parts = drawing.drawn(seen.matrix, to.width)
-    return [*parts, Text(""), *seen.left_out, _headline(seen.verdict)]
+    return [*parts, Text(""), *seen.left_out, _headline(seen)]
 
 
 def _status_data(seen: Seen) -> dict[str, Any]:
@@ -249,7 +265,8 @@ def _verdict_data(seen: Seen) -> dict[str, Any]:
     silent = verdict.silent if isinstance(verdict, Failing) else ()
     return {
         "passed": isinstance(verdict, Passed),
-        "verdict": mesh.said(verdict),
+        "proven": seen.proven,
+        "verdict": seen.said,
         "pairs": [asdict(pair) for pair in pairs],
         "silent": dict(silent),
         "left_out": list(seen.asked.left_out),

@@ -20,20 +20,38 @@ def sim(
     Raises:
         UsageError: there is no such scenario, or the port is taken.
     """
-    from cni_migrate.sim.scenario import load
+    from cni_migrate.sim.client import ApiError
+    from cni_migrate.sim.scenario import BadScenario, load
 
     try:
         loaded = load(scenario)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--scenario {scenario}: {error}", next="migrate sim scenarios") from None
+    except BadScenario as error:
+        raise _refused(scenario, error) from None
     port = port or free_port()
     target = kubeconfig or Path("sim.kubeconfig")
     sys.stderr.write(
         f"a simulated cluster on http://127.0.0.1:{port}, scenario {scenario}; stop it with Ctrl-C\n"
         f"next: migrate preflight --kubeconfig {target}\n"
     )
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(_serve(loaded, nodes=nodes, port=port, kubeconfig=target, seed=seed, speed=speed))
+    except KeyboardInterrupt:
+        return
+    except BadScenario as error:
+        raise _refused(scenario, error) from None
+    except ApiError as error:  # an object of the scenario's, which only the API server can judge
+        raise _refused(scenario, error.message) from None
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or 'the simulator'}: {error.strerror or error}", next="migrate sim -h"
+        ) from None
+
+
+def _refused(scenario: str, why: object) -> UsageError:
+    text = str(why)
+    return UsageError(
+        f"--scenario {'' if text.startswith(f'{scenario}:') else f'{scenario}: '}{text}", next="migrate sim scenarios"
+    )
 
 
 async def _serve(scenario: Any, *, speed: float, **options: Any) -> None:

@@ -14,7 +14,7 @@ from cni_migrate.sim.apiserver.podlogs import LogLine
 from cni_migrate.sim.apiserver.store import Store
 from cni_migrate.sim.client import Kind, Object
 from cni_migrate.sim.clock import EPOCH, SimClock
-from cni_migrate.sim.scenario import Scenario, load
+from cni_migrate.sim.scenario import BadScenario, Scenario, check, load
 from cni_migrate.sim.world import meta, pages
 from cni_migrate.sim.world.canalmanifests import daemon_sets
 from cni_migrate.sim.world.faults import Faults
@@ -124,7 +124,7 @@ class Simulation:
             if resource.kind.kind == manifest["kind"] and resource.kind.api_version == manifest["apiVersion"]:
                 StoreSink(self.app).create(resource.kind, manifest)
                 return
-        raise ValueError(f"the simulator serves no {manifest['apiVersion']} {manifest['kind']}")
+        raise BadScenario(f"the simulator serves no {manifest['apiVersion']} {manifest['kind']}")
 
     async def _pages(self, pod: Object, port: int, path: str, query: Mapping[str, str]) -> tuple[str, str] | None:
         return pages.page(self.world, pod, port, path, query)
@@ -144,9 +144,14 @@ async def serve(
     """Serve a simulated cluster on loopback until cancelled, in real time, and write a kubeconfig that leads there.
 
     Its clock shows the real time, as that of the clients does.
+
+    Raises:
+        BadScenario: the cluster cannot have these nodes, or the scenario speaks of others.
     """
     from cni_migrate.sim.apiserver import serving
 
+    scenario = load(scenario) if isinstance(scenario, str) else scenario
+    check(scenario, [machine.name for machine in machines_of(scenario, nodes)])
     async with (
         Simulation(scenario, nodes=nodes, seed=seed, epoch=datetime.now(UTC)) as simulation,
         serving.serving(simulation.app, port) as url,

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.world.host import (
+    CALICO_FOLDERS,
     CALICO_NODENAME,
     CILIUM_STATE,
     FLANNEL_FOLDER,
@@ -31,6 +32,8 @@ _RESULTS = "/var/lib/cni/results/"
 def host_of(tree: dict[str, Any]) -> Host:
     host = Host("n", "172.18.0.10")
     left = {_BIN + name for name in tree.get("bin", ())}
+    if tree.get("calico_state"):
+        left |= set(CALICO_FOLDERS)
     if tree.get("nodename"):
         left.add(CALICO_NODENAME)
     if tree.get("flannel_state"):
@@ -50,6 +53,7 @@ def host_of(tree: dict[str, Any]) -> Host:
             flannel_run=bool(tree.get("subnet_env")),
             links=frozenset(tree.get("links", ())),
             chains=frozenset(tree.get("chains", ())),
+            ipsets=frozenset(tree.get("ipsets", ())),
             left=frozenset(left),
             postrouting=(Keep(*PODS),) if tree.get("rule") else (),
         )
@@ -68,6 +72,8 @@ def tree_of(host: Host) -> dict[str, Any]:
         "netd": sorted(plane.files),
         "subnet_env": plane.subnet_file,
         "nodename": CALICO_NODENAME in plane.left,
+        "calico_state": set(CALICO_FOLDERS) <= plane.left,
+        "ipsets": sorted(plane.ipsets),
         "routed": bool(plane.subnet),
         "links": sorted(plane.links),
         "chains": sorted(plane.chains),
@@ -95,6 +101,8 @@ def full(tree: dict[str, Any]) -> dict[str, Any]:
             "cilium_state": False,
             "rule": False,
             "nodename": False,
+            "calico_state": False,
+            "ipsets": [],
             "routed": False,
             "results": [],
             **given,

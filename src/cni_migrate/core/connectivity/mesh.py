@@ -99,17 +99,71 @@ def seconds_needed(config: Config) -> float:
     return max(gate.seconds, gate.rounds * interval) + 2 * interval + config.knet.timeout
 
 
-def said(verdict: Verdict) -> str:
-    """The verdict in one line."""
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What a passed verdict leaves open: it is that of a gate, which excuses what a migration may excuse.
+
+    `unprobed` are nodes of which nothing was asked, `excused` is how many probes of the newest rounds fail and do not
+    count, `ignored` are the kinds that fail and were not asked for.
+    """
+
+    unprobed: tuple[str, ...] = ()
+    excused: int = 0
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def proven(self) -> bool:
+        """Whether all that was asked for is proven."""
+        return not self.unprobed and not self.excused
+
+
+def doubt(asked: Question, read: GateReading) -> Doubt:
+    """What the newest round of every agent shows besides the verdict."""
+    bad = [one for rounds in read.rounds.values() if rounds for one in rounds[-1].bad]
+    return Doubt(
+        asked.left_out,
+        sum(one.kind not in asked.ignored for one in bad),
+        in_order({one.kind for one in bad} & asked.ignored),
+    )
+
+
+def said(verdict: Verdict, left: Doubt | None = None) -> str:
+    """The verdict in one line; never that connectivity is proven while something fails or was not looked at."""
     match verdict:
         case Passed(sent, lost, stall):
             before = f", {lost} lost in the rounds before" if lost else ""
             stalled = f", the longest stall {stall:g} ms" if stall else ""
-            return f"connectivity is proven: {sent} probes in the newest clean rounds{before}{stalled}"
+            found = f"{sent} probes in the newest clean rounds{before}{stalled}"
+            return _doubted(left, found) if left is not None else f"connectivity is proven: {found}"
         case Pending(observed):
             return f"connectivity is not proven yet: {observed}"
         case Failing(_, diagnosis, _):
             return f"connectivity is broken: {diagnosis}"
+
+
+def _doubted(left: Doubt, found: str) -> str:
+    open_ = []
+    if left.unprobed:
+        open_.append(f"{_names(left.unprobed)} not probed, as a migration has {_them(left.unprobed)} in its hands")
+    if left.excused:
+        open_.append(
+            f"{left.excused} failing probe{'s' if left.excused > 1 else ''} excused: known from before the migration,"
+            " or of a node in its hands"
+        )
+    if open_:
+        return f"connectivity is not known: {'; '.join(open_)}; of the rest {found}"
+    if left.ignored:
+        return f"every probe that counts succeeds, {', '.join(left.ignored)} fails and was not asked for: {found}"
+    return f"connectivity is proven: {found}"
+
+
+def _names(nodes: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(nodes) - most} more" if len(nodes) > most else ""
+    return f"{', '.join(nodes[:most])}{more} {'is' if len(nodes) == 1 else 'are'}"
+
+
+def _them(nodes: Sequence[str]) -> str:
+    return "it" if len(nodes) == 1 else "them"
 
 
 def details(verdict: Verdict) -> list[str]:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Timings(BaseModel):
     """Delays of nodes and programs; the defaults are what a small real cluster showed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     pod_start: float = Field(default=1.5, ge=0, description="From the binding of a pod until its containers run.")
     pod_stop: float = Field(

@@ -87,6 +87,36 @@ def test_what_is_ignored_or_known_does_not_count() -> None:
         full, verdict = question.judged(look, CONFIG)
         assert isinstance(verdict, Passed)
         assert mesh.agents(question, full, verdict)[0].worst == "1 that do not count"
+        assert "proven" not in mesh.said(verdict, mesh.doubt(question, full))
+
+
+DOUBTS: dict[str, tuple[mesh.Doubt, bool, str]] = {
+    "none": (mesh.Doubt(), True, "connectivity is proven: 90 probes"),
+    "a node is left out": (
+        mesh.Doubt(("w2",)), False,
+        "connectivity is not known: w2 is not probed, as a migration has it in its hands; of the rest 90 probes",
+    ),
+    "failures are excused": (
+        mesh.Doubt(("w2", "w3"), 45), False,
+        ("connectivity is not known: w2, w3 are not probed, as a migration has them in its hands; 45 failing probes"
+        " excused: known from before the migration, or of a node in its hands; of the rest 90 probes"),
+    ),
+    "what was not asked for fails": (
+        mesh.Doubt(ignored=("policy_deny",)), True,
+        "every probe that counts succeeds, policy_deny fails and was not asked for: 90 probes",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("left", "proven", "line"), DOUBTS.values(), ids=DOUBTS)
+def test_connectivity_is_not_called_proven_while_something_is_left_open(
+    left: mesh.Doubt, proven: bool, line: str
+) -> None:
+    """An agent that fails, or a node that is not probed, is told instead."""
+    assert left.proven is proven
+    said = mesh.said(Passed(90, 0, 324500.0), left)
+    assert said.startswith(line)
+    assert ("proven" in said) == (left == mesh.Doubt())
 
 
 def test_an_agents_line() -> None:
