@@ -246,7 +246,7 @@ def clean_cilium_host(view: NodeView) -> Answer:
     return _changed(view, "remove-cilium", "remove-rules")
 
 
-@node_step("host", beside=("await_cilium", "await_cilium_cidr"))
+@node_step("host")
 def lay_rules(view: NodeView) -> Answer:
     """See to it that the node's rule stands: calls from Canal's pods to Cilium's keep the caller's address.
 
