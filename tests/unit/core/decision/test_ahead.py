@@ -175,11 +175,5 @@ def test_only_such_steps_may_be_between(steps: tuple[str, ...], step: str) -> No
 def test_only_steps_with_host_tasks_run_ahead_and_only_beside_steps_that_exist() -> None:
     """A name that is written wrong would be no error otherwise."""
     flagged = {name: about.beside for name, about in ABOUT.items() if about.beside}
-    assert set(flagged) == {
-        "check_canal_first",
-        "check_multus_first",
-        "check_cilium_first",
-        "reclaim_leases",
-        "lay_rules",
-    }
+    assert set(flagged) == {"check_canal_first", "check_multus_first", "check_cilium_first", "reclaim_leases"}
     assert {step for beside in flagged.values() for step in beside} <= set(NODE_STEPS)
