@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,20 @@ from tests.lab.processes import say
 from tests.lab.settings import CILIUM, default_lab
 
 Hire = Callable[[Cluster, str], Operator]
-Bring = Callable[[str, str], Cluster]
-"""Brings up three nodes, with this Cilium to migrate to, and a Canal that suits the strategy."""
+
+HELD = pytest.mark.xfail(
+    reason="pods on Canal have no identity in Cilium yet: allowed callers are blocked, and the first node is held at its gate"
+)
+STRATEGIES = (
+    pytest.param("overlay", labs.CANAL, marks=HELD, id="overlay"),
+    pytest.param("overlay", labs.BRIDGED, id="overlay-bridged"),
+    pytest.param("multus", labs.BRIDGED, id="multus-bridged"),
+)
+"""For `parametrize(("strategy", "canal"), ...)`: with which Canal each strategy is tried.
+
+Beside routed pods multus does not work: a dual pod answers the kubelet's probes by the wrong interface, turns NotReady, and the
+next drain waits for its budget (docs/explanation/real-clusters.md).
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,20 +50,7 @@ def _machine() -> None:
         labs.down(lab)
 
 
-def canal_for(strategy: str | None) -> Path:
-    """The Canal of a test: in the published shape, but with flannel's bridge where the strategy is multus.
-
-    Beside routed pods multus does not work: a dual pod answers the kubelet's probes by the wrong interface, turns NotReady,
-    and the next drain waits for its budget (docs/explanation/real-clusters.md).
-    """
-    return labs.BRIDGED if strategy == "multus" else labs.CANAL
-
-
-def _canal(request: pytest.FixtureRequest) -> Path:
-    return canal_for(getattr(request.node, "callspec", None) and request.node.callspec.params.get("strategy"))
-
-
-def _fresh(nodes: int, canal: Path, version: str = CILIUM) -> Iterator[Cluster]:
+def _fresh(nodes: int, canal: Path, version: str) -> Iterator[Cluster]:
     """Nodes on Canal with the workloads, all Ready; nothing is left of them afterwards."""
     lab = default_lab()
     here = labs.built(lab, version=version)
@@ -67,22 +65,27 @@ def _fresh(nodes: int, canal: Path, version: str = CILIUM) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster(_machine: None, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def canal() -> Path:
+    """The manifest of Canal, unless a test says which."""
+    return labs.CANAL
+
+
+@pytest.fixture
+def version() -> str:
+    """Which Cilium is to come, unless a test says."""
+    return CILIUM
+
+
+@pytest.fixture
+def cluster(_machine: None, canal: Path, version: str) -> Iterator[Cluster]:
     """Three nodes."""
-    yield from _fresh(3, _canal(request))
+    yield from _fresh(3, canal, version)
 
 
 @pytest.fixture
-def bring(_machine: None) -> Iterator[Bring]:
-    """Three nodes, when the test says which Cilium is to come, and by which strategy."""
-    with ExitStack() as stack:
-        yield lambda version, strategy: stack.enter_context(contextmanager(_fresh)(3, canal_for(strategy), version))
-
-
-@pytest.fixture
-def four(_machine: None, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def four(_machine: None, canal: Path, version: str) -> Iterator[Cluster]:
     """Four nodes."""
-    yield from _fresh(4, _canal(request))
+    yield from _fresh(4, canal, version)
 
 
 @pytest.fixture

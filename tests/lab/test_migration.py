@@ -1,48 +1,20 @@
-"""A whole migration of a real cluster by each strategy, and every packet that it loses between pods that stay.
-
-By `overlay` to the operator's own Cilium: the official chart, with Hubble, which Helm owns in the end.
-"""
+"""A whole migration of a real cluster by each strategy, and every packet that it loses between pods that stay."""
 
 import pytest
 
-from tests.lab import cilium, configuration, report, requests, traces
+from tests.lab import report, requests, traces
 from tests.lab.cluster import Cluster
-from tests.lab.conftest import Bring, Hire
+from tests.lab.conftest import STRATEGIES, Hire
 from tests.lab.driving import said
 from tests.lab.probing import Probing
 from tests.lab.processes import say
-from tests.lab.releases import Release
 from tests.lab.settings import ROOT
 from tests.real.stage import Trail
 
-NEWEST = next(iter(cilium.RELEASES))
 
-
-def test_multus_loses_nothing_between_pods_that_stay(bring: Bring, hire: Hire) -> None:
-    migrate(bring(NEWEST, "multus"), hire, "multus")
-
-
-def test_overlay_to_the_official_chart_that_helm_owns_in_the_end(
-    bring: Bring, hire: Hire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = bring(NEWEST, "overlay")
-    chart = cilium.chart(here.lab, NEWEST)
-    release = Release(here, chart)
-    monkeypatch.setenv("PATH", str(release.helm.parent), prepend=":")
-    configuration.write(here.lab.folder, NEWEST, chart)
-
-    migrate(here, hire, "overlay")
-
-    assert release.ask("status")["info"]["status"] == "deployed"
-    assert release.ask("get values")["hubble"]["relay"]["enabled"] is True
-    kubectl = here.control_plane.kubectl
-    kubectl("rollout", "status", "-n", "kube-system", "deploy/hubble-relay", "--timeout=120s")
-    before = release.objects()
-    release.upgrade()
-    assert release.objects() == before
-    assert {"DaemonSet/cilium", "Deployment/hubble-relay", "ConfigMap/cilium-config"} <= set(before)
-    observe = ("exec", "-n", "kube-system", "ds/cilium", "-c", "cilium-agent", "--", "hubble", "observe", "--last", "5")
-    assert "FORWARDED" in kubectl(*observe).stdout
+@pytest.mark.parametrize(("strategy", "canal"), STRATEGIES)
+def test_a_migration_loses_nothing_between_pods_that_stay(strategy: str, cluster: Cluster, hire: Hire) -> None:
+    migrate(cluster, hire, strategy)
 
 
 def migrate(cluster: Cluster, hire: Hire, strategy: str) -> None:

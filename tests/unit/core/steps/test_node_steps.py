@@ -578,7 +578,8 @@ HOST_STEPS: list[HostCase] = [
     ("remove_cilium_file", ("remove-cni=05-cilium.conflist", "restore-bak", "keep-leases=10.244.1.5"), _status()),
     ("remove_multus_file", ("remove-cni=00-multus.conflist",), _status()),
     ("restore_canal_files", ("restore-bak", "remove-cni=05-cilium.conflist", "keep-leases=10.244.1.5"), _status()),
-    ("clean_cilium_host", ("remove-cilium",), _status()),
+    ("clean_cilium_host", ("remove-cilium", "remove-rules"), _status()),
+    ("lay_rules", ("lay-rules",), _status()),
 ]
 
 
