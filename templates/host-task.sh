@@ -19,6 +19,8 @@ cilium_state=/run/cilium/state # its endpoints: an agent that finds the host's t
 results=/var/lib/cni/results # what the runtime remembers of each pod's network; a pod that another plugin removed stays
 subnet_env=/run/flannel/subnet.env
 nodename=/var/lib/calico/nodename
+calico_kubeconfig=calico-kubeconfig # in the CNI folder, with the credentials of Calico's plugin
+calico_folders="/run/calico /var/lib/calico /var/log/calico"
 message=${TERMINATION_LOG:-/dev/termination-log}
 
 # --- the node's own programs, when it has them; the image's otherwise -------------------------------------------------
@@ -94,6 +96,10 @@ pod_routes() { # the routes into Canal's network
 
 routed() { # whether flannel has laid a route to another node's pods: by its link, or straight to the node
     pod_routes | grep -Eq ' via | dev flannel'
+}
+
+sets() { # names of Calico's ipsets
+    if here ipset; then run ipset list -n 2>/dev/null | grep -E '^cali[46]0' || true; fi
 }
 
 lease_names() {
@@ -205,6 +211,40 @@ try_remove_chains() { # PATTERN: the rules that jump there, then the chains; one
     done
 }
 
+remove_rules() { # PATTERN: rules in the kernel's own chains that have it, also those that jump nowhere
+    for family in $(iptables_families); do
+        rules=$({ run "$family-save" 2>/dev/null || true; } |
+            sed -n -e '/^\*/p' -e '/^COMMIT/p' -e "/^-A [A-Z]* .*$1/s/^-A /-D /p")
+        case $rules in *"
+-D "*) printf '%s\n' "$rules" | run "$family-restore" --noflush || true ;; esac
+    done
+}
+
+remove_tables() { # PATTERN: nftables' tables whose whole name matches
+    if ! here nft; then return 0; fi
+    { run nft list tables 2>/dev/null || true; } | { grep -E "^table ip6? ($1)\$" || true; } | while read -r _ family table; do
+        run nft delete table "$family" "$table" || true
+    done
+}
+
+remove_sets() { # Calico's ipsets, once no rule asks for them; one may be a member of another
+    for set in $(sets) $(sets); do
+        run ipset destroy "$set" 2>/dev/null || true
+    done
+    left=$(sets)
+    [ -z "$left" ] || fail "ipsets are still there: $(echo "$left" | tr '\n' ' ')"
+}
+
+remove_calico() { # what felix lays in either kind of iptables or in nftables, its sets, and what is on the disk
+    rm -f "$netd/$calico_kubeconfig"
+    await_ended calico-node
+    remove_tables calico
+    remove_rules '--comment "\{0,1\}cali:'
+    remove_chains 'cali-[^ ]*'
+    remove_sets
+    for folder in $calico_folders; do rm -rf "${root:?}$folder"; done
+}
+
 remove_flannel() { # LIST: Canal's files in the CNI folder
     # The configuration goes first: no pod may start on a network that is being taken down.
     remove_files "$1"
@@ -218,6 +258,7 @@ remove_flannel() { # LIST: Canal's files in the CNI folder
     rm -rf "$root$leases" "$root$flannel_state"
     rm -f "$root$results"/k8s-pod-network-*
     rmdir "$root${subnet_env%/*}" 2>/dev/null || true
+    remove_calico
 }
 
 remove_multus() { # LIST: Multus's files in the CNI folder
@@ -244,13 +285,16 @@ quoted() { # MAX: lines as the inside of a JSON list, at most MAX of them
 report() {
     files=$(for path in "$netd"/*; do [ -f "$path" ] && echo "${path##*/}"; done | sort || true)
     left=$(for path in "$bin_folder/calico" "$bin_folder/calico-ipam" "$bin_folder/flannel" "$bin_folder/multus" \
-        "$bin_folder/passthru" "$flannel_state" "$multus_state" "$leases"; do [ -e "$root$path" ] && echo "$path"; done
+        "$bin_folder/passthru" "$flannel_state" "$multus_state" $calico_folders "$leases"; do
+        [ -e "$root$path" ] && echo "$path"
+    done
+        [ -z "$(sets)" ] || echo "ipset cali*"
         for network in k8s-pod-network multus-cni-network; do
             for path in "$root$results/$network"-*; do [ -e "$path" ] && echo "$results/$network-*" && break; done
         done || true)
     links=$(our_links)
     addresses=$(lease_names)
-    names=$(chains '(FLANNEL-|CNI-HOSTPORT-|(OLD_)?CILIUM_)[^ ]*' | sed 's/.* //' | sort -u)
+    names=$(chains '(FLANNEL-|cali-|CNI-HOSTPORT-|(OLD_)?CILIUM_)[^ ]*' | sed 's/.* //' | sort -u)
     cut=
     if [ "$(echo "$files" | wc -l)" -gt 25 ]; then cut="$cut,\"files\""; fi
     if [ "$(echo "$links" | wc -l)" -gt 30 ]; then cut="$cut,\"links\""; fi
@@ -260,7 +304,7 @@ report() {
     printf '{"files":[%s],"lacks":[%s],"routed":%s,"links":[%s],"leases":[%s],"chains":[%s],"left":[%s]%s}\n' \
         "$(echo "$files" | sed '/^$/d' | quoted 25)" "$(lacks | quoted 5)" "$routes" "$(echo "$links" | sed '/^$/d' | quoted 30)" \
         "$(echo "$addresses" | sed '/^$/d' | quoted 100)" "$(echo "$names" | sed '/^$/d' | quoted 25)" \
-        "$(echo "$left" | sed '/^$/d' | quoted 10)" "${cut:+,\"cut\":[${cut#,}]}"
+        "$(echo "$left" | sed '/^$/d' | quoted 15)" "${cut:+,\"cut\":[${cut#,}]}"
 }
 
 fail() { # TEXT [CODE]

@@ -116,6 +116,13 @@ class Process:
     on_turn: Callable[[Decision, Snapshot], None] | None = None
     mortal: Mortal | None = None
 
+    def kill(self) -> None:
+        """End the process as SIGKILL does, from outside, whatever it is doing."""
+        if self.mortal is not None:
+            self.mortal.dead = True
+            if self.mortal.task is not None:
+                self.mortal.task.cancel()
+
     async def run(self) -> Final | None:
         """Run to the end; None when it was killed on the way.
 

@@ -4,6 +4,7 @@ SIGKILL is played in process: the request in flight is carried out or not, nothi
 arrives, and nothing is tidied up. The world runs on until the lock expires and the second driver takes over.
 """
 
+import asyncio
 from functools import cache
 from typing import Any
 
@@ -56,5 +57,26 @@ def test_killed_around_a_write(strategy: str, k: int, moment: str) -> None:
             watch.check()
             assert outcome(sim, config) == undisturbed(strategy)[1]
             assert max(watch.evicted.values()) == 1
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_lives_of_four_seconds_get_through(strategy: str) -> None:
+    """Killed every four seconds, whatever it does, each driver gets a little further: the end is the same."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with simulated(SMALL, config) as (sim, watch):
+            final = None
+            for life in range(150):
+                process = Process(sim, config, holder=f"life-{life}@test/{life}/1/elsewhere", takeover=True)
+                asyncio.get_running_loop().call_later(4, process.kill)
+                if (final := await process.run()) is not None:
+                    break
+            assert final is not None, "it never got through"
+            assert final.outcome == "done", final
+            watch.check()
+            assert outcome(sim, config) == undisturbed(strategy)[1]
 
     run_virtual(main())

@@ -12,6 +12,7 @@ from cni_migrate.core.model.goal import Final
 from cni_migrate.core.model.record import Record
 from cni_migrate.sim.apiserver.hooks import Answer, Call
 from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.world.kinds import CONFIG_MAP
 from tests.simulation.harness import SMALL, Process, config_for, simulated
 from tests.simulation.outcome import outcome
@@ -178,5 +179,24 @@ def test_in_a_large_cluster_every_agent_looks_at_the_nodes_in_transit(strategy: 
             nodes = set(sim.world.ctx.net.hosts)
             assert {(a, b) for a in nodes for b in nodes if a != b} <= listed
             assert writes <= outages * len(nodes) + 3 + asyncio.get_running_loop().time() / SLOT
+
+    run_virtual(main())
+
+
+LATE = {"api": {"method": "PUT", "path": "configmaps/cilium-config", "times": 1, "delay": "8s"}}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_agents_find_their_final_configuration_although_it_comes_late(strategy: str) -> None:
+    """Cilium's DaemonSet is not touched before its ConfigMap was accepted: no agent in its final form has read the old."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        scenario = Scenario.model_validate({**SMALL.model_dump(mode="json", by_alias=True), "faults": [LATE]})
+        async with simulated(scenario, config) as (sim, _):
+            final = await Process(sim, config).run()
+            assert final == Final("done", "the cluster runs on Cilium; the audit is clean")
+            for node in outcome(sim, config)["nodes"]:
+                assert sim.world.host(node).plane.enforcing, node
 
     run_virtual(main())

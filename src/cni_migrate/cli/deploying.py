@@ -93,14 +93,15 @@ async def _apply(here: Session, cluster: KubeCluster, made: Iterable[Mapping[str
     while True:
         await cluster.perform(wanted)
         attempts = cluster.snapshot().attempts
-        wanted = [effect for effect in wanted if attempts[effect.key].result != "applied"]
+        wanted = [one for one in wanted if one.key not in attempts or attempts[one.key].result != "applied"]
         if not wanted:
             return
-        first = wanted[0]
+        tried = [effect for effect in wanted if effect.key in attempts]  # the others wait for these
+        first = tried[0]
         observed = f"{first.ref}: {attempts[first.key].message}"
-        refused = [effect for effect in wanted if attempts[effect.key].result == "failed"]
+        refused = [effect for effect in tried if attempts[effect.key].result == "failed"]
         if refused or here.clock.now() >= deadline:
-            first = (refused or wanted)[0]
+            first = (refused or tried)[0]
             raise Halted(
                 f"{first.ref} could not be applied: {refusal(attempts[first.key].message)}",
                 next="mend that, then `migrate knet deploy` again",
@@ -213,11 +214,11 @@ async def _delete(here: Session, cluster: KubeCluster, ours: Mapping[ObjectRef, 
         Halted: the API server refused one.
     """
     effects = [DeleteObject(ref, found.uid) for ref, found in ours.items() if not found.deleting]
-    for last in (False, True):
-        await cluster.perform([effect for effect in effects if (effect.ref.kind == "Namespace") is last])
+    await cluster.perform(effects)
     attempts = cluster.snapshot().attempts
     for effect in effects:
-        if (attempt := attempts[effect.key]).result not in ("applied", "gone"):
+        attempt = attempts.get(effect.key)  # none where one that goes before it could not be deleted
+        if attempt is not None and attempt.result not in ("applied", "gone"):
             raise Halted(
                 f"{effect.ref} could not be deleted: {attempt.message}",
                 next="mend that, then `migrate knet remove` again",

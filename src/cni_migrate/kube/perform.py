@@ -5,7 +5,7 @@ answers to a stale resourceVersion, a wrong uid, and so on were seen on a real A
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from cni_migrate.core.decision.eviction_budgets import selecting
@@ -23,6 +23,7 @@ from cni_migrate.core.model.effects import (
     UpgradeRelease,
 )
 from cni_migrate.core.model.objects import Attempt, ObjectRef, Result
+from cni_migrate.core.model.ranks import rank
 from cni_migrate.kube import paths
 from cni_migrate.kube.cache import Cache
 from cni_migrate.kube.discovery import Places
@@ -35,9 +36,6 @@ MERGE: Final = "application/merge-patch+json"
 
 PARALLEL: Final = 10
 """How many effects are under way at once."""
-
-_FIRST: Final = ("Namespace", "CustomResourceDefinition")
-"""Kinds that others of the same batch may need."""
 
 _BRINGERS: Final = ("CustomResourceDefinition", "DaemonSet", "Deployment")
 """Kinds whose programs may register Cilium's kinds."""
@@ -60,18 +58,37 @@ class Performer:
     async def perform(self, effects: Iterable[Effect]) -> None:
         """Do each effect once; those on one target one after the other, in the order given.
 
+        Objects are applied rank by rank (`core.model.ranks`), and deleted in the reverse order. A rank begins when the
+        API server has accepted all of the one before; otherwise it is left out, to be asked for again.
+
         Raises:
             ClusterError: the API server does not answer or forbids it; what else could be done has been done by then.
         """
         self._ended = False
-        first: dict[ObjectRef, list[Effect]] = {}
-        rest: dict[ObjectRef, list[Effect]] = {}
+        targets: dict[ObjectRef, list[Effect]] = {}
         for effect in effects:
-            ref = target(effect)
-            early = isinstance(effect, PutObject) and ref.kind in _FIRST
-            (first if early else rest).setdefault(ref, []).append(effect)
-        for stage in (first, rest):
-            await _all_of([self._in_turn(one) for one in stage.values()])
+            targets.setdefault(target(effect), []).append(effect)
+        put: dict[int, list[list[Effect]]] = {}
+        deleted: dict[int, list[list[Effect]]] = {}
+        others: list[list[Effect]] = []
+        for ref, group in targets.items():
+            if any(isinstance(effect, PutObject) for effect in group):
+                put.setdefault(rank(ref.kind), []).append(group)
+            elif any(isinstance(effect, DeleteObject) for effect in group):
+                deleted.setdefault(-rank(ref.kind), []).append(group)
+            else:
+                others.append(group)
+        await _all_of([*map(self._in_turn, others), self._by_rank(put), self._by_rank(deleted)])
+
+    async def _by_rank(self, ranks: Mapping[int, Sequence[Sequence[Effect]]]) -> None:
+        for _, groups in sorted(ranks.items()):
+            await _all_of([self._in_turn(group) for group in groups])
+            if not all(self._accepted(effect) for group in groups for effect in group):
+                return
+
+    def _accepted(self, effect: Effect) -> bool:
+        attempt = self._cache.attempts.get(effect.key)
+        return attempt is not None and attempt.result in ("applied", "gone")
 
     async def _in_turn(self, effects: Iterable[Effect]) -> None:
         for effect in effects:

@@ -17,12 +17,13 @@ from typing import Any, Final
 
 from kr8s.asyncio import Api
 
+from cni_migrate.core.model import names
 from cni_migrate.errors import ClusterUnreachable, RightsMissing, Unauthorized
 from cni_migrate.kube import paths
 from cni_migrate.kube.transport import Answer, Hook, NoAnswer, Wire
 from cni_migrate.ports import Clock
 
-FIELD_MANAGER: Final = "migrate"
+FIELD_MANAGER: Final = names.FIELD_MANAGER
 
 PATIENCE: Final = 60.0
 """Seconds for which a request is tried again. One try is shorter than the lock's slack; the engine cancels the rest."""

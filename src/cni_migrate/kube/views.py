@@ -19,6 +19,7 @@ from cni_migrate.core.model.objects import (
     Requests,
     Taint,
     Toleration,
+    Writer,
 )
 
 Json = Mapping[str, Any]
@@ -114,7 +115,36 @@ def daemonset(raw: Json) -> DaemonSet:
         desired=int(status.get("desiredNumberScheduled", 0)),
         updated=int(status.get("updatedNumberScheduled", 0)),
         available=int(status.get("numberAvailable", 0)),
+        writers=_writers(meta),
     )
+
+
+_FIELDS: Final = {
+    "nodeSelector": ("f:spec", "f:template", "f:spec", "f:nodeSelector"),
+    "updateStrategy": ("f:spec", "f:updateStrategy"),
+}
+"""Where managed fields tell who wrote what (kubernetes.io: "Server-Side Apply", `fieldsV1`)."""
+
+
+def _writers(meta: Json) -> tuple[Writer, ...]:
+    """Who wrote the spec; who only writes the status is left out."""
+    return tuple(
+        Writer(
+            _text(one.get("manager", "")),
+            str(one.get("time", "")),
+            frozenset(name for name, path in _FIELDS.items() if _has(one.get("fieldsV1") or {}, path)),
+        )
+        for one in meta.get("managedFields") or ()
+        if not one.get("subresource")
+    )
+
+
+def _has(tree: Json, path: tuple[str, ...]) -> bool:
+    for part in path:
+        if part not in tree:
+            return False
+        tree = tree[part]
+    return True
 
 
 def budget(raw: Json) -> Budget:

@@ -23,6 +23,8 @@ from cni_migrate import resources
 CASES = Path(__file__).parents[2] / "conformance" / "host_task_cases.yaml"
 TABLE: dict[str, Any] = YAML(typ="safe", pure=True).load(CASES.read_text(encoding="utf-8"))
 
+CALICO_FOLDERS = ("run/calico", "var/lib/calico", "var/log/calico")
+
 FAKES = {
     # `ip`: each link is a file; deleting one end of Cilium's pair takes the other along, as the kernel does.
     "ip": r"""
@@ -43,6 +45,14 @@ FAKES = {
         "-4 route show root 10.244.0.0/16") cat "$STATE/routes" ;;
         "-4 route del "*) sed -i "\|^$4 |d" "$STATE/routes" ;;
         *) echo "ip: what is $*" >&2; exit 9 ;;
+        esac
+    """,
+    # `ipset`: each set is a file; one that is in use cannot go.
+    "ipset": r"""
+        case "$*" in
+        "list -n") for path in "$STATE"/sets/*; do [ -e "$path" ] && echo "${path##*/}"; done ;;
+        "destroy "*) rm "$STATE/sets/$2" ;;
+        *) echo "ipset: what is $*" >&2; exit 9 ;;
         esac
     """,
     # `iptables-save [-t TABLE]`: a folder per table, in it a file per chain with the chain's rules.
@@ -81,7 +91,7 @@ def _tools() -> str:
     """A folder with the machine's programs but for those of networks: only the fakes of these may be found."""
     folder = Path(tempfile.mkdtemp(prefix="cni-migrate-tools-"))
     atexit.register(shutil.rmtree, folder)
-    networks = re.compile(r"(ip6?tables|xtables|nft|ip$)")
+    networks = re.compile(r"(ip6?tables|xtables|nft|ipset$|ip$)")
     for place in os.environ["PATH"].split(os.pathsep):
         for program in Path(place).iterdir() if Path(place).is_dir() else ():
             link = folder / program.name
@@ -97,7 +107,7 @@ class Node:
         self.root, self.state, self.bin = folder / "root", folder / "state", folder / "bin"
         for path in ("etc/cni/net.d", "run/flannel", "opt/cni/bin", "var/lib/cni"):
             (self.root / path).mkdir(parents=True)
-        for path in ("links", "filter", "nat"):
+        for path in ("links", "filter", "nat", "sets"):
             (self.state / path).mkdir(parents=True)
         self.bin.mkdir()
         for name, text in FAKES.items():
@@ -124,7 +134,7 @@ class Node:
             (self.state / "links" / link).touch()
         rules: dict[str, list[str]] = {"filter": [], "nat": []}
         for chain in tree.get("chains", ()):
-            table = "nat" if chain.startswith(("FLANNEL-POSTRTG", "CNI-")) else "filter"
+            table = "nat" if chain.startswith(("FLANNEL-POSTRTG", "CNI-", "cali-POSTROUTING")) else "filter"
             (self.state / table / chain).write_text(
                 '-s 10.244.0.0/16 -m comment --comment "a $(rule) of it" -j ACCEPT\n'
             )
@@ -142,6 +152,11 @@ class Node:
                 path.write_text(text)
         if tree.get("subnet_env"):
             self._touch("run/flannel", ["subnet.env"])
+        if tree.get("calico_state"):
+            for folder in CALICO_FOLDERS:
+                self._touch(folder, ["something"])
+        for name in tree.get("ipsets", ()):
+            (self.state / "sets" / name).touch()
         if tree.get("nodename"):
             self._touch("var/lib/calico", ["nodename"])
         routes = ["10.244.2.0/24 via 172.30.0.12 dev eth0 \n"] if tree.get("routed") else []
@@ -189,6 +204,8 @@ class Node:
         return {
             "netd": listed(self.root / "etc/cni/net.d"),
             "subnet_env": (self.root / "run/flannel/subnet.env").exists(),
+            "calico_state": all((self.root / folder).exists() for folder in CALICO_FOLDERS),
+            "ipsets": listed(self.state / "sets"),
             "nodename": (self.root / "var/lib/calico/nodename").exists(),
             "routed": " via " in (self.state / "routes").read_text(),
             "links": listed(self.state / "links"),
@@ -207,6 +224,7 @@ def full(tree: Mapping[str, Any]) -> dict[str, Any]:
     empty: dict[str, Any] = {
         "netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": [], "flannel_state": False,
         "multus_state": False, "cilium_state": False, "results": [], "nodename": False, "routed": False,
+        "calico_state": False, "ipsets": [],
     }  # fmt: skip
     given = {key: value for key, value in tree.items() if key != "plugin"}
     return {key: sorted(value) if isinstance(value, list) else value for key, value in {**empty, **given}.items()}
@@ -287,6 +305,54 @@ def test_what_the_plugin_reads_may_be_elsewhere(plugin: str, key: str, path: str
     (node.root / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
     (node.root / path.lstrip("/")).touch()
     assert node.run("status")[1]["lacks"] == []
+
+
+def test_calicos_rules_that_jump_nowhere_go_and_no_others(tmp_path: Path) -> None:
+    """Felix ends its part of FORWARD with two rules of its own; only their comment tells whose they are."""
+    node = Node(tmp_path, {"chains": ["cali-FORWARD", "KUBE-FORWARD"]})
+    forward = node.state / "filter" / "FORWARD"
+    others = forward.read_text().splitlines()[1:]
+    ours = [
+        '-m comment --comment "cali:S93hcgKJrXEqnTfs" -m mark --mark 0x10000/0x10000 -j ACCEPT',
+        '-m comment --comment "cali:mp77cMpurHhyjLrM" -j MARK --set-xmark 0x10000/0x10000',
+    ]
+    forward.write_text("".join(f"{line}\n" for line in [*forward.read_text().splitlines(), *ours]))
+    assert node.run("remove-flannel")[0] == 0
+    assert forward.read_text().splitlines() == others
+
+
+def test_calicos_rules_go_also_where_its_chains_are_gone(tmp_path: Path) -> None:
+    """A clean-up that was killed half-way leaves them."""
+    node = Node(tmp_path, {})
+    forward = node.state / "filter" / "FORWARD"
+    before = forward.read_text()
+    forward.write_text(before + '-m comment --comment "cali:S93hcgKJrXEqnTfs" -j ACCEPT\n')
+    assert node.run("remove-flannel")[0] == 0
+    assert forward.read_text() == before
+
+
+def test_felix_in_nftables_mode_leaves_tables(tmp_path: Path) -> None:
+    """They are called `calico`, one for each family; somebody else's table of a longer name stays."""
+    node = Node(tmp_path, {})
+    tables = node.state / "tables"
+    tables.write_text("table ip calico\ntable ip6 calico\ntable ip calico-of-mine\ntable inet filter\n")
+    nft = node.bin / "nft"
+    nft.write_text(
+        '#!/bin/sh\ncase "$*" in\n"list tables") cat "$STATE/tables" ;;\n'
+        '"delete table "*) sed -i "/^table $3 $4\\$/d" "$STATE/tables" ;;\n*) exit 9 ;;\nesac\n'
+    )
+    nft.chmod(0o755)
+    assert node.run("remove-flannel")[0] == 0
+    assert tables.read_text() == "table ip calico-of-mine\ntable inet filter\n"
+
+
+def test_an_ipset_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:
+    """A rule of somebody else's may still ask for it."""
+    node = Node(tmp_path, {"ipsets": ["cali40this-host"]})
+    (node.bin / "ipset").write_text((node.bin / "ipset").read_text().replace('rm "$STATE/sets/$2"', "exit 1"))
+    code, message = node.run("remove-flannel")
+    assert code == 1
+    assert "cali40this-host" in message["error"]
 
 
 def test_a_link_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:

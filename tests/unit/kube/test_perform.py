@@ -364,6 +364,45 @@ def test_namespaces_are_made_first() -> None:
     assert [one.path for one in server.seen] == ["/api/v1/namespaces", MAPS]
 
 
+def _made(kind: str) -> PutObject:
+    version = {"DaemonSet": "apps/v1", "ClusterRole": "rbac.authorization.k8s.io/v1"}.get(kind, "v1")
+    meta = {"name": "x"} if kind in ("Namespace", "ClusterRole") else {"name": "x", "namespace": "web"}
+    return PutObject({"apiVersion": version, "kind": kind, "metadata": meta})
+
+
+IN_RANKS = [
+    ("Namespace", "/api/v1/namespaces"),
+    ("ServiceAccount", "/api/v1/namespaces/web/serviceaccounts"),
+    ("ConfigMap", "/api/v1/namespaces/web/configmaps"),
+    ("DaemonSet", "/apis/apps/v1/namespaces/web/daemonsets"),
+]
+
+
+@pytest.mark.parametrize("refused", [None, 0, 1, 2])
+def test_objects_are_applied_after_what_they_need(refused: int | None) -> None:
+    """Rank by rank, whatever order they are given in; behind one that is not accepted nothing is sent."""
+    script: Script = {
+        ("POST", path): [
+            (409, status(409, "Conflict", "try again")) if at == refused else (201, {"metadata": {"name": "x"}})
+        ]
+        for at, (_, path) in enumerate(IN_RANKS)
+    }
+    effects = [_made(kind) for kind, _ in reversed(IN_RANKS)]
+    attempts, server, raised = perform(script, *effects)
+    assert raised is None
+    end = len(IN_RANKS) if refused is None else refused + 1
+    assert [one.path for one in server.seen] == [path for _, path in IN_RANKS[:end]]
+    assert len(attempts) == end
+
+
+def test_objects_are_deleted_before_what_they_need() -> None:
+    """The other way round."""
+    script: Script = {("DELETE", f"{path}/x"): [(200, {})] for _, path in IN_RANKS}
+    effects = [DeleteObject(_made(kind).ref) for kind, _ in IN_RANKS]
+    _, server, _ = perform(script, *effects)
+    assert [one.path for one in server.seen] == [f"{path}/x" for _, path in reversed(IN_RANKS)]
+
+
 def test_a_kind_that_is_not_in_the_table_is_asked_for() -> None:
     group = "/apis/k8s.cni.cncf.io/v1"
     nad = {

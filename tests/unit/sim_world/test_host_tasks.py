@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.world.host import (
+    CALICO_FOLDERS,
     CALICO_NODENAME,
     CILIUM_STATE,
     FLANNEL_FOLDER,
@@ -29,6 +30,8 @@ _RESULTS = "/var/lib/cni/results/"
 def host_of(tree: dict[str, Any]) -> Host:
     host = Host("n", "172.18.0.10")
     left = {_BIN + name for name in tree.get("bin", ())}
+    if tree.get("calico_state"):
+        left |= set(CALICO_FOLDERS)
     if tree.get("nodename"):
         left.add(CALICO_NODENAME)
     if tree.get("flannel_state"):
@@ -48,6 +51,7 @@ def host_of(tree: dict[str, Any]) -> Host:
             flannel_run=bool(tree.get("subnet_env")),
             links=frozenset(tree.get("links", ())),
             chains=frozenset(tree.get("chains", ())),
+            ipsets=frozenset(tree.get("ipsets", ())),
             left=frozenset(left),
         )
     )
@@ -65,6 +69,8 @@ def tree_of(host: Host) -> dict[str, Any]:
         "netd": sorted(plane.files),
         "subnet_env": plane.subnet_file,
         "nodename": CALICO_NODENAME in plane.left,
+        "calico_state": set(CALICO_FOLDERS) <= plane.left,
+        "ipsets": sorted(plane.ipsets),
         "routed": bool(plane.subnet),
         "links": sorted(plane.links),
         "chains": sorted(plane.chains),
@@ -90,6 +96,8 @@ def full(tree: dict[str, Any]) -> dict[str, Any]:
             "multus_state": False,
             "cilium_state": False,
             "nodename": False,
+            "calico_state": False,
+            "ipsets": [],
             "routed": False,
             "results": [],
             **given,

@@ -199,7 +199,7 @@ def _answered(
     work.waits.append(Waiting(name, step, answer.on, answer.observed))
     limit = deadline_of(step, plan.config.deadlines)
     if limit is not None:
-        end = since + timedelta(seconds=limit)
+        end = max(since, view.record.cluster.resumed or since) + timedelta(seconds=limit)
         if now >= end:
             return {}, _late(answer, step, limit, now, name)
         work.look_at(end)

@@ -11,7 +11,7 @@ from cni_migrate.core.model import guards
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node
-from cni_migrate.core.model.record import ClusterRecord, Record, closed
+from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record, closed
 from cni_migrate.core.steps.view import Plan, out_of_service
 from cni_migrate.errors import Halted, RecordCorrupt, RecordMismatch, UsageError
 
@@ -101,8 +101,9 @@ def _unknown(what: str, record: Record) -> RecordCorrupt:
 def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
     """The record with the goal taken in.
 
-    What was held is tried again: the operator has typed the command after reading why. `since` starts anew, so that a
-    deadline counts from now, and so does what a gate believes.
+    What was held is tried again: the operator has typed the command after reading why. Deadlines count from now, and so
+    does what a gate believes of what was held. A step that a driver only was killed in goes on: what agents have
+    reported since it began counts, so that drivers that never live long get on as well.
 
     Raises:
         RecordMismatch: see `check_identity`.
@@ -112,7 +113,11 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     """
     check_identity(plan.config, record)
     check_steps(plan, record)
-    record = record.with_cluster(record.cluster.model_copy(update={"held": None, "idle_since": None, "since": now}))
+    cluster = record.cluster
+    since = now if cluster.held is not None else _not_later(cluster.since, now)
+    begun: dict[str, object] = {"held": None, "idle_since": None, "since": since, "resumed": now}
+    begun["reselect"] = cluster.canal_before is not None
+    record = record.with_cluster(cluster.model_copy(update=begun))
     if goal.kind == "node_back":
         return _begin_node_back(plan, goal, record, nodes, now)
     if goal.kind == "back":
@@ -124,7 +129,7 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
         )
     if record.cluster.phase is Phase.PREFLIGHT:
         fresh = new_record(plan.config, 0, record.cluster.tool).cluster
-        kept = {"epoch": record.cluster.epoch, "shards": record.cluster.shards}
+        kept = {"epoch": record.cluster.epoch, "shards": record.cluster.shards, "since": now, "resumed": now}
         record = Record(cluster=fresh.model_copy(update=kept), nodes={})
     if record.cluster.started is None:
         record = record.with_cluster(record.cluster.model_copy(update={"started": now}))
@@ -140,13 +145,20 @@ def _reroute_again(plan: Plan, record: Record, now: datetime) -> Record:
 
 
 def _retry_held(record: Record, now: datetime) -> Record:
-    nodes = {
-        name: entry.model_copy(update={"held": None, "failure": None, "since": now, "renewed": None})
-        if entry.held is not None or entry.failure is not None or entry.event is not None
-        else entry
-        for name, entry in record.nodes.items()
-    }
-    return record.with_nodes(nodes)
+    return record.with_nodes({name: _tried_again(entry, now) for name, entry in record.nodes.items()})
+
+
+def _tried_again(entry: NodeRecord, now: datetime) -> NodeRecord:
+    if entry.held is not None or (entry.failure is not None and entry.event is None):
+        return entry.model_copy(update={"held": None, "failure": None, "since": now, "renewed": None})
+    if entry.event is None:
+        return entry
+    return entry.model_copy(update={"failure": None, "since": _not_later(entry.since, now), "renewed": None})
+
+
+def _not_later(since: datetime | None, now: datetime) -> datetime:
+    """When a step began, by our clock: one that has begun in the future was begun by a clock that is not ours."""
+    return now if since is None or since > now else since
 
 
 def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
@@ -222,7 +234,7 @@ def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str,
                 next=f"migrate run, or migrate rollback-node {busy[0]}, first",
             )
     if entry.event is not None and entry.event.backwards:
-        entry = entry.model_copy(update={"held": None, "failure": None, "since": now})
+        entry = _tried_again(entry, now)
     elif entry.state is NodeState.DUAL and entry.event is None:
         entry = begin_event(plan, entry, NodeEvent.DETACH, now)
     else:

@@ -11,6 +11,7 @@ from cni_migrate.core.decision.backward import backward, node_back
 from cni_migrate.core.decision.forward import complete_already, forward
 from cni_migrate.core.decision.in_flight import Decision, Draft, carry_on, stop, stop_for_held
 from cni_migrate.core.decision.membership import sync_membership
+from cni_migrate.core.decision.ownership import keep_selected
 from cni_migrate.core.decision.probe_rate import keep_pace
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import Phase
@@ -37,6 +38,7 @@ def decide(
         return Decision(record, (), (), (), now, 0.0, durable=True, final=final)
     if record.cluster.phase is not Phase.PREFLIGHT or record.nodes:
         draft.record = sync_membership(plan, record, seen, now, draft.work)
+    keep_selected(draft)
     carry_on(draft)
     if draft.stopping:
         stop(draft)

@@ -184,7 +184,7 @@ def stop_for_held(draft: Draft) -> bool:
     if cluster is not None:
         reasons.insert(0, cluster.why)
     is_gate = first.gate
-    draft.final = Final("gate" if is_gate else "halted", "; ".join(reasons), first.next)
+    draft.final = Final("gate" if is_gate else "halted", "; ".join(dict.fromkeys(reasons)), first.next)
     return True
 
 

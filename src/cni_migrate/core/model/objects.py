@@ -134,6 +134,15 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True)
+class Writer:
+    """Who wrote an object's spec, when, and which of the fields that matter here (metadata.managedFields)."""
+
+    manager: str
+    at: str
+    fields: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonSet:
     """A DaemonSet; `images` are its containers' images, init containers included."""
 
@@ -152,6 +161,7 @@ class DaemonSet:
     desired: int
     updated: int
     available: int
+    writers: tuple[Writer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

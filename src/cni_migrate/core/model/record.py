@@ -98,8 +98,10 @@ class Entry(_Frozen):
 class ClusterRecord(_Frozen):
     """The cluster's progress.
 
+    `since` is when the cluster's step began, `resumed` when the driver did: no deadline is before that.
     `direction` is `back` from the first moment of a cluster rollback to its end. `epoch` counts the drivers that have
-    held the lock. `shards` is fixed when the record is made. `canal_before` is what `select_canal` changed. `history`
+    held the lock. `shards` is fixed when the record is made. `canal_before` is what `select_canal` changed,
+    `reselect` whether that may be set again, should somebody have put it back while nobody drove. `history`
     are the latest lines; the older ones are in `history_parts` ConfigMaps of their own.
     """
 
@@ -115,9 +117,11 @@ class ClusterRecord(_Frozen):
     position: int = Field(default=0, ge=0)
     step: str = ""
     since: datetime | None = None
+    resumed: datetime | None = None
     started: datetime | None = None
     held: Held | None = None
     canal_before: dict[str, Any] | None = None
+    reselect: bool = False
     baseline: tuple[str, ...] = ()
     last_sweep: int = 0
     idle_since: datetime | None = None

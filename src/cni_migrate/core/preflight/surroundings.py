@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from cni_migrate.core.model import names
 from cni_migrate.core.preflight.registry import Facts, Finding, check, info, many, warning
+from cni_migrate.core.steps.selection import owners_of
 
 
 @check
@@ -45,28 +45,12 @@ def policies(facts: Facts) -> Iterator[Finding]:
         yield info("POLICIES", f"policies stay in force in {many(len(listed), 'namespace')}", "nothing to do", listed)
 
 
-GITOPS = {
-    "argocd.argoproj.io/instance": "Argo CD",
-    "argocd.argoproj.io/tracking-id": "Argo CD",
-    "kustomize.toolkit.fluxcd.io/name": "Flux",
-    "helm.toolkit.fluxcd.io/name": "Flux",
-    "addonmanager.kubernetes.io/mode": "the addon manager",
-    "meta.helm.sh/release-name": "Helm",
-    "objectset.rio.cattle.io/hash": "Rancher",
-}
-"""Labels and annotations by which an owner is known that would put Canal back as it was."""
-
-
 @check
 def gitops(facts: Facts) -> Iterator[Finding]:
     """Nobody else keeps Canal's DaemonSet as it is."""
     if facts.canal is None:
         return
-    marks = {**facts.canal.labels, **facts.canal.annotations}
-    owners = sorted({owner for key, owner in GITOPS.items() if key in marks})
-    if marks.get(names.MANAGED_BY) == "Helm" and "Helm" not in owners:
-        owners.append("Helm")
-    if owners:
+    if owners := owners_of(facts.canal):
         yield warning(
             "GITOPS",
             f"Canal's DaemonSet is managed by {' and '.join(owners)}, which may undo its changes",

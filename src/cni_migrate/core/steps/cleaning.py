@@ -6,6 +6,7 @@ from typing import Any
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, PatchNode, UpgradeRelease
 from cni_migrate.core.model.objects import ObjectRef
+from cni_migrate.core.model.ranks import WORKLOADS, rank
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.agents import finished
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
@@ -17,19 +18,21 @@ from cni_migrate.core.steps.view import ClusterView
 
 
 def _delete_all(view: ClusterView, refs: Iterable[ObjectRef], what: str) -> Answer:
-    """Delete objects, then wait until the pods of the DaemonSets among them are gone."""
+    """Delete objects: workloads first, and what these need when the pods of the DaemonSets among them are gone."""
     wanted = list(refs)
-    effects: list[Effect] = [DeleteObject(ref) for ref in wanted]
     attempts = view.seen.attempts
+    effects = [DeleteObject(ref) for ref in wanted]
     missing = [e for e in effects if e.key not in attempts or attempts[e.key].result not in ("applied", "gone")]
-    if missing:
-        return Apply(tuple(missing), on=f"{what} to be deleted", observed=f"{len(missing)} objects left")
+    first = [effect for effect in missing if rank(effect.ref.kind) >= WORKLOADS]
+    left = f"{len(missing)} objects left"
+    if first:
+        return Apply(tuple(first), on=f"{what} to be deleted", observed=left)
     for ref in wanted:
         if ref.kind == "DaemonSet":
             for node in view.seen.nodes:
-                if left := view.agents(node, ref.namespace, ref.name):
-                    return Wait(on=f"the pods of {ref} to go", observed=f"{left[0].name} on node {node}")
-    return Done()
+                if pods := view.agents(node, ref.namespace, ref.name):
+                    return Wait(on=f"the pods of {ref} to go", observed=f"{pods[0].name} on node {node}")
+    return Apply(tuple(missing), on=f"{what} to be deleted", observed=left) if missing else Done()
 
 
 def _refs(manifests: Iterable[Mapping[str, Any]], keep: Iterable[str] = ()) -> list[ObjectRef]:

@@ -10,6 +10,7 @@ from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.labels import labels_patch, taken
 from cni_migrate.core.steps.registry import cluster_step
+from cni_migrate.core.steps.selection import canals, selecting, strategies, strategy_before
 from cni_migrate.core.steps.view import ClusterView
 
 
@@ -75,29 +76,25 @@ def label_nodes(view: ClusterView) -> Answer:
     return Apply(effects, on=f"labels of {len(effects)} nodes") if effects else Done()
 
 
-def _canal(view: ClusterView) -> DaemonSet | None:
-    return view.seen.daemonsets.get((view.config.canal.namespace, view.config.canal.daemonset))
-
-
-def _canal_ref(view: ClusterView) -> ObjectRef:
-    return ObjectRef("apps/v1", "DaemonSet", view.config.canal.namespace, view.config.canal.daemonset)
+def _ref(one: DaemonSet) -> ObjectRef:
+    return ObjectRef("apps/v1", "DaemonSet", one.namespace, one.name)
 
 
 @cluster_step("host")
 def select_canal(view: ClusterView) -> Answer:
-    """Patch Canal's DaemonSet to run on the labelled nodes only.
+    """Patch Canal's DaemonSets to run on the labelled nodes only, restarted by nobody.
 
-    The update strategy becomes OnDelete in the same patch: otherwise the changed template would restart Canal on every
-    node (kubernetes.io: "Perform a Rolling Update on a DaemonSet"). What was there is recorded, for the way back.
+    What was there is recorded, for the way back.
     """
-    label = view.config.labels.canal_cilium
-    canal = _canal(view)
-    if canal is None:
-        return Refuse(
-            why=f"there is no {_canal_ref(view)}",
-            next="set canal.namespace and canal.daemonset in the configuration, then `migrate run`",
-        )
-    if canal.node_selector.get(label.key) == label.value:
+    config, label = view.config, view.config.labels.canal_cilium
+    for namespace, name in config.canal.every_daemonset():
+        if (namespace, name) not in view.seen.daemonsets:
+            return Refuse(
+                why=f"there is no DaemonSet {namespace}/{name}",
+                next="set canal.namespace and canal.daemonset in the configuration, then `migrate run`",
+            )
+    left = [one for one in canals(config, view.seen) if one.node_selector.get(label.key) != label.value]
+    if not left:
         return Done()
     unlabelled = [n.name for n in view.members() if n.labels.get(label.key) != label.value]
     if unlabelled:
@@ -105,35 +102,24 @@ def select_canal(view: ClusterView) -> Answer:
             why=f"Canal would leave nodes that lack the label {label.key}: {', '.join(unlabelled[:5])}",
             next="`migrate run` again: it labels them first",
         )
-    body = {
-        "spec": {
-            "updateStrategy": {"type": "OnDelete"},
-            "template": {"spec": {"nodeSelector": {label.key: label.value}}},
-        }
-    }
-    before = {"updateStrategy": canal.update_strategy}
-    effect = PatchObject(_canal_ref(view), body, canal.resource_version)
-    remember = {} if view.record.cluster.canal_before else {"canal_before": before}
-    return Apply((effect,), on=f"node selector of {_canal_ref(view)}", remember=remember)
+    effects = tuple(PatchObject(_ref(one), selecting(config), one.resource_version) for one in left)
+    remember = {} if view.record.cluster.canal_before else {"canal_before": strategies(config, view.seen)}
+    return Apply(effects, on=f"node selector of {_ref(left[0])}", remember=remember)
 
 
 @cluster_step("host")
 def unselect_canal(view: ClusterView) -> Answer:
     """Let Canal run everywhere again, with the update strategy it had."""
     label = view.config.labels.canal_cilium
-    canal = _canal(view)
-    if canal is None or label.key not in canal.node_selector:
-        return Done()
     before = view.record.cluster.canal_before or {}
-    body = {
-        "spec": {
-            "updateStrategy": {"type": before.get("updateStrategy", "RollingUpdate")},
-            "template": {"spec": {"nodeSelector": {label.key: None}}},
-        }
-    }
-    return Apply(
-        (PatchObject(_canal_ref(view), body, canal.resource_version),), on=f"node selector of {_canal_ref(view)}"
-    )
+    effects: list[Effect] = []
+    for one in canals(view.config, view.seen):
+        if label.key in one.node_selector:
+            strategy = {"type": strategy_before(view.config, before, one)}
+            template = {"spec": {"nodeSelector": {label.key: None}}}
+            body = {"spec": {"updateStrategy": strategy, "template": template}}
+            effects.append(PatchObject(_ref(one), body, one.resource_version))
+    return Apply(tuple(effects), on="node selector of Canal to go") if effects else Done()
 
 
 @cluster_step("host")

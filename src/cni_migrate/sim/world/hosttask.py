@@ -15,6 +15,7 @@ from cni_migrate.sim.world.host import (
     ALWAYS,
     BRIDGE,
     CALICO_BINARIES,
+    CALICO_FOLDERS,
     CALICO_KUBECONFIG,
     CALICO_NODENAME,
     CILIUM_BINARY,
@@ -36,13 +37,13 @@ from cni_migrate.sim.world.masquerade import CILIUM, FLANNEL
 from cni_migrate.sim.world.programs import Health, Program, Run
 
 _LINKS = re.compile(r"cni0|flannel(-v6)?\..*|cilium_.*|lxc.*")
-_CHAINS = re.compile(r"(FLANNEL-|CNI-HOSTPORT-|(OLD_)?CILIUM_).*")
-_OF_PORTMAP = re.compile(r"CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-DN-[0-9a-f]+")
-_OF_CANAL = (*CALICO_BINARIES, FLANNEL_BINARY, FLANNEL_FOLDER)
+_CHAINS = re.compile(r"(FLANNEL-|cali-|CNI-HOSTPORT-|(OLD_)?CILIUM_).*")
+_GONE_WITH_CANAL = re.compile(r"CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-DN-[0-9a-f]+|cali-.*")
+_OF_CANAL = (*CALICO_BINARIES, FLANNEL_BINARY, FLANNEL_FOLDER, CALICO_NODENAME, *CALICO_FOLDERS)
 _OF_MULTUS = (MULTUS_BINARY, PASSTHRU_BINARY, MULTUS_FOLDER, MULTUS_RESULTS)
 _REPORTED = (
     *(*CALICO_BINARIES, FLANNEL_BINARY, MULTUS_BINARY, PASSTHRU_BINARY),
-    *(FLANNEL_FOLDER, MULTUS_FOLDER),
+    *(FLANNEL_FOLDER, MULTUS_FOLDER, *CALICO_FOLDERS),
 )
 LOOK = 0.2
 """Seconds between two looks of a task that waits for a CNI file."""
@@ -73,6 +74,7 @@ def unread(host: Host, file: str) -> list[str]:
 def status(host: Host, network: str = USUAL_NETWORK, file: str = USUAL_FILE) -> dict[str, object]:
     """What a host task reports when it ends; it takes this file, and the leases of this network, for Canal's."""
     plane = host.plane
+    leases, results = sorted(kept_of(network))
     return {
         "files": sorted(plane.files),
         "lacks": unread(host, file),
@@ -80,7 +82,11 @@ def status(host: Host, network: str = USUAL_NETWORK, file: str = USUAL_FILE) -> 
         "links": sorted(link for link in links(host) if _LINKS.fullmatch(link)),
         "leases": lease_list(host) if host.plane.network == network else [],
         "chains": sorted(chain for chain in plane.chains if _CHAINS.fullmatch(chain)),
-        "left": [path for path in (*_REPORTED, *sorted(kept_of(network)), MULTUS_RESULTS) if path in plane.left],
+        "left": [
+            *(path for path in (*_REPORTED, leases) if path in plane.left),
+            *(["ipset cali*"] if any(name.startswith("cali4") for name in plane.ipsets) else []),
+            *(path for path in (results, MULTUS_RESULTS) if path in plane.left),
+        ],
     }
 
 
@@ -124,15 +130,17 @@ def keep_leases(host: Host, argument: str, network: str) -> None:
 def remove_flannel(host: Host, argument: str, network: str) -> None:
     """Remove what Canal leaves on a node."""
     plane = host.plane
-    gone = set(_names(argument, USUAL_FILE))
+    gone = {*_names(argument, USUAL_FILE), CALICO_KUBECONFIG}
     if plane.network == network:
         host.leases.clear()
     host.change(
         links=frozenset(link for link in plane.links if link != BRIDGE and not link.startswith("flannel")),
-        chains=frozenset(c for c in plane.chains if c not in FLANNEL_CHAINS and not _OF_PORTMAP.fullmatch(c)),
+        chains=frozenset(c for c in plane.chains if c not in FLANNEL_CHAINS and not _GONE_WITH_CANAL.fullmatch(c)),
+        ipsets=frozenset(name for name in plane.ipsets if not name.startswith("cali4")),
         subnet="",
         flannel_seen=NEVER,
         postrouting=tuple(rule for rule in plane.postrouting if rule != FLANNEL),
+        calico_seen=NEVER,
         left=plane.left - {*_OF_CANAL, *kept_of(network)},
         files={n: text for n, text in plane.files.items() if n not in gone and not n.endswith(BACKUP)},
     )

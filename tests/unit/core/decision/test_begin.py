@@ -194,6 +194,23 @@ def test_what_was_held_is_tried_again() -> None:
     assert record.nodes["w2"] == idle
 
 
+@pytest.mark.parametrize("goal", [Goal(), Goal(kind="back")], ids=["forward", "back"])
+def test_a_step_that_a_driver_was_killed_in_goes_on(goal: Goal) -> None:
+    """What agents have reported since it began counts; deadlines count from the new driver's beginning."""
+    event = NodeEvent.RESTORE if goal.kind == "back" else NodeEvent.SWITCH
+    entry = under_way("w1", NodeState.DRAINING, event, "gate")
+    direction = "back" if goal.kind == "back" else "forward"
+    record = _begin(a_record(PLAN, {"w1": entry}, direction=direction), goal)
+    assert (record.nodes["w1"].since, record.cluster.since, record.cluster.resumed) == (NOW, NOW, LATER)
+
+
+def test_a_beginning_in_the_future_was_told_by_another_clock() -> None:
+    """It would keep every round from counting."""
+    early = under_way("w1", NodeState.DRAINING, NodeEvent.SWITCH, "gate", since=after(3600))
+    record = _begin(a_record(PLAN, {"w1": early}, since=after(3600)))
+    assert (record.nodes["w1"].since, record.cluster.since) == (LATER, LATER)
+
+
 def test_a_way_that_was_not_laid_is_laid_anew() -> None:
     """Canal does so at the beginning of a reroute, so the gate at its end is not asked again without it."""
     held = under_way("w1", NodeState.MIGRATED, NodeEvent.REROUTE, "gate", held=HELD)

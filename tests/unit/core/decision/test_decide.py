@@ -11,7 +11,7 @@ from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Requests
 from cni_migrate.core.model.record import Held, NodeRecord
 from cni_migrate.core.steps.view import Plan
-from tests.unit.core.builders import NOW, Seen, a_node, a_plan, a_pod, a_record, an_entry, seen, under_way
+from tests.unit.core.builders import NOW, Seen, a_node, a_plan, a_pod, a_record, after, an_entry, seen, under_way
 
 OVERLAY = a_plan("overlay")
 HELD = Held(why="a budget", next="mend it", since=NOW)
@@ -327,3 +327,11 @@ def test_behind_the_point_of_no_return_nobody_is_asked() -> None:
     decision = _decide(ALL_MIGRATED, goal=Goal(consented=False), phase=Phase.CLEANING, **cluster)
     assert decision.final is None
     assert decision.effects
+
+
+@pytest.mark.parametrize(("resumed", "held"), [(-10, False), (-3600, True)])
+def test_no_deadline_is_before_the_drivers_beginning(resumed: float, held: bool) -> None:
+    """A step that began an hour ago is late only for a driver that has waited."""
+    entry = under_way("w1", NodeState.DRAINING, NodeEvent.SWITCH, "restart_cilium", since=after(-3600))
+    decision = _decide({"w1": entry}, resumed=after(resumed))
+    assert (decision.record.nodes["w1"].held is not None) is held

@@ -1,0 +1,66 @@
+"""Canal's DaemonSets stay as the migration made them: an owner that puts them back stops the run, by name and field.
+
+Canal would return to nodes that have left it, and its file to theirs. So nothing goes on until the owner is suspended;
+who types `migrate run` after that gets the selector back first.
+"""
+
+from cni_migrate.core.decision.advance import Waiting, due, history
+from cni_migrate.core.decision.in_flight import Draft
+from cni_migrate.core.model.effects import PatchObject
+from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.model.objects import ObjectRef
+from cni_migrate.core.model.record import Held
+from cni_migrate.core.steps.selection import PutBack, put_back, selecting
+
+STEP = "select_canal"
+
+
+def keep_selected(draft: Draft) -> None:
+    """Look whether Canal was put back: hold everything then, or, at the beginning of a run, select it anew."""
+    cluster = draft.record.cluster
+    if draft.goal.kind != "forward" or cluster.direction != "forward" or not _is_selected(draft):
+        return
+    found = put_back(draft.plan.config, draft.seen)
+    if not found:
+        if cluster.reselect:
+            draft.record = draft.record.with_cluster(cluster.model_copy(update={"reselect": False}))
+    elif cluster.reselect:
+        _select(draft, found)
+    else:
+        _hold(draft, found)
+
+
+def _is_selected(draft: Draft) -> bool:
+    """Whether the step that selects Canal is done, and Canal not yet on its way out."""
+    cluster = draft.record.cluster
+    if cluster.canal_before is None or cluster.held is not None:
+        return False
+    if cluster.phase is Phase.PREPARING:
+        return cluster.list_name == "prepare" and cluster.step != STEP
+    return cluster.phase in (Phase.ATTACHING, Phase.MIGRATING)
+
+
+def _select(draft: Draft, found: list[PutBack]) -> None:
+    config = draft.plan.config
+    effects = []
+    for one in found:
+        ref = ObjectRef("apps/v1", "DaemonSet", one.daemonset.namespace, one.daemonset.name)
+        effects.append(PatchObject(ref, selecting(config), one.daemonset.resource_version))
+        draft.work.waits.append(Waiting("", STEP, f"node selector of {ref} to be set again", str(one)))
+    wanted, trouble = due(effects, draft.seen, draft.now, config.drain.retry_seconds, draft.work)
+    if trouble:
+        _hold(draft, found)
+    draft.work.effects.extend(wanted)
+
+
+def _hold(draft: Draft, found: list[PutBack]) -> None:
+    """Hold the cluster, and every node whose event is under way: they would wait for what cannot come."""
+    owner = found[0].who
+    why = "; ".join(map(str, found))
+    what = f"suspend {owner} for it (pause its synchronisation, or take Canal out of it)"
+    held = Held(why=why, next=f"{what}, then `migrate run`: it sets the selector again and goes on", since=draft.now)
+    draft.record = draft.record.with_cluster(draft.record.cluster.model_copy(update={"held": held}))
+    for name, entry in draft.record.nodes.items():
+        if entry.event is not None and entry.held is None and not entry.gone and not entry.skipped:
+            draft.record = draft.record.with_node(name, entry.model_copy(update={"held": held}))
+    draft.record = history(draft.record, draft.now, f"held: {why}")
