@@ -24,9 +24,6 @@ def _gone(view: NodeView, *daemonsets: tuple[str, str]) -> Answer:
         return Done()
     what = ", ".join(sorted({pod.controller[1] for pod in left if pod.controller}))
     observed = ", ".join(f"{pod.name} {'terminating' if pod.deleting else pod.phase}" for pod in left)
-    canal = view.config.canal
-    if (canal.namespace, canal.daemonset) in daemonsets and (reset := view.selector_reset):
-        observed = f"{reset}: {observed}"
     return Wait(on=f"the pods of {what} to leave node {view.node.name}", observed=observed)
 
 

@@ -144,8 +144,6 @@ def _gate(
     if isinstance(verdict, Passed):
         return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
     observed = verdict.observed if isinstance(verdict, Pending) else _described(verdict)
-    if isinstance(verdict, Failing) and (reset := view.selector_reset):
-        observed = f"{reset}; {observed}"
     reading = view.seen.readings.get(key)
     if (left := _pause(view, reading, verdict.due)) > 0:
         return Wait(on=on, observed=observed, retry_in=left, gate=True)

@@ -102,23 +102,6 @@ class ClusterView:
             if pod.namespace == self.config.namespace and pod.labels.get(names.COMPONENT) == names.HOST_TASK
         ]
 
-    @property
-    def selector_reset(self) -> str:
-        """In words, that somebody has taken Canal's node selector away again, or '' (multus).
-
-        Canal then comes back to nodes that have left it, and what is waited for or proven there fails.
-        """
-        canal, label = self.config.canal, self.config.labels.canal_cilium
-        found = self.seen.daemonsets.get((canal.namespace, canal.daemonset))
-        if self.config.strategy != "multus" or found is None or not self.record.cluster.canal_before:
-            return ""
-        if found.node_selector.get(label.key) == label.value:
-            return ""
-        return (
-            f"DaemonSet {canal.namespace}/{canal.daemonset} has lost its node selector {label.key}={label.value}:"
-            " somebody puts it back, pause that owner"
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class NodeView(ClusterView):

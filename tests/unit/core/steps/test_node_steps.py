@@ -364,20 +364,6 @@ def test_a_taint_of_somebody_else_is_not_overwritten() -> None:
     assert isinstance(_answer("taint", seen(a_node(taints=(beside,)))), Apply)
 
 
-def test_a_reset_selector_is_named_when_canal_comes_back() -> None:
-    """Not only that its pods do not go."""
-    pods = [an_agent("canal", "w1")]
-    for selector, named in (({}, True), ({LABELS.canal_cilium.key: LABELS.canal_cilium.value}, False)):
-        there = seen(a_node(), a_daemonset("canal", node_selector=selector), *pods)
-        view = a_view(there, plan=MULTUS)
-        cluster = view.record.cluster.model_copy(update={"canal_before": {"updateStrategy": {}}})
-        answer = NODE_STEPS["await_old_agents_gone"](
-            replace(view, record=view.record.model_copy(update={"cluster": cluster}))
-        )
-        assert isinstance(answer, Wait)
-        assert ("has lost its node selector" in answer.observed) == named
-
-
 AWAITS: list[tuple[str, Plan, list[str]]] = [
     ("await_canal", MULTUS, ["canal"]),
     ("await_first_cilium", MULTUS, ["cilium-canal"]),
