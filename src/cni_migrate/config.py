@@ -226,6 +226,14 @@ class Drain(Section):
     )
 
 
+class Safety(Section):
+    """What keeps an operator from the wrong cluster."""
+
+    expect_context: str = Field(
+        default="", description="the only context of the kubeconfig on which commands may work; empty: any"
+    )
+
+
 class Deadlines(Section):
     """How long each kind of step may take, in seconds, before its node is held."""
 
@@ -359,6 +367,7 @@ class Config(Section):
     knet: Knet = Knet()
     gate: Gate = Gate()
     drain: Drain = Drain()
+    safety: Safety = Safety()
     deadlines: Deadlines = Deadlines()
     host_task: HostTask = HostTask()
     job: Job = Job()

@@ -23,8 +23,8 @@ from cni_migrate.wiring import plan_for
 
 async def brief(
     here: Session, config: Config, cluster: KubeCluster, record: Record | None, wish: Wish, canal: FoundCanal
-) -> None:
-    """Say what is about to happen. At the very beginning the cluster is checked first.
+) -> str:
+    """Say what is about to happen, and answer what to ask. At the very beginning the cluster is checked first.
 
     Raises:
         PreflightFailed: a check failed that a migration cannot do without.
@@ -42,7 +42,7 @@ async def brief(
         if isinstance(wish, NodeBack):
             what = f"node {wish.node} goes back to {wish.to}"
         to.print(Text(what), soft_wrap=True)
-        return
+        return f"Continue on {planning.whereabouts(here)}: {what}?"
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
         found = await checking.checked(here, config, cluster, canal)
         checking.show(to, [finding for finding in found if finding.severity is not Severity.INFO])
@@ -55,3 +55,4 @@ async def brief(
     to.print(Text(planning.headline(view)), soft_wrap=True)
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
         output.show_table(to, planning.node_table(view))
+    return f"Continue on {planning.whereabouts(here)}: {planning.amounts(view)}?"

@@ -40,10 +40,11 @@ def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, take
         planning.dry_run(common, loaded, wish)
         return
     needs_terminal(yes=yes)
-    config = run_async(_brief(common, loaded, wish))
-    if config is None:
+    briefed = run_async(_brief(common, loaded, wish))
+    if briefed is None:
         return
-    confirm(yes=yes)
+    config, question = briefed
+    confirm(question, yes=yes)
     final = run_async(_drive(common, config, wish, takeover=takeover, consented=yes))
     if final.outcome == "consent":
         sys.stderr.write(f"{final.message}.\n")
@@ -54,10 +55,10 @@ def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, take
     _ended(final)
 
 
-async def _brief(common: Common, loaded: Loaded, wish: Wish) -> Config | None:
+async def _brief(common: Common, loaded: Loaded, wish: Wish) -> tuple[Config, str] | None:
     """Check all that can be checked without the lock and say what is about to happen.
 
-    The configuration to use; None when there is nothing to do, and that was said.
+    The configuration to use, and what to ask; None when there is nothing to do, and that was said.
     """
     async with session(common, loaded.config) as here:
         record = await here.record()
@@ -72,8 +73,8 @@ async def _brief(common: Common, loaded: Loaded, wish: Wish) -> Config | None:
                 await _show(here, cluster.snapshot())
                 _ended(final)
                 return None
-            await brief(here, config, cluster, record, wish, canal)
-    return config
+            question = await brief(here, config, cluster, record, wish, canal)
+    return config, question
 
 
 async def _drive(common: Common, config: Config, wish: Wish, *, takeover: bool, consented: bool = True) -> Final:

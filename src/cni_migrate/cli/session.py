@@ -18,6 +18,7 @@ from cni_migrate.core.reports.status import LeaseInfo
 from cni_migrate.engine.clock import WallClock
 from cni_migrate.engine.lease import surely_dead
 from cni_migrate.engine.store import RecordStore
+from cni_migrate.errors import UsageError
 from cni_migrate.knet.reader import LogProber
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.connect import connect
@@ -87,8 +88,24 @@ async def session(common: Common, config: Config) -> AsyncGenerator[Session]:
     )
     with logging_to(common) as as_json:
         async with connected as client:
+            _expected(client, config)
             releases = releases_for(config, clock, common.kubeconfig, common.context)
             yield Session(config, client, KubeDocuments(client, clock), clock, as_json, releases)
+
+
+def _expected(client: Client, config: Config) -> None:
+    """Refuse any cluster but the one that the configuration is for.
+
+    Raises:
+        UsageError: this is another one.
+    """
+    wanted = config.safety.expect_context
+    if wanted and client.context != wanted:
+        here = f"context {client.context}" if client.context else "no context, but the pod's own account"
+        raise UsageError(
+            f"this is {here} ({client.server}), and safety.expect_context allows {wanted} only: nothing was done",
+            next=f"the same command with --context {wanted}, or another configuration",
+        )
 
 
 INSIST = 1.0

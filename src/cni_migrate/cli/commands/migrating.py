@@ -55,7 +55,9 @@ NoEviction = Annotated[
 ]  # fmt: skip
 
 
-def _drain(delete_emptydir_data: bool | None, force: bool | None, disable_eviction: bool | None) -> dict[str, object]:
+def drain_flags(
+    delete_emptydir_data: bool | None, force: bool | None, disable_eviction: bool | None
+) -> dict[str, object]:
     """The keys of the configuration that the drain's flags set."""
     return {
         "drain.delete_emptydir_data": delete_emptydir_data,
@@ -64,25 +66,31 @@ def _drain(delete_emptydir_data: bool | None, force: bool | None, disable_evicti
     }
 
 
+OnStrategy = Annotated[
+    StrategyName | None, typer.Option(help="How a node gets both networks.", show_default="from the configuration")
+]
+OnNodes = Annotated[str, typer.Option(help="Migrate only these nodes, comma separated.", show_default=False)]
+OnSelector = Annotated[
+    str,
+    typer.Option(
+        "--selector", "-l", help="Migrate only nodes with these labels: k=v,k2,!k3,k in (a,b).", show_default=False
+    ),
+]
+UpTo = Annotated[Until | None, typer.Option(help="Stop when this phase is complete.", show_default=False)]
+AtOnce = Annotated[
+    str,
+    typer.Option(help="How many nodes may be out of service at once: a number or a percentage.", show_default="1"),
+]
+
+
 @with_common
 def run(
     common: Common,
-    strategy: Annotated[
-        StrategyName | None, typer.Option(help="How a node gets both networks.", show_default="from the configuration")
-    ] = None,
-    nodes: Annotated[str, typer.Option(help="Migrate only these nodes, comma separated.", show_default=False)] = "",
-    selector: Annotated[
-        str,
-        typer.Option("--selector", "-l", help="Migrate only nodes with these labels: k=v,k2,!k3,k in (a,b).",
-                     show_default=False),
-    ] = "",
-    until: Annotated[
-        Until | None, typer.Option(help="Stop when this phase is complete.", show_default=False)
-    ] = None,
-    max_unavailable: Annotated[
-        str, typer.Option(help="How many nodes may be out of service at once: a number or a percentage.",
-                          show_default="1")
-    ] = "",
+    strategy: OnStrategy = None,
+    nodes: OnNodes = "",
+    selector: OnSelector = "",
+    until: UpTo = None,
+    max_unavailable: AtOnce = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and write nothing.")] = False,
     yes: Yes = False,
     auto_rollback: AutoRollback = None,
@@ -106,7 +114,7 @@ def run(
         "max_unavailable": max_unavailable or None,
         "auto_rollback": auto_rollback,
         "own_node": own_node or None,
-        **_drain(delete_emptydir_data, force, disable_eviction),
+        **drain_flags(delete_emptydir_data, force, disable_eviction),
     }
     wish = wishes.Forward(nodes=nodes, selector=selector, until=until.value if until else "", dry_run=dry_run)
     running.run(common, flags, wish, yes=yes, takeover=takeover)
@@ -141,7 +149,7 @@ def rollback_node(
     """
     from cni_migrate.cli import running, wishes
 
-    flags = _drain(delete_emptydir_data, force, disable_eviction)
+    flags = drain_flags(delete_emptydir_data, force, disable_eviction)
     running.run(common, flags, wishes.NodeBack(node, to.value), yes=yes, takeover=takeover)
 
 
@@ -160,7 +168,7 @@ def rollback(
     """
     from cni_migrate.cli import running, wishes
 
-    flags = _drain(delete_emptydir_data, force, disable_eviction)
+    flags = drain_flags(delete_emptydir_data, force, disable_eviction)
     running.run(common, flags, wishes.Back(), yes=yes, takeover=takeover)
 
 

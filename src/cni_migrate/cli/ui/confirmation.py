@@ -1,5 +1,6 @@
 """Asking before something is changed: on a terminal by a question, elsewhere `--yes` has to be typed."""
 
+import contextlib
 import sys
 
 from cni_migrate.errors import Interrupted, UsageError
@@ -18,17 +19,28 @@ def needs_terminal(*, yes: bool) -> None:
 
 
 def asked(question: str) -> bool:
-    """Whether a question is answered with yes."""
+    """Whether a question is answered with yes. What was typed before it was asked does not count."""
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
+    _forget_typed()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def confirm(*, yes: bool) -> None:
+def _forget_typed() -> None:
+    """Throw away what a terminal has received so far. Elsewhere, and where there are no such terminals, nothing."""
+    try:
+        import termios
+    except ImportError:
+        return
+    with contextlib.suppress(termios.error, OSError, ValueError):
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+def confirm(question: str, *, yes: bool) -> None:
     """Ask whether to go on, unless that was said already.
 
     Raises:
         Interrupted: the answer is not yes.
     """
-    if not yes and not asked("Go on?"):
+    if not yes and not asked(question):
         raise Interrupted("nothing was changed")
