@@ -264,6 +264,25 @@ def test_the_first_interrupt_finishes_the_step(on: On, served: Make, config: str
     assert on(cluster)("run", "--yes", "--config", config).code == 0
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_who_interrupts_is_told_which_nodes_are_out_of_service(on: On, served: Make, config: str, times: int) -> None:
+    """In the middle of a drain: the end of the run names the node, and so does the status."""
+    cluster = served(nodes=3, speed=3)
+    with _start(cluster, config, "run", "--yes", "--strategy", "overlay") as process:
+        _until(process, '"step": "restart_cilium"')
+        process.send_signal(signal.SIGINT)
+        if times == 2:
+            _until(process, "press again")
+            process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "; still out of service: w1" in err
+    shown = on(cluster)("status")
+    assert "still out of service: w1; nobody is at work on it" in shown.out
+    nodes = {node["name"]: node["out_of_service"] for node in _status(on(cluster))["nodes"]}
+    assert nodes == {"w1": True, "w2": False, "cp1": False}
+
+
 def test_the_second_interrupt_stops_at_once(served: Make, config: str) -> None:
     """In the middle of a wait."""
     cluster = served(nodes=3, speed=0.5)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cni_migrate.cli import showing
 from cni_migrate.cli.briefing import brief
@@ -22,10 +22,16 @@ from cni_migrate.core.decision.begin import check_identity
 from cni_migrate.core.decision.forward import complete_already
 from cni_migrate.core.model.goal import Final
 from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.reports.status import StatusView
 from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
 
+if TYPE_CHECKING:
+    from cni_migrate.engine.metrics import Metrics
 
-def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, takeover: bool) -> None:
+
+def run(
+    common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, takeover: bool, metrics_port: int = 0
+) -> None:
     """Do one driving command.
 
     Raises:
@@ -45,14 +51,26 @@ def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, take
         return
     config, question = briefed
     confirm(question, yes=yes)
-    final = run_async(_drive(common, config, wish, takeover=takeover, consented=yes))
+    metrics = _metrics(metrics_port)
+    final = run_async(_drive(common, config, wish, takeover=takeover, consented=yes, metrics=metrics))
     if final.outcome == "consent":
         sys.stderr.write(f"{final.message}.\n")
         if not asked("Clean-up removes Canal, and there is no way back after that. Go on?"):
             _ended(replace(final, outcome="done"))
             return
-        final = run_async(_drive(common, config, wish, takeover=takeover))
+        final = run_async(_drive(common, config, wish, takeover=takeover, metrics=metrics))
     _ended(final)
+
+
+def _metrics(port: int) -> "Metrics | None":
+    """Metrics on a port, if one was asked for."""
+    if not port:
+        return None
+    from cni_migrate.engine.metrics import Metrics
+
+    metrics = Metrics()
+    metrics.serve(port)
+    return metrics
 
 
 async def _brief(common: Common, loaded: Loaded, wish: Wish) -> tuple[Config, str] | None:
@@ -77,35 +95,54 @@ async def _brief(common: Common, loaded: Loaded, wish: Wish) -> tuple[Config, st
     return config, question
 
 
-async def _drive(common: Common, config: Config, wish: Wish, *, takeover: bool, consented: bool = True) -> Final:
-    async with session(common, config) as here, here.cluster() as cluster:
+async def _drive(
+    common: Common,
+    config: Config,
+    wish: Wish,
+    *,
+    takeover: bool,
+    consented: bool = True,
+    metrics: "Metrics | None" = None,
+) -> Final:
+    counted = metrics.request if metrics is not None else None
+    async with session(common, config, counted) as here, here.cluster() as cluster:
         seen = cluster.snapshot()
         record = await here.record()
         goal = goal_of(wish, record, seen, consented=consented)
-        drive = Drive(here, cluster, goal, record, takeover=takeover)
+        drive = Drive(here, cluster, goal, record, takeover=takeover, metrics=metrics)
         try:
             final = await drive.run()
-        except MigrateError:
-            if drive.began:
-                await _show(here, cluster.snapshot(), quietly=True)
+        except MigrateError as error:
+            view = await _show(here, cluster.snapshot(), quietly=True) if drive.began else None
+            if isinstance(error, Interrupted) and view is not None:
+                raise Interrupted(_with_those_out(error.message, view), next=error.next) from None
             raise
-        await _show(here, cluster.snapshot())
+        view = await _show(here, cluster.snapshot())
+    if final.outcome == "interrupted" and view is not None:
+        return replace(final, message=_with_those_out(final.message, view))
     return final
 
 
-async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> None:
-    """The status table, the last thing on the screen but for what to do next."""
+def _with_those_out(message: str, view: StatusView) -> str:
+    """Who stops must know which nodes have been left out of service."""
+    out = showing.out_of_service(view)
+    return f"{message}; {out}" if out else message
+
+
+async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> StatusView | None:
+    """The status table, the last thing on the screen but for what to do next; what it shows."""
     try:
         view = await showing.look(here, seen)
     except MigrateError:
         if quietly:
-            return  # what is on its way up says more
+            return None  # what is on its way up says more
         raise
     sys.stderr.flush()
     # Who drives, what happened, and what to type next is said before and after.
     known = view.model_copy(update={"next": None, "driver": None, "eta_seconds": None, "history": []})
     showing.show(output.out(), known, "table", here.clock.now())
     sys.stdout.flush()
+    return view
 
 
 def _ended(final: Final) -> None:
