@@ -134,13 +134,13 @@ def baseline(reading: GateReading, *, newest: int = 3) -> frozenset[Known]:
     )
 
 
-def unenforced(config: Config) -> frozenset[str]:
-    """The kinds of probes that cannot be asked for during the migration.
+def unasked(config: Config, *, final: bool = False) -> frozenset[str]:
+    """The kinds of probes that cannot be asked for: what policies forbid, where Cilium is told to enforce none.
 
-    Overlay: Canal's pods have no Cilium identity, so enforcement is off until the end, and what a policy forbids gets
-    through on Cilium nodes (Cilium's migration guide: policyEnforcementMode "never").
+    Overlay enforces on the way, whatever is configured for the end.
     """
-    return frozenset({"policy_deny"}) if config.strategy == "overlay" else frozenset()
+    off = config.cilium.policy_enforcement == "never" and (final or config.strategy != "overlay")
+    return frozenset({"policy_deny"}) if off else frozenset()
 
 
 def judge(
@@ -150,7 +150,7 @@ def judge(
     since: datetime,
     config: Config,
     *,
-    ignore: Collection[str] | None = None,
+    ignore: Collection[str] = (),
     newest: datetime | None = None,
     others: Collection[str] = (),
 ) -> Verdict:
@@ -159,8 +159,8 @@ def judge(
     Passed: every expected agent's newest rounds, at least `gate.rounds` in a row over at least `gate.seconds`, are
     clean, were begun after `since`, list all its expected peers, and the newest is fresh, and was begun after `newest`
     if that is given; what was lost is counted from then on. A pair that was bad in the `baseline` by the same net and
-    kind does not count, nor do probes of the kinds in `ignore` (default: `unenforced`). Those of `others` (`beyond`)
-    count where an agent lists them.
+    kind does not count, nor do probes of the kinds in `ignore`. Those of `others` (`beyond`) count where an agent lists
+    them.
     """
     if not expected or not all(expected.values()):
         lonely = sorted(agent for agent, peers in expected.items() if not peers)
@@ -168,7 +168,7 @@ def judge(
         return Failing((), f"{what}: nothing would be proven", ())
     if reading is None:
         return Pending(f"waiting for the first reports of {_count(len(expected), 'agent')}")
-    kinds = frozenset(unenforced(config) if ignore is None else ignore)
+    kinds = frozenset(ignore)
     known, listed = baseline, frozenset(others)
     pairs: set[Pair] = set()
     silent: list[tuple[str, str]] = []

@@ -210,14 +210,15 @@ def test_nothing_to_prove_is_never_a_pass(expected: dict[str, frozenset[str]]) -
     assert "nothing would be proven" in verdict.diagnosis
 
 
-def test_forbidden_callers_count_only_where_policies_are_enforced() -> None:
+@pytest.mark.parametrize("strategy", ["multus", "overlay"])
+def test_forbidden_callers_count_with_both_strategies_unless_they_are_left_out(strategy: str) -> None:
+    """Policies are in force all the time, so a forbidden call that gets through fails a gate."""
     look = reading({"w1/b": rounds("w1/b", bad=bad("w2/b", "policy_deny", error="not blocked"))})
-    overlay = Config(strategy="overlay")
-    assert isinstance(judge(look), Failing)
-    assert isinstance(judge(look, config=overlay), Passed)
-    assert isinstance(judge(look, config=overlay, ignore=()), Failing)
+    config = Config.model_validate({"strategy": strategy})
+    assert isinstance(judge(look, config=config), Failing)
+    assert isinstance(judge(look, config=config, ignore=("policy_deny",)), Passed)
     allowed = reading({"w1/a": rounds("w1/a", bad=bad("w2/b", "policy_allow", error="refused"))})
-    assert isinstance(judge(allowed, config=overlay), Failing)
+    assert isinstance(judge(allowed, config=config), Failing)
 
 
 def test_a_cluster_of_one_node_has_a_pair_to_prove() -> None:

@@ -174,8 +174,6 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("host ports", lambda: _facts(_with(a_pod("ingress", host_ports=True))), "HOST_PORTS", "default/ingress"),
     ("webhooks", lambda: _facts(pod_hooks=(Hook("guard/pods", "guard/server"),)), "WEBHOOKS", "guard/server"),
     ("calico's policies", lambda: _facts(calico_policies=("GlobalNetworkPolicy deny",)), "CALICO_POLICIES", "deny"),
-    ("policies under overlay", lambda: _facts(strategy="overlay", policies=(("NetworkPolicy", "shop", "db"),)),
-     "POLICIES_OFF", "shop"),
     ("argo cd", lambda: _facts(_canal(labels={"argocd.argoproj.io/instance": "net"})), "GITOPS", "Argo CD"),
     ("flux", lambda: _facts(_canal(labels={"kustomize.toolkit.fluxcd.io/name": "net"})), "GITOPS", "Flux"),
     ("helm", lambda: _facts(_canal(labels={names.MANAGED_BY: "Helm"})), "GITOPS", "Helm"),
