@@ -3,7 +3,7 @@
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod
 from cni_migrate.core.model.objects import Pod
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Wait
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView
 
@@ -35,9 +35,9 @@ def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = 
         return Wait(on=f"DaemonSet {namespace}/{daemonset} on node {view.node.name}", observed="no pod")
     if not old or (pod.uid == old and not pod.deleting):
         effect = DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once)
-        return Apply((effect,), on=f"pod {pod.name} to restart", remember={"old_uid": pod.uid})
+        return Apply((effect,), on=f"pod {pod.name} to restart", remember=NodeChanges(old_uid=pod.uid))
     if pod.uid != old and not pod.deleting and (pod.ready if ready else pod.phase == "Running"):
-        return Done(remember={"old_uid": "", "renewed": None})
+        return Done(remember=NodeChanges(old_uid="", renewed=None))
     observed = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
     what = "be Ready" if ready else "run"
     return Wait(on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", observed=observed)

@@ -23,7 +23,7 @@ from cni_migrate.core.model import guards
 from cni_migrate.core.model.lifecycle import NodeState
 from cni_migrate.core.model.objects import GateAsk, GateReading
 from cni_migrate.core.model.record import GateResult
-from cni_migrate.core.steps.answers import Answer, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, ClusterChanges, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.registry import cluster_step, node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView, out_of_service
 
@@ -142,7 +142,9 @@ def _gate(
     since = since or view.since
     verdict, question, _ = _verdict(view, key, focus, since, own=own, final=final)
     if isinstance(verdict, Passed):
-        return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
+        result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
+        of_node = isinstance(view, NodeView)
+        return Done(remember=NodeChanges(gate=result) if of_node else ClusterChanges(gate=result))
     observed = verdict.observed if isinstance(verdict, Pending) else _described(verdict)
     reading = view.seen.readings.get(key)
     if (left := _pause(view, reading, verdict.due)) > 0:
@@ -266,7 +268,7 @@ def take_baseline(view: ClusterView) -> Answer:
     verdict, question, wanted = _verdict(view, key, None, view.since)
     if isinstance(verdict, Passed):
         result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
-        return Done(remember={"baseline": (), "gate": result})
+        return Done(remember=ClusterChanges(baseline=(), gate=result))
     reading = view.seen.readings.get(key)
     ask, left = (question, None) if (pause := _pause(view, reading, verdict.due)) <= 0 else (None, pause)
     if isinstance(verdict, Pending) or reading is None:
@@ -285,4 +287,4 @@ def take_baseline(view: ClusterView) -> Answer:
             next="mend the cluster's network first",
             gate=True,
         )
-    return Done(remember={"baseline": tuple(sorted(known)), "gate": GateResult(sent=sent, lost=lost)})
+    return Done(remember=ClusterChanges(baseline=tuple(sorted(known)), gate=GateResult(sent=sent, lost=lost)))
