@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -28,6 +29,9 @@ from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.events import NodeEvents
 from cni_migrate.wiring import plan_for
 
+if TYPE_CHECKING:
+    from cni_migrate.engine.metrics import Metrics
+
 
 class Drive:
     """Runs the driver once, shows what it does, and stops it on Ctrl-C or SIGTERM."""
@@ -40,6 +44,7 @@ class Drive:
         record: Record | None,
         *,
         takeover: bool,
+        metrics: "Metrics | None" = None,
     ) -> None:
         self.began = False
         self._goal = goal
@@ -50,6 +55,7 @@ class Drive:
             self._narrator.begin(record.cluster.history)
         self._screen = None if here.as_json or not sys.stderr.isatty() else Screen(here.clock)
         self._config = config = here.config
+        self._metrics = metrics
         self._news = Newspaper()
         if record is not None:
             self._news.begin(record)
@@ -122,6 +128,9 @@ class Drive:
         self.began = True
         if self._screen is not None:
             self._screen.decision(decision, [node.name for node in in_order(self._config, seen.nodes.values())])
+        if self._metrics is not None:
+            self._metrics.lock(held=True)
+            self._metrics.take(decision, seen.attempts, self._clock.now())
         for news in self._news.take(decision.record):
             self._events.tell(news)
         for event in self._narrator.take(decision, self._clock.now()):

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cni_migrate.cli import showing
 from cni_migrate.cli.briefing import brief
@@ -25,8 +25,13 @@ from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.reports.status import StatusView
 from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
 
+if TYPE_CHECKING:
+    from cni_migrate.engine.metrics import Metrics
 
-def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, takeover: bool) -> None:
+
+def run(
+    common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, takeover: bool, metrics_port: int = 0
+) -> None:
     """Do one driving command.
 
     Raises:
@@ -46,14 +51,26 @@ def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, take
         return
     config, question = briefed
     confirm(question, yes=yes)
-    final = run_async(_drive(common, config, wish, takeover=takeover, consented=yes))
+    metrics = _metrics(metrics_port)
+    final = run_async(_drive(common, config, wish, takeover=takeover, consented=yes, metrics=metrics))
     if final.outcome == "consent":
         sys.stderr.write(f"{final.message}.\n")
         if not asked("Clean-up removes Canal, and there is no way back after that. Go on?"):
             _ended(replace(final, outcome="done"))
             return
-        final = run_async(_drive(common, config, wish, takeover=takeover))
+        final = run_async(_drive(common, config, wish, takeover=takeover, metrics=metrics))
     _ended(final)
+
+
+def _metrics(port: int) -> "Metrics | None":
+    """Metrics on a port, if one was asked for."""
+    if not port:
+        return None
+    from cni_migrate.engine.metrics import Metrics
+
+    metrics = Metrics()
+    metrics.serve(port)
+    return metrics
 
 
 async def _brief(common: Common, loaded: Loaded, wish: Wish) -> tuple[Config, str] | None:
@@ -78,12 +95,21 @@ async def _brief(common: Common, loaded: Loaded, wish: Wish) -> tuple[Config, st
     return config, question
 
 
-async def _drive(common: Common, config: Config, wish: Wish, *, takeover: bool, consented: bool = True) -> Final:
-    async with session(common, config) as here, here.cluster() as cluster:
+async def _drive(
+    common: Common,
+    config: Config,
+    wish: Wish,
+    *,
+    takeover: bool,
+    consented: bool = True,
+    metrics: "Metrics | None" = None,
+) -> Final:
+    counted = metrics.request if metrics is not None else None
+    async with session(common, config, counted) as here, here.cluster() as cluster:
         seen = cluster.snapshot()
         record = await here.record()
         goal = goal_of(wish, record, seen, consented=consented)
-        drive = Drive(here, cluster, goal, record, takeover=takeover)
+        drive = Drive(here, cluster, goal, record, takeover=takeover, metrics=metrics)
         try:
             final = await drive.run()
         except MigrateError as error:

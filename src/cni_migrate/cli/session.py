@@ -24,6 +24,7 @@ from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.connect import connect
 from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.request import Client
+from cni_migrate.kube.transport import Hook
 from cni_migrate.ports import Releases
 from cni_migrate.wiring import completed, prober_for, releases_for
 
@@ -73,8 +74,8 @@ class Session:
 
 
 @contextlib.asynccontextmanager
-async def session(common: Common, config: Config) -> AsyncGenerator[Session]:
-    """Configure the log and connect.
+async def session(common: Common, config: Config, on_request: Hook | None = None) -> AsyncGenerator[Session]:
+    """Configure the log and connect; `on_request` is told of every request.
 
     Raises:
         MigrateError: see `kube.connect.connect`.
@@ -85,6 +86,7 @@ async def session(common: Common, config: Config) -> AsyncGenerator[Session]:
         kubeconfig=common.kubeconfig or None,
         context=common.context or None,
         timeout=config.deadlines.request,
+        on_request=on_request,
     )
     with logging_to(common) as as_json:
         async with connected as client:

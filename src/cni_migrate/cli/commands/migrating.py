@@ -38,6 +38,11 @@ AutoRollback = Annotated[
                               show_default=False)
 ]  # fmt: skip
 
+MetricsPort = Annotated[
+    int,
+    typer.Option(help="Serve Prometheus metrics on this port while it works.", min=0, max=65535, show_default="none"),
+]
+
 DRAIN = "Drain, as kubectl's"
 EmptyDir = Annotated[
     bool | None,
@@ -95,6 +100,7 @@ def run(
     yes: Yes = False,
     auto_rollback: AutoRollback = None,
     takeover: Takeover = False,
+    metrics_port: MetricsPort = 0,
     own_node: Annotated[
         str, typer.Option(help="The node this program runs on: it goes last.", show_default=False)
     ] = "",
@@ -117,7 +123,7 @@ def run(
         **drain_flags(delete_emptydir_data, force, disable_eviction),
     }
     wish = wishes.Forward(nodes=nodes, selector=selector, until=until.value if until else "", dry_run=dry_run)
-    running.run(common, flags, wish, yes=yes, takeover=takeover)
+    running.run(common, flags, wish, yes=yes, takeover=takeover, metrics_port=metrics_port)
 
 
 @with_common
