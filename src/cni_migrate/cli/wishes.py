@@ -1,6 +1,6 @@
 """What was typed, and which goal of the driver it is."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cni_migrate.cli.selectors import parse
 from cni_migrate.cli.ui import output
@@ -43,8 +43,8 @@ class Back:
 Wish = Forward | Cleanup | NodeBack | Back
 
 
-def goal_of(wish: Wish, record: Record | None, seen: Snapshot, *, consented: bool = True) -> Goal:
-    """The driver's goal. `consented`: that clean-up cannot be undone need not be asked about any more.
+def goal_of(wish: Wish, record: Record | None, seen: Snapshot) -> Goal:
+    """The driver's goal.
 
     Raises:
         UsageError: a node that is named is not there.
@@ -59,7 +59,7 @@ def goal_of(wish: Wish, record: Record | None, seen: Snapshot, *, consented: boo
             _cleanable(record, seen)
             return Goal()
         case Forward():
-            return replace(_forward(wish, seen), consented=consented)
+            return _forward(wish, seen)
 
 
 def _forward(wish: Forward, seen: Snapshot) -> Goal:
