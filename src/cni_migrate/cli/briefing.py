@@ -2,13 +2,14 @@
 
 import sys
 
+from rich.console import Console
 from rich.text import Text
 
 from cni_migrate.cli import checking, planning
 from cni_migrate.cli.session import Session
 from cni_migrate.cli.ui import output
 from cni_migrate.cli.version import version
-from cni_migrate.cli.wishes import Back, NodeBack, Wish, resumed
+from cni_migrate.cli.wishes import Back, Forward, NodeBack, Wish, resumed
 from cni_migrate.config import Config
 from cni_migrate.core.decision.begin import begin
 from cni_migrate.core.model.canal import FoundCanal
@@ -49,6 +50,7 @@ async def brief(
         if isinstance(wish, NodeBack):
             what = f"node {wish.node} goes back to {wish.to}"
         to.print(Text(what), soft_wrap=True)
+        _say_accepted(to, wish.accept)
         return f"Continue on {planning.whereabouts(here)}: {what}?"
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
         found = await checking.checked(here, config, cluster, canal)
@@ -59,6 +61,13 @@ async def brief(
     seen = cluster.snapshot()
     view = plan_view(plan_for(config, seen), goal, record, seen, here.clock.now(), f"migrate/{version()}")
     to.print(Text(planning.headline(view)), soft_wrap=True)
+    _say_accepted(to, wish.accept if isinstance(wish, Forward) else ())
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
         output.show_table(to, planning.node_table(view))
     return f"Continue on {planning.whereabouts(here)}: {planning.amounts(view)}?"
+
+
+def _say_accepted(to: Console, names: tuple[str, ...]) -> None:
+    """Say whose failing gates stop nobody: it is the only check of connectivity that there is."""
+    if names:
+        to.print(Text(f"a failing gate is accepted, and recorded, of: {output.listed(sorted(names))}", style="red"))

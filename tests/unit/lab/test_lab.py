@@ -163,6 +163,7 @@ def test_versions_agree_with_the_modules() -> None:
     assert required("coredns", "github.com/coredns/coredns") == settings.COREDNS
     assert required("cni", "github.com/flannel-io/flannel") == settings.FLANNEL
     assert required("cni", "gopkg.in/k8snetworkplumbingwg/multus-cni.v4") == settings.MULTUS
+    assert required("kube-router", "github.com/cloudnativelabs/kube-router/v2") == settings.KUBE_ROUTER
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)

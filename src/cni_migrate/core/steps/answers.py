@@ -21,6 +21,9 @@ class NodeChanges(TypedDict, total=False):
     targets: tuple[str, ...] | None
     renewed: datetime | None
     gate: GateResult
+    accepted: tuple[str, ...]
+    unproven: str
+    alone: bool
     cleaned: bool
     boot: str
 

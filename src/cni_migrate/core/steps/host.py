@@ -72,8 +72,9 @@ def task_name(node: Node, purpose: str) -> str:
 
 
 def task_of(view: NodeView, step: str) -> str:
-    """The name of the host task that a step of the node's current event would run."""
-    return task_name(view.node, f"{view.entry.event}/{step}/{view.entry.attempt}")
+    """The name of the host task that a step of the node's event would run; another one if it goes back alone."""
+    alone = "/alone" if view.entry.alone else ""
+    return task_name(view.node, f"{view.entry.event}/{step}/{view.entry.attempt}{alone}")
 
 
 def current_task(view: NodeView) -> str:
@@ -142,9 +143,13 @@ def _unfit(view: NodeView, status: HostStatus) -> Answer | None:
     return None
 
 
-def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "") -> Answer:
-    """See that a file is in force, and behind it Canal's if that is `behind`: then Canal must be fit for use, too."""
-    status = _run(view, f"await-first={wanted}")
+def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "", without: str = "") -> Answer:
+    """See that a file is in force, and behind it Canal's if that is `behind`: then Canal must be fit for use, too.
+
+    The file that it has to be `without` is removed before.
+    """
+    removed = (f"remove-cni={without}",) if without else ()
+    status = _run(view, *removed, f"await-first={wanted}")
     if isinstance(status, Wait | Apply) and view.entry.files:
         status = replace(status, observed=f"{status.observed}; CNI files when seen last: {', '.join(view.entry.files)}")
     if not isinstance(status, HostStatus):
@@ -185,7 +190,14 @@ def check_subnet(view: NodeView) -> Answer:
 
 @node_step("host", beside=("label_multus", "evict_pods", "taint", "await_multus", "delete_single_pods"))
 def check_multus_first(view: NodeView) -> Answer:
-    """See on the host that Multus's CNI file is in force, Canal's behind it; the leased addresses are recorded."""
+    """See on the host that Multus's CNI file is in force, Canal's behind it; the leased addresses are recorded.
+
+    Where the node goes back to Canal alone, Multus's file is removed instead, and Canal's is in force.
+    """
+    if view.entry.alone:
+        if view.agents(view.node.name, view.config.multus.namespace, names.MULTUS):
+            return Wait(on=f"Multus to leave node {view.node.name}", observed="its pod is there")
+        return _check_first(view, view.config.canal.cni_file, "Canal's", without=view.config.multus.cni_file)
     return _check_first(view, view.config.multus.cni_file, "Multus's", behind=view.config.canal.cni_file)
 
 
@@ -197,7 +209,7 @@ def check_cilium_first(view: NodeView) -> Answer:
     return _check_first(view, view.config.cilium.primary_file, "Cilium's")
 
 
-@node_step("host", beside=("untaint", "gate"))
+@node_step("host", beside=("untaint", "await_probed", "gate"))
 def reclaim_leases(view: NodeView) -> Answer:
     """Give back the Canal addresses of pods that were deleted while another plugin was in force.
 

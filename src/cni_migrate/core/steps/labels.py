@@ -44,7 +44,9 @@ def exchange_labels(view: NodeView) -> Answer:
 
 @node_step("host")
 def label_multus(view: NodeView) -> Answer:
-    """Let Multus run on the node."""
+    """Let Multus run on the node, unless it goes back to Canal alone."""
+    if view.entry.alone:
+        return Done()
     return _set(view, add=[view.config.labels.multus])
 
 

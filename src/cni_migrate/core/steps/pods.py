@@ -53,12 +53,16 @@ def _await(view: NodeView, right: Callable[[Pod], bool], what: str) -> Answer:
 @node_step("pods")
 def delete_single_pods(view: NodeView) -> Answer:
     """Delete the pods that are on one network only, so that Multus gives the next ones both."""
+    if view.entry.alone:
+        return _recreate(view, lambda pod: not view.on_canal(pod), "pods that are not on Canal")
     return _recreate(view, lambda pod: not (view.on_canal(pod) and view.endpoint_of(pod)), "pods on one network only")
 
 
 @node_step("pods")
 def await_all_dual(view: NodeView) -> Answer:
     """Wait until every pod on the node has a Canal address and a CiliumEndpoint."""
+    if view.entry.alone:
+        return _await(view, view.on_canal, "on Canal")
     return _await(view, lambda pod: view.on_canal(pod) and view.endpoint_of(pod), "on both networks")
 
 

@@ -47,7 +47,7 @@ def restart_finished_cilium(view: ClusterView) -> Answer:
         pod = view.agent(node.name, namespace, names.CILIUM)
         if pod is not None and not pod.deleting and agents.finished(view, pod):
             finished.append(pod)
-        elif pod is None or pod.deleting or not pod.ready:
+        elif pod is None or pod.deleting or not (pod.ready or pod.trouble):  # one that crashes is why all go back
             restarting.append(f"node {node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}")
     if not finished and not restarting:
         return Done()

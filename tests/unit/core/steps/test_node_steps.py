@@ -11,6 +11,7 @@ import pytest
 
 from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode, RunHostTask
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
+from cni_migrate.core.model.names import KNET
 from cni_migrate.core.model.objects import CiliumNode, Node, Pod, Taint
 from cni_migrate.core.model.record import Before, NodeRecord
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
@@ -369,6 +370,18 @@ def test_agents_are_waited_for(step: str, plan: Plan, agents: list[str]) -> None
             assert isinstance(answer, Wait), (missing, observed)
             assert missing in answer.on
             assert observed in answer.observed
+
+
+def test_the_kubelet_s_probes_are_waited_for() -> None:
+    """Both agents of the node are to be Ready, by its kubelet's word; one that only runs is named."""
+    sets = [a_daemonset(name, "knet-stress") for name in KNET.values()]
+    pods = [an_agent(name, namespace="knet-stress") for name in KNET.values()]
+    assert _answer("await_probed", seen(a_node(), *sets, *pods), plan=MULTUS) == Done()
+    deaf = an_agent("knet-stress-b", namespace="knet-stress", ready=False)
+    answer = _answer("await_probed", seen(a_node(), *sets, pods[0], deaf), plan=MULTUS)
+    assert isinstance(answer, Wait)
+    assert "knet-stress/knet-stress-b to be Ready on node w1: its kubelet probes it" in answer.on
+    assert answer.observed.startswith("pod knet-stress-b")
 
 
 @pytest.mark.parametrize(
