@@ -112,8 +112,15 @@ def taint(view: NodeView) -> Answer:
     """Taint the node, so that nothing comes back before its network is switched."""
     if view.never_switched or view.tainted:
         return Done()
-    node = view.node
-    patch = PatchNode(node.name, node.uid, node.resource_version, {}, {}, taints=(*node.taints, view.plan.taint))
+    node, ours = view.node, view.plan.taint
+    for other in node.taints:
+        if (other.key, other.effect) == (ours.key, ours.effect):
+            return Refuse(
+                why=f"node {node.name} has the taint {other.key}={other.value}:{other.effect}, set by somebody else: it"
+                f" is not overwritten with {ours.value}",
+                next=f"remove it (`kubectl taint node {node.name} {other.key}-`), then `migrate run`",
+            )
+    patch = PatchNode(node.name, node.uid, node.resource_version, {}, {}, taints=(*node.taints, ours))
     return Apply((patch,), on=f"taint of node {node.name}")
 
 

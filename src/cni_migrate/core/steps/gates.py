@@ -17,6 +17,7 @@ from cni_migrate.core.connectivity.gate import (
     beyond,
     expected,
     judge,
+    unasked,
 )
 from cni_migrate.core.connectivity.known_failures import KnownFailures, OwedByCanal, enforcing
 from cni_migrate.core.connectivity.peers import MESHES, graph
@@ -89,9 +90,10 @@ def _verdict(
 ) -> tuple[Verdict, GateAsk, Expected]:
     """The verdict of a gate.
 
-    With `own` only the agents on the nodes in focus are read, not those who observe them. `final`: policies are
-    enforced now, so what they forbid must not get through. On the way `back` only what the old network owes is asked
-    for: pairs with both ends on Canal by now, as in the baseline. Whoever goes back may do so because Cilium is broken.
+    With `own` only the agents on the nodes in focus are read, not those who observe them. `final`: Cilium has its end
+    form, so it alone decides on every node, by the configured enforcement. On the way `back` only what the old network
+    owes is asked for: pairs with both ends on Canal by now, as in the baseline. Whoever goes back may do so because
+    Cilium is broken.
     """
     out = excluded(view, focus or ())
     elsewhere = off_canal(view) - frozenset(focus or ()) if back else frozenset()
@@ -113,7 +115,7 @@ def _verdict(
         known_failures,
         since,
         view.config,
-        ignore=frozenset() if final else None,
+        ignore=unasked(view.config, final=final),
         newest=view.since,
         others=beyond(view.seen.nodes, focus=focus, excluded=out),
     )
@@ -304,10 +306,9 @@ def sweep(view: ClusterView) -> Answer:
 
 @cluster_step("gate")
 def final_sweep(view: ClusterView) -> Answer:
-    """Prove connectivity between all nodes, and that policies are enforced again as the configuration says."""
-    enforced = view.config.cilium.policy_enforcement != "never"
+    """Prove connectivity between all nodes, and that policies are enforced by Cilium as the configuration says."""
     on = "connectivity of the whole cluster to be proven"
-    return _gate(view, f"final/{view.since.isoformat()}", None, on, final=enforced)
+    return _gate(view, f"final/{view.since.isoformat()}", None, on, final=True)
 
 
 @cluster_step("gate")

@@ -17,7 +17,7 @@ CNI_ENDINGS = (".conf", ".conflist", ".json")
 """What a container runtime reads in the CNI folder (containerd: go-cni `ConfFiles`)."""
 
 
-_LISTS = ("files", "lacks", "links", "leases", "chains", "left")
+_LISTS = ("files", "lacks", "links", "leases", "chains", "rules", "left")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class HostStatus:
     """What a host task reported: CNI files, links, leases, chains, other files left behind.
 
     `lacks` are paths that the first plugin of Canal's file reads and that are not there; `routed` is whether flannel
-    has laid a route to the pods of any other node.
+    has laid a route to the pods of any other node; `rules` are the families of iptables in which our rule is.
     """
 
     files: tuple[str, ...]
@@ -34,6 +34,7 @@ class HostStatus:
     links: tuple[str, ...]
     leases: tuple[str, ...]
     chains: tuple[str, ...]
+    rules: tuple[str, ...]
     left: tuple[str, ...]
 
     @classmethod
@@ -255,8 +256,18 @@ def restore_canal_files(view: NodeView) -> Answer:
 
 @node_step("host")
 def clean_cilium_host(view: NodeView) -> Answer:
-    """Remove Cilium's links, chains and files from the host."""
-    return _changed(view, "remove-cilium")
+    """Remove Cilium's links, chains and files from the host, and the rule for calls to its pods."""
+    return _changed(view, "remove-cilium", "remove-rules")
+
+
+@node_step("host")
+def lay_rules(view: NodeView) -> Answer:
+    """See to it that the node's rule stands: calls from Canal's pods to Cilium's keep the caller's address.
+
+    The identity agent lays it each time that it starts, so after a reboot, too; here it is looked at, and laid again if
+    it has gone.
+    """
+    return _changed(view, "lay-rules")
 
 
 def _changed(view: NodeView, *ops: str) -> Answer:

@@ -8,7 +8,7 @@ from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
 from cni_migrate.core.model.objects import DaemonSet, ObjectRef
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
-from cni_migrate.core.steps.labels import labels_patch
+from cni_migrate.core.steps.labels import labels_patch, taken
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.selection import canals, selecting, strategies, strategy_before
 from cni_migrate.core.steps.view import ClusterView
@@ -67,7 +67,11 @@ def await_knet(view: ClusterView) -> Answer:
 @cluster_step("host")
 def label_nodes(view: ClusterView) -> Answer:
     """Label every node as one that runs Canal and the first Cilium."""
-    patches = (labels_patch(node, [view.config.labels.canal_cilium]) for node in view.members())
+    own = [view.config.labels.canal_cilium]
+    for node in view.members():
+        if refusal := taken(node, own):
+            return refusal
+    patches = (labels_patch(node, own) for node in view.members())
     effects = tuple(patch for patch in patches if patch is not None)
     return Apply(effects, on=f"labels of {len(effects)} nodes") if effects else Done()
 

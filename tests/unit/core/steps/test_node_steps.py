@@ -329,8 +329,9 @@ LABEL_STEPS: list[tuple[str, dict[str, str | None]]] = [
 
 @pytest.mark.parametrize(("step", "change"), LABEL_STEPS)
 def test_labels_are_set_and_removed_in_one_patch(step: str, change: dict[str, str | None]) -> None:
-    """Only what differs is patched; with a foreign value it is put right; nothing to do is done."""
-    before = dict.fromkeys(change, "other") | {"theirs": "x"}
+    """Only what differs is patched; nothing to do is done."""
+    ours = {label.key: label.value for label in LABELS.every()}
+    before = {key: ours[key] for key, value in change.items() if value is None} | {"theirs": "x"}
     node = a_node(labels=before)
     answer = _answer(step, seen(node))
     assert isinstance(answer, Apply)
@@ -339,6 +340,29 @@ def test_labels_are_set_and_removed_in_one_patch(step: str, change: dict[str, st
     done = _answer(step, seen(a_node(labels=wanted)))
     assert isinstance(done, Done)
     assert set(done.remember) <= {"boot"}
+
+
+@pytest.mark.parametrize(("step", "change"), LABEL_STEPS)
+def test_a_label_of_somebody_else_is_neither_overwritten_nor_removed(step: str, change: dict[str, str | None]) -> None:
+    """Preflight finds it; one that is set later holds the node, with its name and value."""
+    answer = _answer(step, seen(a_node(labels=dict.fromkeys(change, "other"))))
+    wanted = [key for key, value in change.items() if value is not None]
+    if not wanted:
+        assert isinstance(answer, Done)
+        return
+    assert isinstance(answer, Refuse)
+    assert f"node w1 has the label {wanted[0]}=other, set by somebody else: it is not overwritten" in answer.why
+    assert f"kubectl label node w1 {wanted[0]}-" in answer.next
+
+
+def test_a_taint_of_somebody_else_is_not_overwritten() -> None:
+    """One key and effect has one value: the API server would refuse a second."""
+    other = replace(OUR_TAINT, value="other")
+    answer = _answer("taint", seen(a_node(taints=(other,))))
+    assert isinstance(answer, Refuse)
+    assert f"has the taint {other.key}=other:NoExecute, set by somebody else: it is not overwritten" in answer.why
+    beside = replace(OUR_TAINT, effect="NoSchedule")
+    assert isinstance(_answer("taint", seen(a_node(taints=(beside,)))), Apply)
 
 
 AWAITS: list[tuple[str, Plan, list[str]]] = [
@@ -578,7 +602,8 @@ HOST_STEPS: list[HostCase] = [
     ("remove_cilium_file", ("remove-cni=05-cilium.conflist", "restore-bak", "keep-leases=10.244.1.5"), _status()),
     ("remove_multus_file", ("remove-cni=00-multus.conflist",), _status()),
     ("restore_canal_files", ("restore-bak", "remove-cni=05-cilium.conflist", "keep-leases=10.244.1.5"), _status()),
-    ("clean_cilium_host", ("remove-cilium",), _status()),
+    ("clean_cilium_host", ("remove-cilium", "remove-rules"), _status()),
+    ("lay_rules", ("lay-rules",), _status()),
 ]
 
 
