@@ -13,7 +13,7 @@ from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNod
 from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.model.record import Before
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.drain import Ruling, Verdict, refusals, rulings
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
@@ -47,9 +47,9 @@ def cordon(view: NodeView) -> Answer:
     if reasons := refusals(_rulings(view)):
         return _refused(view, reasons)
     if node.unschedulable:
-        return Done(remember={"before": Before(unschedulable=True)})
+        return Done(remember=NodeChanges(before=Before(unschedulable=True)))
     patch = PatchNode(node.name, node.uid, node.resource_version, {}, {names.CORDONED_BY: "true"}, unschedulable=True)
-    return Apply((patch,), on=f"cordon of node {node.name}", remember={"before": Before(unschedulable=False)})
+    return Apply((patch,), on=f"cordon of node {node.name}", remember=NodeChanges(before=Before(unschedulable=False)))
 
 
 @node_step("drain")
@@ -82,7 +82,7 @@ def _evict(view: NodeView, found: list[Ruling], leaving: list[Pod], which: Calla
         tuple(effects),
         on=_to_leave(view, leaving),
         observed=_holdup(view, leaving),
-        remember={"displaced": _owners(view, to_evict)},
+        remember=NodeChanges(displaced=_owners(view, to_evict)),
     )
 
 
@@ -180,7 +180,7 @@ def untaint(view: NodeView) -> Answer:
     """Put the node back into service: our taint off, and the cordon off if it was ours."""
     node = view.node
     if not view.tainted and not view.cordon_is_ours:
-        return Done(remember={"before": None})
+        return Done(remember=NodeChanges(before=None))
     patch = PatchNode(
         node.name,
         node.uid,
@@ -210,7 +210,7 @@ def await_displaced(view: NodeView) -> Answer:
                 return Wait(
                     on=f"the pods of {what} to be Ready", observed=f"{pod.key} {where}: {pod.trouble or pod.phase}"
                 )
-    return Done(remember={"displaced": ()})
+    return Done(remember=NodeChanges(displaced=()))
 
 
 @node_step("none")

@@ -7,7 +7,7 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
 from cni_migrate.core.model.objects import DaemonSet, ObjectRef
 from cni_migrate.core.render.manifests import node_config_version
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
 from cni_migrate.core.steps.labels import labels_patch, taken
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.selection import canals, selecting, strategies, strategy_before
@@ -103,7 +103,8 @@ def select_canal(view: ClusterView) -> Answer:
             next="find out who takes the label away",
         )
     effects = tuple(PatchObject(_ref(one), selecting(config), one.resource_version) for one in left)
-    remember = {} if view.record.cluster.canal_before else {"canal_before": strategies(config, view.seen)}
+    first = not view.record.cluster.canal_before
+    remember = ClusterChanges(canal_before=strategies(config, view.seen)) if first else ClusterChanges()
     return Apply(effects, on=f"node selector of {_ref(left[0])}", remember=remember)
 
 

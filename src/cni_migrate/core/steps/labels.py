@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cni_migrate.config import Label
 from cni_migrate.core.model.effects import PatchNode
 from cni_migrate.core.model.objects import Node
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
 
@@ -55,7 +55,7 @@ def exchange_labels(view: NodeView) -> Answer:
     labels = view.config.labels
     answer = _set(view, add=[labels.cilium], remove=[labels.canal_cilium, labels.multus])
     # The routes that Canal has laid last as long as this boot (core/decision/forward.py, `_rerouted`).
-    return Done(remember={"boot": view.node.boot_id}) if isinstance(answer, Done) else answer
+    return Done(remember=NodeChanges(boot=view.node.boot_id)) if isinstance(answer, Done) else answer
 
 
 @node_step("host")
