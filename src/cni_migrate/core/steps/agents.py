@@ -5,7 +5,7 @@ from dataclasses import replace
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod
 from cni_migrate.core.model.objects import Pod
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Wait
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView
@@ -63,9 +63,9 @@ def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = 
         return Wait(on=f"DaemonSet {namespace}/{daemonset} on node {view.node.name}", observed="no pod")
     if not old or (pod.uid == old and not pod.deleting):
         effect = DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once)
-        return Apply((effect,), on=f"pod {pod.name} to restart", remember={"old_uid": pod.uid})
+        return Apply((effect,), on=f"pod {pod.name} to restart", remember=NodeChanges(old_uid=pod.uid))
     if pod.uid != old and not pod.deleting and (pod.ready if ready else pod.phase == "Running" or pod.trouble):
-        return Done(remember={"old_uid": "", "renewed": None})
+        return Done(remember=NodeChanges(old_uid="", renewed=None))
     observed = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
     what = "be Ready" if ready else "run"
     return Wait(on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", observed=observed)
@@ -97,7 +97,7 @@ def await_first_cilium(view: NodeView) -> Answer:
     if isinstance(answer, Done) or view.record.cluster.direction == "forward":
         return answer
     if given_up(view, namespace, names.FIRST_CILIUM):
-        return Done(remember={"alone": True})
+        return Done(remember=NodeChanges(alone=True))
     return _look_in_time(view, answer)
 
 
@@ -115,7 +115,7 @@ def await_multus(view: NodeView) -> Answer:
     if not isinstance(answer, Wait):
         return ready_on(view, multus, names.MULTUS)
     if view.record.cluster.direction == "back" and given_up(view, namespace, names.FIRST_CILIUM):
-        return Apply((), on=answer.on, observed=answer.observed, remember={"alone": True}, retry_in=0.0)
+        return Apply((), on=answer.on, observed=answer.observed, remember=NodeChanges(alone=True), retry_in=0.0)
     return _look_in_time(view, answer) if view.record.cluster.direction == "back" else answer
 
 
@@ -204,7 +204,7 @@ def restart_cilium_if_endpoints_left(view: NodeView) -> Answer:
         return Done()
     namespace = view.config.cilium.namespace
     if given_up(view, namespace, names.CILIUM):
-        return Done(remember={"old_uid": ""})
+        return Done(remember=NodeChanges(old_uid=""))
     return _look_in_time(view, _restarted(view, namespace, names.CILIUM))
 
 

@@ -9,7 +9,7 @@ from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.ranks import WORKLOADS, rank
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.agents import finished
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.audit import audit_problems, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
 from cni_migrate.core.steps.install import put_all
@@ -129,7 +129,7 @@ def install_release(view: ClusterView) -> Answer:
 def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
     """Run a host task on every node that was not cleaned yet, some at a time."""
     effects: list[Effect] = []
-    cleaned: dict[str, dict[str, Any]] = {}
+    cleaned: dict[str, NodeChanges] = {}
     waiting: list[str] = []
     at_once = 20
     for node in view.members():
@@ -143,7 +143,7 @@ def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
         name = task_name(node, purpose)
         answer = run_task(view, node.name, name, *ops)
         if isinstance(answer, HostStatus):
-            cleaned[node.name] = {"cleaned": True}
+            cleaned[node.name] = NodeChanges(cleaned=True)
             if (pod := view.seen.pod(view.config.namespace, name)) is not None:
                 effects.append(DeletePod(pod.namespace, pod.name, pod.uid, pod.node))
             continue

@@ -9,7 +9,7 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod, RunHostTask
 from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Node, Pod
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView
 
@@ -118,7 +118,7 @@ LOOK_EVERY = 6.0
 def _look_again(view: NodeView, on: str, observed: str, status: HostStatus) -> Answer:
     """The node is not as it should be yet: remove the finished task after a while, so that another looks anew."""
     name = current_task(view)
-    remember = {"files": status.files}
+    remember = NodeChanges(files=status.files)
     started = view.seen.attempts.get(f"host:{name}")
     left = LOOK_EVERY - (view.now - started.at).total_seconds() if started is not None else 0.0
     if left > 0:
@@ -165,8 +165,10 @@ def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "", w
         unfit = _unfit(view, status)
         if unfit is not None:
             return unfit
-    leases = {"leases": status.leases} if view.entry.event is NodeEvent.ATTACH and behind else {}
-    return Done(remember={"files": status.files, **leases})
+    remember = NodeChanges(files=status.files)
+    if view.entry.event is NodeEvent.ATTACH and behind:
+        remember["leases"] = status.leases
+    return Done(remember=remember)
 
 
 @node_step("host", beside=("await_cilium", "await_cilium_cidr"))
@@ -184,7 +186,7 @@ def check_subnet(view: NodeView) -> Answer:
     status = _run(view, "status")
     if not isinstance(status, HostStatus):
         return status
-    return _unfit(view, status) or Done(remember={"files": status.files})
+    return _unfit(view, status) or Done(remember=NodeChanges(files=status.files))
 
 
 @node_step("host", beside=("label_multus", "evict_pods", "taint", "await_multus", "delete_single_pods"))
@@ -218,9 +220,9 @@ def reclaim_leases(view: NodeView) -> Answer:
     taken = {pod.ip for pod in view.pods}
     left = [address for address in view.entry.leases if address not in taken]
     if not left:
-        return Done(remember={"leases": ()})
+        return Done(remember=NodeChanges(leases=()))
     status = _run(view, "free-leases=" + ",".join(left))
-    return Done(remember={"leases": ()}) if isinstance(status, HostStatus) else status
+    return Done(remember=NodeChanges(leases=())) if isinstance(status, HostStatus) else status
 
 
 def _keep_leases(view: NodeView) -> str:
@@ -270,4 +272,4 @@ def lay_rules(view: NodeView) -> Answer:
 
 def _changed(view: NodeView, *ops: str) -> Answer:
     status = _run(view, *ops)
-    return Done(remember={"files": status.files}) if isinstance(status, HostStatus) else status
+    return Done(remember=NodeChanges(files=status.files)) if isinstance(status, HostStatus) else status

@@ -36,6 +36,7 @@ from tests.unit.core.builders import (
 NODES = ("w1", "w2", "w3")
 AGENTS = tuple(f"{node}/{mesh}" for node in NODES for mesh in "ab")
 MULTUS, OVERLAY = a_plan(), a_plan("overlay")
+KNOWN = ("w1/a w2/a primary http",)
 TIMEOUT = BadProbe("w2/a", "primary", "http", "timeout")
 THROUGH = BadProbe("w2/b", "primary", "policy_deny", "not blocked")
 LATE = 20.0
@@ -314,14 +315,14 @@ class TestBaseline:
         """And the figures are recorded."""
         answer = _cluster_answer("take_baseline", "baseline", {})
         assert isinstance(answer, Done)
-        assert answer.remember["baseline"] == ()
+        assert dict(answer.remember)["baseline"] == ()
 
     def test_what_is_broken_is_recorded_in_words_that_gates_know(self) -> None:
         """The next gate lets exactly this pair pass."""
         answer = _cluster_answer("take_baseline", "baseline", {"w1/a": [TIMEOUT]})
         assert isinstance(answer, Done)
-        assert answer.remember["baseline"] == ("w1/a w2/a primary http",)
-        assert isinstance(_node_answer("gate", {"w1/a": [TIMEOUT]}, baseline=answer.remember["baseline"]), Done)
+        assert dict(answer.remember)["baseline"] == KNOWN
+        assert isinstance(_node_answer("gate", {"w1/a": [TIMEOUT]}, baseline=KNOWN), Done)
 
     def test_a_network_that_is_broken_altogether_is_refused(self) -> None:
         """Nothing could be proven on it."""
