@@ -232,16 +232,23 @@ def remove_knet(view: ClusterView) -> Answer:
 @cluster_step("pods")
 def audit(view: ClusterView) -> Answer:
     """Look at the whole cluster once more: nothing of the migration or of Canal may be left."""
-    return _audited(audit_problems(view), "the migration")
+    return _audited(view, audit_problems(view), "the migration")
 
 
 @cluster_step("pods")
 def audit_undone(view: ClusterView) -> Answer:
     """Look at the whole cluster once more: it must be as it was found."""
-    return _audited(undone_problems(view), "the rollback")
+    return _audited(view, undone_problems(view), "the rollback")
 
 
-def _audited(problems: list[str], what: str) -> Answer:
+def _audited(view: ClusterView, problems: list[str], what: str) -> Answer:
+    """The audit's answer. A host task that only waited for something may end after the hosts were cleaned: it goes."""
+    ended = [task for node in view.seen.nodes for task in view.host_tasks(node) if task.finished and not task.deleting]
+    if ended:
+        effects = tuple(DeletePod(task.namespace, task.name, task.uid, task.node) for task in ended)
+        return Apply(
+            effects, on=f"the audit of {what} to be clean", observed=f"{len(ended)} host tasks that have ended"
+        )
     if not problems:
         return Done()
     return Wait(on=f"the audit of {what} to be clean", observed="; ".join(problems[:5]))
