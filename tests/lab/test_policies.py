@@ -3,8 +3,8 @@
 import pytest
 
 from tests.lab import guarded, policies, report
-from tests.lab.cluster import Cluster
-from tests.lab.conftest import Hire
+from tests.lab.cluster import BRIDGED, Cluster
+from tests.lab.conftest import HELD, Hire
 from tests.lab.driving import said
 from tests.lab.guarded import CALLERS
 from tests.lab.policies import Call, wrong
@@ -28,9 +28,7 @@ def _table(calls: list[Call]) -> str:
     return "\n".join(rows)
 
 
-@pytest.mark.xfail(
-    reason="pods on Canal have no identity in Cilium yet: allowed callers are blocked, and the first node is held at its gate"
-)
+@HELD
 def test_policies_hold_through_a_whole_migration(cluster: Cluster, hire: Hire) -> None:
     """One drain per node, real policies on Canal's side, and no second in which somebody forbidden got through."""
     guarded.deploy(cluster)
@@ -52,7 +50,7 @@ def test_policies_hold_through_a_whole_migration(cluster: Cluster, hire: Hire) -
     assert wrong(policies.calls(cluster)) == []
 
 
-@pytest.mark.parametrize("strategy", ["multus"])
+@pytest.mark.parametrize(("strategy", "canal"), [("multus", BRIDGED)])
 def test_policies_in_transit_and_at_the_end(strategy: str, four: Cluster, hire: Hire) -> None:
     guarded.deploy(four)
     operator = hire(four, strategy)

@@ -49,8 +49,8 @@ class Back:
 Wish = Forward | Cleanup | NodeBack | Back
 
 
-def goal_of(wish: Wish, record: Record | None, seen: Snapshot, *, consented: bool = True) -> Goal:
-    """The driver's goal. `consented`: that clean-up cannot be undone need not be asked about any more.
+def goal_of(wish: Wish, record: Record | None, seen: Snapshot) -> Goal:
+    """The driver's goal.
 
     Raises:
         UsageError: a node that is named is not there.
@@ -65,7 +65,7 @@ def goal_of(wish: Wish, record: Record | None, seen: Snapshot, *, consented: boo
             _cleanable(record, seen)
             return Goal()
         case Forward():
-            return replace(_forward(wish, seen), consented=consented, **_accepting(wish.accept))
+            return replace(_forward(wish, seen), **_accepting(wish.accept))
 
 
 def _accepting(names: tuple[str, ...]) -> dict[str, Any]:

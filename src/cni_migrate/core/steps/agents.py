@@ -5,13 +5,14 @@ from dataclasses import replace
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod
 from cni_migrate.core.model.objects import Pod
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Wait
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView
 
 
-def _ready(view: NodeView, namespace: str, daemonset: str) -> Answer:
+def ready_on(view: NodeView, namespace: str, daemonset: str) -> Answer:
+    """Wait until a DaemonSet's pod is Ready on the node."""
     pod = view.agent(view.node.name, namespace, daemonset)
     if pod is not None and pod.ready and not pod.deleting:
         return Done()
@@ -62,9 +63,9 @@ def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = 
         return Wait(on=f"DaemonSet {namespace}/{daemonset} on node {view.node.name}", observed="no pod")
     if not old or (pod.uid == old and not pod.deleting):
         effect = DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once)
-        return Apply((effect,), on=f"pod {pod.name} to restart", remember={"old_uid": pod.uid})
+        return Apply((effect,), on=f"pod {pod.name} to restart", remember=NodeChanges(old_uid=pod.uid))
     if pod.uid != old and not pod.deleting and (pod.ready if ready else pod.phase == "Running" or pod.trouble):
-        return Done(remember={"old_uid": "", "renewed": None})
+        return Done(remember=NodeChanges(old_uid="", renewed=None))
     observed = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
     what = "be Ready" if ready else "run"
     return Wait(on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", observed=observed)
@@ -82,7 +83,7 @@ def finished(view: ClusterView, pod: Pod) -> bool:
 @node_step("agent")
 def await_canal(view: NodeView) -> Answer:
     """Wait until Canal is Ready on the node."""
-    return _ready(view, view.config.canal.namespace, view.config.canal.daemonset)
+    return ready_on(view, view.config.canal.namespace, view.config.canal.daemonset)
 
 
 @node_step("agent")
@@ -92,11 +93,11 @@ def await_first_cilium(view: NodeView) -> Answer:
     When the whole cluster goes back and it does not come up, the node goes back to Canal alone.
     """
     namespace = view.config.cilium.namespace
-    answer = _ready(view, namespace, names.FIRST_CILIUM)
+    answer = ready_on(view, namespace, names.FIRST_CILIUM)
     if isinstance(answer, Done) or view.record.cluster.direction == "forward":
         return answer
     if given_up(view, namespace, names.FIRST_CILIUM):
-        return Done(remember={"alone": True})
+        return Done(remember=NodeChanges(alone=True))
     return _look_in_time(view, answer)
 
 
@@ -110,11 +111,11 @@ def await_multus(view: NodeView) -> Answer:
     if view.entry.alone:
         patch = labels_patch(view.node, remove=[view.config.labels.multus])
         return Apply((patch,), on="label of Multus to go") if patch else _gone(view, (multus, names.MULTUS))
-    answer = _ready(view, namespace, names.FIRST_CILIUM)
+    answer = ready_on(view, namespace, names.FIRST_CILIUM)
     if not isinstance(answer, Wait):
-        return _ready(view, multus, names.MULTUS)
+        return ready_on(view, multus, names.MULTUS)
     if view.record.cluster.direction == "back" and given_up(view, namespace, names.FIRST_CILIUM):
-        return Apply((), on=answer.on, observed=answer.observed, remember={"alone": True}, retry_in=0.0)
+        return Apply((), on=answer.on, observed=answer.observed, remember=NodeChanges(alone=True), retry_in=0.0)
     return _look_in_time(view, answer) if view.record.cluster.direction == "back" else answer
 
 
@@ -126,7 +127,7 @@ def await_probed(view: NodeView) -> Answer:
     interface, with Canal's address, and Cilium drops that (measured beside Calico's plugin). Its probes would end them.
     """
     for name in names.KNET.values():
-        answer = _ready(view, view.config.knet.namespace, name)
+        answer = ready_on(view, view.config.knet.namespace, name)
         if isinstance(answer, Wait):
             return replace(answer, on=f"{answer.on}: its kubelet probes it there")
     return Done()
@@ -135,7 +136,7 @@ def await_probed(view: NodeView) -> Answer:
 @node_step("agent")
 def await_cilium(view: NodeView) -> Answer:
     """Wait until Cilium is Ready on the node."""
-    return _ready(view, view.config.cilium.namespace, names.CILIUM)
+    return ready_on(view, view.config.cilium.namespace, names.CILIUM)
 
 
 @node_step("agent")
@@ -203,7 +204,7 @@ def restart_cilium_if_endpoints_left(view: NodeView) -> Answer:
         return Done()
     namespace = view.config.cilium.namespace
     if given_up(view, namespace, names.CILIUM):
-        return Done(remember={"old_uid": ""})
+        return Done(remember=NodeChanges(old_uid=""))
     return _look_in_time(view, _restarted(view, namespace, names.CILIUM))
 
 

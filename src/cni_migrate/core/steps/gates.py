@@ -17,6 +17,7 @@ from cni_migrate.core.connectivity.gate import (
     beyond,
     expected,
     judge,
+    unasked,
 )
 from cni_migrate.core.connectivity.known_failures import KnownFailures, OwedByCanal, enforcing
 from cni_migrate.core.connectivity.peers import MESHES, graph
@@ -24,7 +25,7 @@ from cni_migrate.core.model import guards
 from cni_migrate.core.model.lifecycle import NodeState
 from cni_migrate.core.model.objects import GateAsk, GateReading
 from cni_migrate.core.model.record import GateResult
-from cni_migrate.core.steps.answers import Answer, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, ClusterChanges, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.registry import cluster_step, node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView, out_of_service
 
@@ -89,9 +90,10 @@ def _verdict(
 ) -> tuple[Verdict, GateAsk, Expected]:
     """The verdict of a gate.
 
-    With `own` only the agents on the nodes in focus are read, not those who observe them. `final`: policies are
-    enforced now, so what they forbid must not get through. On the way `back` only what the old network owes is asked
-    for: pairs with both ends on Canal by now, as in the baseline. Whoever goes back may do so because Cilium is broken.
+    With `own` only the agents on the nodes in focus are read, not those who observe them. `final`: Cilium has its end
+    form, so it alone decides on every node, by the configured enforcement. On the way `back` only what the old network
+    owes is asked for: pairs with both ends on Canal by now, as in the baseline. Whoever goes back may do so because
+    Cilium is broken.
     """
     out = excluded(view, focus or ())
     elsewhere = off_canal(view) - frozenset(focus or ()) if back else frozenset()
@@ -113,7 +115,7 @@ def _verdict(
         known_failures,
         since,
         view.config,
-        ignore=frozenset() if final else None,
+        ignore=unasked(view.config, final=final),
         newest=view.since,
         others=beyond(view.seen.nodes, focus=focus, excluded=out),
     )
@@ -168,12 +170,16 @@ def _gate(
     verdict, question, _ = _verdict(view, key, focus, since, own=own, final=final, back=back)
     if isinstance(verdict, Passed):
         result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
-        unproven = {"unproven": _unproven(view, key, focus or ())} if back else {}
-        return Done(remember={"gate": result, **unproven})
+        if not isinstance(view, NodeView):
+            return Done(remember=ClusterChanges(gate=result))
+        changes = NodeChanges(gate=result)
+        if back:
+            changes["unproven"] = _unproven(view, key, focus or ())
+        return Done(remember=changes)
     observed = verdict.observed if isinstance(verdict, Pending) else _described(verdict)
     if isinstance(view, NodeView) and view.entry.accept and _had_its_time(view):
         failing = f"{view.entry.event}/{view.entry.step}: {observed}"
-        return Done(remember={"accepted": (*view.entry.accepted, failing)})
+        return Done(remember=NodeChanges(accepted=(*view.entry.accepted, failing)))
     reading = view.seen.readings.get(key)
     if (left := _pause(view, reading, verdict.due)) > 0:
         return Wait(on=on, observed=observed, retry_in=left, gate=True)
@@ -300,10 +306,9 @@ def sweep(view: ClusterView) -> Answer:
 
 @cluster_step("gate")
 def final_sweep(view: ClusterView) -> Answer:
-    """Prove connectivity between all nodes, and that policies are enforced again as the configuration says."""
-    enforced = view.config.cilium.policy_enforcement != "never"
+    """Prove connectivity between all nodes, and that policies are enforced by Cilium as the configuration says."""
     on = "connectivity of the whole cluster to be proven"
-    return _gate(view, f"final/{view.since.isoformat()}", None, on, final=enforced)
+    return _gate(view, f"final/{view.since.isoformat()}", None, on, final=True)
 
 
 @cluster_step("gate")
@@ -316,7 +321,7 @@ def take_baseline(view: ClusterView) -> Answer:
     verdict, question, wanted = _verdict(view, key, None, view.since)
     if isinstance(verdict, Passed):
         result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
-        return Done(remember={"baseline": (), "gate": result})
+        return Done(remember=ClusterChanges(baseline=(), gate=result))
     reading = view.seen.readings.get(key)
     ask, left = (question, None) if (pause := _pause(view, reading, verdict.due)) <= 0 else (None, pause)
     if isinstance(verdict, Pending) or reading is None:
@@ -335,4 +340,4 @@ def take_baseline(view: ClusterView) -> Answer:
             next="mend the cluster's network first",
             gate=True,
         )
-    return Done(remember={"baseline": tuple(sorted(known)), "gate": GateResult(sent=sent, lost=lost)})
+    return Done(remember=ClusterChanges(baseline=tuple(sorted(known)), gate=GateResult(sent=sent, lost=lost)))

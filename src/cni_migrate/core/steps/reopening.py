@@ -33,9 +33,9 @@ def label_switched_nodes(view: ClusterView) -> Answer:
 
 @cluster_step("agent")
 def restart_finished_cilium(view: ClusterView) -> Answer:
-    """Restart the agents that run in their final form, a tenth at a time, so that none enforces policies any more.
+    """Restart the agents that run in their final form, a tenth at a time, so that they leave room for Canal again.
 
-    Canal's pods have no Cilium identity: an agent that enforces would drop what they are allowed.
+    In their final form they would put their chains before Calico's, and delete the endpoints of Canal's pods.
     """
     namespace = view.config.cilium.namespace
     daemonset = view.seen.daemonsets.get((namespace, names.CILIUM))
