@@ -120,7 +120,7 @@ def test_until_a_phase_and_up_to_the_point_of_no_return(
     assert (again.code, cluster.writes) == (0, writes)
     assert "preparing is complete already, the cluster is in phase attaching: nothing was done" in again.out
 
-    plan = typed("plan", *common)
+    plan = typed("plan", "--steps", *common)
     assert "(point of no return)" in plan.out
     assert "`migrate rollback` is possible until clean-up's step delete_canal" in plan.out
 

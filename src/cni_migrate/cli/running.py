@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cni_migrate.cli import showing
@@ -15,15 +16,15 @@ from cni_migrate.cli.settling import adopted, begun, settle
 from cni_migrate.cli.ui import output
 from cni_migrate.cli.ui.confirmation import asked, confirm, needs_terminal
 from cni_migrate.cli.ui.failing import say_next
-from cni_migrate.cli.wishes import Forward, Wish, goal_of
-from cni_migrate.config import Config
+from cni_migrate.cli.wishes import Cleanup, Forward, Wish, goal_of
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
 from cni_migrate.core.decision.forward import complete_already
-from cni_migrate.core.model.goal import Final
+from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.reports.status import StatusView
 from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
+from cni_migrate.kube.cluster import KubeCluster
 
 if TYPE_CHECKING:
     from cni_migrate.engine.metrics import Metrics
@@ -46,20 +47,8 @@ def run(
         planning.dry_run(common, loaded, wish)
         return
     needs_terminal(yes=yes)
-    briefed = run_async(_brief(common, loaded, wish))
-    if briefed is None:
-        return
-    config, question = briefed
-    confirm(question, yes=yes)
     metrics = _metrics(metrics_port)
-    final = run_async(_drive(common, config, wish, takeover=takeover, consented=yes, metrics=metrics))
-    if final.outcome == "consent":
-        sys.stderr.write(f"{final.message}.\n")
-        if not asked("Clean-up removes Canal, and there is no way back after that. Go on?"):
-            _ended(replace(final, outcome="done"))
-            return
-        final = run_async(_drive(common, config, wish, takeover=takeover, metrics=metrics))
-    _ended(final)
+    _ended(run_async(_run(common, loaded, wish, yes=yes, takeover=takeover, metrics=metrics)))
 
 
 def _metrics(port: int) -> "Metrics | None":
@@ -73,51 +62,49 @@ def _metrics(port: int) -> "Metrics | None":
     return metrics
 
 
-async def _brief(common: Common, loaded: Loaded, wish: Wish) -> tuple[Config, str] | None:
-    """Check all that can be checked without the lock and say what is about to happen.
-
-    The configuration to use, and what to ask; None when there is nothing to do, and that was said.
-    """
-    async with session(common, loaded.config) as here:
-        record = await here.record()
+async def _run(
+    common: Common, loaded: Loaded, wish: Wish, *, yes: bool, takeover: bool, metrics: "Metrics | None"
+) -> Final:
+    """Say what is about to happen, ask, and drive: on one connection, with one look at the cluster that is kept."""
+    counted = metrics.request if metrics is not None else None
+    async with session(common, loaded.config, counted) as connected:
+        record = await connected.record()
         if record is not None and begun(record):
             check_identity(adopted(loaded, record), record)
-        async with here.cluster() as cluster:
-            config, canal = await settle(here, loaded, record, cluster)
+        async with connected.cluster() as cluster:
+            config, canal = await settle(connected, loaded, record, cluster)
             if record is not None:
                 check_identity(config, record)
+            here = replace(connected, config=config)
             goal = goal_of(wish, record, cluster.snapshot())
             if record is not None and (final := complete_already(goal, record)) is not None:
                 await _show(here, cluster.snapshot())
-                _ended(final)
-                return None
-            question = await brief(here, config, cluster, record, wish, canal)
-    return config, question
+                return final
+            question = await brief(here, config, cluster, record, wish, goal, canal)
+            await confirm(question, yes=yes)
+            drive = partial(_drive, here, cluster, takeover=takeover, metrics=metrics)
+            final = await drive(goal if yes or isinstance(wish, Cleanup) else replace(goal, consented=False))
+            if final.outcome == "consent":
+                sys.stderr.write(f"{final.message}.\n")
+                if not await asked("Clean-up removes Canal, and there is no way back after that. Go on?"):
+                    return replace(final, outcome="done")
+                final = await drive(goal)
+            return final
 
 
 async def _drive(
-    common: Common,
-    config: Config,
-    wish: Wish,
-    *,
-    takeover: bool,
-    consented: bool = True,
-    metrics: "Metrics | None" = None,
+    here: Session, cluster: KubeCluster, goal: Goal, *, takeover: bool, metrics: "Metrics | None"
 ) -> Final:
-    counted = metrics.request if metrics is not None else None
-    async with session(common, config, counted) as here, here.cluster() as cluster:
-        seen = cluster.snapshot()
-        record = await here.record()
-        goal = goal_of(wish, record, seen, consented=consented)
-        drive = Drive(here, cluster, goal, record, takeover=takeover, metrics=metrics)
-        try:
-            final = await drive.run()
-        except MigrateError as error:
-            view = await _show(here, cluster.snapshot(), quietly=True) if drive.began else None
-            if isinstance(error, Interrupted) and view is not None:
-                raise Interrupted(_with_those_out(error.message, view), next=error.next) from None
-            raise
-        view = await _show(here, cluster.snapshot())
+    """Drive towards the goal and show how the cluster stands in the end."""
+    drive = Drive(here, cluster, goal, await here.record(), takeover=takeover, metrics=metrics)
+    try:
+        final = await drive.run()
+    except MigrateError as error:
+        view = await _show(here, cluster.snapshot(), quietly=True) if drive.began else None
+        if isinstance(error, Interrupted) and view is not None:
+            raise Interrupted(_with_those_out(error.message, view), next=error.next) from None
+        raise
+    view = await _show(here, cluster.snapshot())
     if final.outcome == "interrupted" and view is not None:
         return replace(final, message=_with_those_out(final.message, view))
     return final

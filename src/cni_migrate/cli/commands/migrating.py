@@ -38,6 +38,13 @@ AutoRollback = Annotated[
                               show_default=False)
 ]  # fmt: skip
 
+AcceptGate = Annotated[
+    list[str] | None,
+    typer.Option("--accept-failing-gate", metavar="NODE", show_default=False,
+                 help="Go on although connectivity of this node is not proven; may be given again for another node. "
+                      "Who said so and what was failing is recorded."),
+]  # fmt: skip
+
 MetricsPort = Annotated[
     int,
     typer.Option(help="Serve Prometheus metrics on this port while it works.", min=0, max=65535, show_default="none"),
@@ -100,6 +107,7 @@ def run(
     yes: Yes = False,
     auto_rollback: AutoRollback = None,
     takeover: Takeover = False,
+    accept_failing_gate: AcceptGate = None,
     metrics_port: MetricsPort = 0,
     own_node: Annotated[
         str, typer.Option(help="The node this program runs on: it goes last.", show_default=False)
@@ -122,7 +130,8 @@ def run(
         "own_node": own_node or None,
         **drain_flags(delete_emptydir_data, force, disable_eviction),
     }
-    wish = wishes.Forward(nodes=nodes, selector=selector, until=until.value if until else "", dry_run=dry_run)
+    wish = wishes.Forward(nodes=nodes, selector=selector, until=until.value if until else "", dry_run=dry_run,
+                          accept=tuple(accept_failing_gate or ()))  # fmt: skip
     running.run(common, flags, wish, yes=yes, takeover=takeover, metrics_port=metrics_port)
 
 
@@ -145,6 +154,7 @@ def rollback_node(
     to: Annotated[BackTo, typer.Option(help="How far back.")] = BackTo.DUAL,
     yes: Yes = False,
     takeover: Takeover = False,
+    accept_failing_gate: AcceptGate = None,
     delete_emptydir_data: EmptyDir = None,
     force: Force = None,
     disable_eviction: NoEviction = None,
@@ -156,7 +166,9 @@ def rollback_node(
     from cni_migrate.cli import running, wishes
 
     flags = drain_flags(delete_emptydir_data, force, disable_eviction)
-    running.run(common, flags, wishes.NodeBack(node, to.value), yes=yes, takeover=takeover)
+    running.run(
+        common, flags, wishes.NodeBack(node, to.value, tuple(accept_failing_gate or ())), yes=yes, takeover=takeover
+    )
 
 
 @with_common
@@ -164,6 +176,7 @@ def rollback(
     common: Common,
     yes: Yes = False,
     takeover: Takeover = False,
+    accept_failing_gate: AcceptGate = None,
     delete_emptydir_data: EmptyDir = None,
     force: Force = None,
     disable_eviction: NoEviction = None,
@@ -175,7 +188,7 @@ def rollback(
     from cni_migrate.cli import running, wishes
 
     flags = drain_flags(delete_emptydir_data, force, disable_eviction)
-    running.run(common, flags, wishes.Back(), yes=yes, takeover=takeover)
+    running.run(common, flags, wishes.Back(tuple(accept_failing_gate or ())), yes=yes, takeover=takeover)
 
 
 def register(app: typer.Typer) -> None:
