@@ -61,7 +61,7 @@ class Halted(MigrateError):
     """Stopped in an orderly way, resumable: a node is held, or the goal cannot be reached now."""
 
     exit_code = 4
-    meaning = "halted: the record is safe, `migrate run` goes on from here"
+    meaning = "halted: the record is safe, what `next` names goes on from here"
 
 
 class LockHeld(MigrateError):
@@ -128,7 +128,7 @@ class Interrupted(MigrateError):
     """Ctrl-C: the current step was finished and recorded."""
 
     exit_code = 130
-    meaning = "interrupted: the record is safe, `migrate run` goes on from here"
+    meaning = "interrupted: the record is safe, what `next` names goes on from here"
 
 
 class OutputFailed(MigrateError):

@@ -1,10 +1,10 @@
 """What is typed: `python -m tests.lab COMMAND`."""
 
 import argparse
-import contextlib
 import os
+import signal
 import sys
-import time
+import threading
 from pathlib import Path
 
 from tests.controlplane.build import ControlPlaneMissingError, ensure_binaries
@@ -84,13 +84,15 @@ def _policies(here: cluster.Cluster, seconds: int | None) -> int:
     if not guarded.told(here):
         guarded.deploy(here)
     if seconds is None:
-        guarded.settle(here)
         found = policies.calls(here)
         wrong = policies.wrong(found)
         say("\n".join([*map(str, wrong), f"{len(wrong)} wrong of {len(found)}"]))
         return 1 if wrong else 0
-    with policies.Sampling(here, aloud=True) as sampling, contextlib.suppress(KeyboardInterrupt):
-        time.sleep(seconds or 365 * 24 * 3600)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what is in its background without the first one
+        signal.signal(number, lambda *_: ended.set())
+    with policies.Sampling(here, aloud=True) as sampling:
+        ended.wait(seconds or None)
     tally = sampling.tally()
     say(tally.table())
     return 1 if tally.wrong else 0

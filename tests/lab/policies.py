@@ -230,10 +230,14 @@ class Sampling:
             found = self._asking.all(self._pods)
             self._samples.append(found)
             if self._aloud:
-                for call in wrong(found):
+                for call in filter(self._counts, wrong(found)):
                     say(f"{datetime.fromtimestamp(call.at):%H:%M:%S}  {call}")  # noqa: DTZ006 - read beside local logs
             due = max(due + EVERY, time.monotonic())
             self._stop.wait(due - time.monotonic())
+
+    def _counts(self, call: Call) -> bool:
+        """Whether a wrong call counts, as far as is known of its pods by now."""
+        return call.through or all(self._lives[uid].stands(call.at, call.at + TIMEOUT) for uid in call.ends)
 
     def tally(self) -> Tally:
         """What became of all calls so far."""
@@ -243,6 +247,5 @@ class Sampling:
             if call.through:
                 found.through.append(call)
             elif call.wrong:
-                stood = all(self._lives[uid].stands(call.at, call.at + TIMEOUT) for uid in call.ends)
-                (found.lost if stood else found.restarting).append(call)
+                (found.lost if self._counts(call) else found.restarting).append(call)
         return found

@@ -25,8 +25,6 @@ from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.wiring import plan_for
 
-GOING_ON = "migrate run  (goes on from here)"
-
 
 class Drive:
     """Runs the driver once, shows what it does, and stops it on Ctrl-C or SIGTERM."""
@@ -41,6 +39,7 @@ class Drive:
         takeover: bool,
     ) -> None:
         self.began = False
+        self._goal = goal
         self._clock = here.clock
         self._log = structlog.get_logger()
         self._narrator = Narrator()
@@ -81,7 +80,9 @@ class Drive:
             while not self._task.done():
                 await asyncio.wait({self._task})
             if self._task.cancelled():
-                raise Interrupted("stopped at once: the record is safe", next=GOING_ON)
+                raise Interrupted(
+                    "stopped at once: the record is safe", next=f"{self._goal.command}  (goes on from here)"
+                )
             return self._task.result()
 
     @contextlib.asynccontextmanager

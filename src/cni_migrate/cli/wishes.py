@@ -56,7 +56,7 @@ def goal_of(wish: Wish, record: Record | None, seen: Snapshot, *, consented: boo
         case Back():
             return Goal(kind="back")
         case Cleanup():
-            _cleanable(record)
+            _cleanable(record, seen)
             return Goal()
         case Forward():
             return replace(_forward(wish, seen), consented=consented)
@@ -82,12 +82,14 @@ def _forward(wish: Forward, seen: Snapshot) -> Goal:
     return Goal(wanted=wanted, partial=True, until=until)
 
 
-def _cleanable(record: Record | None) -> None:
+def _cleanable(record: Record | None, seen: Snapshot) -> None:
     if record is None:
         raise Halted("no migration was begun in this cluster: there is nothing to clean up", next="migrate status")
     if record.cluster.phase in (Phase.CLEANING, Phase.DONE):
         return
-    left = guards.not_migrated(record)
+    known = {name: entry.uid for name, entry in record.nodes.items() if not entry.gone}
+    joined = [name for name, node in seen.nodes.items() if known.get(name) != node.uid]
+    left = [*{*guards.not_migrated(record), *joined}]
     if left or record.cluster.phase is not Phase.MIGRATING:
         what = f"{output.listed(sorted(left))} not migrated" if left else "no node is migrated"
         raise Halted(f"clean-up has to wait: phase {record.cluster.phase}, {what}", next="migrate run")

@@ -1,12 +1,15 @@
 """Which failures do not count against the migration, because they were there before it. Pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 
 from cni_migrate.core.connectivity.diagnosis import Known, node_of
 from cni_migrate.core.model.lifecycle import NodeState
 from cni_migrate.core.model.record import NodeRecord
 
 DENY = "policy_deny"
+
+ANYWHERE = frozenset({"service", "nodeport", "dns"})
+"""Kinds of probes that are answered by a pod on any node."""
 
 
 def enforcing(nodes: Mapping[str, NodeRecord]) -> frozenset[str]:
@@ -44,3 +47,20 @@ class KnownFailures:
                 peer in self._open or (bool(self._open) and node not in self._known)
             )
         return known in self._baseline or (net == "host" and peer in self._hosts)
+
+
+class OwedByCanal:
+    """The failures that do not count on the way back: `known` ones, and those that need Cilium.
+
+    Those are all on a second interface, and, while a node has left Canal (not `everywhere`), those that are answered by
+    any pod. Pairs with an end off Canal are not even asked for.
+    """
+
+    def __init__(self, known: Container[Known], *, everywhere: bool) -> None:
+        self._known = known
+        self._everywhere = everywhere
+
+    def __contains__(self, known: object) -> bool:
+        """Whether a failure, in the words of `Pair.known`, is excused."""
+        _, _, net, kind = str(known).split(" ")
+        return net == "extra" or (kind in ANYWHERE and not self._everywhere) or known in self._known

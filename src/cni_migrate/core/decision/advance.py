@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cni_migrate.core.decision.eviction_budgets import Room, in_turn
+from cni_migrate.core.model import guards
 from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, RunHostTask, SweepTasks, describe, refusal
-from cni_migrate.core.model.lifecycle import NodeEvent
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
 from cni_migrate.core.model.objects import Attempt, GateAsk, Pod, Snapshot
 from cni_migrate.core.model.record import Held, NodeRecord, Record, noted
 from cni_migrate.core.steps.answers import Apply, Done, Refuse, Wait
@@ -44,6 +45,8 @@ class Work:
     asks: list[GateAsk] = field(default_factory=list)
     waits: list[Waiting] = field(default_factory=list)
     deadline: datetime | None = None
+    resume: str = "migrate run"
+    """The command that goes on from here, for whoever is held."""
     room: Room | None = None
     """What budgets have left for evictions, from the first that asks on."""
 
@@ -195,13 +198,13 @@ def _answered(
     """Take an answer that is not Done into the decision: what to remember, and whether it is held now."""
     now, since = view.now, view.since
     if isinstance(answer, Refuse):
-        return {}, Held(why=answer.why, next=answer.next, since=now, gate=answer.gate)
+        return {}, Held(why=answer.why, next=f"{answer.next}, then `{work.resume}`", since=now, gate=answer.gate)
     work.waits.append(Waiting(name, step, answer.on, answer.observed))
     limit = deadline_of(step, plan.config.deadlines)
     if limit is not None:
         end = max(since, view.record.cluster.resumed or since) + timedelta(seconds=limit)
         if now >= end:
-            return {}, _late(answer, step, limit, now, name)
+            return {}, _late(answer, step, limit, view, work, name)
         work.look_at(end)
     if answer.retry_in is not None:
         work.look_at(now + timedelta(seconds=max(answer.retry_in, 0.01)))
@@ -212,21 +215,29 @@ def _answered(
     wanted, trouble = due(answer.effects, view.seen, now, plan.config.drain.retry_seconds, work, since)
     if trouble:
         what = f"node {name}, step {step}" if name else f"step {step}"
-        return {}, Held(why=f"{what}: {trouble}", next=_next(name), since=now)
+        return {}, Held(why=f"{what}: {trouble}", next=_next(view, work, name), since=now)
     work.effects.extend(wanted)
     return answer.remember, None
 
 
-def _late(answer: Apply | Wait, step: str, limit: float, now: datetime, name: str) -> Held:
+def _late(answer: Apply | Wait, step: str, limit: float, view: ClusterView, work: Work, name: str) -> Held:
     where = f"node {name}, " if name else ""
     why = f"{where}step {step}: waited {limit:g} s for {answer.on}; seen last: {answer.observed or 'nothing'}"
-    return Held(why=why, next=_next(name), since=now, gate=isinstance(answer, Wait) and answer.gate)
+    gate = isinstance(answer, Wait) and answer.gate
+    return Held(why=why, next=_next(view, work, name), since=view.now, gate=gate)
 
 
-def _next(name: str) -> str:
-    if not name:
-        return "mend the cause, then `migrate run` goes on from here"
-    return f"mend the cause, then `migrate run` goes on from here; or go back: `migrate rollback-node {name}`"
+def _next(view: ClusterView, work: Work, name: str) -> str:
+    """What to type when a step is held: go on, or back by the way that is open from there."""
+    going_on = f"mend the cause, then `{work.resume}` goes on from here"
+    entry = view.record.nodes.get(name)
+    if entry is None or entry.event is None or entry.event.backwards:
+        return going_on
+    others = [other for other in guards.beyond_dual(view.record) if other != name]
+    alone = not others or (entry.state is not NodeState.CANAL and not guards.joined_late(entry))
+    # A node that is adopted or rerouted is in service: whether it may leave it alone is another question.
+    back = f"migrate rollback-node {name}" if alone and not entry.event.of_some else "migrate rollback"
+    return f"{going_on}; or go back: `{back}`"
 
 
 def begin_event(plan: Plan, entry: NodeRecord, event: NodeEvent, now: datetime) -> NodeRecord:

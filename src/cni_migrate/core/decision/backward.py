@@ -1,12 +1,18 @@
 """Back: one node, or the whole cluster in reverse order."""
 
-from cni_migrate.core.decision.advance import begin_event
-from cni_migrate.core.decision.in_flight import Draft, advance, run_list, under_way
+from cni_migrate.core.decision.admission import admit
+from cni_migrate.core.decision.draft import Draft, names_of, under_way
+from cni_migrate.core.decision.in_flight import advance, held_nodes, run_list
 from cni_migrate.core.decision.order import in_order
-from cni_migrate.core.decision.schedule import free_slots
-from cni_migrate.core.model.goal import Final
+from cni_migrate.core.decision.schedule import begin_in_turn
+from cni_migrate.core.model import guards
+from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase, PhaseEvent
 from cni_migrate.core.model.objects import Node
+from cni_migrate.core.model.record import NodeRecord
+
+FINISH = "migrate run  (to finish), or `migrate rollback` for the whole cluster"
+"""What to type where a node cannot go back alone."""
 
 
 def backward(draft: Draft) -> None:
@@ -14,18 +20,18 @@ def backward(draft: Draft) -> None:
     if draft.record.cluster.phase is Phase.CLEANING and run_list(draft, "reopen"):
         draft.phase(PhaseEvent.BACK_TO_MIGRATING)
     if draft.final is None and draft.record.cluster.phase is Phase.MIGRATING:
-        beyond = [node for node, entry in draft.members() if entry.state.beyond_dual]
-        if not beyond and not under_way(draft):
+        if left := guards.beyond_dual(draft.record):
+            beyond = [node for node, entry in draft.members() if entry.state.beyond_dual]
+            _begin_back(draft, beyond, NodeEvent.RESTORE, left)
+        elif not under_way(draft):
             draft.phase(PhaseEvent.BACK_TO_ATTACHING)
-        else:
-            _begin_back(draft, beyond, NodeEvent.RESTORE)
     if draft.final is None and draft.record.cluster.phase is Phase.ATTACHING:
-        dual = [node for node, entry in draft.members() if entry.state is NodeState.DUAL]
-        if not dual and not under_way(draft):
+        if left := guards.not_canal(draft.record):
+            dual = [node for node, entry in draft.members() if entry.state is NodeState.DUAL]
+            _begin_back(draft, dual, NodeEvent.DETACH, left)
+        else:
             draft.phase(PhaseEvent.BACK_TO_PREPARING)
             draft.record = draft.record.with_cluster(draft.record.cluster.model_copy(update={"list_name": ""}))
-        else:
-            _begin_back(draft, dual, NodeEvent.DETACH)
     if draft.final is None and draft.record.cluster.phase is Phase.PREPARING and run_list(draft, "undo"):
         draft.phase(PhaseEvent.UNDO)
         draft.record = draft.record.with_cluster(
@@ -44,34 +50,43 @@ def _left(draft: Draft) -> str:
     return f"{lease}; {crds}  (Cilium's operator made them; if nothing else uses them)"
 
 
-def _begin_back(draft: Draft, waiting: list[Node], event: NodeEvent) -> None:
-    """Begin a backward event on nodes, the last one first."""
-    left = free_slots(draft, event)
-    idle = [node for node in waiting if draft.record.nodes[node.name].event is None]
-    ordered = list(reversed(in_order(draft.plan.config, idle)))
+def _begin_back(draft: Draft, waiting: list[Node], event: NodeEvent, left: list[str]) -> None:
+    """Begin a backward event on nodes, the last one first; without any, those that are left are waived."""
+    if not waiting and not under_way(draft):
+        draft.final = Final(
+            "halted",
+            f"the rollback waits: {names_of(left)} {'is' if len(left) == 1 else 'are'} skipped and not back",
+            f"migrate skip-node --undo {min(left)}, then {draft.goal.command}",
+        )
+        return
+    there = {node.name for node in waiting}
+    ordered = [n for n in reversed(in_order(draft.plan.config, draft.seen.nodes.values())) if n.name in there]
     # Nodes that joined late come last: Canal elsewhere must run again before it can learn the way to them.
     ordered.sort(key=lambda node: draft.record.nodes[node.name].joined)
-    for node in ordered:
-        if draft.record.nodes[node.name].state in (NodeState.DRAINING, NodeState.CILIUM):
-            left = max(left, 1)  # it is out of service already
-        if left <= 0:
-            return
-        entry = begin_event(draft.plan, draft.record.nodes[node.name], event, draft.now)
-        draft.record = draft.record.with_node(node.name, entry)
-        advance(draft, node.name)
-        left -= 1
+    begin_in_turn(draft, ordered, event)
 
 
 def node_back(draft: Draft) -> None:
-    """`migrate rollback-node`: carried on by `carry_on`; see whether it is there, or goes on to Canal."""
+    """`migrate rollback-node`: the node is carried on by `carry_on`; begin what is next, or see that it is there."""
     name = draft.goal.node
     entry = draft.record.nodes[name]
     if entry.gone:
         draft.final = Final("halted", f"node {name} is gone", "migrate status")
-    elif entry.held is not None:
-        draft.final = Final("gate" if entry.held.gate else "halted", entry.held.why, entry.held.next)
-    elif entry.event is None and entry.state is NodeState.DUAL and draft.goal.to == "canal":
-        draft.record = draft.record.with_node(name, begin_event(draft.plan, entry, NodeEvent.DETACH, draft.now))
-        advance(draft, name)
+    elif (held := held_nodes(draft).get(name) or entry.held) is not None:
+        draft.final = Final("gate" if held.gate else "halted", held.why, held.next)
+    elif entry.event is None and (event := next_back(draft.goal, entry)) is not None:
+        blocked = admit(draft, name, event)
+        if blocked is None:
+            advance(draft, name)
+        elif blocked.cause == "order":  # nobody moves the others meanwhile
+            why = f"node {name} is {entry.state} and cannot go further back: {blocked.because}"
+            draft.final = Final("halted", why, FINISH)
     elif entry.event is None:
         draft.final = Final("done", f"node {name} is back: {entry.state}", "migrate run")
+
+
+def next_back(goal: Goal, entry: NodeRecord) -> NodeEvent | None:
+    """Which event an idle node needs next on its way to where `migrate rollback-node` takes it; None: it is there."""
+    if entry.state.beyond_dual:
+        return NodeEvent.RESTORE
+    return NodeEvent.DETACH if entry.state is NodeState.DUAL and goal.to == "canal" else None

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from cni_migrate.config import Config
+from cni_migrate.core.decision.admission import Case, why_not
 from cni_migrate.core.decision.advance import begin_event, history
+from cni_migrate.core.decision.backward import FINISH, next_back
+from cni_migrate.core.decision.in_flight import way_back
 from cni_migrate.core.decision.no_return import passed, point_of_no_return
-from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model import guards
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node
 from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record, closed
-from cni_migrate.core.steps.view import Plan, out_of_service
+from cni_migrate.core.steps.view import Plan
 from cni_migrate.errors import Halted, RecordCorrupt, RecordMismatch, UsageError
 
 NODES_PER_SHARD = 150
@@ -176,26 +178,12 @@ def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
     if cluster.direction == "back":
         return record
     record = record.with_cluster(
-        cluster.model_copy(update={"direction": "back", "list_name": "", "step": "", "position": 0})
+        cluster.model_copy(update={"direction": "back", "back_since": now, "list_name": "", "step": "", "position": 0})
     )
-    nodes = dict(record.nodes)
-    for name, entry in record.nodes.items():
-        entry = entry.model_copy(update={"cleaned": False, "skipped": False})
-        if entry.event is not None and not entry.event.backwards and not entry.gone:
-            entry = begin_event(plan, entry, _way_back(record, name), now)
-        nodes[name] = entry
+    nodes = {
+        name: entry.model_copy(update={"cleaned": False, "skipped": False}) for name, entry in record.nodes.items()
+    }
     return history(record.with_nodes(nodes), now, "rollback of the cluster begins")
-
-
-def _way_back(record: Record, name: str) -> NodeEvent:
-    """Which event undoes what is under way: half an attach is detached, everything else is made dual first.
-
-    While others are beyond dual nobody is detached: half an attach becomes dual, too, and is detached in its turn.
-    """
-    entry = record.nodes[name]
-    attaching = entry.state is NodeState.CANAL and entry.event is not NodeEvent.ADOPT
-    others = [other for other in guards.beyond_dual(record) if other != name]
-    return NodeEvent.DETACH if attaching and not others else NodeEvent.RESTORE
 
 
 def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
@@ -209,36 +197,32 @@ def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str,
             f"the cluster is in phase {record.cluster.phase}: node {goal.node} cannot go back alone",
             next=f"migrate run  (to finish){way_back}",
         )
-    others = [name for name in guards.beyond_dual(record) if name != goal.node]
-    if others and (entry.event is NodeEvent.ADOPT or NodeEvent.ADOPT in entry.took):
-        raise Halted(
-            f"node {goal.node} joined after {', '.join(sorted(others)[:5])} had left Canal: "
-            "they do not know the way to pods that it would have on Canal",
-            next="migrate run  (to finish), or `migrate rollback` for the whole cluster",
-        )
+    if entry.event is None or not entry.event.backwards:
+        _check_way_back(plan, goal, record, nodes)
+    entry = _tried_again(entry, now).model_copy(update={"failure": None})
+    return history(record.with_node(goal.node, entry), now, f"node {goal.node}: rollback to {goal.to} begins")
+
+
+def _check_way_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node]) -> None:
+    """Refuse at once what would have to wait for other nodes: nobody moves them meanwhile."""
+    name, entry = goal.node, record.nodes[goal.node]
+    others = [other for other in guards.beyond_dual(record) if other != name]
     to_canal = goal.to == "canal" or (entry.state is NodeState.CANAL and entry.event is not None)
-    if to_canal and others:
+    if to_canal and others and not guards.joined_late(entry):
+        to_dual = Case(plan, goal, record, nodes, "", name, NodeEvent.RESTORE)
+        there = entry.event is None and entry.state is NodeState.DUAL
+        alone = entry.state is not NodeState.CANAL and not there and why_not(to_dual) is None
         raise Halted(
-            f"node {goal.node} cannot go back to Canal alone: {', '.join(sorted(others))} "
+            f"node {name} cannot go back to Canal alone: {', '.join(sorted(others))} "
             "would lose it, as they are beyond dual",
-            next=f"migrate rollback-node {goal.node} --to dual, or `migrate rollback` for the whole cluster",
+            next=f"migrate rollback-node {name} --to dual, or `migrate rollback` for the whole cluster"
+            if alone
+            else FINISH,
         )
-    if entry.event is None and (entry.state is NodeState.CANAL or (entry.state is NodeState.DUAL and not to_canal)):
-        raise UsageError(f"node {goal.node} is {entry.state}: there is nothing to roll back", next="migrate status")
-    if not out_of_service(plan, entry):
-        busy = [n for n, e in record.nodes.items() if n != goal.node and not e.gone and out_of_service(plan, e)]
-        if len(busy) >= capacity(plan.config, len(nodes)):
-            raise Halted(
-                f"node {goal.node} would be out of service beside {', '.join(sorted(busy))}, "
-                f"and max_unavailable is {plan.config.max_unavailable}",
-                next=f"migrate run, or migrate rollback-node {busy[0]}, first",
-            )
-    if entry.event is not None and entry.event.backwards:
-        entry = _tried_again(entry, now)
-    elif entry.state is NodeState.DUAL and entry.event is None:
-        entry = begin_event(plan, entry, NodeEvent.DETACH, now)
-    else:
-        entry = begin_event(plan, entry, _way_back(record, goal.node), now)
-    entry = entry.model_copy(update={"failure": None, "skipped": False})
-    record = record.with_node(goal.node, entry)
-    return history(record, now, f"node {goal.node}: rollback to {goal.to} begins")
+    event = way_back(record, name) if entry.event is not None else next_back(goal, entry)
+    if event is None:
+        raise UsageError(f"node {name} is {entry.state}: there is nothing to roll back", next="migrate status")
+    blocked = why_not(Case(plan, goal, record, nodes, "", name, event))
+    if blocked is None or blocked.cause != "order":
+        return  # a node that is NotReady, for one, is waited for a while
+    raise Halted(f"node {name} cannot go back now: {blocked.because}", next=FINISH)

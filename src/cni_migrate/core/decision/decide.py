@@ -1,18 +1,20 @@
 """The decision: from the record and one look at the cluster to what is to be done now. Pure.
 
 Read it top-down: nodes whose event is under way are carried on first (`in_flight`), so that a restarted driver
-finishes what another began; then new events begin (`schedule`), as far as capacity, guards and operators allow; then
-the cluster's phase moves (`forward`, `backward`).
+finishes what another began; then new events begin (`schedule`), each through one door (`admission`), and the cluster's
+phase moves (`forward`, `backward`); what could not begin becomes a wait with an end (`schedule.settle`).
 """
 
 from datetime import datetime, timedelta
 
 from cni_migrate.core.decision.backward import backward, node_back
+from cni_migrate.core.decision.draft import Decision, Draft
 from cni_migrate.core.decision.forward import complete_already, forward
-from cni_migrate.core.decision.in_flight import Decision, Draft, carry_on, stop, stop_for_held
+from cni_migrate.core.decision.in_flight import carry_on, roll_back_held, stop, stop_for_held, turn_round
 from cni_migrate.core.decision.membership import sync_membership
 from cni_migrate.core.decision.ownership import keep_selected
 from cni_migrate.core.decision.probe_rate import keep_pace
+from cni_migrate.core.decision.schedule import settle
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import Snapshot
@@ -39,13 +41,16 @@ def decide(
     if record.cluster.phase is not Phase.PREFLIGHT or record.nodes:
         draft.record = sync_membership(plan, record, seen, now, draft.work)
     keep_selected(draft)
+    turn_round(draft)
     carry_on(draft)
+    roll_back_held(draft)
     if draft.stopping:
         stop(draft)
     elif goal.kind == "node_back":
         node_back(draft)
     elif not stop_for_held(draft):
         (backward if goal.kind == "back" else forward)(draft)
+    settle(draft)
     work = draft.work
     if draft.final is None and (pace := keep_pace(plan, draft.record, seen, now)) is not None:
         work.effects.append(pace)

@@ -1,7 +1,8 @@
 """Forward: from the first preparation to the last clean-up, phase after phase."""
 
 from cni_migrate.core.decision.advance import history
-from cni_migrate.core.decision.in_flight import Draft, names_of, run_list, under_way
+from cni_migrate.core.decision.draft import Blocked, Draft, names_of, under_way
+from cni_migrate.core.decision.in_flight import run_list
 from cni_migrate.core.decision.membership import adopted, sync_membership
 from cni_migrate.core.decision.no_return import passed
 from cni_migrate.core.decision.schedule import begin_on
@@ -37,8 +38,17 @@ def forward(draft: Draft) -> None:
         and run_list(draft, "clean")
     ):
         draft.phase(PhaseEvent.FINISH)
-    if draft.final is None and draft.record.cluster.phase is Phase.DONE:
+    if draft.final is None and draft.record.cluster.phase is Phase.DONE and _all_on_cilium(draft):
         draft.final = Final("done", "the cluster runs on Cilium; the audit is clean")
+
+
+def _all_on_cilium(draft: Draft) -> bool:
+    """Whether Cilium is Ready on those, too, that joined after the end; others are waited for a while."""
+    late = [node.name for node, entry in draft.members() if entry.state is not NodeState.MIGRATED]
+    for name in late:
+        because = f"node {name} joined after the end, and Cilium is not Ready there"
+        draft.blocked[name] = Blocked(because, "Cilium is Ready on it", nodes=(name,))
+    return not late
 
 
 def complete_already(goal: Goal, record: Record) -> Final | None:

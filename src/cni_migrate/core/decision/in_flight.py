@@ -1,18 +1,15 @@
-"""One decision of the driver in the making, and the first part of it: nodes whose event is under way are carried on."""
+"""Nodes whose event is under way: carried on, turned round, held, stopped."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from cni_migrate.core.decision.advance import Waiting, Work, advance_list, advance_node, begin_event, history
+from cni_migrate.core.decision.admission import admit
+from cni_migrate.core.decision.advance import advance_list, advance_node, history
+from cni_migrate.core.decision.draft import Draft
 from cni_migrate.core.model import guards
-from cni_migrate.core.model.effects import Effect
-from cni_migrate.core.model.goal import Final, Goal
-from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, PhaseEvent
-from cni_migrate.core.model.objects import GateAsk, Node, Snapshot
+from cni_migrate.core.model.goal import Final
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
 from cni_migrate.core.model.record import Held, NodeRecord, Record
-from cni_migrate.core.steps.view import Plan
+from cni_migrate.core.steps.registry import safe_to_stop
 
 NEXT_EVENT = {
     NodeEvent.ADOPT: NodeEvent.RELEASE,
@@ -25,56 +22,35 @@ BETWEEN = {NodeState.DRAINING: NodeEvent.SWITCH, NodeState.CILIUM: NodeEvent.REL
 """The same, by the state in which the node was left."""
 
 
-@dataclass(frozen=True)
-class Decision:
-    """One decision of the driver: the record to write first, the effects to perform then, when to look again.
+def turn_round(draft: Draft) -> None:
+    """Begin the way back on nodes that the goal takes back while their event leads forward.
 
-    `durable`: the record has changed in a way that must be written even without effects. `gather`: after a change, so
-    many seconds of changes are looked at together.
+    One that must not turn yet goes on meanwhile: it is nearer to a state from which it can.
     """
-
-    record: Record
-    effects: tuple[Effect, ...]
-    asks: tuple[GateAsk, ...]
-    waits: tuple[Waiting, ...]
-    deadline: datetime
-    gather: float
-    durable: bool
-    final: Final | None
+    if draft.goal.kind == "forward" or draft.stopping:
+        return
+    for name, entry in list(draft.record.nodes.items()):
+        if draft.goal.kind == "node_back" and name != draft.goal.node:
+            continue
+        if entry.event is not None and not entry.event.backwards and _takes_part(draft, name, entry):
+            admit(draft, name, way_back(draft.record, name))
 
 
-@dataclass
-class Draft:
-    """The decision in the making."""
+def way_back(record: Record, name: str) -> NodeEvent:
+    """Which event undoes what is under way: half an attach is detached, everything else is made dual first.
 
-    plan: Plan
-    goal: Goal
-    record: Record
-    seen: Snapshot
-    now: datetime
-    stopping: bool
-    work: Work = field(default_factory=Work)
-    final: Final | None = None
-    quiet: set[str] = field(default_factory=set)
-    """Lines of history that need not be written at once: they come with the next write of the record."""
-    _members: tuple[Mapping[str, NodeRecord], list[tuple[Node, NodeRecord]]] = field(default_factory=lambda: ({}, []))
+    While others are beyond dual nobody is detached: half an attach becomes dual, too, and is detached in its turn.
+    """
+    entry = record.nodes[name]
+    attaching = entry.state is NodeState.CANAL and entry.event is not NodeEvent.ADOPT
+    others = [other for other in guards.beyond_dual(record) if other != name]
+    return NodeEvent.DETACH if attaching and not others else NodeEvent.RESTORE
 
-    def members(self) -> list[tuple[Node, NodeRecord]]:
-        """The nodes that take part, with their entries."""
-        entries, found = self._members
-        if entries is not self.record.nodes:
-            nodes = self.seen.nodes
-            entries = self.record.nodes
-            found = [(nodes[n], e) for n, e in entries.items() if not e.gone and not e.skipped and n in nodes]
-            self._members = entries, found
-        return found
 
-    def phase(self, event: PhaseEvent) -> None:
-        """Move the cluster's phase."""
-        old = self.record.cluster.phase
-        new = self.plan.cluster_lifecycle.advance(old, event, guards.facts(self.record))
-        cluster = self.record.cluster.model_copy(update={"phase": new, "since": self.now})
-        self.record = history(self.record.with_cluster(cluster), self.now, f"phase {new}")
+def _takes_part(draft: Draft, name: str, entry: NodeRecord) -> bool:
+    """Whether the node is there, and not waived; who is asked for by name is not waived for that."""
+    asked_for = draft.goal.kind == "node_back" and draft.goal.node == name
+    return not entry.gone and name in draft.seen.nodes and (not entry.skipped or asked_for)
 
 
 def carry_on(draft: Draft) -> None:
@@ -84,14 +60,17 @@ def carry_on(draft: Draft) -> None:
     """
     forward = draft.goal.kind == "forward" and not draft.stopping
     for name, entry in list(draft.record.nodes.items()):
-        if forward and entry.event is None and entry.state in BETWEEN and not entry.gone and not entry.skipped:
-            entry = begin_event(draft.plan, entry, BETWEEN[entry.state], draft.now)
-            draft.record = draft.record.with_node(name, entry)
-        if entry.event is None or entry.held is not None or entry.gone or entry.skipped:
+        if not _takes_part(draft, name, entry):
             continue
-        if draft.goal.kind == "node_back" and name != draft.goal.node:
+        if draft.goal.kind == "node_back" and (name != draft.goal.node or not _backwards(entry)):
             continue
+        if forward and entry.event is None and entry.state in BETWEEN:
+            admit(draft, name, BETWEEN[entry.state])
         advance(draft, name)
+
+
+def _backwards(entry: NodeRecord) -> bool:
+    return entry.event is not None and entry.event.backwards
 
 
 def advance(draft: Draft, name: str) -> None:
@@ -101,25 +80,21 @@ def advance(draft: Draft, name: str) -> None:
         moved = advance_node(draft.plan, draft.record, draft.seen, draft.now, name, draft.work, draft.stopping)
         draft.record = draft.record.with_node(name, moved.entry)
         if moved.entry.held is not None:
-            _hold(draft, name, moved.entry.held)
+            draft.record = history(draft.record, draft.now, f"node {name} is held: {moved.entry.held.why}")
         if not moved.ended:
             return
         draft.record = _ended(draft, name, event)
         following = NEXT_EVENT.get(event)
-        if following is None or draft.stopping:
+        if following is None or draft.stopping or draft.goal.kind != "forward":
             return
-        draft.record = draft.record.with_node(
-            name, begin_event(draft.plan, draft.record.nodes[name], following, draft.now)
-        )
+        if admit(draft, name, following) is not None:
+            return
 
 
 def _ended(draft: Draft, name: str, event: NodeEvent) -> Record:
-    """The event's steps are done: move the node's state.
-
-    The event's guard was asked when it began; a node that has joined since is attached before the next drain.
-    """
+    """The event's steps are done: move the node's state."""
     entry = draft.record.nodes[name]
-    state = draft.plan.node_lifecycle.advance(entry.state, event, lambda _: True)
+    state = draft.plan.node_lifecycle.target(event)
     seconds = round((draft.now - entry.started).total_seconds(), 1) if entry.started else 0.0
     update: dict[str, Any] = {
         "state": state,
@@ -130,7 +105,9 @@ def _ended(draft: Draft, name: str, event: NodeEvent) -> Record:
         "took": {**entry.took, event.value: seconds},
     }
     if event.backwards:
-        update |= {"displaced": (), "cleaned": False, "rolled_back": draft.now.isoformat(timespec="seconds")}
+        took = {known: spent for known, spent in update["took"].items() if known != NodeEvent.ADOPT}
+        back = draft.now.isoformat(timespec="seconds")
+        update |= {"displaced": (), "cleaned": False, "rolled_back": back, "took": took}
     record = draft.record.with_node(name, entry.model_copy(update=update))
     what = f"node {name}: {event} done, {state}, {seconds:g} s"
     if event is NodeEvent.RELEASE:  # what other nodes' guards ask for is written before they go on by it
@@ -138,39 +115,49 @@ def _ended(draft: Draft, name: str, event: NodeEvent) -> Record:
     return history(record, draft.now, what)
 
 
-def _hold(draft: Draft, name: str, held: Held) -> None:
-    draft.record = history(draft.record, draft.now, f"node {name} is held: {held.why}")
-    entry = draft.record.nodes[name]
-    event = entry.event
-    if not draft.plan.config.auto_rollback or event is None or event.backwards or draft.goal.kind != "forward":
+def roll_back_held(draft: Draft) -> None:
+    """With `auto_rollback` take held nodes back, as many at once as may be; the others stay held until their turn."""
+    if not draft.plan.config.auto_rollback or draft.goal.kind != "forward" or draft.stopping:
         return
-    back = NodeEvent.DETACH if event is NodeEvent.ATTACH else NodeEvent.RESTORE
-    if back is NodeEvent.DETACH and guards.beyond_dual(draft.record):
-        return  # others would lose the way to its pods: it stays held
-    draft.record = history(draft.record, draft.now, f"node {name}: rolling back by itself (auto_rollback)")
-    begun = begin_event(draft.plan, entry, back, draft.now).model_copy(update={"failure": held})
-    draft.record = draft.record.with_node(name, begun)
-    draft.work.look_at(draft.now)
+    if draft.record.cluster.held is not None:
+        return  # they are held with the cluster, for nothing of their own
+    for name, entry in list(draft.record.nodes.items()):
+        event, held = entry.event, entry.held
+        if event is None or held is None or event.backwards or not _takes_part(draft, name, entry):
+            continue
+        back = NodeEvent.DETACH if event is NodeEvent.ATTACH else NodeEvent.RESTORE
+        if admit(draft, name, back) is None:
+            begun = draft.record.nodes[name].model_copy(update={"failure": held})
+            draft.record = draft.record.with_node(name, begun)
+            draft.record = history(draft.record, draft.now, f"node {name}: rolling back by itself (auto_rollback)")
+            advance(draft, name)
 
 
 def stop(draft: Draft) -> None:
     """Stop at the first moment when no effect of a current step is outstanding."""
-    if draft.work.waits and not _only_gates(draft):
+    work = draft.work
+    if work.waits and (work.effects or not all(safe_to_stop(wait.step) for wait in work.waits)):
         return
-    draft.final = Final("interrupted", "stopped on request at a safe point", "migrate run")
+    draft.final = Final("interrupted", "stopped on request at a safe point", draft.goal.command)
 
 
-def _only_gates(draft: Draft) -> bool:
-    return not draft.work.effects and all(
-        wait.step in ("gate", "baseline_gate", "recheck", "sweep", "final_sweep", "soak") for wait in draft.work.waits
-    )
+def held_nodes(draft: Draft) -> dict[str, Held]:
+    """Nodes that are held. When the cluster goes back, one that is held on the way forward only waits to be turned."""
+    back = draft.goal.kind == "back"
+    return {
+        name: entry.held
+        for name, entry in draft.record.nodes.items()
+        if entry.held is not None and not entry.skipped and not entry.gone and (not back or _backwards(entry))
+    }
 
 
 def stop_for_held(draft: Draft) -> bool:
     """Whether a held node stops the run; those still under way are carried to the end of their event first."""
-    found = {n: e.held for n, e in draft.record.nodes.items() if e.held is not None and not e.skipped and not e.gone}
+    found = held_nodes(draft)
     failed = {
-        n: e.failure for n, e in draft.record.nodes.items() if e.failure is not None and e.event is None and not e.gone
+        n: e.failure
+        for n, e in draft.record.nodes.items()
+        if e.failure is not None and e.event is None and not e.gone and not e.skipped
     }
     cluster = draft.record.cluster.held
     if not found and not failed and cluster is None:
@@ -197,14 +184,3 @@ def run_list(draft: Draft, name: str) -> bool:
         draft.record = history(draft.record, draft.now, f"held: {draft.record.cluster.held.why}")
         stop_for_held(draft)
     return ended
-
-
-def under_way(draft: Draft) -> bool:
-    """Whether any node's event is under way, held ones included."""
-    return any(entry.event is not None for _, entry in draft.members())
-
-
-def names_of(found: list[str]) -> str:
-    """Node names for a message: five at the most, and how many more."""
-    head = ", ".join(sorted(found)[:5])
-    return head if len(found) <= 5 else f"{head} and {len(found) - 5} more"

@@ -4,17 +4,20 @@ import contextlib
 from datetime import datetime
 
 from cni_migrate.core.decision.advance import Work, due
+from cni_migrate.core.model import names
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node, Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record, noted
 from cni_migrate.core.steps.labels import labels_patch
-from cni_migrate.core.steps.view import Plan
+from cni_migrate.core.steps.view import ClusterView, Plan
 
 
 def sync_membership(plan: Plan, record: Record, seen: Snapshot, now: datetime, work: Work) -> Record:
-    """The record with the nodes that are there now; a newcomer under `multus` is labelled at once, as it has no CNI."""
-    if record.cluster.phase is Phase.DONE:
-        return record
+    """The record with the nodes that are there now; a newcomer under `multus` is labelled at once, as it has no CNI.
+
+    After the end a newcomer is migrated as soon as Cilium, which is everywhere by then, is Ready on it.
+    """
+    done = record.cluster.phase is Phase.DONE
     changed: dict[str, NodeRecord] = {}
     lines: list[str] = []
     for name, node in seen.nodes.items():
@@ -27,6 +30,15 @@ def sync_membership(plan: Plan, record: Record, seen: Snapshot, now: datetime, w
         elif entry.uid != node.uid or entry.gone:
             changed[name] = NodeRecord(uid=node.uid, joined=True)
             lines.append(f"node {name} was made anew: it starts over")
+        newest = changed.get(name) or entry
+        if (
+            done
+            and newest is not None
+            and newest.state is not NodeState.MIGRATED
+            and _on_cilium(plan, record, seen, name, now)
+        ):
+            changed[name] = newest.model_copy(update={"state": NodeState.MIGRATED})
+            lines.append(f"node {name} starts on Cilium, which is everywhere by now")
     for name, entry in record.nodes.items():
         if name not in seen.nodes and not entry.gone:
             changed[name] = entry.model_copy(
@@ -42,6 +54,13 @@ def sync_membership(plan: Plan, record: Record, seen: Snapshot, now: datetime, w
     if plan.config.strategy == "multus" and record.cluster.phase in (Phase.ATTACHING, Phase.MIGRATING):
         _label_newcomers(plan, record, seen, now, work)
     return _obeyed(record, seen, now)
+
+
+def _on_cilium(plan: Plan, record: Record, seen: Snapshot, name: str, now: datetime) -> bool:
+    """Whether Cilium is Ready on a node."""
+    view = ClusterView(plan, seen, record, now, now)
+    agent = view.agent(name, plan.config.cilium.namespace, names.CILIUM)
+    return agent is not None and agent.ready and not agent.deleting
 
 
 def _label_newcomers(plan: Plan, record: Record, seen: Snapshot, now: datetime, work: Work) -> None:
@@ -72,10 +91,14 @@ def adopted(plan: Plan, record: Record, entry: NodeRecord, node: Node) -> bool:
 
 
 def _obeyed(record: Record, seen: Snapshot, now: datetime) -> Record:
-    """Obey `retry-node` and `skip-node`; a request counts once, by its text in the record's history."""
-    for name in seen.requests.skip:
+    """Obey `retry-node` and `skip-node`; a request counts once, by its text in the record's history.
+
+    Who was skipped on the way forward takes part when the cluster goes back; only what is asked for since counts then.
+    """
+    begun = record.cluster.back_since if record.cluster.direction == "back" else None
+    for name, stamp in seen.requests.skip.items():
         entry = record.nodes.get(name)
-        if entry is not None and not entry.skipped:
+        if entry is not None and not entry.skipped and (begun is None or _later(stamp, begun)):
             record = record.with_node(name, entry.model_copy(update={"skipped": True}))
             record = record.with_cluster(noted(record.cluster, now, f"node {name} is skipped on request"))
     for name, entry in record.nodes.items():

@@ -5,7 +5,7 @@ who types `migrate run` after that gets the selector back first.
 """
 
 from cni_migrate.core.decision.advance import Waiting, due, history
-from cni_migrate.core.decision.in_flight import Draft
+from cni_migrate.core.decision.draft import Draft
 from cni_migrate.core.model.effects import PatchObject
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import ObjectRef

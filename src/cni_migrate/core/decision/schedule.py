@@ -1,94 +1,96 @@
-"""Beginning events on nodes: as many as capacity allows, and never on a node that is somebody else's business."""
+"""Beginning events on nodes, in the plan's order, and what becomes of those that cannot begin: a wait with an end."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 
-from cni_migrate.core.decision.advance import Waiting, begin_event
-from cni_migrate.core.decision.in_flight import Draft, advance
-from cni_migrate.core.decision.order import capacity, in_order
+from cni_migrate.core.decision.admission import admit
+from cni_migrate.core.decision.advance import Waiting
+from cni_migrate.core.decision.draft import Blocked, Draft
+from cni_migrate.core.decision.in_flight import advance
+from cni_migrate.core.decision.order import in_order
 from cni_migrate.core.model.goal import Final
-from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Node
 from cni_migrate.core.steps.view import out_of_service
 
-TOGETHER = 20
-"""How many nodes may go through an event that leaves them in service, at once."""
+MOST_TOLD = 3
+"""So many reasons are shown at once."""
 
 
-def begin_on(draft: Draft, waiting: list[Node], event: NodeEvent) -> None:
-    """Begin an event on as many of these nodes as may be out of service at once."""
-    if draft.seen.requests.paused_since:
-        draft.work.waits.append(Waiting("", "", "`migrate resume`", f"paused since {draft.seen.requests.paused_since}"))
+def begin_on(draft: Draft, waiting: Iterable[Node], event: NodeEvent) -> None:
+    """Begin an event on those of these nodes on which it may begin now, in the order of the plan."""
+    order = {node.name: place for place, node in enumerate(in_order(draft.plan.config, draft.seen.nodes.values()))}
+    begin_in_turn(draft, sorted(waiting, key=lambda node: order[node.name]), event)
+
+
+def begin_in_turn(draft: Draft, waiting: Iterable[Node], event: NodeEvent) -> None:
+    """Begin an event on those of these nodes on which it may begin now, in the order given.
+
+    Those that are out of service already come first: they take nobody's place, and get back by it.
+    """
+    entries = draft.record.nodes
+    idle = [node for node in waiting if entries[node.name].event is None]
+    for node in sorted(idle, key=lambda node: not out_of_service(draft.plan, entries[node.name])):
+        blocked = admit(draft, node.name, event)
+        if blocked is None:
+            advance(draft, node.name)
+        elif blocked.for_all:
+            return
+
+
+def settle(draft: Draft) -> None:
+    """Show what is blocked, and end the run when it has been blocked too long with nothing under way that could help.
+
+    A pause has no end but the operator's. Nodes that only take their turn behind others need not be told one by one.
+    """
+    one_node = draft.goal.node if draft.goal.kind == "node_back" else ""
+    blocked = {
+        name: one
+        for name, one in draft.blocked.items()
+        if one_node or draft.record.nodes[name].event is None or draft.record.nodes[name].held is not None
+    }
+    if draft.final is not None or not blocked:
+        _idle(draft, since=False)
         return
-    in_service = event in draft.plan.strategy.in_service
-    left = free_slots(draft, event)
-    idle = [node for node in waiting if draft.record.nodes[node.name].event is None]
-    untouchable: list[str] = []
-    for node in in_order(draft.plan.config, idle):
-        if event is not NodeEvent.ADOPT and (reason := _untouchable(node, in_service)):
-            untouchable.append(reason)
-            continue
-        if left <= 0:
-            continue
-        entry = begin_event(draft.plan, draft.record.nodes[node.name], event, draft.now)
-        draft.record = draft.record.with_node(node.name, entry)
-        advance(draft, node.name)
-        left -= 1
-    under_way = any(entry.event is not None and entry.held is None for _, entry in draft.members())
-    if idle and not under_way and draft.final is None:
-        _wait_for_nodes(draft, untouchable or _lost(draft))
-    elif draft.record.cluster.idle_since is not None:
-        draft.record = draft.record.with_cluster(draft.record.cluster.model_copy(update={"idle_since": None}))
+    busy = not one_node and any(entry.event is not None and entry.held is None for _, entry in draft.members())
+    paused = [one for one in blocked.values() if one.cause == "paused"]
+    trouble = [one for one in blocked.values() if one.cause == "trouble"]
+    if paused:
+        draft.work.waits.append(Waiting("", "", paused[0].until, paused[0].because))
+    if trouble or not (busy or paused):
+        told = _told(trouble or blocked.values())
+        draft.work.waits.append(Waiting("", "", "nodes that cannot be touched", "; ".join(told[:MOST_TOLD])))
+    _idle(draft, since=not (busy or paused))
+    since = draft.record.cluster.idle_since
+    if since is None:
+        return
+    end = since + timedelta(seconds=draft.plan.config.deadlines.agent)
+    if draft.now < end:
+        draft.work.look_at(end)
+        return
+    _idle(draft, since=False)
+    _halt(draft, trouble or list(blocked.values()))
 
 
-def _lost(draft: Draft) -> list[str]:
-    """The nodes that are NotReady without our doing: they count against max_unavailable."""
-    return [
-        f"node {node.name} is NotReady, and no other is taken out of service meanwhile"
-        for node, entry in draft.members()
-        if not node.ready and not out_of_service(draft.plan, entry)
-    ]
+def _told(blocked: Iterable[Blocked]) -> list[str]:
+    return list(dict.fromkeys(one.because for one in blocked))
 
 
-def free_slots(draft: Draft, event: NodeEvent) -> int:
-    """How many more nodes may begin: the first ever goes alone, as a canary; nodes that were lost count as out."""
-    entries = [entry for entry in draft.record.nodes.values() if not entry.gone]
-    if event in draft.plan.strategy.in_service:
-        return TOGETHER - sum(1 for entry in entries if entry.event is not None)
-    limit = capacity(draft.plan.config, len(entries))
-    if event is NodeEvent.ATTACH:
-        # A drain that waits for the newcomer, before anything was touched, leaves it its place.
-        entries = [entry for entry in entries if entry.step != "await_newcomers"]
-    out = sum(1 for entry in entries if out_of_service(draft.plan, entry))
-    ahead = NodeState.MIGRATED if draft.record.cluster.phase is Phase.MIGRATING else NodeState.DUAL
-    if draft.record.cluster.direction == "forward" and not any(entry.state is ahead for entry in entries):
-        limit = 1
-    return limit - out - len(_lost(draft))
+def _halt(draft: Draft, blocked: list[Blocked]) -> None:
+    names = list(dict.fromkeys(name for one in blocked for name in one.nodes))
+    goal = draft.goal
+    out = f", or leave it out: `migrate skip-node {names[0]}`" if names and goal.kind != "node_back" else ""
+    draft.final = Final(
+        "halted",
+        "not touched: " + "; ".join(_told(blocked)),
+        f"mend or uncordon what is named{out}; then `{goal.command}`",
+    )
 
 
-def _untouchable(node: Node, in_service: bool) -> str:
-    """Why a node is not touched: its trouble, or its cordon, is somebody else's business."""
-    if not node.ready:
-        return f"node {node.name} is NotReady"
-    if node.unschedulable and not in_service:
-        return f"node {node.name} was cordoned by somebody else"
-    return ""
-
-
-def _wait_for_nodes(draft: Draft, reasons: list[str]) -> None:
-    """Nothing can begin: wait for the nodes a while, then halt and say so."""
+def _idle(draft: Draft, *, since: bool) -> None:
+    """Note since when nothing could begin while nothing was under way, or that this is over."""
     cluster = draft.record.cluster
-    if cluster.idle_since is None:
-        draft.record = draft.record.with_cluster(cluster.model_copy(update={"idle_since": draft.now}))
-        cluster = draft.record.cluster
-    assert cluster.idle_since is not None
-    end = cluster.idle_since + timedelta(seconds=draft.plan.config.deadlines.agent)
-    if draft.now >= end:
-        draft.record = draft.record.with_cluster(cluster.model_copy(update={"idle_since": None}))
-        draft.final = Final(
-            "halted",
-            "not touched: " + "; ".join(reasons),
-            "mend or uncordon what is named, or `migrate skip-node NODE`, then `migrate run`",
-        )
+    if since is (cluster.idle_since is not None):
         return
-    draft.work.waits.append(Waiting("", "", "nodes that cannot be touched", "; ".join(reasons[:3])))
-    draft.work.look_at(end)
+    value = draft.now if since else None
+    draft.record = draft.record.with_cluster(cluster.model_copy(update={"idle_since": value}))

@@ -31,6 +31,17 @@ class Goal:
     to: Literal["dual", "canal"] = "dual"
 
     @property
+    def command(self) -> str:
+        """What to type to go on with it, whatever has stopped it."""
+        match self.kind:
+            case "back":
+                return "migrate rollback"
+            case "node_back":
+                return f"migrate rollback-node {self.node}" + (" --to canal" if self.to == "canal" else "")
+            case "forward":
+                return "migrate run"
+
+    @property
     def cleans_up(self) -> bool:
         """Whether clean-up is part of it: not where only some nodes were asked for, or an earlier end."""
         return not self.partial and (self.until is None or self.until.beyond(Phase.MIGRATING))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from cni_migrate.core.model.lifecycle import NodeState
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
 from cni_migrate.core.model.record import NodeRecord, Record
 
 
@@ -20,7 +20,7 @@ def beyond_dual(record: Record) -> list[str]:
     return [
         name
         for name, entry in _counting(record)
-        if entry.state.beyond_dual or (entry.event is not None and entry.event.value == "drain")
+        if entry.state.beyond_dual or (entry.event is not None and entry.event is NodeEvent.DRAIN)
     ]
 
 
@@ -33,6 +33,19 @@ def not_canal(record: Record) -> list[str]:
     """The nodes that are not back on Canal."""
     return [name for name, entry in _counting(record) if entry.state is not NodeState.CANAL or entry.event is not None]
 
+
+def joined_late(entry: NodeRecord) -> bool:
+    """Whether a node was taken straight to Cilium, or is being so: it joined while others had left Canal already."""
+    return entry.event is NodeEvent.ADOPT or NodeEvent.ADOPT in entry.took
+
+
+WORDS = {
+    "every_node_dual": "not on both networks yet",
+    "no_node_beyond_dual": "beyond dual",
+    "every_node_migrated": "not migrated",
+    "every_node_canal": "not back on Canal",
+}
+"""What is said of the nodes that stand against a guard."""
 
 _FACTS: dict[str, Callable[[Record], list[str]]] = {
     "every_node_dual": not_dual_yet,

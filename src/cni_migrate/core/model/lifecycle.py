@@ -152,6 +152,10 @@ class Lifecycle(Generic[S, E]):
         """Whether the event is legal from this state, guards aside."""
         return state in self.edges[event][0]
 
+    def target(self, event: E) -> S:
+        """The state after the event. Its guard is asked when it begins, not when its steps are done."""
+        return self.edges[event][1]
+
     def advance(self, state: S, event: E, facts: Facts) -> S:
         """The state after the event.
 

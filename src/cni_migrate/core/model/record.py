@@ -99,15 +99,16 @@ class ClusterRecord(_Frozen):
     """The cluster's progress.
 
     `since` is when the cluster's step began, `resumed` when the driver did: no deadline is before that.
-    `direction` is `back` from the first moment of a cluster rollback to its end. `epoch` counts the drivers that have
-    held the lock. `shards` is fixed when the record is made. `canal_before` is what `select_canal` changed,
-    `reselect` whether that may be set again, should somebody have put it back while nobody drove. `history`
-    are the latest lines; the older ones are in `history_parts` ConfigMaps of their own.
+    `direction` is `back` from the first moment of a cluster rollback to its end, `back_since` is that moment. `epoch`
+    counts the drivers that have held the lock. `shards` is fixed when the record is made. `canal_before` is what
+    `select_canal` changed, `reselect` whether that may be set again, should somebody have put it back while nobody
+    drove. `history` are the latest lines; the older ones are in `history_parts` ConfigMaps of their own.
     """
 
     record_schema: int = Field(default=SCHEMA, alias="schema")
     phase: Phase = Phase.PREFLIGHT
     direction: Literal["forward", "back"] = "forward"
+    back_since: datetime | None = None
     strategy: str
     identity: str
     identity_values: dict[str, Any] = Field(default_factory=dict)

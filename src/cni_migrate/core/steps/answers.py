@@ -51,7 +51,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """It cannot go on without a human: why, and what to type."""
+    """It cannot go on without a human: why, and what to do about it; the command that goes on is added to that."""
 
     why: str
     next: str

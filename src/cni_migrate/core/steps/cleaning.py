@@ -140,7 +140,7 @@ def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
             continue
         if len(waiting) >= at_once:
             break
-        name = task_name(node.name, purpose)
+        name = task_name(node, purpose)
         answer = run_task(view, node.name, name, *ops)
         if isinstance(answer, HostStatus):
             cleaned[node.name] = {"cleaned": True}

@@ -26,7 +26,7 @@ def _rulings(view: NodeView) -> list[Ruling]:
 def _refused(view: NodeView, reasons: list[str]) -> Refuse:
     return Refuse(
         why=f"node {view.node.name} cannot be drained: " + "; ".join(reasons),
-        next="move or delete these pods, or set drain.delete_emptydir_data / drain.force, then `migrate run`",
+        next="move or delete these pods, or set drain.delete_emptydir_data / drain.force",
     )
 
 

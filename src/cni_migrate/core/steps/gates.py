@@ -221,7 +221,7 @@ def baseline_gate(view: NodeView) -> Answer:
     return _gate(view, _key(view), [name], on, since=_just_before(view))
 
 
-@node_step("agent")
+@node_step("agent", gives_way=True)
 def await_newcomers(view: NodeView) -> Answer:
     """Make sure that no node has joined meanwhile that is not on both networks (or beyond) yet."""
     if late := guards.not_dual_yet(view.record):
@@ -282,7 +282,7 @@ def take_baseline(view: ClusterView) -> Answer:
     if len(known) > BASELINE_MOST or lost * 2 > sent:
         return Refuse(
             why=f"connectivity is broken already, {lost} of {sent} probes are lost: {verdict.diagnosis}",
-            next="mend the cluster's network first, then `migrate run`",
+            next="mend the cluster's network first",
             gate=True,
         )
     return Done(remember={"baseline": tuple(sorted(known)), "gate": GateResult(sent=sent, lost=lost)})

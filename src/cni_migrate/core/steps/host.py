@@ -8,7 +8,7 @@ from typing import Any
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod, RunHostTask
 from cni_migrate.core.model.lifecycle import NodeEvent
-from cni_migrate.core.model.objects import Pod
+from cni_migrate.core.model.objects import Node, Pod
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView
@@ -61,15 +61,19 @@ class HostStatus:
         return [name for name in sorted(self.files) if name.endswith(CNI_ENDINGS)]
 
 
-def task_name(node: str, purpose: str) -> str:
-    """The name of a task's pod: the same for the same purpose, so that a task is never started twice."""
-    digest = hashlib.sha256(f"{node}/{purpose}".encode()).hexdigest()[:10]
-    return f"host-{node[:40].strip('.-').replace('.', '-')}-{digest}"
+def task_name(node: Node, purpose: str) -> str:
+    """The name of a task's pod: the same for the same purpose on the same node, so that none is ever started twice.
+
+    The node's uid is in it: a node that was made anew under the same name must not be believed by what its predecessor
+    has done.
+    """
+    digest = hashlib.sha256(f"{node.name}/{node.uid}/{purpose}".encode()).hexdigest()[:10]
+    return f"host-{node.name[:40].strip('.-').replace('.', '-')}-{digest}"
 
 
 def task_of(view: NodeView, step: str) -> str:
     """The name of the host task that a step of the node's current event would run."""
-    return task_name(view.node.name, f"{view.entry.event}/{step}/{view.entry.attempt}")
+    return task_name(view.node, f"{view.entry.event}/{step}/{view.entry.attempt}")
 
 
 def current_task(view: NodeView) -> str:
@@ -91,12 +95,12 @@ def run_task(view: ClusterView, node: str, name: str, *ops: str) -> HostStatus |
         status = HostStatus.parse(pod.message)
         return status or Refuse(
             why=f"{on} reported something unreadable: {pod.message[:200]!r}",
-            next=f"look at `kubectl -n {pod.namespace} describe pod {name}`, delete it, then `migrate run`",
+            next=f"look at `kubectl -n {pod.namespace} describe pod {name}`, and delete it",
         )
     if pod.phase == "Failed":
         return Refuse(
             why=f"{on} failed: {pod.message[:300] or pod.trouble}",
-            next=f"look at `kubectl -n {pod.namespace} logs {name}`, delete the pod, then `migrate run`",
+            next=f"look at `kubectl -n {pod.namespace} logs {name}`, and delete the pod",
         )
     return Wait(on=on, observed=pod.trouble or pod.phase)
 

@@ -87,7 +87,7 @@ def select_canal(view: ClusterView) -> Answer:
         if (namespace, name) not in view.seen.daemonsets:
             return Refuse(
                 why=f"there is no DaemonSet {namespace}/{name}",
-                next="set canal.namespace and canal.daemonset in the configuration, then `migrate run`",
+                next="set canal.namespace and canal.daemonset in the configuration",
             )
     left = [one for one in canals(config, view.seen) if one.node_selector.get(label.key) != label.value]
     if not left:
@@ -96,7 +96,7 @@ def select_canal(view: ClusterView) -> Answer:
     if unlabelled:
         return Refuse(
             why=f"Canal would leave nodes that lack the label {label.key}: {', '.join(unlabelled[:5])}",
-            next="`migrate run` again: it labels them first",
+            next="find out who takes the label away",
         )
     effects = tuple(PatchObject(_ref(one), selecting(config), one.resource_version) for one in left)
     remember = {} if view.record.cluster.canal_before else {"canal_before": strategies(config, view.seen)}

@@ -14,14 +14,15 @@ DeadlineKind = Literal["drain", "pods", "agent", "host", "gate", "none"]
 class Registered:
     """A step's function, the kind of its deadline, and what it does in words (its docstring's first line).
 
-    `beside` are steps right before it during which its host task may run already. `irreversible`: what it does cannot
-    be undone by a rollback.
+    `beside` are steps right before it during which its host task may run already. A node whose event `gives_way` there
+    was not touched yet, and leaves its place to others. `irreversible`: what it does cannot be undone by a rollback.
     """
 
     name: str
     deadline: DeadlineKind
     title: str
     beside: tuple[str, ...] = ()
+    gives_way: bool = False
     irreversible: bool = False
 
 
@@ -31,15 +32,23 @@ ABOUT: dict[str, Registered] = {}
 
 
 def _about(
-    name: str, deadline: DeadlineKind, doc: str | None, beside: tuple[str, ...] = (), *, irreversible: bool = False
+    name: str,
+    deadline: DeadlineKind,
+    doc: str | None,
+    beside: tuple[str, ...] = (),
+    *,
+    gives_way: bool = False,
+    irreversible: bool = False,
 ) -> None:
     if name in ABOUT:
         raise ValueError(f"two steps are called {name}")
     title = (doc or "").strip().splitlines()[0] if doc else ""
-    ABOUT[name] = Registered(name, deadline, title, beside, irreversible)
+    ABOUT[name] = Registered(name, deadline, title, beside, gives_way, irreversible)
 
 
-def node_step(deadline: DeadlineKind, *, beside: tuple[str, ...] = ()) -> Callable[[NodeStep], NodeStep]:
+def node_step(
+    deadline: DeadlineKind, *, beside: tuple[str, ...] = (), gives_way: bool = False
+) -> Callable[[NodeStep], NodeStep]:
     """Register a function as the node step of its own name.
 
     With `beside` its host task is started as soon as only such steps are between. That must do no harm, whatever
@@ -47,7 +56,7 @@ def node_step(deadline: DeadlineKind, *, beside: tuple[str, ...] = ()) -> Callab
     """
 
     def register(function: NodeStep) -> NodeStep:
-        _about(function.__name__, deadline, function.__doc__, beside)
+        _about(function.__name__, deadline, function.__doc__, beside, gives_way=gives_way)
         NODE_STEPS[function.__name__] = function
         return function
 
@@ -66,6 +75,16 @@ def cluster_step(deadline: DeadlineKind, *, irreversible: bool = False) -> Calla
         return function
 
     return register
+
+
+def gives_way(step: str) -> bool:
+    """Whether a node in this step leaves its place to others; '' is no step."""
+    return bool(step) and ABOUT[step].gives_way
+
+
+def safe_to_stop(step: str) -> bool:
+    """Whether a driver may end in the middle of this step: it only looks, and has changed nothing."""
+    return bool(step) and ABOUT[step].deadline in ("gate", "none")
 
 
 def ahead(steps: Sequence[str]) -> str:

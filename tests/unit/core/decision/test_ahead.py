@@ -47,7 +47,7 @@ def _starting(name: str) -> Seen:
 
 
 def _task(entry: NodeRecord, step: str, phase: str = "Running", message: str = "") -> Pod:
-    name = task_name("w1", f"{entry.event}/{step}/{entry.attempt}")
+    name = task_name(a_node("w1"), f"{entry.event}/{step}/{entry.attempt}")
     labels = {names.COMPONENT: names.HOST_TASK, names.MANAGED_BY: names.TOOL}
     return a_pod(
         name, namespace="cni-migrate", labels=labels, controller=None, host_network=True, phase=phase, message=message,

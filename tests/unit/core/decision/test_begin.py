@@ -6,12 +6,13 @@ import pytest
 
 from cni_migrate.config import Config
 from cni_migrate.core.decision.begin import begin, check_identity, new_record
+from cni_migrate.core.decision.decide import decide
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.record import Held, NodeRecord, Record
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.errors import Halted, MigrateError, RecordError, RecordMismatch, UsageError
-from tests.unit.core.builders import NOW, a_node, a_plan, a_record, after, an_entry, under_way
+from tests.unit.core.builders import NOW, a_node, a_plan, a_record, after, an_entry, seen, under_way
 
 PLAN = a_plan()
 OVERLAY = a_plan("overlay")
@@ -22,6 +23,12 @@ LATER = after(60)
 def _begin(record: Record, goal: Goal | None = None, plan: Plan = PLAN) -> Record:
     nodes = {name: a_node(name) for name, entry in record.nodes.items() if not entry.gone}
     return begin(plan, goal or Goal(), record, nodes, LATER)
+
+
+def _turned(record: Record, goal: Goal, plan: Plan = PLAN) -> Record:
+    """The record after the beginning and the first decision, which is where events begin."""
+    found = seen(*(a_node(name) for name, entry in record.nodes.items() if not entry.gone))
+    return decide(plan, goal, begin(plan, goal, record, found.nodes, LATER), found, LATER).record
 
 
 def _back(node: str = "w1", to: Any = "dual") -> Goal:
@@ -161,11 +168,10 @@ def test_refusals(
     ],
 )
 def test_a_node_goes_back_from_wherever_it_stands(entry: NodeRecord, to: str, event: NodeEvent) -> None:
-    """Each state and each half-done event has its way back, begun at the first step."""
-    found = _begin(a_record(PLAN, {"w1": entry}), _back(to=to)).nodes["w1"]
+    """Each state and each half-done event has its way back."""
+    found = _turned(a_record(PLAN, {"w1": entry}), _back(to=to)).nodes["w1"]
     assert found.event is event
-    assert found.step == PLAN.strategy.events[event][0]
-    assert (found.attempt, found.held, found.since) == (entry.attempt + 1, None, LATER)
+    assert (found.attempt, found.held, found.since, found.started) == (entry.attempt + 1, None, LATER, LATER)
 
 
 def test_a_way_back_that_is_under_way_is_carried_on() -> None:
@@ -178,7 +184,7 @@ def test_a_way_back_that_is_under_way_is_carried_on() -> None:
 def test_a_node_that_is_out_of_service_already_may_go_back_at_any_time() -> None:
     """It takes no other node's place."""
     other = under_way("w2", NodeState.DUAL, NodeEvent.DRAIN, "cordon")
-    found = _begin(a_record(PLAN, {"w1": DRAINING, "w2": other}), _back())
+    found = _turned(a_record(PLAN, {"w1": DRAINING, "w2": other}), _back())
     assert found.nodes["w1"].event is NodeEvent.RESTORE
 
 
@@ -236,7 +242,7 @@ def test_a_cluster_goes_back_from_the_middle() -> None:
         "w2": an_entry("w2", NodeState.MIGRATED, skipped=True),
         "w3": an_entry("w3", NodeState.DUAL),
     }
-    found = _begin(a_record(PLAN, nodes), Goal(kind="back"))
+    found = _turned(a_record(PLAN, nodes), Goal(kind="back"))
     assert found.cluster.direction == "back"
     assert found.nodes["w1"].event is NodeEvent.RESTORE
     assert found.nodes["w2"].event is None
@@ -250,7 +256,7 @@ def test_half_an_attach_waits_for_the_others_when_the_cluster_goes_back() -> Non
         "w1": under_way("w1", NodeState.CANAL, NodeEvent.ATTACH, "cordon"),
         "w2": an_entry("w2", NodeState.MIGRATED),
     }
-    found = _begin(a_record(PLAN, nodes), Goal(kind="back"))
+    found = _turned(a_record(PLAN, nodes), Goal(kind="back"))
     assert found.nodes["w1"].event is not NodeEvent.DETACH
 
 

@@ -706,10 +706,16 @@ def test_a_task_of_another_attempt_is_another_task() -> None:
     assert current_task(first) != current_task(second)
 
 
+def test_a_task_of_a_node_made_anew_is_another_task() -> None:
+    """Under the same name another machine has registered: what its predecessor has finished is not believed."""
+    first, second = (a_view(seen(a_node(uid=uid)), _at("gate")) for uid in ("uid-old", "uid-new"))
+    assert current_task(first) != current_task(second)
+
+
 @pytest.mark.parametrize("node", ["w1", "ip-10-0-0-1.eu-west-1.compute.internal", "a" * 63 + ".example", "n" * 253])
 def test_a_tasks_name_is_a_pods_name(node: str) -> None:
     """A DNS label of at most 63 characters, whatever the node is called."""
-    name = task_name(node, "drain/gate/1")
+    name = task_name(a_node(node), "drain/gate/1")
     assert len(name) <= 63
     assert all(part.isalnum() for part in name.split("-"))
 

@@ -1,0 +1,293 @@
+"""The one door: each reason for which an event may not begin on a node now, in words, and that it is a wait with an end."""
+
+from typing import Any
+
+import pytest
+
+from cni_migrate.core.decision.admission import Case, why_not
+from cni_migrate.core.decision.begin import begin
+from cni_migrate.core.decision.decide import Decision, decide
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.objects import Node, Requests
+from cni_migrate.core.model.record import Held, NodeRecord, Record
+from cni_migrate.core.steps.view import Plan, out_of_service
+from tests.unit.core.builders import NOW, Seen, a_node, a_plan, a_record, after, an_entry, seen, under_way
+
+MULTUS, OVERLAY = a_plan(), a_plan("overlay")
+HELD = Held(why="its agent crashes", next="mend it, then `migrate run`", since=NOW)
+BACK = Goal(kind="back")
+CANAL, DUAL, DRAINING, CILIUM, MIGRATED = NodeState
+NEWCOMER = an_entry("w1", CILIUM, joined=True, took={"adopt": 3.0})
+
+
+def _why_not(
+    event: NodeEvent,
+    nodes: dict[str, NodeRecord],
+    *there: Node,
+    plan: Plan = OVERLAY,
+    goal: Goal | None = None,
+    paused: str = "",
+    **cluster: Any,
+) -> str:
+    """Why the event may not begin on w1, or ''."""
+    found = {name: a_node(name) for name, entry in nodes.items() if not entry.gone} | {n.name: n for n in there}
+    record = a_record(plan, nodes, **cluster)
+    blocked = why_not(Case(plan, goal or Goal(), record, found, paused, "w1", event))
+    return blocked.because if blocked is not None else ""
+
+
+REASONS: list[tuple[str, NodeEvent, dict[str, NodeRecord], list[Node], dict[str, Any], str]] = [
+    ("nothing", NodeEvent.DRAIN, {"w1": an_entry(state=DUAL)}, [], {}, ""),
+    ("a node that is gone", NodeEvent.DRAIN, {"w1": an_entry(state=DUAL, gone=True)}, [], {}, "node w1 is gone"),
+    ("no such edge", NodeEvent.SWITCH, {"w1": an_entry(state=DUAL)}, [], {}, "there is no switch from there"),
+    ("the guard of a drain", NodeEvent.DRAIN, {"w1": an_entry(state=DUAL), "w2": an_entry("w2")}, [], {},
+     "w2 not on both networks yet"),
+    ("the guard of a detach", NodeEvent.DETACH, {"w1": an_entry(state=DUAL), "w2": an_entry("w2", MIGRATED)}, [], {},
+     "w2 beyond dual"),
+    ("skipped", NodeEvent.DRAIN, {"w1": an_entry(state=DUAL, skipped=True)}, [], {}, "node w1 is skipped"),
+    ("skipped, and asked for by name", NodeEvent.RESTORE, {"w1": an_entry(state=MIGRATED, skipped=True)}, [],
+     {"goal": Goal(kind="node_back", node="w1")}, ""),
+    ("NotReady", NodeEvent.DRAIN, {"w1": an_entry(state=DUAL)}, [a_node(ready=False)], {}, "node w1 is NotReady"),
+    ("NotReady on the way back", NodeEvent.RESTORE, {"w1": an_entry(state=MIGRATED)}, [a_node(ready=False)], {},
+     "node w1 is NotReady"),
+    ("NotReady while out of service by our hand", NodeEvent.SWITCH, {"w1": an_entry(state=DRAINING)},
+     [a_node(ready=False)], {}, ""),
+    ("a newcomer without a CNI", NodeEvent.ADOPT, {"w1": an_entry(joined=True)}, [a_node(ready=False)],
+     {"plan": MULTUS}, ""),
+    ("a cordon of somebody else", NodeEvent.DRAIN, {"w1": an_entry(state=DUAL)}, [a_node(unschedulable=True)], {},
+     "cordoned by somebody else"),
+    ("the same where the node stays in service", NodeEvent.ATTACH, {"w1": an_entry()}, [a_node(unschedulable=True)],
+     {"phase": Phase.ATTACHING}, ""),
+    ("the same on the way back, where it stays", NodeEvent.RESTORE, {"w1": an_entry(state=MIGRATED)},
+     [a_node(unschedulable=True)], {}, ""),
+    ("a pause", NodeEvent.DRAIN, {"w1": an_entry(state=DUAL)}, [], {"paused": "noon"}, "paused since noon"),
+    ("a pause on the way back", NodeEvent.RESTORE, {"w1": an_entry(state=MIGRATED)}, [],
+     {"paused": "noon", "goal": BACK}, "paused since noon"),
+    ("a pause while out of service", NodeEvent.SWITCH, {"w1": an_entry(state=DRAINING)}, [], {"paused": "noon"}, ""),
+    ("another out of service", NodeEvent.DRAIN, {"w1": an_entry(state=DUAL), "w2": an_entry("w2", CILIUM)}, [], {},
+     "w2 is out of service, and max_unavailable is 1"),
+    ("the same on the way back", NodeEvent.RESTORE, {"w1": an_entry(state=MIGRATED), "w2": an_entry("w2", CILIUM)}, [],
+     {"goal": BACK}, "w2 is out of service"),
+    ("another one that was lost", NodeEvent.RESTORE, {"w1": an_entry(state=MIGRATED), "w2": an_entry("w2", MIGRATED)},
+     [a_node("w2", ready=False)], {"goal": BACK}, "node w2 is NotReady, and no other is taken out of service"),
+    ("its own place", NodeEvent.RESTORE, {"w1": an_entry(state=DRAINING), "w2": an_entry("w2", CILIUM)}, [],
+     {"goal": BACK}, ""),
+    ("a second canary", NodeEvent.DRAIN,
+     {"w1": an_entry(state=DUAL), "w2": under_way("w2", DUAL, NodeEvent.DRAIN, "cordon")}, [],
+     {"plan": a_plan("overlay", max_unavailable="2")}, "w2 is out of service"),
+    ("a newcomer that nobody knows the way back to", NodeEvent.RESTORE, {"w1": NEWCOMER, "w2": an_entry("w2", MIGRATED)},
+     [], {"plan": MULTUS}, "they do not know the way"),
+    ("the same while it is being adopted", NodeEvent.RESTORE,
+     {"w1": under_way("w1", CANAL, NodeEvent.ADOPT, "gate"), "w2": an_entry("w2", MIGRATED)}, [],
+     {"plan": MULTUS, "goal": BACK}, "they do not know the way"),
+    ("two newcomers, and the cluster goes back", NodeEvent.RESTORE,
+     {"w1": NEWCOMER, "w2": an_entry("w2", MIGRATED, took={"adopt": 1.0})}, [], {"plan": MULTUS, "goal": BACK}, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("what", "event", "nodes", "there", "more", "because"), REASONS, ids=[row[0] for row in REASONS]
+)
+def test_why_an_event_may_not_begin(
+    what: str, event: NodeEvent, nodes: dict[str, NodeRecord], there: list[Node], more: dict[str, Any], because: str
+) -> None:
+    """Each reason by itself, in words; '' where the event may begin."""
+    found = _why_not(event, nodes, *there, **more)
+    assert because in found, what
+    assert bool(found) is bool(because), what
+
+
+def _events(decision: Decision) -> dict[str, NodeEvent | None]:
+    return {name: entry.event for name, entry in decision.record.nodes.items()}
+
+
+def _begun(goal: Goal, nodes: dict[str, NodeRecord], found: Seen, plan: Plan, **cluster: Any) -> Record:
+    return begin(plan, goal, a_record(plan, nodes, **cluster), found.nodes, NOW)
+
+
+def test_a_rollback_waits_for_a_node_that_is_not_ready_and_then_halts() -> None:
+    """It says which, until when, and what to type; the deadline counts from when nothing else was under way."""
+    nodes = {"w1": an_entry(state=MIGRATED), "w2": an_entry("w2", MIGRATED)}
+    found = seen(a_node("w1"), a_node("w2", ready=False))
+    first = decide(OVERLAY, BACK, _begun(BACK, nodes, found, OVERLAY), found, NOW)
+    assert first.final is None
+    assert "node w2 is NotReady" in first.waits[0].observed
+    assert _events(first) == {"w1": None, "w2": None}
+    late = decide(OVERLAY, BACK, first.record, found, after(OVERLAY.config.deadlines.agent))
+    assert late.final is not None
+    assert late.final.outcome == "halted"
+    assert "node w2 is NotReady" in late.final.message
+    assert late.final.next == (
+        "mend or uncordon what is named, or leave it out: `migrate skip-node w2`; then `migrate rollback`"
+    )
+
+
+def test_a_skip_lets_a_rollback_go_on_without_the_node() -> None:
+    """Asked for since the rollback began, it counts; the end waits for the node, and says so."""
+    nodes = {"w1": an_entry(state=MIGRATED), "w2": an_entry("w2", MIGRATED)}
+    found = seen(a_node("w1"), a_node("w2", ready=False), requests=Requests(skip={"w2": after(1).isoformat()}))
+    begun = _begun(BACK, nodes, found, OVERLAY)
+    assert _events(decide(OVERLAY, BACK, begun, found, after(2))) == {"w1": NodeEvent.RESTORE, "w2": None}
+    over = begun.with_nodes({**begun.nodes, "w1": an_entry(state=DUAL)})
+    final = decide(OVERLAY, BACK, over, found, after(2)).final
+    assert final is not None
+    assert final.message == "the rollback waits: w2 is skipped and not back"
+    assert final.next == "migrate skip-node --undo w2, then migrate rollback"
+
+
+def test_who_was_skipped_on_the_way_forward_goes_back_too() -> None:
+    """Else the cluster could never be as it was found."""
+    nodes = {"w1": an_entry(state=CANAL), "w2": an_entry("w2", DUAL, skipped=True)}
+    found = seen(a_node("w1"), a_node("w2"), requests=Requests(skip={"w2": after(-60).isoformat()}))
+    begun = _begun(BACK, nodes, found, OVERLAY, phase=Phase.ATTACHING)
+    assert _events(decide(OVERLAY, BACK, begun, found, NOW)) == {"w1": None, "w2": NodeEvent.DETACH}
+
+
+@pytest.mark.parametrize("state", [DRAINING, CILIUM])
+def test_a_node_that_is_out_of_service_goes_back_before_the_others(state: NodeState) -> None:
+    """Left idle between two events behind a migrated one, it is the first to go back: it takes nobody's place."""
+    nodes = {"w1": an_entry(state=state), "w2": an_entry("w2", MIGRATED)}
+    found = seen(a_node("w1"), a_node("w2"))
+    begun = _begun(BACK, nodes, found, OVERLAY)
+    assert _events(decide(OVERLAY, BACK, begun, found, NOW)) == {"w1": NodeEvent.RESTORE, "w2": None}
+
+
+def test_a_skipped_node_goes_back_by_name() -> None:
+    """`rollback-node` takes it at its word, and it stays skipped."""
+    nodes = {"w1": an_entry(state=MIGRATED, skipped=True)}
+    found = seen(a_node("w1"), requests=Requests(skip={"w1": after(-60).isoformat()}))
+    goal = Goal(kind="node_back", node="w1")
+    decision = decide(OVERLAY, goal, _begun(goal, nodes, found, OVERLAY), found, NOW)
+    assert _events(decision) == {"w1": NodeEvent.RESTORE}
+    assert decision.record.nodes["w1"].skipped
+    assert decision.waits
+
+
+def test_a_pause_stops_a_rollback_between_two_nodes() -> None:
+    """Who is under way turns round all the same: it is not left out of service."""
+    nodes = {"w1": under_way("w1", DRAINING, NodeEvent.SWITCH, "gate"), "w2": an_entry("w2", MIGRATED)}
+    found = seen(a_node("w1"), a_node("w2"), requests=Requests(paused_since="noon"))
+    begun = _begun(BACK, nodes, found, OVERLAY)
+    assert _events(decide(OVERLAY, BACK, begun, found, NOW)) == {"w1": NodeEvent.RESTORE, "w2": None}
+    begun = begun.with_node("w1", an_entry(state=DUAL))
+    decision = decide(OVERLAY, BACK, begun, found, after(100_000))
+    assert (decision.final, _events(decision)["w2"]) == (None, None)
+    assert [(wait.on, wait.observed) for wait in decision.waits] == [("`migrate resume`", "paused since noon")]
+
+
+def test_skipping_a_node_that_was_rolled_back_by_itself_lets_the_others_go_on() -> None:
+    """The operator has read why, and has waived it."""
+    nodes = {"w1": an_entry(state=DUAL, failure=HELD), "w2": an_entry("w2", DUAL)}
+    found = seen(a_node("w1"), a_node("w2"), requests=Requests(skip={"w1": NOW.isoformat()}))
+    decision = decide(OVERLAY, Goal(), a_record(OVERLAY, nodes), found, NOW)
+    assert decision.final is None
+    assert _events(decision) == {"w1": None, "w2": NodeEvent.DRAIN}
+
+
+@pytest.mark.parametrize("goal", [Goal(), BACK], ids=["auto_rollback", "rollback"])
+def test_eight_nodes_in_a_reroute_go_back_one_at_a_time(goal: Goal) -> None:
+    """They are in service: taking each back takes it out, and max_unavailable is 1."""
+    plan = a_plan("multus", auto_rollback=goal.kind == "forward")
+    nodes = {f"w{n}": under_way(f"w{n}", MIGRATED, NodeEvent.REROUTE, "gate", held=HELD) for n in range(1, 9)}
+    nodes["w9"] = an_entry("w9", DUAL)
+    found = seen(*(a_node(name) for name in nodes))
+    record = a_record(plan, nodes)
+    record = begin(plan, goal, record, found.nodes, NOW) if goal.kind == "back" else record
+    decision = decide(plan, goal, record, found, NOW)
+    assert sum(out_of_service(plan, entry) for entry in decision.record.nodes.values()) == 1
+    assert decision.final is None
+
+
+def test_a_held_adopt_is_not_rolled_back_by_itself() -> None:
+    """Nodes that have left Canal do not know the way to pods that it would have there: it stays held, and says so."""
+    plan = a_plan("multus", auto_rollback=True)
+    nodes = {
+        "w1": under_way("w1", CANAL, NodeEvent.ADOPT, "gate", held=HELD, joined=True),
+        "w2": an_entry("w2", MIGRATED),
+    }
+    decision = decide(plan, Goal(), a_record(plan, nodes), seen(a_node("w1"), a_node("w2")), NOW)
+    assert _events(decision)["w1"] is NodeEvent.ADOPT
+    assert decision.final is not None
+    assert HELD.why in decision.final.message
+
+
+def test_newcomers_go_back_last_also_when_the_rollback_finds_them_half_way() -> None:
+    """One that is being adopted is carried on meanwhile, and turned when the others are dual again."""
+    nodes = {
+        "w1": under_way("w1", CANAL, NodeEvent.ADOPT, "cordon", joined=True),
+        "w2": an_entry("w2", MIGRATED),
+    }
+    found = seen(a_node("w1"), a_node("w2"))
+    begun = _begun(BACK, nodes, found, MULTUS)
+    assert _events(decide(MULTUS, BACK, begun, found, NOW)) == {"w1": NodeEvent.ADOPT, "w2": NodeEvent.RESTORE}
+    begun = begun.with_node("w2", an_entry("w2", DUAL))
+    assert _events(decide(MULTUS, BACK, begun, found, NOW))["w1"] is NodeEvent.RESTORE
+
+
+def test_what_is_blocked_while_others_are_under_way_is_shown() -> None:
+    """The run does not wait for it yet, but who looks sees it."""
+    plan = a_plan("overlay", max_unavailable="3")
+    nodes = {"w0": an_entry("w0", MIGRATED), **{name: an_entry(name, DUAL) for name in ("w1", "w2")}}
+    found = seen(a_node("w0"), a_node("w1", unschedulable=True), a_node("w2"))
+    decision = decide(plan, Goal(), a_record(plan, nodes), found, NOW)
+    assert _events(decision)["w2"] is NodeEvent.DRAIN
+    assert "node w1 was cordoned by somebody else" in [wait.observed for wait in decision.waits]
+    assert decision.record.cluster.idle_since is None
+
+
+def test_a_decision_that_answers_nothing_is_a_bug() -> None:
+    """It says so at once, instead of keeping somebody waiting for nothing."""
+    with pytest.raises(ValueError, match="answers nothing"):
+        Decision(a_record(OVERLAY), (), (), (), NOW, 0.0, durable=False, final=None)
+
+
+def test_the_run_follows_the_plan() -> None:
+    """The first of those that are left is no canary: zones stay together, and w2 comes before w10."""
+    zone = "topology.kubernetes.io/zone"
+    zones = {"w1": "a", "w2": "b", "w3": "b", "w4": "a", "w10": "a"}
+    there = [a_node(name, labels={zone: where}) for name, where in zones.items()]
+    nodes = {name: an_entry(name, MIGRATED if name == "w1" else DUAL) for name in zones}
+    plan = a_plan("overlay", max_unavailable="2")
+    decision = decide(plan, Goal(), a_record(plan, nodes), seen(*there), NOW)
+    assert [name for name, event in _events(decision).items() if event] == ["w4", "w10"]
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_node_that_joins_after_the_end(ready: bool) -> None:
+    """Cilium is everywhere by then: it is migrated when its agent is Ready, and waited for until then."""
+    from tests.unit.core.builders import a_daemonset, an_agent
+
+    nodes = {"w1": an_entry(state=MIGRATED)}
+    found = seen(a_node("w1"), a_node("w9"), a_daemonset("cilium"), an_agent("cilium", "w9", ready=ready))
+    decision = decide(OVERLAY, Goal(), a_record(OVERLAY, nodes, phase=Phase.DONE), found, NOW)
+    assert (decision.final is not None) is ready
+    assert decision.record.nodes["w9"].state is (MIGRATED if ready else CANAL)
+    if not ready:
+        assert "node w9 joined after the end" in decision.waits[0].observed
+        late = decide(OVERLAY, Goal(), decision.record, found, after(4000)).final
+        assert late is not None
+        assert late.outcome == "halted"
+
+
+@pytest.mark.parametrize(
+    ("goal", "command"),
+    [
+        (Goal(), "migrate run"),
+        (BACK, "migrate rollback"),
+        (Goal(kind="node_back", node="w1"), "migrate rollback-node w1"),
+        (Goal(kind="node_back", node="w1", to="canal"), "migrate rollback-node w1 --to canal"),
+    ],
+)
+def test_who_is_stopped_or_held_is_told_the_command_that_goes_on(goal: Goal, command: str) -> None:
+    """`migrate run` is refused in the middle of a rollback, so it is not what to type there."""
+    event, state = (NodeEvent.DRAIN, DUAL) if goal.kind == "forward" else (NodeEvent.RESTORE, DRAINING)
+    nodes = {"w1": under_way("w1", state, event, "baseline_gate" if event is NodeEvent.DRAIN else "await_canal")}
+    found = seen(a_node("w1"))
+    record = a_record(OVERLAY, nodes, direction="back" if goal.kind == "back" else "forward")
+    late = decide(OVERLAY, goal, record, found, after(4000)).final
+    assert late is not None
+    assert f"then `{command}` goes on from here" in late.next
+    quiet = decide(OVERLAY, goal, a_record(OVERLAY, {"w1": an_entry(state=DUAL)}), found, NOW, stopping=True).final
+    assert quiet is not None
+    assert quiet.next == command
