@@ -10,6 +10,7 @@ netd=$root${CNI_FOLDER:-/etc/cni/net.d}
 bin_folder=${BIN_FOLDER:-/opt/cni/bin}
 canal_file=${CANAL_FILE:-10-canal.conflist}
 canal_cidr=${CANAL_POD_CIDR:-}
+cilium_cidr=${CILIUM_POD_CIDR:-}
 multus_file=${MULTUS_FILE:-00-multus.conflist}
 await_seconds=${AWAIT_SECONDS:-60}
 leases=/var/lib/cni/networks/k8s-pod-network
@@ -96,6 +97,36 @@ pod_routes() { # the routes into Canal's network
 
 routed() { # whether flannel has laid a route to another node's pods: by its link, or straight to the node
     pod_routes | grep -Eq ' via | dev flannel'
+}
+
+nat_rules() { # FAMILY: the rules of its table nat, without loading that table where nobody has
+    { run "$1-save" 2>/dev/null || true; } | sed -n '/^\*nat/,/^COMMIT/{/^-A /p;}'
+}
+
+our_rules() { # FAMILY: the rules that this program has laid
+    nat_rules "$1" | grep -E -- '--comment "?cni-migrate"? ' || true
+}
+
+rule_families() { # those through whose table nat traffic passes; the first one where there is none yet
+    version=iptables
+    case $canal_cidr in *:*) version=ip6tables ;; esac
+    found=
+    for family in $(iptables_families | grep "^$version" || true); do
+        if [ -n "$(nat_rules "$family")" ]; then echo "$family"; found=yes; fi
+    done
+    [ -n "$found" ] || iptables_families | grep "^$version" | sed -n 1p || true
+}
+
+stands() { # FAMILY: whether our rule is there once, and before all that change a sender's address
+    [ "$(our_rules "$1" | wc -l)" -eq 1 ] || return 1
+    nat_rules "$1" | grep -E -- '^-A POSTROUTING ' | grep -E 'cni-migrate|FLANNEL|flannel|CILIUM|MASQUERADE|SNAT' |
+        sed -n 1p | grep -q -- 'cni-migrate'
+}
+
+rules() { # the families in which our rule is
+    for family in $(iptables_families); do
+        [ -z "$(our_rules "$family")" ] || echo "$family"
+    done
 }
 
 sets() { # names of Calico's ipsets
@@ -211,6 +242,36 @@ try_remove_chains() { # PATTERN: the rules that jump there, then the chains; one
     done
 }
 
+# From Canal's pods to Cilium's: neither flannel nor Cilium may hide who calls, or policies meet a stranger. What goes
+# through a node port has kube-proxy's mark, and needs the node's address.
+lay_rules() {
+    if [ -z "$canal_cidr" ] || [ -z "$cilium_cidr" ]; then fail "the pod networks are not known"; fi
+    families=$(rule_families)
+    [ -n "$families" ] || fail "there is no iptables to lay the rule with"
+    for family in $families; do
+        for pause in 0 1 1 2 3; do # somebody else's change of the same table may cross ours
+            sleep "$pause"
+            if stands "$family"; then break; fi
+            {
+                echo '*nat'
+                our_rules "$family" | sed 's/^-A /-D /'
+                echo "-I POSTROUTING 1 -s $canal_cidr -d $cilium_cidr -m comment --comment cni-migrate -m mark ! --mark 0x4000/0x4000 -j ACCEPT"
+                echo COMMIT
+            } | run "$family-restore" --noflush || true
+        done
+        stands "$family" || fail "the rule for calls from $canal_cidr to $cilium_cidr does not stand in $family"
+    done
+}
+
+remove_our_rules() {
+    for pause in 0 1 1 2 3; do
+        sleep "$pause"
+        remove_rules '--comment "\{0,1\}cni-migrate"\{0,1\} '
+        [ -n "$(rules)" ] || return 0
+    done
+    fail "rules are still there in $(rules | tr '\n' ' ')"
+}
+
 remove_rules() { # PATTERN: rules in the kernel's own chains that have it, also those that jump nowhere
     for family in $(iptables_families); do
         rules=$({ run "$family-save" 2>/dev/null || true; } |
@@ -301,10 +362,10 @@ report() {
     if [ "$(echo "$addresses" | wc -l)" -gt 100 ]; then cut="$cut,\"leases\""; fi
     if [ "$(echo "$names" | wc -l)" -gt 25 ]; then cut="$cut,\"chains\""; fi
     if routed; then routes=true; else routes=false; fi
-    printf '{"files":[%s],"lacks":[%s],"routed":%s,"links":[%s],"leases":[%s],"chains":[%s],"left":[%s]%s}\n' \
+    printf '{"files":[%s],"lacks":[%s],"routed":%s,"links":[%s],"leases":[%s],"chains":[%s],"rules":[%s],"left":[%s]%s}\n' \
         "$(echo "$files" | sed '/^$/d' | quoted 25)" "$(lacks | quoted 5)" "$routes" "$(echo "$links" | sed '/^$/d' | quoted 30)" \
         "$(echo "$addresses" | sed '/^$/d' | quoted 100)" "$(echo "$names" | sed '/^$/d' | quoted 25)" \
-        "$(echo "$left" | sed '/^$/d' | quoted 15)" "${cut:+,\"cut\":[${cut#,}]}"
+        "$(rules | quoted 5)" "$(echo "$left" | sed '/^$/d' | quoted 15)" "${cut:+,\"cut\":[${cut#,}]}"
 }
 
 fail() { # TEXT [CODE]
@@ -320,7 +381,7 @@ value_of() { # OPERATION DEFAULT: what is behind the '=', or DEFAULT
 for operation in "$@"; do
     case $operation in
     *[!A-Za-z0-9._:,=-]* | *..*) fail "not an operation: $operation" 2 ;;
-    status | restore-bak | await-first=?* | remove-cni=?* | keep-leases=* | free-leases=*) ;;
+    status | restore-bak | lay-rules | remove-rules | await-first=?* | remove-cni=?* | keep-leases=* | free-leases=*) ;;
     remove-flannel | remove-flannel=* | remove-multus | remove-multus=* | remove-cilium | remove-cilium=*) ;;
     *) fail "unknown operation: $operation" 2 ;;
     esac
@@ -333,6 +394,8 @@ for operation in "$@"; do
     case $operation in
     status) ;;
     restore-bak) restore_bak ;;
+    lay-rules) lay_rules ;;
+    remove-rules) remove_our_rules ;;
     remove-cni=*) remove_files "${operation#*=}" ;;
     await-first=*) await_first "${operation#*=}" ;;
     keep-leases=*) keep_leases "${operation#*=}" ;;

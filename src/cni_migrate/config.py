@@ -106,13 +106,13 @@ class Cilium(Section):
     manifests: str = Field(default="", description="source manifests: a file, or a folder of YAML files")
     namespace: Namespace = Field(default="kube-system", description="namespace of Cilium")
     version: Release = Field(
-        default="1.15.19", description="Cilium's version, which decides what the manifests contain and the images"
+        default="1.20.2", description="Cilium's version, which decides what the manifests contain and the images"
     )
     image: Image = Field(
-        default="quay.io/cilium/cilium:v1.15.19", description="agent image; default: the one of `cilium.version`"
+        default="quay.io/cilium/cilium:v1.20.2", description="agent image; default: the one of `cilium.version`"
     )
     operator_image: Image = Field(
-        default="quay.io/cilium/operator-generic:v1.15.19",
+        default="quay.io/cilium/operator-generic:v1.20.2",
         description="operator image; default: the one of `cilium.version`",
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")
@@ -223,6 +223,14 @@ class Drain(Section):
         gt=0,
         description="pause before a blocked eviction is tried again while its budget allows no disruption;"
         " as soon as it allows some, so many are tried at once",
+    )
+
+
+class Safety(Section):
+    """What keeps an operator from the wrong cluster."""
+
+    expect_context: str = Field(
+        default="", description="the only context of the kubeconfig on which commands may work; empty: any"
     )
 
 
@@ -359,6 +367,7 @@ class Config(Section):
     knet: Knet = Knet()
     gate: Gate = Gate()
     drain: Drain = Drain()
+    safety: Safety = Safety()
     deadlines: Deadlines = Deadlines()
     host_task: HostTask = HostTask()
     job: Job = Job()

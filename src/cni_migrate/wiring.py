@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cni_migrate import knet, resources
+from cni_migrate import identities, knet, resources
 from cni_migrate.config import Cilium, Config
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.plan import TABLES, make_plan
@@ -43,7 +43,9 @@ def manifests_for(config: Config, seen: Snapshot | None) -> Manifests:
     """The manifests for a configuration."""
     templates = {name: resources.read("templates", name) for name in TEMPLATES}
     agent = (Path(knet.__file__).parent / "agent.py").read_text(encoding="utf-8")
-    return Manifests(templates, config, Facts(host_image(config, seen), agent), foreign=foreign_for(config))
+    known = (Path(identities.__file__).parent / "agent.py").read_text(encoding="utf-8")
+    facts = Facts(host_image(config, seen), agent, known)
+    return Manifests(templates, config, facts, foreign=foreign_for(config))
 
 
 def completed(loaded: Loaded, file: Path | None) -> Loaded:

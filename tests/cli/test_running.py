@@ -120,7 +120,7 @@ def test_until_a_phase_and_up_to_the_point_of_no_return(
     assert (again.code, cluster.writes) == (0, writes)
     assert "preparing is complete already, the cluster is in phase attaching: nothing was done" in again.out
 
-    plan = typed("plan", *common)
+    plan = typed("plan", "--steps", *common)
     assert "(point of no return)" in plan.out
     assert "`migrate rollback` is possible until clean-up's step delete_canal" in plan.out
 
@@ -262,6 +262,25 @@ def test_the_first_interrupt_finishes_the_step(on: On, served: Make, config: str
     assert "stopped: stopped on request at a safe point" in err
     assert "phase " in out
     assert on(cluster)("run", "--yes", "--config", config).code == 0
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_who_interrupts_is_told_which_nodes_are_out_of_service(on: On, served: Make, config: str, times: int) -> None:
+    """In the middle of a drain: the end of the run names the node, and so does the status."""
+    cluster = served(nodes=3, speed=3)
+    with _start(cluster, config, "run", "--yes", "--strategy", "overlay") as process:
+        _until(process, '"step": "restart_cilium"')
+        process.send_signal(signal.SIGINT)
+        if times == 2:
+            _until(process, "press again")
+            process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "; still out of service: w1" in err
+    shown = on(cluster)("status")
+    assert "still out of service: w1; nobody is at work on it" in shown.out
+    nodes = {node["name"]: node["out_of_service"] for node in _status(on(cluster))["nodes"]}
+    assert nodes == {"w1": True, "w2": False, "cp1": False}
 
 
 def test_the_second_interrupt_stops_at_once(served: Make, config: str) -> None:

@@ -1,9 +1,19 @@
 """What a command finds out about the cluster before it begins."""
 
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from cni_migrate.cli.ui.confirmation import asked
+from cni_migrate.cli.wishes import goal_of
 from cni_migrate.config import Config
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.wiring import host_image
+from tests.cli.conftest import QUICK, Served, Typed
 from tests.unit.core.builders import a_daemonset, seen
 
 CALICO = ("docker.io/calico/cni:v3.29.1", "docker.io/calico/node:v3.29.1", "docker.io/flannel/flannel:v0.24.4")
@@ -22,3 +32,51 @@ def test_host_tasks_run_in_the_image_with_iptables(images: tuple[str, ...], expe
     """Flannel's own has them, and a shell; the installer of its plugin has neither of them for sure."""
     found = seen(a_daemonset("canal", images=images))
     assert host_image(Config(), found) == expected
+
+
+def test_a_run_connects_and_lists_once(migrate: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said before the question, and what is driven after it, come from one connection and one list."""
+    entered: list[str] = []
+    enter = KubeCluster.__aenter__
+
+    async def counted(self: KubeCluster) -> KubeCluster:
+        entered.append("listed")
+        return await enter(self)
+
+    def meant(*arguments: Any) -> Goal:
+        entered.append("goal")
+        return goal_of(*arguments)
+
+    monkeypatch.setattr(KubeCluster, "__aenter__", counted)
+    monkeypatch.setattr("cni_migrate.cli.running.goal_of", meant)
+    config = tmp_path / "quick.yaml"
+    config.write_text(QUICK, encoding="utf-8")
+    with Served(tmp_path) as served:
+        ended = migrate(
+            "run", "--yes", "--until", "preparing", "--kubeconfig", str(served.kubeconfig), "--config", str(config)
+        )
+    assert ended.code == 0, ended.err
+    assert entered == ["listed", "goal"]
+
+
+def test_a_question_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an answer is waited for, all else goes on: the connection stays alive, and Ctrl-C is heard."""
+    came, typed = os.pipe()
+    steps: list[str] = []
+
+    async def beside() -> None:
+        await asyncio.sleep(0.05)
+        steps.append("went on")
+        os.write(typed, b"y\n")
+
+    async def main() -> bool:
+        other = asyncio.create_task(beside())
+        answer = await asked("Continue?")
+        await other
+        return answer
+
+    with os.fdopen(came) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert asyncio.run(main()) is True
+    assert steps == ["went on"]
+    os.close(typed)

@@ -16,6 +16,8 @@ API_PORT = 16443
 """etcd has the next two."""
 
 CANAL = HERE / "manifests" / "canal.yaml"
+BRIDGED = CANAL.with_name("canal-bridge.yaml")
+"""flannel alone, with its own plugin and without NetworkPolicies."""
 
 
 class Cluster:

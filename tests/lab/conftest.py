@@ -11,9 +11,23 @@ from tests.lab.account import open_account
 from tests.lab.cluster import Cluster
 from tests.lab.driving import Operator
 from tests.lab.processes import say
-from tests.lab.settings import default_lab
+from tests.lab.settings import CILIUM, default_lab
 
 Hire = Callable[[Cluster, str], Operator]
+
+HELD = pytest.mark.xfail(
+    reason="pods on Canal have no identity in Cilium yet: allowed callers are blocked, and the first node is held at its gate"
+)
+STRATEGIES = (
+    pytest.param("overlay", labs.CANAL, marks=HELD, id="overlay"),
+    pytest.param("overlay", labs.BRIDGED, id="overlay-bridged"),
+    pytest.param("multus", labs.BRIDGED, id="multus-bridged"),
+)
+"""For `parametrize(("strategy", "canal"), ...)`: with which Canal each strategy is tried.
+
+Beside routed pods multus does not work: a dual pod answers the kubelet's probes by the wrong interface, turns NotReady, and the
+next drain waits for its budget (docs/explanation/real-clusters.md).
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,13 +50,13 @@ def _machine() -> None:
         labs.down(lab)
 
 
-def _fresh(nodes: int) -> Iterator[Cluster]:
+def _fresh(nodes: int, canal: Path, version: str) -> Iterator[Cluster]:
     """Nodes on Canal with the workloads, all Ready; nothing is left of them afterwards."""
     lab = default_lab()
-    here = labs.built(lab)
+    here = labs.built(lab, version=version)
     try:
         labs.keep_for_this_process(lab)
-        here.up(nodes)
+        here.up(nodes, canal=canal)
         here.apply("workloads.yaml")
         here.await_workloads()
         yield here
@@ -51,15 +65,27 @@ def _fresh(nodes: int) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster(_machine: None) -> Iterator[Cluster]:
-    """Three nodes."""
-    yield from _fresh(3)
+def canal() -> Path:
+    """The manifest of Canal, unless a test says which."""
+    return labs.CANAL
 
 
 @pytest.fixture
-def four(_machine: None) -> Iterator[Cluster]:
+def version() -> str:
+    """Which Cilium is to come, unless a test says."""
+    return CILIUM
+
+
+@pytest.fixture
+def cluster(_machine: None, canal: Path, version: str) -> Iterator[Cluster]:
+    """Three nodes."""
+    yield from _fresh(3, canal, version)
+
+
+@pytest.fixture
+def four(_machine: None, canal: Path, version: str) -> Iterator[Cluster]:
     """Four nodes."""
-    yield from _fresh(4)
+    yield from _fresh(4, canal, version)
 
 
 @pytest.fixture

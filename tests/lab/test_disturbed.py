@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab import traces
 from tests.lab.cluster import Cluster
-from tests.lab.conftest import Hire
+from tests.lab.conftest import STRATEGIES, Hire
 from tests.lab.driving import Lines, Operator, Running, Seen, steps, told
 from tests.lab.matrix import unreached
 from tests.lab.processes import say
@@ -36,7 +36,7 @@ def _finish(operator: Operator, cluster: Cluster) -> None:
     assert unreached(cluster) == []
 
 
-@pytest.mark.parametrize("strategy", ["overlay", "multus"])
+@pytest.mark.parametrize(("strategy", "canal"), STRATEGIES)
 def test_killed_ten_times(strategy: str, cluster: Cluster, hire: Hire) -> None:
     operator = hire(cluster, strategy)
     for kill in range(1, KILLS + 1):
@@ -73,7 +73,7 @@ DISTURBANCES: list[tuple[str, Callable[[Cluster], None]]] = [
 """What happens when which node's pods are about to be recreated on Cilium."""
 
 
-@pytest.mark.parametrize("strategy", ["overlay", "multus"])
+@pytest.mark.parametrize(("strategy", "canal"), STRATEGIES)
 def test_disturbed_three_times(strategy: str, cluster: Cluster, hire: Hire) -> None:
     operator = hire(cluster, strategy)
     running = operator.start()

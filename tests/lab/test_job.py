@@ -3,9 +3,11 @@
 import json
 import sys
 
+import pytest
+
 from tests.lab import traces
 from tests.lab.account import printed
-from tests.lab.cluster import Cluster
+from tests.lab.cluster import BRIDGED, Cluster
 from tests.lab.driving import PROGRAM
 from tests.lab.matrix import unreached
 from tests.lab.processes import run, wait_for
@@ -13,6 +15,7 @@ from tests.lab.processes import run, wait_for
 JOB = ("-n", "cni-migrate", "job/cni-migrate")
 
 
+@pytest.mark.parametrize("canal", [BRIDGED])
 def test_the_driver_survives_the_migration_of_its_own_node(cluster: Cluster) -> None:
     lab, kubectl = cluster.lab, cluster.control_plane.kubectl
     # There is no registry: `migrate` is on the nodes, as the how-to says for that case; the nodes' Python runs it.

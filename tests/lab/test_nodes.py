@@ -4,12 +4,12 @@ import pytest
 
 from tests.lab import traces
 from tests.lab.cluster import Cluster
-from tests.lab.conftest import Hire
+from tests.lab.conftest import STRATEGIES, Hire
 from tests.lab.driving import told
 from tests.lab.matrix import unreached
 
 
-@pytest.mark.parametrize("strategy", ["overlay", "multus"])
+@pytest.mark.parametrize(("strategy", "canal"), STRATEGIES)
 def test_a_migrated_node_reboots_and_another_one_joins(strategy: str, cluster: Cluster, hire: Hire) -> None:
     operator = hire(cluster, strategy)
     running = operator.start()

@@ -8,7 +8,7 @@ import pytest
 from tests.lab import requests, traces
 from tests.lab.account import needless, open_account
 from tests.lab.cluster import Cluster
-from tests.lab.conftest import Hire
+from tests.lab.conftest import STRATEGIES, Hire
 from tests.lab.driving import Operator, Seen, said, told
 from tests.lab.matrix import unreached
 from tests.real.stage import Trail
@@ -43,7 +43,7 @@ def _kill_at(operator: Operator, trail: Trail, so: Seen) -> None:
     trail.kills.append((since, datetime.now(UTC)))
 
 
-@pytest.mark.parametrize("strategy", ["overlay", "multus"])
+@pytest.mark.parametrize(("strategy", "canal"), STRATEGIES)
 def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> None:
     operator = hire(cluster, strategy)
     nodes = cluster.lab.state()["nodes"]

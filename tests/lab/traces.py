@@ -11,8 +11,12 @@ _PREFIX = ".".join(POD_CIDR.split(".")[:2]) + "."
 _FILES = (
     "/etc/cni/net.d/*",
     "/opt/cni/bin/flannel",
+    "/opt/cni/bin/calico*",
     "/opt/cni/bin/multus*",
     "/run/flannel",
+    "/run/calico",
+    "/var/lib/calico",
+    "/var/log/calico",
     "/var/lib/cni/*",
     "/var/lib/cni/networks/*",
 )
@@ -33,7 +37,7 @@ def cni_files(lab: Lab, node: str) -> dict[str, str]:
 def links(lab: Lab, node: str) -> set[str]:
     """A node's links, those of pods left out."""
     found = (link["ifname"] for link in json.loads(inside(lab, node, "ip", "-j", "link")))
-    return {name for name in found if not name.startswith(("veth", "lxc"))}
+    return {name for name in found if not name.startswith(("veth", "lxc", "cali"))}
 
 
 def of_cilium(here: Cluster) -> list[str]:
@@ -70,7 +74,14 @@ def _on_node(lab: Lab, node: str) -> list[str]:
     found += [f"route {route}" for route in routes if route.startswith(_PREFIX)]
     rules = inside(lab, node, "iptables-save").splitlines()
     # kube-proxy's own rules name the cluster's CIDR it was started with; they are the operator's.
-    found += [f"iptables {rule}" for rule in rules if "FLANNEL" in rule or (_PREFIX in rule and "KUBE-" not in rule)]
+    # What the stand-in for Calico's policy engine leaves (KUBE-ROUTER, KUBE-POD-FW, KUBE-NWPLCY) is no Canal's.
+    marks = ("FLANNEL", "cali-", "cali:")
+    found += [
+        f"iptables {rule}"
+        for rule in rules
+        if any(mark in rule for mark in marks) or (_PREFIX in rule and "KUBE-" not in rule)
+    ]
+    found += [f"ipset {name}" for name in inside(lab, node, "ipset", "list", "-n").split() if name.startswith("cali")]
     files = inside(lab, node, "sh", "-c", f"ls -d {' '.join(_FILES)} 2>/dev/null; true").split()
     expected = {
         "/etc/cni/net.d/05-cilium.conflist",

@@ -62,16 +62,16 @@ def test_killed_around_a_write(strategy: str, k: int, moment: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_lives_of_four_seconds_get_through(strategy: str) -> None:
-    """Killed every four seconds, whatever it does, each driver gets a little further: the end is the same."""
+def test_short_lives_get_through(strategy: str) -> None:
+    """Killed every two and a half seconds, whatever it does, each driver gets a little further: the end is the same."""
 
     async def main() -> None:
         config = config_for(strategy)
         async with simulated(SMALL, config) as (sim, watch):
             final = None
-            for life in range(150):
+            for life in range(300):
                 process = Process(sim, config, holder=f"life-{life}@test/{life}/1/elsewhere", takeover=True)
-                asyncio.get_running_loop().call_later(4, process.kill)
+                asyncio.get_running_loop().call_later(2.5, process.kill)
                 if (final := await process.run()) is not None:
                     break
             assert final is not None, "it never got through"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cni_migrate.cli.commands import configuring, looking, meshing, migrating, simulating, steering
+from cni_migrate.cli.commands import about, configuring, looking, meshing, migrating, simulating, steering
 from cni_migrate.cli.version import version
 
 EXIT_CODES = (
@@ -38,11 +38,5 @@ def root(
     """Take no options of its own but the version: all others belong to a command."""
 
 
-@app.command("version", rich_help_panel="About")
-def version_() -> None:
-    """Show the version."""
-    _version(True)
-
-
-for part in (migrating, looking, meshing, steering, configuring, simulating):
+for part in (migrating, looking, meshing, steering, configuring, simulating, about):
     part.register(app)

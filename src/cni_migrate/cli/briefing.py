@@ -2,16 +2,18 @@
 
 import sys
 
+from rich.console import Console
 from rich.text import Text
 
 from cni_migrate.cli import checking, planning
 from cni_migrate.cli.session import Session
 from cni_migrate.cli.ui import output
 from cni_migrate.cli.version import version
-from cni_migrate.cli.wishes import Back, NodeBack, Wish, goal_of, resumed
+from cni_migrate.cli.wishes import Back, Forward, NodeBack, Wish, resumed
 from cni_migrate.config import Config
 from cni_migrate.core.decision.begin import begin
 from cni_migrate.core.model.canal import FoundCanal
+from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record
 from cni_migrate.core.preflight.findings import Severity
@@ -22,9 +24,15 @@ from cni_migrate.wiring import plan_for
 
 
 async def brief(
-    here: Session, config: Config, cluster: KubeCluster, record: Record | None, wish: Wish, canal: FoundCanal
-) -> None:
-    """Say what is about to happen. At the very beginning the cluster is checked first.
+    here: Session,
+    config: Config,
+    cluster: KubeCluster,
+    record: Record | None,
+    wish: Wish,
+    goal: Goal,
+    canal: FoundCanal,
+) -> str:
+    """Say what is about to happen, and answer what to ask. At the very beginning the cluster is checked first.
 
     Raises:
         PreflightFailed: a check failed that a migration cannot do without.
@@ -37,12 +45,13 @@ async def brief(
                 "no migration was begun in this cluster: there is nothing to roll back", next="migrate status"
             )
         seen = cluster.snapshot()
-        begin(plan_for(config, seen), goal_of(wish, record, seen), record, seen.nodes, here.clock.now())
+        begin(plan_for(config, seen), goal, record, seen.nodes, here.clock.now())
         what = "the whole cluster goes back to Canal, in reverse order"
         if isinstance(wish, NodeBack):
             what = f"node {wish.node} goes back to {wish.to}"
         to.print(Text(what), soft_wrap=True)
-        return
+        _say_accepted(to, wish.accept)
+        return f"Continue on {planning.whereabouts(here)}: {what}?"
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
         found = await checking.checked(here, config, cluster, canal)
         checking.show(to, [finding for finding in found if finding.severity is not Severity.INFO])
@@ -50,8 +59,15 @@ async def brief(
     else:
         to.print(Text(f"resuming: {resumed(record)}"), soft_wrap=True)
     seen = cluster.snapshot()
-    goal = goal_of(wish, record, seen)
     view = plan_view(plan_for(config, seen), goal, record, seen, here.clock.now(), f"migrate/{version()}")
     to.print(Text(planning.headline(view)), soft_wrap=True)
+    _say_accepted(to, wish.accept if isinstance(wish, Forward) else ())
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
         output.show_table(to, planning.node_table(view))
+    return f"Continue on {planning.whereabouts(here)}: {planning.amounts(view)}?"
+
+
+def _say_accepted(to: Console, names: tuple[str, ...]) -> None:
+    """Say whose failing gates stop nobody: it is the only check of connectivity that there is."""
+    if names:
+        to.print(Text(f"a failing gate is accepted, and recorded, of: {output.listed(sorted(names))}", style="red"))

@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from cni_migrate.cli.options import Common
+from cni_migrate.cli.planning import whereabouts
 from cni_migrate.cli.session import Session, configured, run_async, session
 from cni_migrate.cli.ui import output
 from cni_migrate.cli.ui.confirmation import confirm, needs_terminal
@@ -182,7 +183,7 @@ async def _remove(common: Common, *, yes: bool) -> None:
             sys.stdout.write("nothing of the mesh is there: nothing was changed\n")
             return
         sys.stderr.write(f"to be deleted: {output.listed(map(str, ours), 12)}\n")
-        confirm(yes=yes)
+        await confirm(f"Delete them on {whereabouts(here)}?", yes=yes)
         await _delete(here, cluster, ours)
         await _await_gone(here, cluster)
     sys.stdout.write(f"{output.plural(len(ours), 'object')} deleted, no agent is left\n")

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import platform
 import sys
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -15,6 +17,7 @@ from cni_migrate.cli.version import version
 from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.decision.order import in_order
 from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.news import Newspaper
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import Record
 from cni_migrate.engine.driver import Driver
@@ -23,7 +26,11 @@ from cni_migrate.engine.observers import Event, Narrator
 from cni_migrate.errors import Interrupted
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
+from cni_migrate.kube.events import NodeEvents
 from cni_migrate.wiring import plan_for
+
+if TYPE_CHECKING:
+    from cni_migrate.engine.metrics import Metrics
 
 
 class Drive:
@@ -37,6 +44,7 @@ class Drive:
         record: Record | None,
         *,
         takeover: bool,
+        metrics: "Metrics | None" = None,
     ) -> None:
         self.began = False
         self._goal = goal
@@ -47,6 +55,11 @@ class Drive:
             self._narrator.begin(record.cluster.history)
         self._screen = None if here.as_json or not sys.stderr.isatty() else Screen(here.clock)
         self._config = config = here.config
+        self._metrics = metrics
+        self._news = Newspaper()
+        if record is not None:
+            self._news.begin(record)
+        self._events = NodeEvents(here.client, here.clock, platform.node())
         # The lock gives up on one renewal before it is time for the next.
         patient = KubeDocuments(here.client, here.clock, deadline=config.lease_seconds / 3)
         self._driver = Driver(
@@ -71,7 +84,7 @@ class Drive:
             MigrateError: as the driver does.
             Interrupted: it was stopped at once.
         """
-        async with self._shown():
+        async with self._shown(), self._events.sending():
             return await self._driven()
 
     async def _driven(self) -> Final:
@@ -115,6 +128,11 @@ class Drive:
         self.began = True
         if self._screen is not None:
             self._screen.decision(decision, [node.name for node in in_order(self._config, seen.nodes.values())])
+        if self._metrics is not None:
+            self._metrics.lock(held=True)
+            self._metrics.take(decision, seen.attempts, self._clock.now())
+        for news in self._news.take(decision.record):
+            self._events.tell(news)
         for event in self._narrator.take(decision, self._clock.now()):
             self._tell(event)
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from cni_migrate.cli.ui import streams
@@ -60,6 +61,11 @@ def _said(lost: OutputFailed) -> int:
     return lost.exit_code
 
 
+def _called() -> str:
+    """What was typed to get here: kubectl starts `kubectl-migrate` for `kubectl migrate`."""
+    return "kubectl migrate" if Path(sys.argv[0]).stem == "kubectl-migrate" else "migrate"
+
+
 def _run(arguments: list[str]) -> int:
     if arguments in (["--version"], ["version"]):
         sys.stdout.write(f"migrate {version()}\n")
@@ -67,7 +73,7 @@ def _run(arguments: list[str]) -> int:
     from cni_migrate.cli.app import app
 
     try:
-        app(hoisted(arguments), prog_name="migrate")
+        app(hoisted(arguments), prog_name=_called())
     except (OutputGone, OutputFailed):
         raise
     except SystemExit as end:

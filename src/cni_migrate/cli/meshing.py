@@ -15,7 +15,7 @@ from cni_migrate.cli.session import Session, configured, run_async, session
 from cni_migrate.cli.ui import drawing, output, svg
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity import mesh
-from cni_migrate.core.connectivity.gate import Failing, Passed, Pending, Verdict, unenforced
+from cni_migrate.core.connectivity.gate import Failing, Passed, Pending, Verdict, unasked
 from cni_migrate.core.connectivity.known_failures import KnownFailures, enforcing
 from cni_migrate.core.connectivity.matrix import ORDER, Matrix, matrix
 from cni_migrate.core.model.objects import GateReading, Snapshot
@@ -177,8 +177,7 @@ def _question(here: Session, seen: Snapshot, record: Record | None, ignore: froz
     now = here.clock.now()
     out = excluded(ClusterView(plan_for(config, seen), seen, record, now, now))
     known = KnownFailures(record.cluster.baseline, enforcing(record.nodes))
-    ignored = ignore | unenforced(config)
-    return mesh.question(seen, config, left_out=out, known=known, ignored=ignored)
+    return mesh.question(seen, config, left_out=out, known=known, ignored=ignore | unasked(config))
 
 
 def _show_status(to: Console, seen: Seen) -> None:

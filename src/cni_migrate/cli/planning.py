@@ -9,7 +9,8 @@ from rich.text import Text
 from cni_migrate.cli.checking import checked
 from cni_migrate.cli.checking import show as show_findings
 from cni_migrate.cli.options import Common
-from cni_migrate.cli.session import configured, run_async, session
+from cni_migrate.cli.selectors import parse
+from cni_migrate.cli.session import Session, configured, run_async, session
 from cni_migrate.cli.settling import settle
 from cni_migrate.cli.ui import output
 from cni_migrate.cli.version import version
@@ -22,17 +23,19 @@ from cni_migrate.core.reports.plan import PlannedNode, PlanView, plan_view
 from cni_migrate.wiring import plan_for
 
 
-def plan(common: Common, flags: Mapping[str, Any], *, form: str) -> None:
-    """Show the plan."""
-    run_async(_plan(common, configured(common, flags), Forward(), form=form, dry_run=False))
+def plan(common: Common, flags: Mapping[str, Any], wish: Forward, *, form: str, steps: bool) -> None:
+    """Show the plan of what was typed; with `steps` each event's own."""
+    if wish.selector:
+        parse(wish.selector)
+    run_async(_plan(common, configured(common, flags), wish, form=form, dry_run=False, steps=steps))
 
 
 def dry_run(common: Common, loaded: Loaded, wish: Forward) -> None:
     """Show what this very run would do, and next."""
-    run_async(_plan(common, loaded, wish, form="table", dry_run=True))
+    run_async(_plan(common, loaded, wish, form="table", dry_run=True, steps=True))
 
 
-async def _plan(common: Common, loaded: Loaded, wish: Forward, *, form: str, dry_run: bool) -> None:
+async def _plan(common: Common, loaded: Loaded, wish: Forward, *, form: str, dry_run: bool, steps: bool) -> None:
     async with session(common, loaded.config) as here:
         record = await here.record()
         async with here.cluster() as cluster:
@@ -45,6 +48,7 @@ async def _plan(common: Common, loaded: Loaded, wish: Forward, *, form: str, dry
             view = plan_view(made, goal, record, seen, here.clock.now(), f"migrate/{version()}")
             fresh = record is None or record.cluster.phase is Phase.PREFLIGHT
             found = await checked(here, config, cluster, canal) if dry_run and fresh else []
+        where = whereabouts(here)
     if form == "json":
         output.as_json(view.model_dump(mode="json", by_alias=True))
     elif form == "yaml":
@@ -54,19 +58,32 @@ async def _plan(common: Common, loaded: Loaded, wish: Forward, *, form: str, dry
         if found:
             show_findings(to, [finding for finding in found if finding.severity is not Severity.INFO])
             to.print()
-        show(to, view)
+        to.print(Text(where, style="bold"), soft_wrap=True)
+        show(to, view, steps=steps)
         if dry_run:
             _show_next(to, view)
         to.print(Text.assemble("\nNothing was written.\n", ("next: ", "cyan"), "migrate run"), soft_wrap=True)
 
 
-def show(to: Console, view: PlanView) -> None:
-    """Print a plan: the nodes in order, then the steps, which most nodes have in common."""
+def whereabouts(here: Session) -> str:
+    """Which cluster this is, as the operator knows it."""
+    server = here.client.server.removeprefix("https://")
+    return f"context {here.client.context} ({server})" if here.client.context else server
+
+
+def show(to: Console, view: PlanView, *, steps: bool) -> None:
+    """Print a plan: the nodes in order, the pods that matter, and the steps, which most nodes have in common."""
     to.print(Text(headline(view), style="bold"), soft_wrap=True)
     to.print()
     output.show_table(to, node_table(view))
     _show_pods(to, view)
     to.print()
+    if steps:
+        _show_every_step(to, view)
+    to.print(Text(way_back(view)), soft_wrap=True)
+
+
+def _show_every_step(to: Console, view: PlanView) -> None:
     for event in view.before:
         _show_steps(to, f"once, {event.name}", event)
     shown: set[str] = set()
@@ -77,7 +94,6 @@ def show(to: Console, view: PlanView) -> None:
                 _show_steps(to, f"each node, {event.name}{', stays in service' if event.in_service else ''}", event)
     for event in view.after:
         _show_steps(to, f"once, {event.name}", event)
-    to.print(Text(way_back(view)), soft_wrap=True)
 
 
 def headline(view: PlanView) -> str:
@@ -85,8 +101,22 @@ def headline(view: PlanView) -> str:
     chosen = [node for node in view.nodes if node.events]
     return (
         f"strategy {view.strategy}, from phase {view.phase}: {output.plural(len(chosen), 'node')} to go, "
-        f"{view.at_once} out of service at once"
+        f"{view.at_once} out of service at once; {amounts(view)}"
     )
+
+
+SECONDS_PER_NODE = {"overlay": 13, "multus": 21}
+"""What a node took on the lab, drained and proven (docs/explanation/real-clusters.md); pods that shut down slowly, and
+budgets, come on top."""
+
+
+def amounts(view: PlanView) -> str:
+    """How much it is: nodes, pods that move, and about how long it takes."""
+    chosen = [node for node in view.nodes if node.events]
+    pods = sum(1 for node in chosen for pod in node.pods if pod.verdict == "evict")
+    minutes = max(1, round(len(chosen) * SECONDS_PER_NODE[view.strategy] / view.at_once / 60))
+    nodes = output.plural(len(chosen), "node")
+    return f"{nodes}, {output.plural(pods, 'pod')} will move, about {minutes} min with pods that leave at once"
 
 
 def way_back(view: PlanView) -> str:

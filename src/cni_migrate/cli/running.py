@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from cni_migrate.cli import showing
 from cni_migrate.cli.briefing import brief
@@ -15,17 +16,23 @@ from cni_migrate.cli.settling import adopted, begun, settle
 from cni_migrate.cli.ui import output
 from cni_migrate.cli.ui.confirmation import asked, confirm, needs_terminal
 from cni_migrate.cli.ui.failing import say_next
-from cni_migrate.cli.wishes import Forward, Wish, goal_of
-from cni_migrate.config import Config
+from cni_migrate.cli.wishes import Cleanup, Forward, Wish, goal_of
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
 from cni_migrate.core.decision.forward import complete_already
-from cni_migrate.core.model.goal import Final
+from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.reports.status import StatusView
 from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
+from cni_migrate.kube.cluster import KubeCluster
+
+if TYPE_CHECKING:
+    from cni_migrate.engine.metrics import Metrics
 
 
-def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, takeover: bool) -> None:
+def run(
+    common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, takeover: bool, metrics_port: int = 0
+) -> None:
     """Do one driving command.
 
     Raises:
@@ -40,71 +47,89 @@ def run(common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, take
         planning.dry_run(common, loaded, wish)
         return
     needs_terminal(yes=yes)
-    config = run_async(_brief(common, loaded, wish))
-    if config is None:
-        return
-    confirm(yes=yes)
-    final = run_async(_drive(common, config, wish, takeover=takeover, consented=yes))
-    if final.outcome == "consent":
-        sys.stderr.write(f"{final.message}.\n")
-        if not asked("Clean-up removes Canal, and there is no way back after that. Go on?"):
-            _ended(replace(final, outcome="done"))
-            return
-        final = run_async(_drive(common, config, wish, takeover=takeover))
-    _ended(final)
+    metrics = _metrics(metrics_port)
+    _ended(run_async(_run(common, loaded, wish, yes=yes, takeover=takeover, metrics=metrics)))
 
 
-async def _brief(common: Common, loaded: Loaded, wish: Wish) -> Config | None:
-    """Check all that can be checked without the lock and say what is about to happen.
+def _metrics(port: int) -> "Metrics | None":
+    """Metrics on a port, if one was asked for."""
+    if not port:
+        return None
+    from cni_migrate.engine.metrics import Metrics
 
-    The configuration to use; None when there is nothing to do, and that was said.
-    """
-    async with session(common, loaded.config) as here:
-        record = await here.record()
+    metrics = Metrics()
+    metrics.serve(port)
+    return metrics
+
+
+async def _run(
+    common: Common, loaded: Loaded, wish: Wish, *, yes: bool, takeover: bool, metrics: "Metrics | None"
+) -> Final:
+    """Say what is about to happen, ask, and drive: on one connection, with one look at the cluster that is kept."""
+    counted = metrics.request if metrics is not None else None
+    async with session(common, loaded.config, counted) as connected:
+        record = await connected.record()
         if record is not None and begun(record):
             check_identity(adopted(loaded, record), record)
-        async with here.cluster() as cluster:
-            config, canal = await settle(here, loaded, record, cluster)
+        async with connected.cluster() as cluster:
+            config, canal = await settle(connected, loaded, record, cluster)
             if record is not None:
                 check_identity(config, record)
+            here = replace(connected, config=config)
             goal = goal_of(wish, record, cluster.snapshot())
             if record is not None and (final := complete_already(goal, record)) is not None:
                 await _show(here, cluster.snapshot())
-                _ended(final)
-                return None
-            await brief(here, config, cluster, record, wish, canal)
-    return config
+                return final
+            question = await brief(here, config, cluster, record, wish, goal, canal)
+            await confirm(question, yes=yes)
+            drive = partial(_drive, here, cluster, takeover=takeover, metrics=metrics)
+            final = await drive(goal if yes or isinstance(wish, Cleanup) else replace(goal, consented=False))
+            if final.outcome == "consent":
+                sys.stderr.write(f"{final.message}.\n")
+                if not await asked("Clean-up removes Canal, and there is no way back after that. Go on?"):
+                    return replace(final, outcome="done")
+                final = await drive(goal)
+            return final
 
 
-async def _drive(common: Common, config: Config, wish: Wish, *, takeover: bool, consented: bool = True) -> Final:
-    async with session(common, config) as here, here.cluster() as cluster:
-        seen = cluster.snapshot()
-        record = await here.record()
-        goal = goal_of(wish, record, seen, consented=consented)
-        drive = Drive(here, cluster, goal, record, takeover=takeover)
-        try:
-            final = await drive.run()
-        except MigrateError:
-            if drive.began:
-                await _show(here, cluster.snapshot(), quietly=True)
-            raise
-        await _show(here, cluster.snapshot())
+async def _drive(
+    here: Session, cluster: KubeCluster, goal: Goal, *, takeover: bool, metrics: "Metrics | None"
+) -> Final:
+    """Drive towards the goal and show how the cluster stands in the end."""
+    drive = Drive(here, cluster, goal, await here.record(), takeover=takeover, metrics=metrics)
+    try:
+        final = await drive.run()
+    except MigrateError as error:
+        view = await _show(here, cluster.snapshot(), quietly=True) if drive.began else None
+        if isinstance(error, Interrupted) and view is not None:
+            raise Interrupted(_with_those_out(error.message, view), next=error.next) from None
+        raise
+    view = await _show(here, cluster.snapshot())
+    if final.outcome == "interrupted" and view is not None:
+        return replace(final, message=_with_those_out(final.message, view))
     return final
 
 
-async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> None:
-    """The status table, the last thing on the screen but for what to do next."""
+def _with_those_out(message: str, view: StatusView) -> str:
+    """Who stops must know which nodes have been left out of service."""
+    out = showing.out_of_service(view)
+    return f"{message}; {out}" if out else message
+
+
+async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> StatusView | None:
+    """The status table, the last thing on the screen but for what to do next; what it shows."""
     try:
         view = await showing.look(here, seen)
     except MigrateError:
         if quietly:
-            return  # what is on its way up says more
+            return None  # what is on its way up says more
         raise
     sys.stderr.flush()
     # Who drives, what happened, and what to type next is said before and after.
     known = view.model_copy(update={"next": None, "driver": None, "eta_seconds": None, "history": []})
     showing.show(output.out(), known, "table", here.clock.now())
     sys.stdout.flush()
+    return view
 
 
 def _ended(final: Final) -> None:

@@ -18,11 +18,13 @@ from cni_migrate.core.reports.status import LeaseInfo
 from cni_migrate.engine.clock import WallClock
 from cni_migrate.engine.lease import surely_dead
 from cni_migrate.engine.store import RecordStore
+from cni_migrate.errors import UsageError
 from cni_migrate.knet.reader import LogProber
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.connect import connect
 from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.request import Client
+from cni_migrate.kube.transport import Hook
 from cni_migrate.ports import Releases
 from cni_migrate.wiring import completed, prober_for, releases_for
 
@@ -72,8 +74,8 @@ class Session:
 
 
 @contextlib.asynccontextmanager
-async def session(common: Common, config: Config) -> AsyncGenerator[Session]:
-    """Configure the log and connect.
+async def session(common: Common, config: Config, on_request: Hook | None = None) -> AsyncGenerator[Session]:
+    """Configure the log and connect; `on_request` is told of every request.
 
     Raises:
         MigrateError: see `kube.connect.connect`.
@@ -84,11 +86,28 @@ async def session(common: Common, config: Config) -> AsyncGenerator[Session]:
         kubeconfig=common.kubeconfig or None,
         context=common.context or None,
         timeout=config.deadlines.request,
+        on_request=on_request,
     )
     with logging_to(common) as as_json:
         async with connected as client:
+            _expected(client, config)
             releases = releases_for(config, clock, common.kubeconfig, common.context)
             yield Session(config, client, KubeDocuments(client, clock), clock, as_json, releases)
+
+
+def _expected(client: Client, config: Config) -> None:
+    """Refuse any cluster but the one that the configuration is for.
+
+    Raises:
+        UsageError: this is another one.
+    """
+    wanted = config.safety.expect_context
+    if wanted and client.context != wanted:
+        here = f"context {client.context}" if client.context else "no context, but the pod's own account"
+        raise UsageError(
+            f"this is {here} ({client.server}), and safety.expect_context allows {wanted} only: nothing was done",
+            next=f"the same command with --context {wanted}, or another configuration",
+        )
 
 
 INSIST = 1.0

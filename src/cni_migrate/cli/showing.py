@@ -171,10 +171,18 @@ def _summary(view: StatusView, now: datetime) -> list[Text]:
     if view.driver is not None:
         alive = "" if view.driver.alive else ", but it is not alive any more"
         lines.append(Text(f"driven by {view.driver.holder} since {_since(view.driver.since)}{alive}"))
+    if (out := out_of_service(view)) and (view.driver is None or not view.driver.alive):
+        lines.append(Text(f"{out}; nobody is at work on {'them' if ', ' in out else 'it'}", style="yellow"))
     lines += _way_back(view)
     lines += _eta(view, now)
     lines += audit_lines(view)
     return lines
+
+
+def out_of_service(view: StatusView) -> str:
+    """The nodes that are out of service by the migration's hand, in words, or ''."""
+    names = [node.name for node in view.nodes if node.out_of_service]
+    return f"still out of service: {output.listed(names)}" if names else ""
 
 
 def _way_back(view: StatusView) -> list[Text]:

@@ -1,6 +1,7 @@
 """What was typed, and which goal of the driver it is."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cni_migrate.cli.selectors import parse
 from cni_migrate.cli.ui import output
@@ -9,6 +10,7 @@ from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeState, Phase
 from cni_migrate.core.model.objects import Node, Snapshot
 from cni_migrate.core.model.record import Record
+from cni_migrate.engine.lease import identity
 from cni_migrate.errors import Halted, UsageError
 
 
@@ -20,6 +22,7 @@ class Forward:
     selector: str = ""
     until: str = ""
     dry_run: bool = False
+    accept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,33 +36,41 @@ class NodeBack:
 
     node: str
     to: str
+    accept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Back:
     """`migrate rollback`."""
 
+    accept: tuple[str, ...] = ()
+
 
 Wish = Forward | Cleanup | NodeBack | Back
 
 
-def goal_of(wish: Wish, record: Record | None, seen: Snapshot, *, consented: bool = True) -> Goal:
-    """The driver's goal. `consented`: that clean-up cannot be undone need not be asked about any more.
+def goal_of(wish: Wish, record: Record | None, seen: Snapshot) -> Goal:
+    """The driver's goal.
 
     Raises:
         UsageError: a node that is named is not there.
         Halted: clean-up cannot begin yet.
     """
     match wish:
-        case NodeBack(node, to):
-            return Goal(kind="node_back", node=node, to="canal" if to == "canal" else "dual")
-        case Back():
-            return Goal(kind="back")
+        case NodeBack(node, to, accept):
+            return Goal(kind="node_back", node=node, to="canal" if to == "canal" else "dual", **_accepting(accept))
+        case Back(accept):
+            return Goal(kind="back", **_accepting(accept))
         case Cleanup():
             _cleanable(record, seen)
             return Goal()
         case Forward():
-            return replace(_forward(wish, seen), consented=consented)
+            return replace(_forward(wish, seen), **_accepting(wish.accept))
+
+
+def _accepting(names: tuple[str, ...]) -> dict[str, Any]:
+    """Whose failing gates are accepted, and by whom."""
+    return {"accept": frozenset(names), "by": identity().split("/")[0]} if names else {}
 
 
 def _forward(wish: Forward, seen: Snapshot) -> Goal:

@@ -34,9 +34,10 @@ ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 class Access:
     """How to reach one cluster as one user.
 
-    `origin` says in words where this comes from. `config` is a kubeconfig with one context and no certificates: `ca` is
-    the bundle that signs the server (None: the system's), `certificate` and `key` the client's, all as PEM. `headers`
-    go with every request (impersonation), `proxy` is on the way.
+    `origin` says in words where this comes from; `context` is the kubeconfig's name for it, empty in a pod. `config` is
+    a kubeconfig with one context and no certificates: `ca` is the bundle that signs the server (None: the system's),
+    `certificate` and `key` the client's, all as PEM. `headers` go with every request (impersonation), `proxy` is on the
+    way.
     """
 
     origin: str
@@ -48,6 +49,7 @@ class Access:
     insecure: bool = False
     headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     proxy: Proxy | None = None
+    context: str = ""
 
 
 def load(
@@ -251,6 +253,7 @@ class _Merged:
             insecure=bool(cluster.get("insecure-skip-tls-verify")),
             headers=_impersonation(user, user_at, str(body.get("user"))),
             proxy=proxy,
+            context=context,
         )
 
     def _named(self, part: str, context: Mapping[str, Any], name: str, file: Path) -> tuple[Mapping[str, Any], Path]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from cni_migrate.core.decision.eviction_budgets import selecting
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import (
+    DeleteIdentities,
     DeleteObject,
     DeletePod,
     Effect,
@@ -127,6 +128,8 @@ class Performer:
                 return await self._run_host_task(effect)
             case SweepTasks():
                 return await self._sweep(effect)
+            case DeleteIdentities():
+                return await self._delete_identities(effect)
             case UpgradeRelease():
                 assert self._releases is not None, "a release is wanted of a cluster that was made without Helm"
                 return await self._releases.upgrade(effect)
@@ -264,6 +267,18 @@ class Performer:
             self._cache.pods.leaving((effect.namespace, name), uid)
         return "applied", ""
 
+    async def _delete_identities(self, effect: DeleteIdentities) -> Outcome:
+        ref = target(effect)
+        collection = await self._places.collection(ref)
+        if collection is None:
+            return "gone", f"{ref.api_version} {ref.kind} is not served"
+        answer = await self._client.request(
+            "DELETE", collection, params={"labelSelector": effect.label}, body=_delete_options("")
+        )
+        if answer.status == 404:
+            return "gone", answer.message
+        return ("applied", "") if answer.ok else _refused(answer)
+
     def _written(self, answer: Answer) -> Outcome:
         if answer.ok:
             self._cache.fold(answer.object)
@@ -303,6 +318,8 @@ def target(effect: Effect) -> ObjectRef:
             return effect.ref
         case RunHostTask():
             return ObjectRef.of(effect.pod)
+        case DeleteIdentities():
+            return ObjectRef("cilium.io/v2", "CiliumIdentity", "", f"with {effect.label}")
         case SweepTasks():
             return ObjectRef("v1", "Pod", effect.namespace, f"of {effect.node}")
         case UpgradeRelease():

@@ -93,6 +93,11 @@ class Client:
         self._login = asyncio.Lock()
 
     @property
+    def context(self) -> str:
+        """The kubeconfig's name for this cluster and user; empty in a pod, and in process."""
+        return self._wire.context
+
+    @property
     def server(self) -> str:
         """The API server's URL."""
         return self._wire.server

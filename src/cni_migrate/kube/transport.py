@@ -123,6 +123,11 @@ class Wire:
         return getattr(self._api, "access", None)
 
     @property
+    def context(self) -> str:
+        """The kubeconfig's name for this cluster and user; empty in a pod, and in process."""
+        return self._access.context if self._access is not None else ""
+
+    @property
     def server(self) -> str:
         """The API server's URL."""
         return str(self._api.auth.server or "")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import (
     Budget,
     CiliumNode,
@@ -169,16 +170,20 @@ def cilium_node(raw: Json) -> CiliumNode:
 
 
 def endpoint(raw: Json) -> Endpoint:
-    """A CiliumEndpoint (cilium.io/v2): it has its pod's name, and the pod as owner."""
+    """A CiliumEndpoint (cilium.io/v2): it has the pod as owner, and its name, unless our agents have made it."""
     meta = raw["metadata"]
     owners = meta.get("ownerReferences") or ()
-    addresses = ((raw.get("status") or {}).get("networking") or {}).get("addressing") or ()
+    status = raw.get("status") or {}
+    addresses = (status.get("networking") or {}).get("addressing") or ()
     first = addresses[0] if addresses else {}
     return Endpoint(
         namespace=_text(meta.get("namespace", "")),
         name=str(meta["name"]),
         pod_uid=next((str(one["uid"]) for one in owners if one.get("kind") == "Pod"), ""),
         ip=str(first.get("ipv4") or first.get("ipv6") or ""),
+        uid=str(meta.get("uid", "")),
+        identity=int((status.get("identity") or {}).get("id") or 0),
+        ours=names.OURS in (meta.get("labels") or {}),
     )
 
 

@@ -133,6 +133,9 @@ class Workload(Model):
         default_factory=list, description="Finalizers nobody removes: its pods get stuck."
     )
     image: Image = Field(default="registry.example.com/shop:1", description="Image of its container.")
+    probed: bool = Field(
+        default=False, description="Whether its node's kubelet probes it over the network: readiness and liveness."
+    )
 
 
 class Scenario(Model):

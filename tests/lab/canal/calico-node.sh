@@ -5,12 +5,18 @@ printf '%s' "$NODE_NAME" >/var/lib/calico/nodename
 
 # kube-router knows a pod some moments after it has an address, and lets everything through until then. Calico does not:
 # a link that felix has not heard of is closed. So nothing new reaches a pod's link without the mark of kube-router's verdict.
-closed=KUBE-ROUTER-UNKNOWN
+# Chain, comments and ipset have names as felix gives them, so that a clean-up finds here what it finds beside felix.
+closed=cali-unknown-workload
+hook="cali:LabUnknownLinks0"
 verdict=0x20000/0x20000
 iptables -w -n -L "$closed" >/dev/null 2>&1 || iptables -w -N "$closed"
 set -- "$closed" -m conntrack --ctstate NEW -m mark ! --mark "$verdict" -j DROP
 iptables -w -C "$@" 2>/dev/null || iptables -w -A "$@"
-iptables -w -C FORWARD -o cali+ -j "$closed" 2>/dev/null || iptables -w -I FORWARD -o cali+ -j "$closed"
+set -- FORWARD -o cali+ -m comment --comment "$hook" -j "$closed"
+iptables -w -C "$@" 2>/dev/null || iptables -w -I "$@"
+set -- FORWARD -m comment --comment "cali:LabAccepted00000" -m mark --mark "$verdict" -j ACCEPT
+iptables -w -C "$@" 2>/dev/null || iptables -w -A "$@"
+ipset -exist create cali40this-host hash:ip
 
 exec kube-router --run-firewall=true --run-router=false --run-service-proxy=false \
     --service-cluster-ip-range="$SERVICE_CIDR" --iptables-sync-period=15s --metrics-port=0 --v=1

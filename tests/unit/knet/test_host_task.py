@@ -23,6 +23,7 @@ from cni_migrate import resources
 CASES = Path(__file__).parents[2] / "conformance" / "host_task_cases.yaml"
 TABLE: dict[str, Any] = YAML(typ="safe", pure=True).load(CASES.read_text(encoding="utf-8"))
 
+RULE = "-s 10.244.0.0/16 -d 10.245.0.0/16 -m comment --comment cni-migrate -m mark ! --mark 0x4000/0x4000 -j ACCEPT"
 CALICO_FOLDERS = ("run/calico", "var/lib/calico", "var/log/calico")
 
 FAKES = {
@@ -65,7 +66,7 @@ FAKES = {
             echo COMMIT
         done
     """,
-    # `iptables-restore --noflush`: -D, -F and -X only; a chain that is still jumped to, or not empty, cannot go.
+    # `iptables-restore --noflush`: -D, -I, -F and -X only; a chain that is still jumped to, or not empty, cannot go.
     "iptables-restore": r"""
         [ "$*" = --noflush ] || exit 9
         table=
@@ -74,6 +75,7 @@ FAKES = {
             \**) table=${word#\*} ;;
             -D) grep -Fxq -- "$rule" "$STATE/$table/$chain" || exit 1
                 grep -Fxv -- "$rule" "$STATE/$table/$chain" >"$STATE/new"; cp "$STATE/new" "$STATE/$table/$chain" ;;
+            -I) echo "${rule#1 }" >"$STATE/new"; cat "$STATE/$table/$chain" >>"$STATE/new"; cp "$STATE/new" "$STATE/$table/$chain" ;;
             -F) : >"$STATE/$table/$chain" ;;
             -X) [ ! -s "$STATE/$table/$chain" ] || exit 1
                 if cat "$STATE/$table"/* | grep -q -- "-j $chain\$"; then exit 1; fi
@@ -140,7 +142,8 @@ class Node:
             )
             rules[table].append(f'-m comment --comment "jump to {chain}" -j {chain}')
         for table, head in (("filter", "FORWARD"), ("nat", "POSTROUTING")):
-            lines = [*rules[table], "-m mark --mark 0x1 -j DROP"]
+            ours = [RULE] if table == "nat" and tree.get("rule") else []
+            lines = [*ours, *rules[table], "-m mark --mark 0x1 -j DROP"]
             (self.state / table / head).write_text("".join(f"{line}\n" for line in lines))
 
     def _lay_canal(self, tree: Mapping[str, Any]) -> None:
@@ -177,6 +180,7 @@ class Node:
             "STATE": str(self.state),
             "TERMINATION_LOG": str(message),
             "CANAL_POD_CIDR": "10.244.0.0/16",
+            "CILIUM_POD_CIDR": "10.245.0.0/16",
             "AWAIT_SECONDS": "1",
         }
         script = resources.read("templates", "host-task.sh")
@@ -215,6 +219,7 @@ class Node:
             "flannel_state": (self.root / "var/lib/cni/flannel").exists(),
             "multus_state": (self.root / "var/lib/cni/multus").exists(),
             "cilium_state": (self.root / "run/cilium/state").exists(),
+            "rule": (self.state / "nat" / "POSTROUTING").read_text().startswith(f"{RULE}\n"),
             "results": sorted({name.rsplit("-", 2)[0] for name in listed(self.root / "var/lib/cni/results")}),
         }
 
@@ -223,7 +228,7 @@ def full(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A tree of the table with everything that it does not name."""
     empty: dict[str, Any] = {
         "netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": [], "flannel_state": False,
-        "multus_state": False, "cilium_state": False, "results": [], "nodename": False, "routed": False,
+        "multus_state": False, "cilium_state": False, "results": [], "nodename": False, "routed": False, "rule": False,
         "calico_state": False, "ipsets": [],
     }  # fmt: skip
     given = {key: value for key, value in tree.items() if key != "plugin"}
@@ -415,3 +420,60 @@ def test_both_kinds_of_iptables_are_cleaned(tmp_path: Path) -> None:
         (node.bin / f"iptables-{program}").unlink()
     code, message = node.run("remove-flannel")
     assert (code, message["chains"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("rules", "stands"),
+    [
+        ([RULE, "-j FLANNEL-POSTRTG"], True),
+        (["-j KUBE-POSTROUTING", RULE, "-j FLANNEL-POSTRTG"], True),
+        (["-j FLANNEL-POSTRTG", RULE], False),
+        (["-m comment --comment cilium-feeder -j CILIUM_POST_nat", RULE], False),
+        (["-s 10.244.0.0/16 -j MASQUERADE", RULE], False),
+        ([RULE, RULE], False),
+        ([], False),
+    ],
+    ids=["first", "behind what changes nobody", "behind flannel", "behind Cilium", "behind another", "twice", "gone"],
+)
+def test_the_rule_is_laid_anew_only_where_it_does_not_stand(rules: list[str], stands: bool, tmp_path: Path) -> None:
+    """It has to come before everything that would change who calls; what stands there is not touched."""
+    node = Node(tmp_path, {})
+    path = node.state / "nat" / "POSTROUTING"
+    path.write_text("".join(f"{rule}\n" for rule in rules))
+    before = path.read_text()
+    code, message = node.run("lay-rules")
+    assert (code, message["rules"]) == (0, ["iptables"])
+    after = path.read_text().splitlines()
+    assert (path.read_text() == before) is stands
+    assert after.count(RULE) == 1
+    assert [rule for rule in after if rule != RULE] == [rule for rule in rules if rule != RULE]
+
+
+def test_a_rule_that_cannot_be_laid_fails_the_task(tmp_path: Path) -> None:
+    """And says what is missing."""
+    node = Node(tmp_path, {})
+    (node.bin / "iptables-restore").write_text("#!/bin/sh\nexit 1\n")
+    (node.bin / "sleep").write_text("#!/bin/sh\n")
+    (node.bin / "sleep").chmod(0o755)
+    code, message = node.run("lay-rules")
+    assert code == 1
+    assert "10.244.0.0/16 to 10.245.0.0/16 does not stand in iptables" in message["error"]
+
+
+def test_the_rule_is_laid_for_both_kinds_of_iptables_that_are_in_use(tmp_path: Path) -> None:
+    """A packet passes the tables of both; a table that nobody uses is left alone."""
+    node = Node(tmp_path, {})
+    for program in ("save", "restore"):
+        text = (node.bin / f"iptables-{program}").read_text()
+        (node.bin / f"iptables-{program}").unlink()
+        for family in ("nft", "legacy"):
+            fake = node.bin / f"iptables-{family}-{program}"
+            fake.write_text(text.replace("$STATE/", f"$STATE/{family}/"))
+            fake.chmod(0o755)
+    for family in ("nft", "legacy"):
+        shutil.copytree(node.state / "nat", node.state / family / "nat")
+        (node.state / family / "filter").mkdir()
+    assert node.run("lay-rules")[1]["rules"] == ["iptables-nft", "iptables-legacy"]
+    assert node.run("remove-rules")[1]["rules"] == []
+    (node.state / "legacy" / "nat" / "POSTROUTING").write_text("")
+    assert node.run("lay-rules")[1]["rules"] == ["iptables-nft"]

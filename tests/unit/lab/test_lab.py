@@ -163,6 +163,7 @@ def test_versions_agree_with_the_modules() -> None:
     assert required("coredns", "github.com/coredns/coredns") == settings.COREDNS
     assert required("cni", "github.com/flannel-io/flannel") == settings.FLANNEL
     assert required("cni", "gopkg.in/k8snetworkplumbingwg/multus-cni.v4") == settings.MULTUS
+    assert required("kube-router", "github.com/cloudnativelabs/kube-router/v2") == settings.KUBE_ROUTER
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
@@ -247,3 +248,24 @@ def test_capabilities_that_the_machine_lacks_are_taken_out(tmp_path: Path) -> No
         subprocess.run([script, "--root", "/x", *words, "id"], check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
         assert json.loads((tmp_path / file).read_text()) == {"a": ["CAP_BPF"], "b": ["CAP_BPF"], "c": []}
         assert said.read_text().split() == ["--root", "/x", *words, "id"]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_nodes_share_their_programs_unless_images_have_their_own(shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is mounted over /usr/bin would hide an official image's programs."""
+    spec = subprocess.CompletedProcess[str]([], 0, '{"mounts": []}', "")
+    monkeypatch.setattr(node_config, "run", lambda *_: spec)
+    mounts = {mount["destination"] for mount in json.loads(node_config.base_spec(shared=shared))["mounts"]}
+    assert mounts == (set(node_config.SHARED) if shared else set())
+
+
+@pytest.mark.parametrize("name", ["canal.yaml", "canal-bridge.yaml"])
+def test_no_manifest_of_canal_gives_away_what_the_published_one_keeps(name: str) -> None:
+    """/run/flannel is the host's with the bridge alone; Canal's network is the lab's in both."""
+    objects = list(YAML(typ="safe").load_all((HERE / "manifests" / name).read_text()))
+    daemonset = next(found for found in objects if found["kind"] == "DaemonSet")["spec"]["template"]["spec"]
+    paths = {volume["hostPath"]["path"] for volume in daemonset["volumes"] if "hostPath" in volume}
+    assert ("/run/flannel" in paths) is (name == "canal-bridge.yaml")
+    assert len(daemonset["containers"]) == (2 if name == "canal.yaml" else 1)
+    settings_of = next(found for found in objects if found["kind"] == "ConfigMap")["data"]
+    assert json.loads(settings_of["net-conf.json"])["Network"] == settings.POD_CIDR

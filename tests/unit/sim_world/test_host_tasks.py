@@ -19,10 +19,12 @@ from cni_migrate.sim.world.host import (
     Plane,
 )
 from cni_migrate.sim.world.hosttask import perform
+from cni_migrate.sim.world.masquerade import Keep
 
 TABLE: dict[str, Any] = YAML(typ="safe", pure=True).load(
     (Path(__file__).parents[2] / "conformance" / "host_task_cases.yaml").read_text(encoding="utf-8")
 )
+PODS = ("10.244.0.0/16", "10.245.0.0/16")
 _BIN = "/opt/cni/bin/"
 _RESULTS = "/var/lib/cni/results/"
 
@@ -53,6 +55,7 @@ def host_of(tree: dict[str, Any]) -> Host:
             chains=frozenset(tree.get("chains", ())),
             ipsets=frozenset(tree.get("ipsets", ())),
             left=frozenset(left),
+            postrouting=(Keep(*PODS),) if tree.get("rule") else (),
         )
     )
     return host
@@ -79,6 +82,7 @@ def tree_of(host: Host) -> dict[str, Any]:
         "flannel_state": FLANNEL_FOLDER in plane.left,
         "multus_state": MULTUS_FOLDER in plane.left,
         "cilium_state": CILIUM_STATE in plane.left,
+        "rule": Keep(*PODS) in plane.postrouting,
         "results": sorted(
             path.removeprefix(_RESULTS).removesuffix("-*") for path in plane.left if path.startswith(_RESULTS)
         ),
@@ -95,6 +99,7 @@ def full(tree: dict[str, Any]) -> dict[str, Any]:
             "flannel_state": False,
             "multus_state": False,
             "cilium_state": False,
+            "rule": False,
             "nodename": False,
             "calico_state": False,
             "ipsets": [],
@@ -109,7 +114,7 @@ def full(tree: dict[str, Any]) -> dict[str, Any]:
 def test_table(case: dict[str, Any]) -> None:
     async def run() -> None:
         host = host_of(case["before"])
-        code, message = perform(host, list(case["ops"]))
+        code, message = perform(host, list(case["ops"]), pods=PODS)
         assert code == case.get("exit", 0)
         if "error" in case:
             assert case["error"] in str(message["error"])

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cni_migrate.cli.commands.looking import OnStrategy
+from cni_migrate.cli.commands.migrating import OnStrategy
 from cni_migrate.cli.options import Common, Form, Output, examples, with_common
 
 PANEL = "Configure"

@@ -5,14 +5,20 @@ from typing import Annotated
 
 import typer
 
-from cni_migrate.cli.commands.migrating import StrategyName
+from cni_migrate.cli.commands.migrating import (
+    AtOnce,
+    EmptyDir,
+    Force,
+    NoEviction,
+    OnNodes,
+    OnSelector,
+    OnStrategy,
+    UpTo,
+    drain_flags,
+)
 from cni_migrate.cli.options import Common, Form, Output, examples, with_common
 
 PANEL = "Look"
-
-OnStrategy = Annotated[
-    StrategyName | None, typer.Option(help="How a node gets both networks.", show_default="from the configuration")
-]
 
 
 class StatusForm(StrEnum):
@@ -44,11 +50,29 @@ def status(
 
 
 @with_common
-def plan(common: Common, strategy: OnStrategy = None, output: Output = Form.TABLE) -> None:
-    """Show, per node and in order, the steps to come and the pods they touch. Writes nothing."""
-    from cni_migrate.cli import planning
+def plan(
+    common: Common,
+    strategy: OnStrategy = None,
+    nodes: OnNodes = "",
+    selector: OnSelector = "",
+    until: UpTo = None,
+    max_unavailable: AtOnce = "",
+    steps: Annotated[bool, typer.Option("--steps", help="List the steps of each event, too.")] = False,
+    delete_emptydir_data: EmptyDir = None,
+    force: Force = None,
+    disable_eviction: NoEviction = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """Show which node comes when, which pods move, and what is in the way. Takes what `run` takes; writes nothing."""
+    from cni_migrate.cli import planning, wishes
 
-    planning.plan(common, {"strategy": strategy.value if strategy else None}, form=output.value)
+    flags = {
+        "strategy": strategy.value if strategy else None,
+        "max_unavailable": max_unavailable or None,
+        **drain_flags(delete_emptydir_data, force, disable_eviction),
+    }
+    wish = wishes.Forward(nodes=nodes, selector=selector, until=until.value if until else "")
+    planning.plan(common, flags, wish, form=output.value, steps=steps)
 
 
 @with_common
@@ -71,7 +95,9 @@ def register(app: typer.Typer) -> None:
             "migrate status", "migrate status --watch", "migrate status -o json | jq '.nodes[] | select(.held)'"
         ),
     )(status)
-    app.command("plan", rich_help_panel=PANEL, epilog=examples("migrate plan", "migrate plan -o json"))(plan)
+    app.command("plan", rich_help_panel=PANEL, epilog=examples("migrate plan --nodes w1,w2", "migrate plan --steps"))(
+        plan
+    )
     app.command(
         "preflight",
         rich_help_panel=PANEL,

@@ -38,6 +38,18 @@ AutoRollback = Annotated[
                               show_default=False)
 ]  # fmt: skip
 
+AcceptGate = Annotated[
+    list[str] | None,
+    typer.Option("--accept-failing-gate", metavar="NODE", show_default=False,
+                 help="Go on although connectivity of this node is not proven; may be given again for another node. "
+                      "Who said so and what was failing is recorded."),
+]  # fmt: skip
+
+MetricsPort = Annotated[
+    int,
+    typer.Option(help="Serve Prometheus metrics on this port while it works.", min=0, max=65535, show_default="none"),
+]
+
 DRAIN = "Drain, as kubectl's"
 EmptyDir = Annotated[
     bool | None,
@@ -55,7 +67,9 @@ NoEviction = Annotated[
 ]  # fmt: skip
 
 
-def _drain(delete_emptydir_data: bool | None, force: bool | None, disable_eviction: bool | None) -> dict[str, object]:
+def drain_flags(
+    delete_emptydir_data: bool | None, force: bool | None, disable_eviction: bool | None
+) -> dict[str, object]:
     """The keys of the configuration that the drain's flags set."""
     return {
         "drain.delete_emptydir_data": delete_emptydir_data,
@@ -64,29 +78,37 @@ def _drain(delete_emptydir_data: bool | None, force: bool | None, disable_evicti
     }
 
 
+OnStrategy = Annotated[
+    StrategyName | None, typer.Option(help="How a node gets both networks.", show_default="from the configuration")
+]
+OnNodes = Annotated[str, typer.Option(help="Migrate only these nodes, comma separated.", show_default=False)]
+OnSelector = Annotated[
+    str,
+    typer.Option(
+        "--selector", "-l", help="Migrate only nodes with these labels: k=v,k2,!k3,k in (a,b).", show_default=False
+    ),
+]
+UpTo = Annotated[Until | None, typer.Option(help="Stop when this phase is complete.", show_default=False)]
+AtOnce = Annotated[
+    str,
+    typer.Option(help="How many nodes may be out of service at once: a number or a percentage.", show_default="1"),
+]
+
+
 @with_common
 def run(
     common: Common,
-    strategy: Annotated[
-        StrategyName | None, typer.Option(help="How a node gets both networks.", show_default="from the configuration")
-    ] = None,
-    nodes: Annotated[str, typer.Option(help="Migrate only these nodes, comma separated.", show_default=False)] = "",
-    selector: Annotated[
-        str,
-        typer.Option("--selector", "-l", help="Migrate only nodes with these labels: k=v,k2,!k3,k in (a,b).",
-                     show_default=False),
-    ] = "",
-    until: Annotated[
-        Until | None, typer.Option(help="Stop when this phase is complete.", show_default=False)
-    ] = None,
-    max_unavailable: Annotated[
-        str, typer.Option(help="How many nodes may be out of service at once: a number or a percentage.",
-                          show_default="1")
-    ] = "",
+    strategy: OnStrategy = None,
+    nodes: OnNodes = "",
+    selector: OnSelector = "",
+    until: UpTo = None,
+    max_unavailable: AtOnce = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and write nothing.")] = False,
     yes: Yes = False,
     auto_rollback: AutoRollback = None,
     takeover: Takeover = False,
+    accept_failing_gate: AcceptGate = None,
+    metrics_port: MetricsPort = 0,
     own_node: Annotated[
         str, typer.Option(help="The node this program runs on: it goes last.", show_default=False)
     ] = "",
@@ -106,10 +128,11 @@ def run(
         "max_unavailable": max_unavailable or None,
         "auto_rollback": auto_rollback,
         "own_node": own_node or None,
-        **_drain(delete_emptydir_data, force, disable_eviction),
+        **drain_flags(delete_emptydir_data, force, disable_eviction),
     }
-    wish = wishes.Forward(nodes=nodes, selector=selector, until=until.value if until else "", dry_run=dry_run)
-    running.run(common, flags, wish, yes=yes, takeover=takeover)
+    wish = wishes.Forward(nodes=nodes, selector=selector, until=until.value if until else "", dry_run=dry_run,
+                          accept=tuple(accept_failing_gate or ()))  # fmt: skip
+    running.run(common, flags, wish, yes=yes, takeover=takeover, metrics_port=metrics_port)
 
 
 @with_common
@@ -131,6 +154,7 @@ def rollback_node(
     to: Annotated[BackTo, typer.Option(help="How far back.")] = BackTo.DUAL,
     yes: Yes = False,
     takeover: Takeover = False,
+    accept_failing_gate: AcceptGate = None,
     delete_emptydir_data: EmptyDir = None,
     force: Force = None,
     disable_eviction: NoEviction = None,
@@ -141,8 +165,10 @@ def rollback_node(
     """
     from cni_migrate.cli import running, wishes
 
-    flags = _drain(delete_emptydir_data, force, disable_eviction)
-    running.run(common, flags, wishes.NodeBack(node, to.value), yes=yes, takeover=takeover)
+    flags = drain_flags(delete_emptydir_data, force, disable_eviction)
+    running.run(
+        common, flags, wishes.NodeBack(node, to.value, tuple(accept_failing_gate or ())), yes=yes, takeover=takeover
+    )
 
 
 @with_common
@@ -150,6 +176,7 @@ def rollback(
     common: Common,
     yes: Yes = False,
     takeover: Takeover = False,
+    accept_failing_gate: AcceptGate = None,
     delete_emptydir_data: EmptyDir = None,
     force: Force = None,
     disable_eviction: NoEviction = None,
@@ -160,8 +187,8 @@ def rollback(
     """
     from cni_migrate.cli import running, wishes
 
-    flags = _drain(delete_emptydir_data, force, disable_eviction)
-    running.run(common, flags, wishes.Back(), yes=yes, takeover=takeover)
+    flags = drain_flags(delete_emptydir_data, force, disable_eviction)
+    running.run(common, flags, wishes.Back(tuple(accept_failing_gate or ())), yes=yes, takeover=takeover)
 
 
 def register(app: typer.Typer) -> None:

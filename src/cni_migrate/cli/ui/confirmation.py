@@ -1,5 +1,7 @@
 """Asking before something is changed: on a terminal by a question, elsewhere `--yes` has to be typed."""
 
+import asyncio
+import contextlib
 import sys
 
 from cni_migrate.errors import Interrupted, UsageError
@@ -17,18 +19,48 @@ def needs_terminal(*, yes: bool) -> None:
         )
 
 
-def asked(question: str) -> bool:
-    """Whether a question is answered with yes."""
+async def asked(question: str) -> bool:
+    """Whether a question is answered with yes. What was typed before it was asked does not count."""
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
+    _forget_typed()
+    await _line_typed()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def confirm(*, yes: bool) -> None:
+async def _line_typed() -> None:
+    """Wait until there is something to read: the connection is kept alive meanwhile, and Ctrl-C ends it.
+
+    Where standard input cannot be waited for (a file, or Windows), nothing is waited for: reading it does.
+    """
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    try:
+        number = sys.stdin.fileno()
+        loop.add_reader(number, ready.set)
+    except (OSError, ValueError, NotImplementedError):
+        return
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(number)
+
+
+def _forget_typed() -> None:
+    """Throw away what a terminal has received so far. Elsewhere, and where there are no such terminals, nothing."""
+    try:
+        import termios
+    except ImportError:
+        return
+    with contextlib.suppress(termios.error, OSError, ValueError):
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+async def confirm(question: str, *, yes: bool) -> None:
     """Ask whether to go on, unless that was said already.
 
     Raises:
         Interrupted: the answer is not yes.
     """
-    if not yes and not asked("Go on?"):
+    if not yes and not await asked(question):
         raise Interrupted("nothing was changed")

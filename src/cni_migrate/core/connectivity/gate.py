@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cni_migrate.config import Config
+from cni_migrate.core.connectivity.clocks import SKEW, wrong_clock
 from cni_migrate.core.connectivity.diagnosis import Expected as Expected
 from cni_migrate.core.connectivity.diagnosis import Known as Known
 from cni_migrate.core.connectivity.diagnosis import Pair as Pair
@@ -18,9 +19,6 @@ from cni_migrate.core.connectivity.diagnosis import node_of as _node
 from cni_migrate.core.connectivity.peers import graph
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import BadProbe, GateAsk, GateReading, Pod, Round, Snapshot
-
-SKEW = 2.0
-"""Seconds by which the clocks of the nodes and of this program may differ before an agent counts as silent."""
 
 LATER, REPORTED = 1.03, 0.5
 """An agent's rounds take a little longer than asked for, and a round is reported within so many intervals, mostly."""
@@ -136,13 +134,13 @@ def baseline(reading: GateReading, *, newest: int = 3) -> frozenset[Known]:
     )
 
 
-def unenforced(config: Config) -> frozenset[str]:
-    """The kinds of probes that cannot be asked for during the migration.
+def unasked(config: Config, *, final: bool = False) -> frozenset[str]:
+    """The kinds of probes that cannot be asked for: what policies forbid, where Cilium is told to enforce none.
 
-    Overlay: Canal's pods have no Cilium identity, so enforcement is off until the end, and what a policy forbids gets
-    through on Cilium nodes (Cilium's migration guide: policyEnforcementMode "never").
+    Overlay enforces on the way, whatever is configured for the end.
     """
-    return frozenset({"policy_deny"}) if config.strategy == "overlay" else frozenset()
+    off = config.cilium.policy_enforcement == "never" and (final or config.strategy != "overlay")
+    return frozenset({"policy_deny"}) if off else frozenset()
 
 
 def judge(
@@ -152,7 +150,7 @@ def judge(
     since: datetime,
     config: Config,
     *,
-    ignore: Collection[str] | None = None,
+    ignore: Collection[str] = (),
     newest: datetime | None = None,
     others: Collection[str] = (),
 ) -> Verdict:
@@ -161,8 +159,8 @@ def judge(
     Passed: every expected agent's newest rounds, at least `gate.rounds` in a row over at least `gate.seconds`, are
     clean, were begun after `since`, list all its expected peers, and the newest is fresh, and was begun after `newest`
     if that is given; what was lost is counted from then on. A pair that was bad in the `baseline` by the same net and
-    kind does not count, nor do probes of the kinds in `ignore` (default: `unenforced`). Those of `others` (`beyond`)
-    count where an agent lists them.
+    kind does not count, nor do probes of the kinds in `ignore`. Those of `others` (`beyond`) count where an agent lists
+    them.
     """
     if not expected or not all(expected.values()):
         lonely = sorted(agent for agent, peers in expected.items() if not peers)
@@ -170,7 +168,7 @@ def judge(
         return Failing((), f"{what}: nothing would be proven", ())
     if reading is None:
         return Pending(f"waiting for the first reports of {_count(len(expected), 'agent')}")
-    kinds = frozenset(unenforced(config) if ignore is None else ignore)
+    kinds = frozenset(ignore)
     known, listed = baseline, frozenset(others)
     pairs: set[Pair] = set()
     silent: list[tuple[str, str]] = []
@@ -210,9 +208,8 @@ def judge(
         stall = max([stall, *(one.stall_ms for one in run)])
     if pairs or silent:
         found = tuple(sorted(pairs))
-        return Failing(
-            found, diagnose(found, expected, silent), tuple(silent), frozenset(lacking), max(due, default=None)
-        )
+        told = _diagnosed(found, expected, silent, reading, config)
+        return Failing(found, told, tuple(silent), frozenset(lacking), max(due, default=None))
     if short:
         more = f" and {len(short) - 3} more" if len(short) > 3 else ""
         want = f"{config.gate.rounds} over {config.gate.seconds:g} s"
@@ -284,6 +281,21 @@ def _silence(rounds: Sequence[Round], reading: GateReading, agent: str, config: 
         return f"its clock is {-age:.1f} s ahead of this program's: its reports cannot be dated"
     allowed = 3 * max(newest.interval, config.knet.interval) + config.knet.timeout + SKEW
     return f"last report {age:.1f} s ago" if age > allowed else ""
+
+
+def _diagnosed(
+    pairs: Sequence[Pair],
+    expected: Expected,
+    silent: Sequence[tuple[str, str]],
+    reading: GateReading,
+    config: Config,
+) -> str:
+    """The pattern of the failures; agents whose reports cannot be dated are told as clocks, not as silence."""
+    clock, explained = wrong_clock(silent, reading, expected, config)
+    left = [one for one in silent if one[0] not in explained]
+    if clock and not pairs and not left:
+        return clock
+    return "; ".join(filter(None, (clock, diagnose(pairs, expected, left))))
 
 
 def _of_newest_pod(rounds: Sequence[Round]) -> Sequence[Round]:

@@ -254,6 +254,9 @@ def begin_event(plan: Plan, entry: NodeRecord, event: NodeEvent, now: datetime) 
             "targets": None,
             "renewed": None,
             "leases": (),
+            "alone": False,
+            "accepted": (),
+            "unproven": "",
         }
     )
 

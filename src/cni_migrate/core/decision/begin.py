@@ -120,6 +120,7 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     begun: dict[str, object] = {"held": None, "idle_since": None, "since": since, "resumed": now}
     begun["reselect"] = cluster.canal_before is not None
     record = record.with_cluster(cluster.model_copy(update=begun))
+    record = _accepting(goal, record, now)
     if goal.kind == "node_back":
         return _begin_node_back(plan, goal, record, nodes, now)
     if goal.kind == "back":
@@ -136,6 +137,28 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     if record.cluster.started is None:
         record = record.with_cluster(record.cluster.model_copy(update={"started": now}))
     return _retry_held(_reroute_again(plan, record, now), now)
+
+
+def _accepting(goal: Goal, record: Record, now: datetime) -> Record:
+    """The record with whose gates may fail in this invocation: those that are named now, and no others.
+
+    Raises:
+        UsageError: there is no such node.
+    """
+    there = sorted(name for name, entry in record.nodes.items() if not entry.gone)
+    if unknown := sorted(goal.accept - set(there)):
+        known = ", ".join(there[:10]) or "none yet"
+        raise UsageError(
+            f"--accept-failing-gate: there is no node {', '.join(unknown)}; there are: {known}", next="migrate status"
+        )
+    for name, entry in record.nodes.items():
+        accept = (goal.by or "an operator") if name in goal.accept else ""
+        if entry.accept != accept:
+            record = record.with_node(name, entry.model_copy(update={"accept": accept}))
+    for name in sorted(goal.accept):
+        what = f"node {name}: a failing gate will be accepted, says {goal.by or 'an operator'}"
+        record = history(record, now, what)
+    return record
 
 
 def _reroute_again(plan: Plan, record: Record, now: datetime) -> Record:

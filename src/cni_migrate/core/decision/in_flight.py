@@ -79,6 +79,9 @@ def advance(draft: Draft, name: str) -> None:
         event = entry.event
         moved = advance_node(draft.plan, draft.record, draft.seen, draft.now, name, draft.work, draft.stopping)
         draft.record = draft.record.with_node(name, moved.entry)
+        for failing in moved.entry.accepted[len(entry.accepted) :]:
+            told = f"node {name}: its failing gate is accepted by {entry.accept}: {failing}"
+            draft.record = history(draft.record, draft.now, told)
         if moved.entry.held is not None:
             draft.record = history(draft.record, draft.now, f"node {name} is held: {moved.entry.held.why}")
         if not moved.ended:
@@ -109,7 +112,8 @@ def _ended(draft: Draft, name: str, event: NodeEvent) -> Record:
         back = draft.now.isoformat(timespec="seconds")
         update |= {"displaced": (), "cleaned": False, "rolled_back": back, "took": took}
     record = draft.record.with_node(name, entry.model_copy(update=update))
-    what = f"node {name}: {event} done, {state}, {seconds:g} s"
+    unproven = f"; not asked for, as it needs Cilium: {entry.unproven}" if event.backwards and entry.unproven else ""
+    what = f"node {name}: {event} done, {state}, {seconds:g} s{unproven}"
     if event is NodeEvent.RELEASE:  # what other nodes' guards ask for is written before they go on by it
         draft.quiet.add(what)
     return history(record, draft.now, what)

@@ -163,6 +163,18 @@ class UpgradeRelease:
         return f"release:{self.namespace}/{self.release}"
 
 
+@dataclass(frozen=True, slots=True)
+class DeleteIdentities:
+    """Delete all CiliumIdentities that carry a label, by one request."""
+
+    label: str
+
+    @property
+    def key(self) -> str:
+        """By the label."""
+        return f"delete:identities/{self.label}"
+
+
 Effect = (
     PatchNode
     | EvictPod
@@ -173,6 +185,7 @@ Effect = (
     | RunHostTask
     | SweepTasks
     | UpgradeRelease
+    | DeleteIdentities
 )
 
 
@@ -199,6 +212,8 @@ def describe(effect: Effect) -> str:
             return f"patch {effect.ref}"
         case DeleteObject():
             return f"delete {effect.ref}"
+        case DeleteIdentities():
+            return f"delete CiliumIdentities with the label {effect.label}"
         case SweepTasks():
             return f"remove {len(effect.tasks)} host tasks that have ended on {effect.node}"
         case UpgradeRelease():

@@ -29,6 +29,10 @@ class Goal:
     consented: bool = True
     node: str = ""
     to: Literal["dual", "canal"] = "dual"
+    accept: frozenset[str] = frozenset()
+    """Nodes whose gates may fail, by name: an operator's explicit word, for this invocation."""
+    by: str = ""
+    """Who has said so."""
 
     @property
     def command(self) -> str:

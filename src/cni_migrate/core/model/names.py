@@ -1,5 +1,7 @@
 """Names that `migrate` gives to things in the cluster. What a user may choose is in the configuration instead."""
 
+import hashlib
+
 RECORD = "cni-migrate-record"
 """ConfigMap with the cluster's part of the record."""
 
@@ -48,8 +50,27 @@ KNET = {"a": "knet-stress-a", "b": "knet-stress-b"}
 PACE = "knet-stress-pace"
 """The ConfigMap in the agents' namespace that asks them for fast rounds until an instant."""
 
+IDENTITIES = "cni-migrate-identities"
+"""The agents that make Canal's pods known to Cilium, with all that belongs to them (overlay)."""
+
+LONGEST_NAME = 253
+"""So long an object's name may be (kubernetes.io: "Object Names and IDs")."""
+
+ENDPOINT_SUFFIX = ".cni-migrate"
+"""What follows a pod's name in that of the endpoint that our agents give it; Cilium's own has the pod's name."""
+
+OURS = "cni-migrate.io/identities"
+"""Label of the endpoints and identities that our agents have made."""
+
 NODE_CONFIG = "cilium-default"
 
 STAGE = "cni-migrate.io/stage"
 """Pod label of Cilium's agents: `final` in the end form of the tool's own Cilium; `transit` in an operator's Cilium as
 long as it is not yet what the operator wrote."""
+
+
+def endpoint_of(pod: str) -> str:
+    """The name of the endpoint that our agents give a pod on Canal (`identities/agent.py` has the same rule)."""
+    if len(pod) + len(ENDPOINT_SUFFIX) <= LONGEST_NAME:
+        return pod + ENDPOINT_SUFFIX
+    return hashlib.sha256(pod.encode()).hexdigest()[:40] + ENDPOINT_SUFFIX

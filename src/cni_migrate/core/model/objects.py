@@ -188,12 +188,19 @@ class CiliumNode:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A CiliumEndpoint: proof that a pod has a Cilium interface. `pod_uid` comes from its owner reference."""
+    """A CiliumEndpoint: by one with its own name a pod has a Cilium interface. `pod_uid` is its owner's.
+
+    `identity` is the number of the identity by which policies know the pod, 0 while it has none. `ours` tells those
+    that our agents have made for pods on Canal.
+    """
 
     namespace: str
     name: str
     pod_uid: str
     ip: str
+    uid: str = ""
+    identity: int = 0
+    ours: bool = False
 
 
 Result = Literal["applied", "gone", "blocked", "conflict", "failed"]

@@ -57,9 +57,11 @@ class NodeRecord(_Frozen):
     `event` and `step` are the intent that is being carried out, `since` when the step began, `attempt` how often this
     event was begun. `displaced` are the owners of pods that were evicted and must be Ready again before the node counts
     as migrated. `boot` is the boot of the node in which Canal ran there for the last time. `leases` are Canal's
-    addresses on the node before its pods were deleted. `renewed` is since when the node's pods have been made anew on
-    the network of the moment, in this event, with nothing else changed since. `took` is how long each event took, in
-    seconds, for the ETA.
+    addresses on the node before its pods were deleted. `unproven` is what the last gate on the way back has left out,
+    as it needs Cilium. `alone`: the node goes back to Canal alone, as Cilium does not come up there any more.
+    `accept`: who has said, in this invocation, that the node's gates may fail; `accepted` is what failed in those of
+    this event. `renewed` is since when the node's pods have been made anew on the network of the moment, in this event,
+    with nothing else changed since. `took` is how long each event took, in seconds, for the ETA.
     """
 
     state: NodeState = NodeState.CANAL
@@ -78,6 +80,10 @@ class NodeRecord(_Frozen):
     old_uid: str = ""
     targets: tuple[str, ...] | None = None
     renewed: datetime | None = None
+    unproven: str = ""
+    accept: str = ""
+    accepted: tuple[str, ...] = ()
+    alone: bool = False
     cleaned: bool = False
     joined: bool = False
     skipped: bool = False

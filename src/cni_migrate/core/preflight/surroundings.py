@@ -20,22 +20,14 @@ def webhooks(facts: Facts) -> Iterator[Finding]:
 
 @check
 def policies(facts: Facts) -> Iterator[Finding]:
-    """Who is exposed while enforcement is off (overlay), and what Cilium will not know afterwards."""
+    """Whose policies are in force all the time, and what Cilium will not know afterwards."""
     if not facts.policies:
         return
     per_namespace: dict[str, int] = {}
     for _, namespace, _name in facts.policies:
         per_namespace[namespace] = per_namespace.get(namespace, 0) + 1
     listed = [f"{namespace}: {number}" for namespace, number in sorted(per_namespace.items())]
-    if facts.config.strategy == "overlay":
-        yield warning(
-            "POLICIES_OFF",
-            f"policies of {many(len(listed), 'namespace')} are not enforced on Cilium until the last node is migrated",
-            "accept the exposure, or use --strategy multus, which keeps policies in force",
-            listed,
-        )
-    else:
-        yield info("POLICIES", f"policies stay in force in {many(len(listed), 'namespace')}", "nothing to do", listed)
+    yield info("POLICIES", f"policies stay in force in {many(len(listed), 'namespace')}", "nothing to do", listed)
 
 
 @check

@@ -25,7 +25,7 @@ Manifest = dict[str, Any]
 TEMPLATES = (
     "namespace.yaml", "knet-stress.yaml", "cilium-common.yaml", "cilium-agent.yaml", "cilium-multus.yaml",
     "cilium-overlay.yaml", "cilium-final.yaml", "cilium-node-config.yaml", "multus.yaml", "multus_conf.py",
-    "host-task.yaml", "host-task.sh", "rbac.yaml", "driver-job.yaml",
+    "host-task.yaml", "host-task.sh", "identities.yaml", "rbac.yaml", "driver-job.yaml",
 )  # fmt: skip
 """The files of `templates/` that `Manifests` needs."""
 
@@ -57,10 +57,14 @@ _NODE_CONFIG = "ciliumnodeconfigs"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is found out elsewhere: the image that runs Canal (host tasks use it), and the knet-stress agent's text."""
+    """What is found out elsewhere: the image that runs Canal (host tasks use it), and the texts of our agents.
+
+    `agent` is the one of knet-stress, `identities` the one that makes Canal's pods known to Cilium.
+    """
 
     canal_image: str
     agent: str
+    identities: str = ""
 
 
 def node_config_version(served: Collection[str]) -> str | None:
@@ -152,6 +156,21 @@ class Manifests:
             raise ValueError("CiliumNodeConfig is not served")
         return self._render("cilium-node-config.yaml", key=f"node-config {version}", node_config_version=version)
 
+    def identities(self) -> list[Manifest]:
+        """The agents by which Canal's pods have identities in Cilium, and the node's rule for traffic between both."""
+        given = self._foreign.config if self._foreign is not None else self._config.cilium.extra_config
+        settings = json.dumps(identities_config(self._config, given), sort_keys=True)
+        script = self._templates["host-task.sh"]
+        digest = hashlib.sha256((self._facts.identities + settings + script).encode()).hexdigest()[:16]
+        return self._render(
+            "identities.yaml",
+            agent=self._facts.identities,
+            identities_config=settings,
+            identities_digest=digest,
+            canal_image=self._facts.canal_image,
+            host_task_script=script,
+        )
+
     def multus(self) -> list[Manifest]:
         """Multus, on nodes that carry both its label and the one of Canal beside Cilium."""
         tag = self._config.multus.image.rpartition(":")[2].removeprefix("v")
@@ -182,7 +201,8 @@ class Manifests:
         the rules of what is installed are among them. A namespace that an operator's own Cilium brings comes first.
         """
         config = self._config
-        installed = [*self.cilium(), *self.knet()]
+        overlay = config.strategy == "overlay"
+        installed = [*self.cilium(), *self.knet(), *(self.identities() if overlay else ())]
         own: dict[str, list[rights.Rule]] = {}
         homes: list[Manifest] = []
         if self._foreign is not None:
@@ -194,6 +214,7 @@ class Manifests:
                 own.setdefault(config.cilium.namespace, []).append(rights.RELEASE)
         grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m.get("rules") or []]
         work = [config.canal.namespace, config.cilium.namespace, config.multus.namespace, config.knet.namespace]
+        work += [config.namespace] if overlay else []
         return homes + self._render(
             "rbac.yaml",
             grants=[rule for number, rule in enumerate(grants) if rule not in grants[:number]],
@@ -276,6 +297,17 @@ def knet_config(config: Config) -> dict[str, Any]:
     }
 
 
+def identities_config(config: Config, cilium: Mapping[str, str]) -> dict[str, Any]:
+    """What the identity agents are told; `cilium` is what Cilium's own configuration says of labels and clusters."""
+    return {
+        "canal_cidr": config.canal.whole,
+        "cilium_cidr": config.cilium.pod_cidr,
+        "cluster": cilium.get("cluster-name", "default"),
+        "cluster_id": int(cilium.get("cluster-id", "0") or 0),
+        "labels": cilium.get("labels", ""),
+    }
+
+
 def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> dict[str, str]:
     """The data of the ConfigMap `cilium-config`.
 
@@ -326,8 +358,8 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
         }
         return {**plain, **owned, **cilium.extra_config}
     owned |= {
-        # Canal's pods have no Cilium identity, so under overlay any enforcement would drop what they are allowed.
-        "enable-policy": "never" if overlay else cilium.policy_enforcement,
+        # Overlay: Canal's pods have identities by our agents, so policies hold whatever becomes of them in the end.
+        "enable-policy": "default" if overlay else cilium.policy_enforcement,
         # Overlay: no agent writes a CNI file until a CiliumNodeConfig says so. Multus: the agents' arguments say which.
         "custom-cni-conf": "true" if overlay else "false",
         "cni-exclusive": "false",
@@ -335,4 +367,12 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
         # By this label the operator knows agents; the two DaemonSets of multus have it in common.
         "cilium-pod-labels": "app.kubernetes.io/name=cilium-agent",
     }
+    if overlay:
+        owned |= {
+            # An agent that starts would put its chains before Calico's, and let through what policies forbid until
+            # felix has moved its own back: some 13 seconds, measured with Calico 3.32.
+            "prepend-iptables-chains": "false",
+            # It would delete the endpoints of its node that it did not make (pkg/endpointcleanup).
+            "enable-stale-cilium-endpoint-cleanup": "false",
+        }
     return {**plain, **cilium.extra_config, **owned}

@@ -21,7 +21,7 @@ from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record, clo
 from cni_migrate.core.reports.eta import eta_seconds
 from cni_migrate.core.steps.audit import audit_problems
 from cni_migrate.core.steps.registry import ABOUT
-from cni_migrate.core.steps.view import ClusterView, Plan
+from cni_migrate.core.steps.view import ClusterView, Plan, out_of_service
 
 
 class _Part(BaseModel):
@@ -89,6 +89,8 @@ class Node(_Part):
     """How often events were begun on this node."""
     ready: bool = True
     cordoned: bool = False
+    out_of_service: bool = False
+    """Whether the migration has taken the node out of service, or is about to, and has not put it back yet."""
     skipped: bool = False
     gone: bool = False
     rolled_back: str | None = None
@@ -288,6 +290,7 @@ def _node(view: ClusterView, name: str, entry: NodeRecord) -> Node:
         attempt=entry.attempt,
         ready=node is not None and node.ready,
         cordoned=node is not None and node.unschedulable,
+        out_of_service=node is not None and not entry.gone and out_of_service(view.plan, entry),
         skipped=entry.skipped,
         gone=entry.gone,
         rolled_back=entry.rolled_back or None,

@@ -1,14 +1,18 @@
 """Steps that wait for the network agents of a node to be Ready or gone, or that restart one."""
 
+from dataclasses import replace
+
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod
 from cni_migrate.core.model.objects import Pod
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Wait
+from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView
 
 
-def _ready(view: NodeView, namespace: str, daemonset: str) -> Answer:
+def ready_on(view: NodeView, namespace: str, daemonset: str) -> Answer:
+    """Wait until a DaemonSet's pod is Ready on the node."""
     pod = view.agent(view.node.name, namespace, daemonset)
     if pod is not None and pod.ready and not pod.deleting:
         return Done()
@@ -16,6 +20,30 @@ def _ready(view: NodeView, namespace: str, daemonset: str) -> Answer:
         "no pod yet" if pod is None else f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
     )
     return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on node {view.node.name}", observed=observed)
+
+
+def given_up(view: NodeView, namespace: str, daemonset: str) -> bool:
+    """Whether an agent of Cilium is waited for no longer, as it does not come up: it crashes, or half the time is over.
+
+    Only on the way back. An agent that does not come up may be why the node goes back at all.
+    """
+    if view.entry.event is None or not view.entry.event.backwards:
+        return False
+    pod = view.agent(view.node.name, namespace, daemonset)
+    if pod is not None and pod.ready and not pod.deleting:
+        return False
+    began = max(view.since, view.record.cluster.resumed or view.since)
+    late = (view.now - began).total_seconds() >= view.config.deadlines.agent / 2
+    return late or (pod is not None and not pod.deleting and "CrashLoopBackOff" in pod.trouble)
+
+
+def _look_in_time(view: NodeView, answer: Answer) -> Answer:
+    """The answer, looked at again when half the time is over."""
+    if not isinstance(answer, Wait) or view.entry.event is None or not view.entry.event.backwards:
+        return answer
+    began = max(view.since, view.record.cluster.resumed or view.since)
+    left = view.config.deadlines.agent / 2 - (view.now - began).total_seconds()
+    return replace(answer, retry_in=left) if left > 0 else answer
 
 
 def _gone(view: NodeView, *daemonsets: tuple[str, str]) -> Answer:
@@ -35,9 +63,9 @@ def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = 
         return Wait(on=f"DaemonSet {namespace}/{daemonset} on node {view.node.name}", observed="no pod")
     if not old or (pod.uid == old and not pod.deleting):
         effect = DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once)
-        return Apply((effect,), on=f"pod {pod.name} to restart", remember={"old_uid": pod.uid})
-    if pod.uid != old and not pod.deleting and (pod.ready if ready else pod.phase == "Running"):
-        return Done(remember={"old_uid": "", "renewed": None})
+        return Apply((effect,), on=f"pod {pod.name} to restart", remember=NodeChanges(old_uid=pod.uid))
+    if pod.uid != old and not pod.deleting and (pod.ready if ready else pod.phase == "Running" or pod.trouble):
+        return Done(remember=NodeChanges(old_uid="", renewed=None))
     observed = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
     what = "be Ready" if ready else "run"
     return Wait(on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", observed=observed)
@@ -55,26 +83,60 @@ def finished(view: ClusterView, pod: Pod) -> bool:
 @node_step("agent")
 def await_canal(view: NodeView) -> Answer:
     """Wait until Canal is Ready on the node."""
-    return _ready(view, view.config.canal.namespace, view.config.canal.daemonset)
+    return ready_on(view, view.config.canal.namespace, view.config.canal.daemonset)
 
 
 @node_step("agent")
 def await_first_cilium(view: NodeView) -> Answer:
-    """Wait until the first Cilium, the one beside Canal, is Ready on the node."""
-    return _ready(view, view.config.cilium.namespace, names.FIRST_CILIUM)
+    """Wait until the first Cilium, the one beside Canal, is Ready on the node.
+
+    When the whole cluster goes back and it does not come up, the node goes back to Canal alone.
+    """
+    namespace = view.config.cilium.namespace
+    answer = ready_on(view, namespace, names.FIRST_CILIUM)
+    if isinstance(answer, Done) or view.record.cluster.direction == "forward":
+        return answer
+    if given_up(view, namespace, names.FIRST_CILIUM):
+        return Done(remember=NodeChanges(alone=True))
+    return _look_in_time(view, answer)
 
 
 @node_step("agent")
 def await_multus(view: NodeView) -> Answer:
-    """Wait until Multus is Ready on the node, and with it the first Cilium whose plugin it calls."""
-    first = _ready(view, view.config.cilium.namespace, names.FIRST_CILIUM)
-    return first if not isinstance(first, Done) else _ready(view, view.config.multus.namespace, names.MULTUS)
+    """Wait until Multus is Ready on the node, and with it the first Cilium whose plugin it calls.
+
+    Where the node goes back to Canal alone, Multus leaves it instead.
+    """
+    multus, namespace = view.config.multus.namespace, view.config.cilium.namespace
+    if view.entry.alone:
+        patch = labels_patch(view.node, remove=[view.config.labels.multus])
+        return Apply((patch,), on="label of Multus to go") if patch else _gone(view, (multus, names.MULTUS))
+    answer = ready_on(view, namespace, names.FIRST_CILIUM)
+    if not isinstance(answer, Wait):
+        return ready_on(view, multus, names.MULTUS)
+    if view.record.cluster.direction == "back" and given_up(view, namespace, names.FIRST_CILIUM):
+        return Apply((), on=answer.on, observed=answer.observed, remember=NodeChanges(alone=True), retry_in=0.0)
+    return _look_in_time(view, answer) if view.record.cluster.direction == "back" else answer
+
+
+@node_step("agent")
+def await_probed(view: NodeView) -> Answer:
+    """Wait until the node's kubelet has an answer from the knet-stress agents there, which show as Ready then.
+
+    Pods may reach each other and still not answer their kubelet: a routed pod on both networks answers it by Cilium's
+    interface, with Canal's address, and Cilium drops that (measured beside Calico's plugin). Its probes would end them.
+    """
+    for name in names.KNET.values():
+        answer = ready_on(view, view.config.knet.namespace, name)
+        if isinstance(answer, Wait):
+            return replace(answer, on=f"{answer.on}: its kubelet probes it there")
+    return Done()
 
 
 @node_step("agent")
 def await_cilium(view: NodeView) -> Answer:
     """Wait until Cilium is Ready on the node."""
-    return _ready(view, view.config.cilium.namespace, names.CILIUM)
+    return ready_on(view, view.config.cilium.namespace, names.CILIUM)
 
 
 @node_step("agent")
@@ -134,10 +196,16 @@ def reload_cilium(view: NodeView) -> Answer:
 
 @node_step("agent")
 def restart_cilium_if_endpoints_left(view: NodeView) -> Answer:
-    """Restart the agent if it still holds endpoints of pods that left while its plugin was not in force."""
+    """Restart the agent if it still holds endpoints of pods that left while its plugin was not in force.
+
+    One that does not come up holds nobody.
+    """
     if not view.entry.old_uid and not any((pod.namespace, pod.name) in view.seen.endpoints for pod in view.pods):
         return Done()
-    return _restarted(view, view.config.cilium.namespace, names.CILIUM)
+    namespace = view.config.cilium.namespace
+    if given_up(view, namespace, names.CILIUM):
+        return Done(remember=NodeChanges(old_uid=""))
+    return _look_in_time(view, _restarted(view, namespace, names.CILIUM))
 
 
 @node_step("agent")

@@ -2,12 +2,41 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict
 
 from cni_migrate.core.model.effects import Effect
 from cni_migrate.core.model.objects import GateAsk
+from cni_migrate.core.model.record import Before, GateResult
 
-Remembered = Mapping[str, Any]
+
+class NodeChanges(TypedDict, total=False):
+    """Fields of a node's entry that its steps change (`core.model.record.NodeRecord` has their meaning)."""
+
+    before: Before | None
+    displaced: tuple[str, ...]
+    files: tuple[str, ...]
+    leases: tuple[str, ...]
+    old_uid: str
+    targets: tuple[str, ...] | None
+    renewed: datetime | None
+    gate: GateResult
+    accepted: tuple[str, ...]
+    unproven: str
+    alone: bool
+    cleaned: bool
+    boot: str
+
+
+class ClusterChanges(TypedDict, total=False):
+    """Fields of the cluster's entry that its steps change (`core.model.record.ClusterRecord` has their meaning)."""
+
+    baseline: tuple[str, ...]
+    gate: GateResult
+    canal_before: dict[str, Any] | None
+
+
+Remembered = NodeChanges | ClusterChanges
 """Fields of the step's own record entry to change."""
 
 
@@ -15,7 +44,7 @@ Remembered = Mapping[str, Any]
 class Done:
     """What the step is for holds."""
 
-    remember: Remembered = field(default_factory=dict)
+    remember: Remembered = field(default_factory=NodeChanges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +74,8 @@ class Apply:
     on: str
     observed: str = ""
     retry_in: float | None = None
-    remember: Remembered = field(default_factory=dict)
-    nodes: Mapping[str, Remembered] = field(default_factory=dict)
+    remember: Remembered = field(default_factory=NodeChanges)
+    nodes: Mapping[str, NodeChanges] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

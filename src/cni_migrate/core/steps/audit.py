@@ -23,9 +23,19 @@ def _marks(view: ClusterView) -> list[str]:
     return problems
 
 
+def _identities(view: ClusterView) -> list[str]:
+    """What is left of the agents that made Canal's pods known to Cilium."""
+    problems = []
+    if (view.config.namespace, names.IDENTITIES) in view.seen.daemonsets:
+        problems.append(f"DaemonSet {view.config.namespace}/{names.IDENTITIES} is still there")
+    return problems + [
+        f"CiliumEndpoint {one.namespace}/{one.name} is left" for one in view.seen.endpoints.values() if one.ours
+    ]
+
+
 def audit_problems(view: ClusterView) -> list[str]:
     """What keeps the migration from being complete; empty when it is."""
-    problems = _marks(view)
+    problems = _marks(view) + _identities(view)
     config = view.config
     for namespace, name in (
         (config.canal.namespace, config.canal.daemonset),
@@ -41,7 +51,7 @@ def audit_problems(view: ClusterView) -> list[str]:
 
 def undone_problems(view: ClusterView) -> list[str]:
     """What keeps the cluster from being as it was found; empty when it is."""
-    problems = _marks(view)
+    problems = _marks(view) + _identities(view)
     config = view.config
     for namespace, name in (
         (config.cilium.namespace, names.CILIUM),

@@ -9,7 +9,7 @@ from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.ranks import WORKLOADS, rank
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.agents import finished
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.audit import audit_problems, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
 from cni_migrate.core.steps.install import put_all
@@ -17,7 +17,7 @@ from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.view import ClusterView
 
 
-def _delete_all(view: ClusterView, refs: Iterable[ObjectRef], what: str) -> Answer:
+def delete_all(view: ClusterView, refs: Iterable[ObjectRef], what: str) -> Answer:
     """Delete objects: workloads first, and what these need when the pods of the DaemonSets among them are gone."""
     wanted = list(refs)
     attempts = view.seen.attempts
@@ -35,7 +35,7 @@ def _delete_all(view: ClusterView, refs: Iterable[ObjectRef], what: str) -> Answ
     return Apply(tuple(missing), on=f"{what} to be deleted", observed=left) if missing else Done()
 
 
-def _refs(manifests: Iterable[Mapping[str, Any]], keep: Iterable[str] = ()) -> list[ObjectRef]:
+def refs_of(manifests: Iterable[Mapping[str, Any]], keep: Iterable[str] = ()) -> list[ObjectRef]:
     """The references of manifests in reverse order; kinds to keep are left out."""
     return [ref for ref in (ObjectRef.of(m) for m in reversed(list(manifests))) if ref.kind not in set(keep)]
 
@@ -55,7 +55,7 @@ def check_nothing_on_canal(view: ClusterView) -> Answer:
 @cluster_step("pods")
 def delete_multus(view: ClusterView) -> Answer:
     """Delete Multus."""
-    return _delete_all(view, _refs(view.plan.manifests.multus()), "Multus")
+    return delete_all(view, refs_of(view.plan.manifests.multus()), "Multus")
 
 
 @cluster_step("pods", irreversible=True)
@@ -66,20 +66,20 @@ def delete_canal(view: ClusterView) -> Answer:
     for text in config.extra_objects:
         *version, kind, namespace, name = text.split("/")
         refs.append(ObjectRef("/".join(version), kind, namespace, name))
-    return _delete_all(view, refs, "Canal")
+    return delete_all(view, refs, "Canal")
 
 
 @cluster_step("pods")
 def delete_first_cilium(view: ClusterView) -> Answer:
     """Delete the first Cilium DaemonSet, which runs nowhere any more."""
     ref = ObjectRef("apps/v1", "DaemonSet", view.config.cilium.namespace, names.FIRST_CILIUM)
-    return _delete_all(view, [ref], "the first Cilium")
+    return delete_all(view, [ref], "the first Cilium")
 
 
 @cluster_step("pods")
 def delete_cilium(view: ClusterView) -> Answer:
     """Delete all of Cilium (undo)."""
-    return _delete_all(view, _refs(view.plan.manifests.cilium(), keep=["Namespace"]), "Cilium")
+    return delete_all(view, refs_of(view.plan.manifests.cilium(), keep=["Namespace"]), "Cilium")
 
 
 @cluster_step("host")
@@ -87,7 +87,7 @@ def delete_node_config(view: ClusterView) -> Answer:
     """Delete the CiliumNodeConfig: every node uses Cilium now, or none does."""
     if node_config_version(view.seen.served) is None:
         return Done()
-    return _delete_all(view, _refs(view.plan.manifests.node_config(view.seen.served)), "CiliumNodeConfig")
+    return delete_all(view, refs_of(view.plan.manifests.node_config(view.seen.served)), "CiliumNodeConfig")
 
 
 @cluster_step("host")
@@ -129,7 +129,7 @@ def install_release(view: ClusterView) -> Answer:
 def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
     """Run a host task on every node that was not cleaned yet, some at a time."""
     effects: list[Effect] = []
-    cleaned: dict[str, dict[str, Any]] = {}
+    cleaned: dict[str, NodeChanges] = {}
     waiting: list[str] = []
     at_once = 20
     for node in view.members():
@@ -143,7 +143,7 @@ def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
         name = task_name(node, purpose)
         answer = run_task(view, node.name, name, *ops)
         if isinstance(answer, HostStatus):
-            cleaned[node.name] = {"cleaned": True}
+            cleaned[node.name] = NodeChanges(cleaned=True)
             if (pod := view.seen.pod(view.config.namespace, name)) is not None:
                 effects.append(DeletePod(pod.namespace, pod.name, pod.uid, pod.node))
             continue
@@ -166,17 +166,18 @@ def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
 
 @cluster_step("host", irreversible=True)
 def clean_hosts(view: ClusterView) -> Answer:
-    """Remove Canal's and Multus's links, routes, chains, leases and files from every host."""
+    """Remove Canal's and Multus's links, routes, chains, leases and files from every host, and our rule."""
     config = view.config
-    return _clean_hosts(
-        view, "clean", f"remove-flannel={config.canal.cni_file}", f"remove-multus={config.multus.cni_file}"
-    )
+    ours = ["remove-rules"] if config.strategy == "overlay" else []
+    flannel, multus = f"remove-flannel={config.canal.cni_file}", f"remove-multus={config.multus.cni_file}"
+    return _clean_hosts(view, "clean", *ours, flannel, multus)
 
 
 @cluster_step("host")
 def clean_cilium_hosts(view: ClusterView) -> Answer:
-    """Remove Cilium's and Multus's links, chains and files from every host (undo)."""
-    return _clean_hosts(view, "undo", "remove-cilium", f"remove-multus={view.config.multus.cni_file}")
+    """Remove Cilium's and Multus's links, chains and files from every host, and our rule (undo)."""
+    ours = ["remove-rules"] if view.config.strategy == "overlay" else []
+    return _clean_hosts(view, "undo", "remove-cilium", f"remove-multus={view.config.multus.cni_file}", *ours)
 
 
 @cluster_step("agent")
@@ -225,7 +226,7 @@ def remove_knet(view: ClusterView) -> Answer:
     """Remove the knet-stress agents, unless they are to be kept."""
     if view.config.knet.keep:
         return Done()
-    return _delete_all(view, _refs(view.plan.manifests.knet()), "knet-stress")
+    return delete_all(view, refs_of(view.plan.manifests.knet()), "knet-stress")
 
 
 @cluster_step("pods")

@@ -13,7 +13,7 @@ from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNod
 from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.model.record import Before
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.drain import Ruling, Verdict, refusals, rulings
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
@@ -47,9 +47,9 @@ def cordon(view: NodeView) -> Answer:
     if reasons := refusals(_rulings(view)):
         return _refused(view, reasons)
     if node.unschedulable:
-        return Done(remember={"before": Before(unschedulable=True)})
+        return Done(remember=NodeChanges(before=Before(unschedulable=True)))
     patch = PatchNode(node.name, node.uid, node.resource_version, {}, {names.CORDONED_BY: "true"}, unschedulable=True)
-    return Apply((patch,), on=f"cordon of node {node.name}", remember={"before": Before(unschedulable=False)})
+    return Apply((patch,), on=f"cordon of node {node.name}", remember=NodeChanges(before=Before(unschedulable=False)))
 
 
 @node_step("drain")
@@ -82,7 +82,7 @@ def _evict(view: NodeView, found: list[Ruling], leaving: list[Pod], which: Calla
         tuple(effects),
         on=_to_leave(view, leaving),
         observed=_holdup(view, leaving),
-        remember={"displaced": _owners(view, to_evict)},
+        remember=NodeChanges(displaced=_owners(view, to_evict)),
     )
 
 
@@ -112,8 +112,15 @@ def taint(view: NodeView) -> Answer:
     """Taint the node, so that nothing comes back before its network is switched."""
     if view.never_switched or view.tainted:
         return Done()
-    node = view.node
-    patch = PatchNode(node.name, node.uid, node.resource_version, {}, {}, taints=(*node.taints, view.plan.taint))
+    node, ours = view.node, view.plan.taint
+    for other in node.taints:
+        if (other.key, other.effect) == (ours.key, ours.effect):
+            return Refuse(
+                why=f"node {node.name} has the taint {other.key}={other.value}:{other.effect}, set by somebody else: it"
+                f" is not overwritten with {ours.value}",
+                next=f"remove it (`kubectl taint node {node.name} {other.key}-`), then `migrate run`",
+            )
+    patch = PatchNode(node.name, node.uid, node.resource_version, {}, {}, taints=(*node.taints, ours))
     return Apply((patch,), on=f"taint of node {node.name}")
 
 
@@ -173,7 +180,7 @@ def untaint(view: NodeView) -> Answer:
     """Put the node back into service: our taint off, and the cordon off if it was ours."""
     node = view.node
     if not view.tainted and not view.cordon_is_ours:
-        return Done(remember={"before": None})
+        return Done(remember=NodeChanges(before=None))
     patch = PatchNode(
         node.name,
         node.uid,
@@ -203,7 +210,7 @@ def await_displaced(view: NodeView) -> Answer:
                 return Wait(
                     on=f"the pods of {what} to be Ready", observed=f"{pod.key} {where}: {pod.trouble or pod.phase}"
                 )
-    return Done(remember={"displaced": ()})
+    return Done(remember=NodeChanges(displaced=()))
 
 
 @node_step("none")

@@ -1,10 +1,11 @@
 """Steps that ask the knet-stress agents whether everybody still reaches everybody who should."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from cni_migrate.core.connectivity.diagnosis import Pair, node_of
 from cni_migrate.core.connectivity.gate import (
     Expected,
     Failing,
@@ -16,14 +17,15 @@ from cni_migrate.core.connectivity.gate import (
     beyond,
     expected,
     judge,
+    unasked,
 )
-from cni_migrate.core.connectivity.known_failures import KnownFailures, enforcing
+from cni_migrate.core.connectivity.known_failures import KnownFailures, OwedByCanal, enforcing
 from cni_migrate.core.connectivity.peers import MESHES, graph
 from cni_migrate.core.model import guards
 from cni_migrate.core.model.lifecycle import NodeState
 from cni_migrate.core.model.objects import GateAsk, GateReading
 from cni_migrate.core.model.record import GateResult
-from cni_migrate.core.steps.answers import Answer, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, ClusterChanges, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.registry import cluster_step, node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView, out_of_service
 
@@ -43,6 +45,7 @@ BASELINE_MOST = 400
 def excluded(view: ClusterView, focus: Collection[str] = ()) -> frozenset[str]:
     """The nodes of which nothing can be asked: waived, NotReady by other causes, in transit, or not attached yet.
 
+    Nor of those whose failing gates an operator accepts: others are not held by their pairs with them.
     With a `focus` only its neighbours are looked at: the others are not asked anyway.
     """
     out = set()
@@ -54,9 +57,25 @@ def excluded(view: ClusterView, focus: Collection[str] = ()) -> frozenset[str]:
         if name in focus:
             continue
         newcomer = entry is not None and entry.joined and entry.state is NodeState.CANAL
-        if entry is None or entry.skipped or newcomer or not node.ready or out_of_service(view.plan, entry):
+        if (
+            entry is None
+            or entry.skipped
+            or entry.accept
+            or newcomer
+            or not node.ready
+            or out_of_service(view.plan, entry)
+        ):
             out.add(name)
     return frozenset(out)
+
+
+def off_canal(view: ClusterView) -> frozenset[str]:
+    """The nodes whose agents are not on Canal, or not all of them: they have left it, or are not back yet."""
+    return frozenset(
+        node
+        for node in view.seen.nodes
+        if not all(view.on_canal(pod) for pod in view.networked(node) if view.is_agent(pod) and not pod.deleting)
+    )
 
 
 def _verdict(
@@ -67,13 +86,18 @@ def _verdict(
     *,
     own: bool = False,
     final: bool = False,
+    back: bool = False,
 ) -> tuple[Verdict, GateAsk, Expected]:
     """The verdict of a gate.
 
-    With `own` only the agents on the nodes in focus are read, not those who observe them. `final`: policies are
-    enforced now, so what they forbid must not get through.
+    With `own` only the agents on the nodes in focus are read, not those who observe them. `final`: Cilium has its end
+    form, so it alone decides on every node, by the configured enforcement. On the way `back` only what the old network
+    owes is asked for: pairs with both ends on Canal by now, as in the baseline. Whoever goes back may do so because
+    Cilium is broken.
     """
     out = excluded(view, focus or ())
+    elsewhere = off_canal(view) - frozenset(focus or ()) if back else frozenset()
+    out |= elsewhere
     question, missing = ask(key, focus, view.seen, view.config, since, excluded=out)
     wanted = expected(view.seen.nodes, view.config, focus=focus, excluded=out)
     if own and focus is not None:
@@ -82,14 +106,16 @@ def _verdict(
         wanted = {agent: peers for agent, peers in wanted.items() if agent in agents}
         missing = {agent: why for agent, why in missing.items() if agent in agents}
     cilium = frozenset(view.seen.nodes) if final else enforcing(view.record.nodes)
-    known_failures = KnownFailures(view.record.cluster.baseline, cilium)
+    known_failures: Container[str] = KnownFailures(view.record.cluster.baseline, cilium)
+    if back:
+        known_failures = OwedByCanal(known_failures, everywhere=not elsewhere)
     verdict = judge(
         _of_those_there(view.seen.readings.get(key), focus),
         wanted,
         known_failures,
         since,
         view.config,
-        ignore=frozenset() if final else None,
+        ignore=unasked(view.config, final=final),
         newest=view.since,
         others=beyond(view.seen.nodes, focus=focus, excluded=out),
     )
@@ -127,6 +153,7 @@ def _gate(
     *,
     own: bool = False,
     final: bool = False,
+    back: bool = False,
     since: datetime | None = None,
     sooner: float = math.inf,
 ) -> Answer:
@@ -140,14 +167,41 @@ def _gate(
     if (left := early - (view.now - view.since).total_seconds()) > 0:
         return Wait(on=on, observed="the agents' next rounds", retry_in=left)
     since = since or view.since
-    verdict, question, _ = _verdict(view, key, focus, since, own=own, final=final)
+    verdict, question, _ = _verdict(view, key, focus, since, own=own, final=final, back=back)
     if isinstance(verdict, Passed):
-        return Done(remember={"gate": GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)})
+        result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
+        if not isinstance(view, NodeView):
+            return Done(remember=ClusterChanges(gate=result))
+        changes = NodeChanges(gate=result)
+        if back:
+            changes["unproven"] = _unproven(view, key, focus or ())
+        return Done(remember=changes)
     observed = verdict.observed if isinstance(verdict, Pending) else _described(verdict)
+    if isinstance(view, NodeView) and view.entry.accept and _had_its_time(view):
+        failing = f"{view.entry.event}/{view.entry.step}: {observed}"
+        return Done(remember=NodeChanges(accepted=(*view.entry.accepted, failing)))
     reading = view.seen.readings.get(key)
     if (left := _pause(view, reading, verdict.due)) > 0:
         return Wait(on=on, observed=observed, retry_in=left, gate=True)
     return Wait(on=on, observed=observed, ask=_to_read(question, verdict, reading, view.now), gate=True)
+
+
+def _had_its_time(view: ClusterView) -> bool:
+    """Whether a gate that may fail has had the time to be proven all the same."""
+    patience = min(view.config.deadlines.gate / 2, 3 * _needed(view))
+    return (view.now - max(view.since, view.record.cluster.resumed or view.since)).total_seconds() >= patience
+
+
+def _unproven(view: ClusterView, key: str, focus: Collection[str]) -> str:
+    """What the node's own agents reported last and does not count on the way back, in words: it needs Cilium."""
+    reading = view.seen.readings.get(key)
+    rounds = reading.rounds if reading is not None else {}
+    known = frozenset(view.record.cluster.baseline)
+    newest = [(agent, found[-1]) for agent, found in sorted(rounds.items()) if found and node_of(agent) in focus]
+    pairs = [Pair(agent, bad.peer, bad.net, bad.kind, bad.error) for agent, one in newest for bad in one.bad]
+    left = [str(pair) for pair in pairs if pair.known not in known]
+    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+    return f"{', '.join(left[:3])}{more}"
 
 
 def _to_read(question: GateAsk, verdict: Pending | Failing, reading: GateReading | None, now: datetime) -> GateAsk:
@@ -201,12 +255,14 @@ def _key(view: NodeView) -> str:
 def gate(view: NodeView) -> Answer:
     """Prove that the node's agents and those who observe them reach each other, on every network they have.
 
+    On the way back, only on Canal: what needs Cilium is told in the history, and holds nobody.
     Where its pods were made anew, what its new agents have reported since counts already. But a round has to come after
     the last of its pods has got there.
     """
     name = view.node.name
-    on = f"connectivity of node {name} to be proven"
-    return _gate(view, _key(view), [name], on, since=view.entry.renewed, sooner=SEEN_LATE)
+    back = view.entry.event is not None and view.entry.event.backwards
+    on = f"connectivity of node {name} on Canal to be proven" if back else f"connectivity of node {name} to be proven"
+    return _gate(view, _key(view), [name], on, back=back, since=view.entry.renewed, sooner=SEEN_LATE)
 
 
 @node_step("gate")
@@ -250,10 +306,9 @@ def sweep(view: ClusterView) -> Answer:
 
 @cluster_step("gate")
 def final_sweep(view: ClusterView) -> Answer:
-    """Prove connectivity between all nodes, and that policies are enforced again as the configuration says."""
-    enforced = view.config.cilium.policy_enforcement != "never"
+    """Prove connectivity between all nodes, and that policies are enforced by Cilium as the configuration says."""
     on = "connectivity of the whole cluster to be proven"
-    return _gate(view, f"final/{view.since.isoformat()}", None, on, final=enforced)
+    return _gate(view, f"final/{view.since.isoformat()}", None, on, final=True)
 
 
 @cluster_step("gate")
@@ -266,7 +321,7 @@ def take_baseline(view: ClusterView) -> Answer:
     verdict, question, wanted = _verdict(view, key, None, view.since)
     if isinstance(verdict, Passed):
         result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
-        return Done(remember={"baseline": (), "gate": result})
+        return Done(remember=ClusterChanges(baseline=(), gate=result))
     reading = view.seen.readings.get(key)
     ask, left = (question, None) if (pause := _pause(view, reading, verdict.due)) <= 0 else (None, pause)
     if isinstance(verdict, Pending) or reading is None:
@@ -285,4 +340,4 @@ def take_baseline(view: ClusterView) -> Answer:
             next="mend the cluster's network first",
             gate=True,
         )
-    return Done(remember={"baseline": tuple(sorted(known)), "gate": GateResult(sent=sent, lost=lost)})
+    return Done(remember=ClusterChanges(baseline=tuple(sorted(known)), gate=GateResult(sent=sent, lost=lost)))

@@ -9,7 +9,7 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod, RunHostTask
 from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Node, Pod
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView
 
@@ -17,7 +17,7 @@ CNI_ENDINGS = (".conf", ".conflist", ".json")
 """What a container runtime reads in the CNI folder (containerd: go-cni `ConfFiles`)."""
 
 
-_LISTS = ("files", "lacks", "links", "leases", "chains", "left")
+_LISTS = ("files", "lacks", "links", "leases", "chains", "rules", "left")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class HostStatus:
     """What a host task reported: CNI files, links, leases, chains, other files left behind.
 
     `lacks` are paths that the first plugin of Canal's file reads and that are not there; `routed` is whether flannel
-    has laid a route to the pods of any other node.
+    has laid a route to the pods of any other node; `rules` are the families of iptables in which our rule is.
     """
 
     files: tuple[str, ...]
@@ -34,6 +34,7 @@ class HostStatus:
     links: tuple[str, ...]
     leases: tuple[str, ...]
     chains: tuple[str, ...]
+    rules: tuple[str, ...]
     left: tuple[str, ...]
 
     @classmethod
@@ -72,8 +73,9 @@ def task_name(node: Node, purpose: str) -> str:
 
 
 def task_of(view: NodeView, step: str) -> str:
-    """The name of the host task that a step of the node's current event would run."""
-    return task_name(view.node, f"{view.entry.event}/{step}/{view.entry.attempt}")
+    """The name of the host task that a step of the node's event would run; another one if it goes back alone."""
+    alone = "/alone" if view.entry.alone else ""
+    return task_name(view.node, f"{view.entry.event}/{step}/{view.entry.attempt}{alone}")
 
 
 def current_task(view: NodeView) -> str:
@@ -116,7 +118,7 @@ LOOK_EVERY = 6.0
 def _look_again(view: NodeView, on: str, observed: str, status: HostStatus) -> Answer:
     """The node is not as it should be yet: remove the finished task after a while, so that another looks anew."""
     name = current_task(view)
-    remember = {"files": status.files}
+    remember = NodeChanges(files=status.files)
     started = view.seen.attempts.get(f"host:{name}")
     left = LOOK_EVERY - (view.now - started.at).total_seconds() if started is not None else 0.0
     if left > 0:
@@ -142,9 +144,13 @@ def _unfit(view: NodeView, status: HostStatus) -> Answer | None:
     return None
 
 
-def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "") -> Answer:
-    """See that a file is in force, and behind it Canal's if that is `behind`: then Canal must be fit for use, too."""
-    status = _run(view, f"await-first={wanted}")
+def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "", without: str = "") -> Answer:
+    """See that a file is in force, and behind it Canal's if that is `behind`: then Canal must be fit for use, too.
+
+    The file that it has to be `without` is removed before.
+    """
+    removed = (f"remove-cni={without}",) if without else ()
+    status = _run(view, *removed, f"await-first={wanted}")
     if isinstance(status, Wait | Apply) and view.entry.files:
         status = replace(status, observed=f"{status.observed}; CNI files when seen last: {', '.join(view.entry.files)}")
     if not isinstance(status, HostStatus):
@@ -159,8 +165,10 @@ def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "") -
         unfit = _unfit(view, status)
         if unfit is not None:
             return unfit
-    leases = {"leases": status.leases} if view.entry.event is NodeEvent.ATTACH and behind else {}
-    return Done(remember={"files": status.files, **leases})
+    remember = NodeChanges(files=status.files)
+    if view.entry.event is NodeEvent.ATTACH and behind:
+        remember["leases"] = status.leases
+    return Done(remember=remember)
 
 
 @node_step("host", beside=("await_cilium", "await_cilium_cidr"))
@@ -178,12 +186,19 @@ def check_subnet(view: NodeView) -> Answer:
     status = _run(view, "status")
     if not isinstance(status, HostStatus):
         return status
-    return _unfit(view, status) or Done(remember={"files": status.files})
+    return _unfit(view, status) or Done(remember=NodeChanges(files=status.files))
 
 
 @node_step("host", beside=("label_multus", "evict_pods", "taint", "await_multus", "delete_single_pods"))
 def check_multus_first(view: NodeView) -> Answer:
-    """See on the host that Multus's CNI file is in force, Canal's behind it; the leased addresses are recorded."""
+    """See on the host that Multus's CNI file is in force, Canal's behind it; the leased addresses are recorded.
+
+    Where the node goes back to Canal alone, Multus's file is removed instead, and Canal's is in force.
+    """
+    if view.entry.alone:
+        if view.agents(view.node.name, view.config.multus.namespace, names.MULTUS):
+            return Wait(on=f"Multus to leave node {view.node.name}", observed="its pod is there")
+        return _check_first(view, view.config.canal.cni_file, "Canal's", without=view.config.multus.cni_file)
     return _check_first(view, view.config.multus.cni_file, "Multus's", behind=view.config.canal.cni_file)
 
 
@@ -195,7 +210,7 @@ def check_cilium_first(view: NodeView) -> Answer:
     return _check_first(view, view.config.cilium.primary_file, "Cilium's")
 
 
-@node_step("host", beside=("untaint", "gate"))
+@node_step("host", beside=("untaint", "await_probed", "gate"))
 def reclaim_leases(view: NodeView) -> Answer:
     """Give back the Canal addresses of pods that were deleted while another plugin was in force.
 
@@ -205,9 +220,9 @@ def reclaim_leases(view: NodeView) -> Answer:
     taken = {pod.ip for pod in view.pods}
     left = [address for address in view.entry.leases if address not in taken]
     if not left:
-        return Done(remember={"leases": ()})
+        return Done(remember=NodeChanges(leases=()))
     status = _run(view, "free-leases=" + ",".join(left))
-    return Done(remember={"leases": ()}) if isinstance(status, HostStatus) else status
+    return Done(remember=NodeChanges(leases=())) if isinstance(status, HostStatus) else status
 
 
 def _keep_leases(view: NodeView) -> str:
@@ -241,10 +256,20 @@ def restore_canal_files(view: NodeView) -> Answer:
 
 @node_step("host")
 def clean_cilium_host(view: NodeView) -> Answer:
-    """Remove Cilium's links, chains and files from the host."""
-    return _changed(view, "remove-cilium")
+    """Remove Cilium's links, chains and files from the host, and the rule for calls to its pods."""
+    return _changed(view, "remove-cilium", "remove-rules")
+
+
+@node_step("host")
+def lay_rules(view: NodeView) -> Answer:
+    """See to it that the node's rule stands: calls from Canal's pods to Cilium's keep the caller's address.
+
+    The identity agent lays it each time that it starts, so after a reboot, too; here it is looked at, and laid again if
+    it has gone.
+    """
+    return _changed(view, "lay-rules")
 
 
 def _changed(view: NodeView, *ops: str) -> Answer:
     status = _run(view, *ops)
-    return Done(remember={"files": status.files}) if isinstance(status, HostStatus) else status
+    return Done(remember=NodeChanges(files=status.files)) if isinstance(status, HostStatus) else status

@@ -7,8 +7,8 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
 from cni_migrate.core.model.objects import DaemonSet, ObjectRef
 from cni_migrate.core.render.manifests import node_config_version
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
-from cni_migrate.core.steps.labels import labels_patch
+from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
+from cni_migrate.core.steps.labels import labels_patch, taken
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.selection import canals, selecting, strategies, strategy_before
 from cni_migrate.core.steps.view import ClusterView
@@ -67,7 +67,11 @@ def await_knet(view: ClusterView) -> Answer:
 @cluster_step("host")
 def label_nodes(view: ClusterView) -> Answer:
     """Label every node as one that runs Canal and the first Cilium."""
-    patches = (labels_patch(node, [view.config.labels.canal_cilium]) for node in view.members())
+    own = [view.config.labels.canal_cilium]
+    for node in view.members():
+        if refusal := taken(node, own):
+            return refusal
+    patches = (labels_patch(node, own) for node in view.members())
     effects = tuple(patch for patch in patches if patch is not None)
     return Apply(effects, on=f"labels of {len(effects)} nodes") if effects else Done()
 
@@ -99,7 +103,8 @@ def select_canal(view: ClusterView) -> Answer:
             next="find out who takes the label away",
         )
     effects = tuple(PatchObject(_ref(one), selecting(config), one.resource_version) for one in left)
-    remember = {} if view.record.cluster.canal_before else {"canal_before": strategies(config, view.seen)}
+    first = not view.record.cluster.canal_before
+    remember = ClusterChanges(canal_before=strategies(config, view.seen)) if first else ClusterChanges()
     return Apply(effects, on=f"node selector of {_ref(left[0])}", remember=remember)
 
 

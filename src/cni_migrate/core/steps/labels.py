@@ -5,21 +5,37 @@ from collections.abc import Iterable
 from cni_migrate.config import Label
 from cni_migrate.core.model.effects import PatchNode
 from cni_migrate.core.model.objects import Node
-from cni_migrate.core.steps.answers import Answer, Apply, Done
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
 
 
 def labels_patch(node: Node, add: Iterable[Label] = (), remove: Iterable[Label] = ()) -> PatchNode | None:
-    """The patch that makes the node's labels so, or None when they are."""
+    """The patch that makes the node's labels so, or None when they are. A label with another value is not removed."""
     change: dict[str, str | None] = {
         label.key: label.value for label in add if node.labels.get(label.key) != label.value
     }
-    change |= {label.key: None for label in remove if label.key in node.labels}
+    change |= {label.key: None for label in remove if node.labels.get(label.key) == label.value}
     return PatchNode(node.name, node.uid, node.resource_version, change, {}) if change else None
 
 
+def taken(node: Node, add: Iterable[Label]) -> Refuse | None:
+    """The refusal to overwrite what somebody else has set; preflight looks before the first node is touched."""
+    for label in add:
+        value = node.labels.get(label.key, label.value)
+        if value != label.value:
+            return Refuse(
+                why=f"node {node.name} has the label {label.key}={value}, set by somebody else: it is not overwritten"
+                f" with {label.value or 'no value'}",
+                next=f"remove it (`kubectl label node {node.name} {label.key}-`), then `migrate run`",
+            )
+    return None
+
+
 def _set(view: NodeView, add: Iterable[Label] = (), remove: Iterable[Label] = ()) -> Answer:
+    add = list(add)
+    if refusal := taken(view.node, add):
+        return refusal
     patch = labels_patch(view.node, add, remove)
     return Apply((patch,), on=f"labels of node {view.node.name}") if patch else Done()
 
@@ -39,12 +55,14 @@ def exchange_labels(view: NodeView) -> Answer:
     labels = view.config.labels
     answer = _set(view, add=[labels.cilium], remove=[labels.canal_cilium, labels.multus])
     # The routes that Canal has laid last as long as this boot (core/decision/forward.py, `_rerouted`).
-    return Done(remember={"boot": view.node.boot_id}) if isinstance(answer, Done) else answer
+    return Done(remember=NodeChanges(boot=view.node.boot_id)) if isinstance(answer, Done) else answer
 
 
 @node_step("host")
 def label_multus(view: NodeView) -> Answer:
-    """Let Multus run on the node."""
+    """Let Multus run on the node, unless it goes back to Canal alone."""
+    if view.entry.alone:
+        return Done()
     return _set(view, add=[view.config.labels.multus])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from cni_migrate.core.model.effects import DeletePod
 from cni_migrate.core.model.objects import Pod
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Wait
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
 
@@ -18,13 +18,13 @@ def _recreate(view: NodeView, wrong: Callable[[Pod], bool], what: str) -> Answer
     pods = view.pods
     if view.entry.targets is None:
         targets = [pod for pod in pods if wrong(pod) and not pod.deleting]
-        remember = {"targets": tuple(sorted(pod.uid for pod in targets))}
+        remember = NodeChanges(targets=tuple(sorted(pod.uid for pod in targets)))
         if not targets:
             return Done()
         return Apply(tuple(_delete(view, pod) for pod in targets), on=f"{len(targets)} {what}", remember=remember)
     left = [pod for pod in pods if pod.uid in view.entry.targets]
     if not left:
-        return Done(remember={"targets": None, "renewed": view.now})
+        return Done(remember=NodeChanges(targets=None, renewed=view.now))
     observed = ", ".join(f"{p.key} {'terminating' if p.deleting else 'running'}" for p in left[:3])
     return Apply(
         tuple(_delete(view, pod) for pod in left if not pod.deleting), on=f"{len(left)} {what} to go", observed=observed
@@ -53,12 +53,16 @@ def _await(view: NodeView, right: Callable[[Pod], bool], what: str) -> Answer:
 @node_step("pods")
 def delete_single_pods(view: NodeView) -> Answer:
     """Delete the pods that are on one network only, so that Multus gives the next ones both."""
+    if view.entry.alone:
+        return _recreate(view, lambda pod: not view.on_canal(pod), "pods that are not on Canal")
     return _recreate(view, lambda pod: not (view.on_canal(pod) and view.endpoint_of(pod)), "pods on one network only")
 
 
 @node_step("pods")
 def await_all_dual(view: NodeView) -> Answer:
     """Wait until every pod on the node has a Canal address and a CiliumEndpoint."""
+    if view.entry.alone:
+        return _await(view, view.on_canal, "on Canal")
     return _await(view, lambda pod: view.on_canal(pod) and view.endpoint_of(pod), "on both networks")
 
 

@@ -33,9 +33,9 @@ def label_switched_nodes(view: ClusterView) -> Answer:
 
 @cluster_step("agent")
 def restart_finished_cilium(view: ClusterView) -> Answer:
-    """Restart the agents that run in their final form, a tenth at a time, so that none enforces policies any more.
+    """Restart the agents that run in their final form, a tenth at a time, so that they leave room for Canal again.
 
-    Canal's pods have no Cilium identity: an agent that enforces would drop what they are allowed.
+    In their final form they would put their chains before Calico's, and delete the endpoints of Canal's pods.
     """
     namespace = view.config.cilium.namespace
     daemonset = view.seen.daemonsets.get((namespace, names.CILIUM))
@@ -47,7 +47,7 @@ def restart_finished_cilium(view: ClusterView) -> Answer:
         pod = view.agent(node.name, namespace, names.CILIUM)
         if pod is not None and not pod.deleting and agents.finished(view, pod):
             finished.append(pod)
-        elif pod is None or pod.deleting or not pod.ready:
+        elif pod is None or pod.deleting or not (pod.ready or pod.trouble):  # one that crashes is why all go back
             restarting.append(f"node {node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}")
     if not finished and not restarting:
         return Done()

@@ -87,6 +87,11 @@ class ClusterView:
         endpoint = self.seen.endpoints.get((pod.namespace, pod.name))
         return endpoint is not None and endpoint.pod_uid == pod.uid
 
+    def known_to_cilium(self, pod: Pod) -> bool:
+        """Whether policies on Cilium know this very pod on Canal: it has an endpoint of ours, with an identity."""
+        endpoint = self.seen.endpoints.get((pod.namespace, names.endpoint_of(pod.name)))
+        return endpoint is not None and endpoint.pod_uid == pod.uid and endpoint.ip == pod.ip and endpoint.identity != 0
+
     def is_agent(self, pod: Pod) -> bool:
         """Whether the pod is one of the knet-stress agents."""
         owner = pod.controller[:2] if pod.controller is not None else ("", "")

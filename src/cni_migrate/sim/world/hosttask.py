@@ -33,7 +33,8 @@ from cni_migrate.sim.world.host import (
     kept_of,
     lease_list,
 )
-from cni_migrate.sim.world.masquerade import CILIUM, FLANNEL
+from cni_migrate.sim.world.identities import lay_rule, remove_rule
+from cni_migrate.sim.world.masquerade import CILIUM, FLANNEL, Keep
 from cni_migrate.sim.world.programs import Health, Program, Run
 
 _LINKS = re.compile(r"cni0|flannel(-v6)?\..*|cilium_.*|lxc.*")
@@ -82,6 +83,7 @@ def status(host: Host, network: str = USUAL_NETWORK, file: str = USUAL_FILE) -> 
         "links": sorted(link for link in links(host) if _LINKS.fullmatch(link)),
         "leases": lease_list(host) if host.plane.network == network else [],
         "chains": sorted(chain for chain in plane.chains if _CHAINS.fullmatch(chain)),
+        "rules": ["iptables"] if any(isinstance(rule, Keep) for rule in plane.postrouting) else [],
         "left": [
             *(path for path in (*_REPORTED, leases) if path in plane.left),
             *(["ipset cali*"] if any(name.startswith("cali4") for name in plane.ipsets) else []),
@@ -181,21 +183,28 @@ OPERATIONS: dict[str, Callable[[Host, str, str], None]] = {
     "remove-flannel": remove_flannel,
     "remove-multus": remove_multus,
     "remove-cilium": remove_cilium,
+    "lay-rules": lambda host, argument, network: None,  # it needs to know both networks: `perform`
+    "remove-rules": lambda host, argument, network: remove_rule(host),
 }
 
 
 def perform(
-    host: Host, args: list[str], network: str = USUAL_NETWORK, file: str = USUAL_FILE
+    host: Host,
+    args: list[str],
+    network: str = USUAL_NETWORK,
+    file: str = USUAL_FILE,
+    pods: tuple[str, str] = ("", ""),
 ) -> tuple[int, dict[str, object]]:
     """Do the operations in order; the exit code and the report. Nothing is touched unless all are known.
 
     `network` is the one that the task takes for Canal's: it sees and frees only that one's leases. So is `file`.
+    `pods` are Canal's and Cilium's pod networks.
     """
     for argument in args:
         operation, given, value = argument.partition("=")
         if not _WORD.fullmatch(argument) or ".." in argument:
             return 2, {"error": f"not an operation: {argument}"}
-        lonely = given and operation in ("status", "restore-bak")
+        lonely = given and operation in ("status", "restore-bak", "lay-rules", "remove-rules")
         lacking = operation in ("remove-cni", "await-first") and not value
         lacking = lacking or (operation in ("keep-leases", "free-leases") and not given)
         if operation not in OPERATIONS or lonely or lacking:
@@ -203,6 +212,10 @@ def perform(
     for argument in args:
         operation, _, value = argument.partition("=")
         OPERATIONS[operation](host, value, network)
+        if operation == "lay-rules":
+            if not all(pods):
+                return 1, {"error": "the pod networks are not known"}
+            lay_rule(host, *pods)
     return 0, status(host, network, file)
 
 
@@ -229,5 +242,6 @@ class HostTask(Program):
             return None
         given = {e["name"]: e["value"] for e in container.get("env", ()) if "value" in e}
         canal = given.get("CANAL_NETWORK", USUAL_NETWORK), given.get("CANAL_FILE", USUAL_FILE)
-        code, message = perform(run.host, args, *canal)
+        pods = given.get("CANAL_POD_CIDR", ""), given.get("CILIUM_POD_CIDR", "")
+        code, message = perform(run.host, args, *canal, pods)
         return Health(exit_code=code, message=json.dumps(message, separators=(",", ":")))

@@ -99,6 +99,12 @@ def _template(workload: "Workload", labels: dict[str, str]) -> Object:
         "terminationGracePeriodSeconds": workload.grace,
         "containers": [{"name": "main", "image": workload.image}],
     }
+    if workload.probed:
+        request = {"httpGet": {"path": "/", "port": 8080}}
+        spec["containers"][0] |= {
+            "readinessProbe": {**request, "periodSeconds": 5},
+            "livenessProbe": {**request, "periodSeconds": 10, "failureThreshold": 3},
+        }
     if workload.host_network:
         spec["hostNetwork"] = True
     if workload.node_selector:

@@ -33,6 +33,12 @@ class Timings(BaseModel):
     exclusive: float = Field(
         default=0.5, ge=0, description="Until an exclusive Cilium agent notices a foreign CNI file."
     )
+    identity_agent: float = Field(
+        default=1.0, ge=0, description="From the start of an identity agent until it has looked at its pods."
+    )
+    identity_look: float = Field(
+        default=0.1, ge=0, description="From a change of a pod until its identity agent has taken it in."
+    )
     felix_look: float = Field(
         default=13.0, ge=0, description="Until Calico's felix puts its chains above those that Cilium has laid on top."
     )

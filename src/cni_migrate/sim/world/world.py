@@ -24,6 +24,7 @@ from cni_migrate.sim.world.controllers.statefulset import StatefulSets
 from cni_migrate.sim.world.faultstate import FaultState
 from cni_migrate.sim.world.host import Host, Plane
 from cni_migrate.sim.world.hosttask import HostTask
+from cni_migrate.sim.world.identities import IdentityAgent
 from cni_migrate.sim.world.ipcache import IpCache
 from cni_migrate.sim.world.kinds import NODE, POD
 from cni_migrate.sim.world.knet import Agent, KnetAgent
@@ -77,6 +78,7 @@ class World:
             CiliumOperator(ctx),
             Multus(ctx),
             HostTask(ctx),
+            IdentityAgent(ctx),
             self.agents,
         ]
         self.kubelets = Kubelets(ctx, programs)

@@ -112,7 +112,31 @@ SILENT: dict[str, tuple[GateReading, str]] = {
 def test_a_silent_agent_fails(look: GateReading, why: str) -> None:
     verdict = failing(judge(look))
     assert verdict.silent == (("w2/a", why),)
-    assert "no report from w2/a" in verdict.diagnosis
+    if "clock" in why:
+        assert verdict.diagnosis == "the clock of node w2 is 4.0 s ahead of this machine's: set it by NTP"
+    else:
+        assert "no report from w2/a" in verdict.diagnosis
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [(-300.0, "about 301 s ahead of"), (300.0, "about 299 s behind")],
+    ids=["fast", "slow"],
+)
+def test_agents_that_are_all_equally_late_do_not_stop_at_once(first: float, said: str) -> None:
+    """This machine's clock is named, not the agents."""
+    every = {agent: rounds(agent, first=first) for agent in ("w1/a", "w1/b", "w2/a", "w2/b")}
+    verdict = failing(judge(reading(every)))
+    assert verdict.diagnosis == f"this machine's clock is {said} those of all nodes: set it by NTP"
+    assert len(verdict.silent) == 4
+
+
+def test_a_wrong_clock_hides_no_other_failure() -> None:
+    """Both are told."""
+    look = reading({"w2/a": rounds("w2/a", first=5.0), "w1/a": rounds("w1/a", bad=bad("w2/b"))})
+    diagnosis = failing(judge(look)).diagnosis
+    assert diagnosis.startswith("the clock of node w2 is 4.0 s ahead of this machine's: set it by NTP; ")
+    assert "no report" not in diagnosis
 
 
 def test_the_newest_round_may_have_to_be_newer_than_the_others() -> None:
@@ -186,14 +210,15 @@ def test_nothing_to_prove_is_never_a_pass(expected: dict[str, frozenset[str]]) -
     assert "nothing would be proven" in verdict.diagnosis
 
 
-def test_forbidden_callers_count_only_where_policies_are_enforced() -> None:
+@pytest.mark.parametrize("strategy", ["multus", "overlay"])
+def test_forbidden_callers_count_with_both_strategies_unless_they_are_left_out(strategy: str) -> None:
+    """Policies are in force all the time, so a forbidden call that gets through fails a gate."""
     look = reading({"w1/b": rounds("w1/b", bad=bad("w2/b", "policy_deny", error="not blocked"))})
-    overlay = Config(strategy="overlay")
-    assert isinstance(judge(look), Failing)
-    assert isinstance(judge(look, config=overlay), Passed)
-    assert isinstance(judge(look, config=overlay, ignore=()), Failing)
+    config = Config.model_validate({"strategy": strategy})
+    assert isinstance(judge(look, config=config), Failing)
+    assert isinstance(judge(look, config=config, ignore=("policy_deny",)), Passed)
     allowed = reading({"w1/a": rounds("w1/a", bad=bad("w2/b", "policy_allow", error="refused"))})
-    assert isinstance(judge(allowed, config=overlay), Failing)
+    assert isinstance(judge(allowed, config=config), Failing)
 
 
 def test_a_cluster_of_one_node_has_a_pair_to_prove() -> None:

@@ -208,7 +208,8 @@ def test_the_operator_knows_the_agents_of_both_daemonsets() -> None:
 def test_cilium_under_overlay() -> None:
     found = cached("modern", "overlay").cilium()
     config = one(found, "ConfigMap", "cilium-config")["data"]
-    assert (config["enable-policy"], config["custom-cni-conf"], config["cni-exclusive"]) == ("never", "true", "false")
+    assert (config["enable-policy"], config["custom-cni-conf"], config["cni-exclusive"]) == ("default", "true", "false")
+    assert (config["prepend-iptables-chains"], config["enable-stale-cilium-endpoint-cleanup"]) == ("false", "false")
     assert "write-cni-conf-when-ready" not in config
     (daemonset,) = [m for m in found if m["kind"] == "DaemonSet"]
     assert containers(daemonset)["cilium-agent"]["args"] == ["--config-dir=/tmp/cilium/config-map"]
@@ -261,11 +262,17 @@ def test_extra_config_outranks_features_but_not_what_the_migration_depends_on() 
     manifests = made(strategy="overlay", cilium={"extra_config": extra})
     during = one(manifests.cilium(), "ConfigMap", "cilium-config")["data"]
     assert (during["enable-hubble"], during["devices"]) == ("true", "eth0")
-    assert (during["unmanaged-pod-watcher-interval"], during["enable-policy"]) == ("0", "never")
+    assert (during["unmanaged-pod-watcher-interval"], during["enable-policy"]) == ("0", "default")
     assert one(manifests.cilium_final(), "ConfigMap", "cilium-config")["data"].items() >= extra.items()
 
 
-FREE_IN_THE_END = {"cni-exclusive", "unmanaged-pod-watcher-interval", "enable-host-legacy-routing"}
+FREE_IN_THE_END = {
+    "cni-exclusive",
+    "unmanaged-pod-watcher-interval",
+    "enable-host-legacy-routing",
+    "prepend-iptables-chains",
+    "enable-stale-cilium-endpoint-cleanup",
+}
 """Keys that the migration needs on the way only."""
 
 
@@ -305,8 +312,8 @@ def test_every_image_comes_from_the_registry() -> None:
     """What a mirror holds is under the same path; one that is named stays."""
     named = {"registry": "mirror.example:5000/k8s", "knet": {"image": "other.example/python:3"}}
     assert set(made(**named).images().values()) == {
-        "mirror.example:5000/k8s/cilium/cilium:v1.15.19",
-        "mirror.example:5000/k8s/cilium/operator-generic:v1.15.19",
+        "mirror.example:5000/k8s/cilium/cilium:v1.20.2",
+        "mirror.example:5000/k8s/cilium/operator-generic:v1.20.2",
         "mirror.example:5000/k8s/k8snetworkplumbingwg/multus-cni:v4.2.2",
         "other.example/python:3",
         "canal:1",
@@ -489,8 +496,8 @@ def test_the_image_of_host_tasks_can_be_chosen() -> None:
 
 def test_images() -> None:
     assert cached("modern", "overlay").images() == {
-        "cilium": "quay.io/cilium/cilium:v1.15.19",
-        "cilium-operator": "quay.io/cilium/operator-generic:v1.15.19",
+        "cilium": "quay.io/cilium/cilium:v1.20.2",
+        "cilium-operator": "quay.io/cilium/operator-generic:v1.20.2",
         "knet-stress": "docker.io/library/python:3.12-alpine",
         "host-task": "canal:1",
     }

@@ -80,6 +80,7 @@ def test_the_json_form() -> None:
         "attempt": 1,
         "ready": True,
         "cordoned": False,
+        "out_of_service": True,
         "skipped": False,
         "gone": False,
         "rolled_back": None,

@@ -137,7 +137,7 @@ class TestSelectCanal:
         assert (effect.ref, effect.resource_version) == (CANAL, "50")
         assert effect.body["spec"]["updateStrategy"] == {"type": "OnDelete"}
         assert effect.body["spec"]["template"]["spec"]["nodeSelector"] == LABELLED
-        assert answer.remember == {"canal_before": {"updateStrategy": "RollingUpdate"}}
+        assert dict(answer.remember) == {"canal_before": {"updateStrategy": "RollingUpdate"}}
 
     def test_what_was_recorded_is_not_overwritten(self) -> None:
         """A driver that resumes sees OnDelete, which is ours."""
@@ -145,7 +145,7 @@ class TestSelectCanal:
         found = seen(a_node(labels=LABELLED), canal)
         answer = _answer("select_canal", found, canal_before={"updateStrategy": "RollingUpdate"})
         assert isinstance(answer, Apply)
-        assert answer.remember == {}
+        assert dict(answer.remember) == {}
 
     def test_it_is_done_once(self) -> None:
         """A selected Canal is left alone."""

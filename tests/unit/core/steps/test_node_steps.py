@@ -11,6 +11,7 @@ import pytest
 
 from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode, RunHostTask
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
+from cni_migrate.core.model.names import KNET
 from cni_migrate.core.model.objects import CiliumNode, Node, Pod, Taint
 from cni_migrate.core.model.record import Before, NodeRecord
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
@@ -71,7 +72,7 @@ class TestCordon:
         answer = _answer("cordon", seen(a_node(), a_pod()))
         assert isinstance(answer, Apply)
         assert answer.effects == (_patch(a_node(), annotations=OURS, unschedulable=True),)
-        assert answer.remember == {"before": Before(unschedulable=False)}
+        assert dict(answer.remember) == {"before": Before(unschedulable=False)}
 
     @pytest.mark.parametrize(
         ("annotations", "before"), [(OURS, None), (OURS, Before()), ({}, Before(unschedulable=True))]
@@ -116,7 +117,7 @@ class TestEvict:
         assert isinstance(answer, Apply)
         assert answer.effects == (_evict(one), _evict(two))
         assert answer.on == "2 pods to leave node w1"
-        assert answer.remember == {"displaced": ("ReplicaSet default/web-1 uid-rs",)}
+        assert dict(answer.remember) == {"displaced": ("ReplicaSet default/web-1 uid-rs",)}
 
     def test_once_all_are_leaving_it_is_done(self) -> None:
         """The time that they take is used for the node's agents."""
@@ -129,7 +130,7 @@ class TestEvict:
         answer = _answer("evict_host_ports", seen(a_node(), port, leaving, *others))
         assert isinstance(answer, Apply)
         assert answer.effects == (_evict(port),)
-        assert answer.remember == {"displaced": ("ReplicaSet default/web-1 uid-rs",)}
+        assert dict(answer.remember) == {"displaced": ("ReplicaSet default/web-1 uid-rs",)}
         answer = _answer("evict_host_ports", seen(a_node(), leaving, *others))
         assert isinstance(answer, Apply)
         assert (answer.effects, answer.observed) == ((), "default/c terminating")
@@ -141,14 +142,14 @@ class TestEvict:
         sick = a_pod("web-b", node="w2", ready=False)
         answer = _answer("evict_pods", seen(a_node(), a_pod("web-a"), sick, job))
         assert isinstance(answer, Apply)
-        assert answer.remember == {"displaced": ()}
+        assert dict(answer.remember) == {"displaced": ()}
 
     def test_who_was_displaced_stays_remembered(self) -> None:
         """While evictions go on, the owner's other pods are not Ready any more."""
         entry = _at("evict_pods", displaced=("ReplicaSet default/web-1 uid-rs",))
         answer = _answer("evict_pods", seen(a_node(), a_pod(ready=False)), entry)
         assert isinstance(answer, Apply)
-        assert answer.remember == {"displaced": ("ReplicaSet default/web-1 uid-rs",)}
+        assert dict(answer.remember) == {"displaced": ("ReplicaSet default/web-1 uid-rs",)}
 
     def test_a_budget_is_named_first(self) -> None:
         """What blocks is seen at once, not the first pods by name."""
@@ -328,8 +329,9 @@ LABEL_STEPS: list[tuple[str, dict[str, str | None]]] = [
 
 @pytest.mark.parametrize(("step", "change"), LABEL_STEPS)
 def test_labels_are_set_and_removed_in_one_patch(step: str, change: dict[str, str | None]) -> None:
-    """Only what differs is patched; with a foreign value it is put right; nothing to do is done."""
-    before = dict.fromkeys(change, "other") | {"theirs": "x"}
+    """Only what differs is patched; nothing to do is done."""
+    ours = {label.key: label.value for label in LABELS.every()}
+    before = {key: ours[key] for key, value in change.items() if value is None} | {"theirs": "x"}
     node = a_node(labels=before)
     answer = _answer(step, seen(node))
     assert isinstance(answer, Apply)
@@ -338,6 +340,29 @@ def test_labels_are_set_and_removed_in_one_patch(step: str, change: dict[str, st
     done = _answer(step, seen(a_node(labels=wanted)))
     assert isinstance(done, Done)
     assert set(done.remember) <= {"boot"}
+
+
+@pytest.mark.parametrize(("step", "change"), LABEL_STEPS)
+def test_a_label_of_somebody_else_is_neither_overwritten_nor_removed(step: str, change: dict[str, str | None]) -> None:
+    """Preflight finds it; one that is set later holds the node, with its name and value."""
+    answer = _answer(step, seen(a_node(labels=dict.fromkeys(change, "other"))))
+    wanted = [key for key, value in change.items() if value is not None]
+    if not wanted:
+        assert isinstance(answer, Done)
+        return
+    assert isinstance(answer, Refuse)
+    assert f"node w1 has the label {wanted[0]}=other, set by somebody else: it is not overwritten" in answer.why
+    assert f"kubectl label node w1 {wanted[0]}-" in answer.next
+
+
+def test_a_taint_of_somebody_else_is_not_overwritten() -> None:
+    """One key and effect has one value: the API server would refuse a second."""
+    other = replace(OUR_TAINT, value="other")
+    answer = _answer("taint", seen(a_node(taints=(other,))))
+    assert isinstance(answer, Refuse)
+    assert f"has the taint {other.key}=other:NoExecute, set by somebody else: it is not overwritten" in answer.why
+    beside = replace(OUR_TAINT, effect="NoSchedule")
+    assert isinstance(_answer("taint", seen(a_node(taints=(beside,)))), Apply)
 
 
 AWAITS: list[tuple[str, Plan, list[str]]] = [
@@ -369,6 +394,18 @@ def test_agents_are_waited_for(step: str, plan: Plan, agents: list[str]) -> None
             assert isinstance(answer, Wait), (missing, observed)
             assert missing in answer.on
             assert observed in answer.observed
+
+
+def test_the_kubelet_s_probes_are_waited_for() -> None:
+    """Both agents of the node are to be Ready, by its kubelet's word; one that only runs is named."""
+    sets = [a_daemonset(name, "knet-stress") for name in KNET.values()]
+    pods = [an_agent(name, namespace="knet-stress") for name in KNET.values()]
+    assert _answer("await_probed", seen(a_node(), *sets, *pods), plan=MULTUS) == Done()
+    deaf = an_agent("knet-stress-b", namespace="knet-stress", ready=False)
+    answer = _answer("await_probed", seen(a_node(), *sets, pods[0], deaf), plan=MULTUS)
+    assert isinstance(answer, Wait)
+    assert "knet-stress/knet-stress-b to be Ready on node w1: its kubelet probes it" in answer.on
+    assert answer.observed.startswith("pod knet-stress-b")
 
 
 @pytest.mark.parametrize(
@@ -410,7 +447,7 @@ class TestRestart:
         answer = self._answer("", pod)
         assert isinstance(answer, Apply)
         assert answer.effects == (replace(_delete(pod), at_once=True),), "the next one waits for it by itself"
-        assert answer.remember == {"old_uid": pod.uid}
+        assert dict(answer.remember) == {"old_uid": pod.uid}
 
     def test_an_intent_that_was_not_carried_out_is_repeated(self) -> None:
         """Killed after the record and before the delete: the old pod still runs."""
@@ -481,7 +518,7 @@ def test_pods_on_the_wrong_network_are_deleted_once(step: str, wrong: list[Pod],
     assert isinstance(answer, Apply)
     assert set(answer.effects) == {_delete(pod) for pod in wrong}
     targets = tuple(sorted(pod.uid for pod in wrong))
-    assert answer.remember == {"targets": targets}
+    assert dict(answer.remember) == {"targets": targets}
     later = a_pod("later", ip="1.2.3.4")
     again = _answer(step, seen(a_node(), wrong[0], *right, later, an_endpoint(DUAL)), _at(step, targets=targets))
     assert isinstance(again, Apply)
@@ -565,7 +602,8 @@ HOST_STEPS: list[HostCase] = [
     ("remove_cilium_file", ("remove-cni=05-cilium.conflist", "restore-bak", "keep-leases=10.244.1.5"), _status()),
     ("remove_multus_file", ("remove-cni=00-multus.conflist",), _status()),
     ("restore_canal_files", ("restore-bak", "remove-cni=05-cilium.conflist", "keep-leases=10.244.1.5"), _status()),
-    ("clean_cilium_host", ("remove-cilium",), _status()),
+    ("clean_cilium_host", ("remove-cilium", "remove-rules"), _status()),
+    ("lay_rules", ("lay-rules",), _status()),
 ]
 
 
