@@ -106,13 +106,13 @@ class Cilium(Section):
     manifests: str = Field(default="", description="source manifests: a file, or a folder of YAML files")
     namespace: Namespace = Field(default="kube-system", description="namespace of Cilium")
     version: Release = Field(
-        default="1.15.19", description="Cilium's version, which decides what the manifests contain and the images"
+        default="1.20.2", description="Cilium's version, which decides what the manifests contain and the images"
     )
     image: Image = Field(
-        default="quay.io/cilium/cilium:v1.15.19", description="agent image; default: the one of `cilium.version`"
+        default="quay.io/cilium/cilium:v1.20.2", description="agent image; default: the one of `cilium.version`"
     )
     operator_image: Image = Field(
-        default="quay.io/cilium/operator-generic:v1.15.19",
+        default="quay.io/cilium/operator-generic:v1.20.2",
         description="operator image; default: the one of `cilium.version`",
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent")

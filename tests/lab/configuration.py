@@ -1,6 +1,8 @@
 """The tool's configuration for a lab: `migrate.yaml`, and which Cilium the lab has."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -8,14 +10,16 @@ from cni_migrate.config import Config
 from tests.lab.settings import CILIUM, HERE
 
 COMMON = HERE / "migrate.yaml"
+VALUES = (HERE / "values.yaml", HERE / "hubble.yaml")
+"""The values with which the official chart is installed on a lab."""
 
 
-def text(version: str = CILIUM) -> str:
-    """The file's text for a lab with this Cilium."""
-    return f"""\
-{COMMON.read_text()}cilium:
-  version: {version}
-"""
+def text(version: str = CILIUM, chart: Path | None = None) -> str:
+    """The file's text for a lab with this Cilium: the tool's own, or that of a chart."""
+    section: dict[str, Any] = {"version": version}
+    if chart is not None:
+        section = {"source": "chart", "chart": str(chart), "values": [str(path) for path in VALUES]}
+    return f"{COMMON.read_text()}cilium: {json.dumps(section)}\n"
 
 
 def config(version: str = CILIUM) -> Config:
@@ -23,8 +27,8 @@ def config(version: str = CILIUM) -> Config:
     return Config.model_validate(YAML(typ="safe", pure=True).load(text(version)))
 
 
-def write(folder: Path, version: str = CILIUM) -> Path:
+def write(folder: Path, version: str = CILIUM, chart: Path | None = None) -> Path:
     """Lay the file into a folder; where it is."""
     path = folder / "migrate.yaml"
-    path.write_text(text(version))
+    path.write_text(text(version, chart))
     return path

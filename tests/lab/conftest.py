@@ -11,7 +11,7 @@ from tests.lab.account import open_account
 from tests.lab.cluster import Cluster
 from tests.lab.driving import Operator
 from tests.lab.processes import say
-from tests.lab.settings import default_lab
+from tests.lab.settings import CILIUM, default_lab
 
 Hire = Callable[[Cluster, str], Operator]
 
@@ -50,10 +50,10 @@ def _machine() -> None:
         labs.down(lab)
 
 
-def _fresh(nodes: int, canal: Path) -> Iterator[Cluster]:
+def _fresh(nodes: int, canal: Path, version: str) -> Iterator[Cluster]:
     """Nodes on Canal with the workloads, all Ready; nothing is left of them afterwards."""
     lab = default_lab()
-    here = labs.built(lab)
+    here = labs.built(lab, version=version)
     try:
         labs.keep_for_this_process(lab)
         here.up(nodes, canal=canal)
@@ -71,15 +71,21 @@ def canal() -> Path:
 
 
 @pytest.fixture
-def cluster(_machine: None, canal: Path) -> Iterator[Cluster]:
-    """Three nodes."""
-    yield from _fresh(3, canal)
+def version() -> str:
+    """Which Cilium is to come, unless a test says."""
+    return CILIUM
 
 
 @pytest.fixture
-def four(_machine: None, canal: Path) -> Iterator[Cluster]:
+def cluster(_machine: None, canal: Path, version: str) -> Iterator[Cluster]:
+    """Three nodes."""
+    yield from _fresh(3, canal, version)
+
+
+@pytest.fixture
+def four(_machine: None, canal: Path, version: str) -> Iterator[Cluster]:
     """Four nodes."""
-    yield from _fresh(4, canal)
+    yield from _fresh(4, canal, version)
 
 
 @pytest.fixture

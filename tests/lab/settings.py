@@ -10,7 +10,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 KUBERNETES = "1.34.4"
-CILIUM = "1.15.19"  # of a lab that is not told another one: cilium.RELEASES has all
+CILIUM = "1.20.2"  # of a lab that is not told another one: cilium.RELEASES has all
 COREDNS = "1.12.1"  # kubeadm's for this Kubernetes; 1.14.7 and 1.15.0 need a newer Go than the rest of the lab
 FLANNEL = "0.26.7"
 KUBE_ROUTER = "2.1.0"

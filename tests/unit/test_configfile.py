@@ -68,7 +68,7 @@ LONG = "a" * 64
         # versions
         ("cilium:\n  version: 1.18", 2, "put it in quotes"),
         ("cilium:\n  version: latest", 2, "a version with three numbers"),
-        ("cilium:\n  image: quay.io/cilium/cilium:v1.18.2", 2, "is version 1.18.2, cilium.version is 1.15.19"),
+        ("cilium:\n  image: quay.io/cilium/cilium:v1.18.2", 2, "is version 1.18.2, cilium.version is 1.20.2"),
         ("cilium:\n  version: 1.18.2\n  operator_image: x/y:v1.15.19", 3, "set cilium.version to 1.15.19"),
         # numbers
         ("deadlines:\n  gate: .inf", 2, "a number that is finite"),
@@ -174,8 +174,8 @@ def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
          ["rbac.authorization.k8s.io/v1/ClusterRole//system:canal"]),
         ("cilium: {extra_config: {ipam: cluster-pool, cni-exclusive: 'false'}}\n", "cilium.extra_config",
          {"ipam": "cluster-pool", "cni-exclusive": "false"}),
-        ("cilium: {image: 'mirror.example:5000/a/cilium:v1.15.19@sha256:" + "0" * 64 + "'}\n", "cilium.operator_image",
-         "quay.io/cilium/operator-generic:v1.15.19"),
+        ("cilium: {image: 'mirror.example:5000/a/cilium:v1.20.2@sha256:" + "0" * 64 + "'}\n", "cilium.operator_image",
+         "quay.io/cilium/operator-generic:v1.20.2"),
     ],
 )  # fmt: skip
 def test_what_is_right_is_taken(tmp_path: Path, text: str, key: str, value: Any) -> None:

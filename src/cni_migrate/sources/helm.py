@@ -121,16 +121,17 @@ class Helm:
     def upgrade_command(self, cilium: Cilium) -> list[str]:
         """The arguments with which the release comes to own the objects that are there.
 
-        Helm 4 applies them on the server, where fields have owners: it refuses those that differ from what this tool
-        has put there, unless it is told to take them. Seen with 4.2.2; 3 has neither flag.
+        Helm 4 would apply them on the server, where fields have owners, and refuse those that differ from what this
+        tool has put there (seen with 4.2.2: "Apply failed with 11 conflicts"). So it does what Helm 3 does, and later
+        upgrades go the way of the release's first: helm's `--server-side` is `auto`. 3 has no such flag.
 
         Raises:
             UsageError: helm does not tell its version.
         """
-        take = ["--server-side=true", "--force-conflicts"] if self.version() >= (4, 0) else []
+        way = ["--server-side=false"] if self.version() >= (4, 0) else []
         return [
             "upgrade", "--install", cilium.release, *_chart(cilium), *_values(cilium),
-            "--namespace", cilium.namespace, "--take-ownership", *take, *self._reach,
+            "--namespace", cilium.namespace, "--take-ownership", *way, *self._reach,
         ]  # fmt: skip
 
     @property

@@ -11,7 +11,7 @@ import pytest
 from cni_migrate.config import Cilium
 from cni_migrate.core.model.effects import UpgradeRelease
 from cni_migrate.errors import ConfigError, UsageError
-from cni_migrate.sources.files import read_documents
+from cni_migrate.sources.files import parsed, read_documents
 from cni_migrate.sources.helm import Helm, HelmReleases
 
 CILIUM = Cilium(source="chart", chart="oci://reg/cilium", chart_version="1.20.2", values=["a.yaml", "b.yaml"])
@@ -93,9 +93,9 @@ def test_helms_own_words_are_shown(tmp_path: Path) -> None:
         Helm(str(program)).template(CILIUM)
 
 
-@pytest.mark.parametrize(("version", "take"), [("v3.22.0", ""), ("v4.2.2+g1", " --server-side=true --force-conflicts")])
+@pytest.mark.parametrize(("version", "take"), [("v3.22.0", ""), ("v4.2.2+g1", " --server-side=false")])
 def test_a_release_is_made_that_owns_what_is_there(tmp_path: Path, version: str, take: str) -> None:
-    """Where there is none: upgrade --install --take-ownership, on the cluster that was named; Helm 4 takes fields, too."""
+    """Where there is none: upgrade --install --take-ownership, on the cluster that was named; Helm 4 as Helm 3 does."""
     (tmp_path / "version").write_text(version)
     program = helm(tmp_path, 'case "$1" in status) echo "Error: release: not found" >&2; exit 1;; esac')
     releases = HelmReleases(Helm(str(program), ["--kube-context", "prod"]), CILIUM, Clock())
@@ -141,6 +141,21 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"kind": "A"}')
     (tmp_path / "README.md").write_text(": :")
     assert [one["kind"] for one in read_documents(tmp_path, "cilium.manifests")] == ["A", "B", "C"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("0400", 0o400), ("0o400", "0o400"), ("400", 400), ("0", 0), ("-0x1F", -31), ("10%", "10%"), ("1.5", 1.5),
+        ("yes", True), ("off", False), ("'yes'", "yes"), ("true", True), ("~", None),
+        ("12:30", "12:30"), ("12:30:45.5", "12:30:45.5"), ("2026-01-31", "2026-01-31"),
+        ("2026-01-31T10:00:00Z", "2026-01-31T10:00:00Z"), ("127.0.0.1:9234", "127.0.0.1:9234"), (":4244", ":4244"),
+    ],
+)  # fmt: skip
+def test_scalars_are_what_kubectl_and_helm_make_of_them(written: str, meant: object) -> None:
+    """The chart's `defaultMode: 0400` became 400 in the cluster, and Helm restarted every agent to put it right."""
+    one = f"a: {written}\n"
+    assert parsed(f"---\n# Source: x\n{one}---\n{one}", "x") == [{"a": meant}] * 2
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: [", None])

@@ -42,6 +42,10 @@ TRANSIT: Final = {
 }
 """Keys of `cilium-config` while nodes are in between, whatever the operator's values say."""
 
+WRITTEN: Final = ("write-cni-conf-when-ready", "read-cni-conf")
+"""Keys that are left out in between. The first alone makes an agent write its CNI file, `custom-cni-conf` or not: that
+one is for the chart, which then leaves this one away (seen with 1.20.2: every node had Cilium's file at once)."""
+
 POLICY_KEYS: Final = ("enable-policy", "prepend-iptables-chains", "enable-stale-cilium-endpoint-cleanup")
 """Keys by which policies hold in transit: the same for every Cilium, whoever brings it."""
 
@@ -211,7 +215,8 @@ def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[M
         if found["kind"] in _WORKLOADS and not _on_host(found):
             continue
         if found["kind"] == "ConfigMap" and found["metadata"]["name"] == CONFIG:
-            made.append({**found, "data": {**found.get("data", {}), **TRANSIT, **keys}})
+            kept = {key: value for key, value in found.get("data", {}).items() if key not in WRITTEN}
+            made.append({**found, "data": {**kept, **TRANSIT, **keys}})
         elif found is foreign.daemonset:
             made += _agents(found, config)
         else:

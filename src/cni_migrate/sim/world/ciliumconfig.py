@@ -53,15 +53,17 @@ def effective(
 
 
 def agent_config(values: Mapping[str, str]) -> AgentConfig:
-    """What the values mean; defaults as in Cilium 1.15 (`pkg/defaults`, `pkg/option`)."""
+    """What the values mean; defaults as in Cilium 1.15 (`pkg/defaults`, `pkg/option`).
+
+    `custom-cni-conf` means nothing to an agent (1.15 and 1.20 do not read it): its chart leaves away the file to write.
+    """
     target = values.get("write-cni-conf-when-ready", "")
-    custom = _true(values.get("custom-cni-conf", "false"))
     protocol = values.get("tunnel-protocol") or values.get("tunnel") or "vxlan"
     if protocol not in _PORTS:
         protocol = "vxlan"
     port = int(values.get("tunnel-port") or 0)
     return AgentConfig(
-        file="" if custom else target.removeprefix(HOST_FOLDER).rpartition("/")[2],
+        file=target.removeprefix(HOST_FOLDER).rpartition("/")[2],
         exclusive=_true(values.get("cni-exclusive", "true")),
         uninstall=_true(values.get("cni-uninstall", "false")),
         protocol=protocol,

@@ -152,6 +152,8 @@ def test_the_transit_changes_what_it_must_and_nothing_else() -> None:
     assert [m for m in source.objects if m["metadata"]["name"] not in {m["metadata"]["name"] for m in made}] == [RELAY]
     data = one(made, "ConfigMap", foreign.CONFIG)["data"]
     assert data.items() >= foreign.TRANSIT.items()
+    assert source.config["write-cni-conf-when-ready"], "it alone makes an agent write its file, on every node"
+    assert not data.keys() & set(foreign.WRITTEN)
     assert data["enable-hubble"] == "true", "what the operator wants stays where it does no harm"
     daemonset = one(made, "DaemonSet", names.CILIUM)
     assert daemonset["spec"]["updateStrategy"] == {"type": "OnDelete"}

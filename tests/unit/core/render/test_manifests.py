@@ -312,8 +312,8 @@ def test_every_image_comes_from_the_registry() -> None:
     """What a mirror holds is under the same path; one that is named stays."""
     named = {"registry": "mirror.example:5000/k8s", "knet": {"image": "other.example/python:3"}}
     assert set(made(**named).images().values()) == {
-        "mirror.example:5000/k8s/cilium/cilium:v1.15.19",
-        "mirror.example:5000/k8s/cilium/operator-generic:v1.15.19",
+        "mirror.example:5000/k8s/cilium/cilium:v1.20.2",
+        "mirror.example:5000/k8s/cilium/operator-generic:v1.20.2",
         "mirror.example:5000/k8s/k8snetworkplumbingwg/multus-cni:v4.2.2",
         "other.example/python:3",
         "canal:1",
@@ -496,8 +496,8 @@ def test_the_image_of_host_tasks_can_be_chosen() -> None:
 
 def test_images() -> None:
     assert cached("modern", "overlay").images() == {
-        "cilium": "quay.io/cilium/cilium:v1.15.19",
-        "cilium-operator": "quay.io/cilium/operator-generic:v1.15.19",
+        "cilium": "quay.io/cilium/cilium:v1.20.2",
+        "cilium-operator": "quay.io/cilium/operator-generic:v1.20.2",
         "knet-stress": "docker.io/library/python:3.12-alpine",
         "host-task": "canal:1",
     }
