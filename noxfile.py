@@ -32,7 +32,7 @@ SIDE_BY_SIDE = ["tests/unit", "tests/simulation"]
 """Tests that share nothing: as many at once as there are processors."""
 
 ONE_BY_ONE = ["tests/conformance", "tests/cli", "tests/real"]
-"""Tests that share a control plane, or measure themselves by the clock. Those that need root are sessions of their own."""
+"""Tests that share a control plane, or go by the clock. Those that need root are sessions of their own."""
 
 
 def _groups(*names: str) -> list[str]:
