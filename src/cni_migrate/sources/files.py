@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.resolver import VersionedResolver
 
 from cni_migrate.errors import ConfigError
 
@@ -31,6 +32,15 @@ class _AsKubectl(SafeConstructor):
 for _kind in ("int", "float"):
     _AsKubectl.add_constructor(f"tag:yaml.org,2002:{_kind}", _AsKubectl.construct_number)
 _AsKubectl.add_constructor("tag:yaml.org,2002:timestamp", _AsKubectl.construct_scalar)
+
+
+class _Always11(VersionedResolver):
+    """YAML 1.1 for every document: what is set on a reader holds for the first one only."""
+
+    @property
+    def processing_version(self) -> tuple[int, int]:
+        """Which YAML this is."""
+        return (1, 1)
 
 
 def read_documents(path: Path, key: str) -> list[Any]:
@@ -61,7 +71,7 @@ def parsed(text: str, name: str) -> list[Any]:
     """
     try:
         reader = YAML(typ="safe", pure=True)
-        reader.version = (1, 1)
+        reader.Resolver = _Always11
         reader.Constructor = _AsKubectl
         return list(reader.load_all(io.StringIO(text)))
     except YAMLError as error:

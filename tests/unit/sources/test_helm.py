@@ -154,7 +154,8 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_scalars_are_what_kubectl_and_helm_make_of_them(written: str, meant: object) -> None:
     """The chart's `defaultMode: 0400` became 400 in the cluster, and Helm restarted every agent to put it right."""
-    assert parsed(f"a: {written}\n", "x") == [{"a": meant}]
+    one = f"a: {written}\n"
+    assert parsed(f"---\n# Source: x\n{one}---\n{one}", "x") == [{"a": meant}] * 2
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: [", None])

@@ -62,7 +62,7 @@ def delete_multus(view: ClusterView) -> Answer:
 def delete_canal(view: ClusterView) -> Answer:
     """Delete Canal's DaemonSet, and the objects of canal.extra_objects."""
     config = view.config.canal
-    refs = [ObjectRef("apps/v1", "DaemonSet", config.namespace, config.daemonset)]
+    refs = [ObjectRef("apps/v1", "DaemonSet", namespace, name) for namespace, name in config.every_daemonset()]
     for text in config.extra_objects:
         *version, kind, namespace, name = text.split("/")
         refs.append(ObjectRef("/".join(version), kind, namespace, name))
@@ -197,7 +197,7 @@ def remove_labels(view: ClusterView) -> Answer:
     """Take the migration's labels, annotations and taints off the nodes; once Canal is gone, its annotations too."""
     keys = [label.key for label in view.config.labels.every()]
     canal = view.config.canal
-    canal_gone = (canal.namespace, canal.daemonset) not in view.seen.daemonsets
+    canal_gone = not any(name in view.seen.daemonsets for name in canal.every_daemonset())
     effects: list[Effect] = []
     for node in view.seen.nodes.values():
         labels: dict[str, str | None] = {key: None for key in keys if key in node.labels}

@@ -421,3 +421,11 @@ def test_undo_removes_the_node_config_if_there_can_be_one() -> None:
 def test_the_states_in_these_tests_are_the_real_ones() -> None:
     """A builder's entry begins where a node begins."""
     assert an_entry().state is NodeState.CANAL
+
+
+def test_every_daemonset_of_canals_is_deleted() -> None:
+    """Where flannel and Calico have their own, none is left."""
+    plan = a_plan("overlay", canal={"more_daemonsets": ["kube-system/calico-node"]})
+    effects = _effects(_answer("delete_canal", seen(), plan))
+    names_of = [effect.ref.name for effect in effects if isinstance(effect, DeleteObject)]
+    assert {"canal", "calico-node"} <= set(names_of)
