@@ -10,7 +10,7 @@ ARGS   ?=
 NOX    := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nox --no-venv --no-install --session
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick lint docs bench lab ci clean
+.PHONY: help venv demo test quick lint coverage docs bench lab ci clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -31,14 +31,16 @@ demo: $(STAMP) ## Migrate a simulated cluster before your eyes
 	$(BIN)/migrate demo $(ARGS)
 
 test: $(STAMP) ## Run all tests
-	$(BIN)/python -m pytest -n auto --dist worksteal tests/unit tests/simulation $(ARGS)
-	$(BIN)/python -m pytest tests/conformance tests/cli tests/real $(ARGS)
+	$(NOX) test -- $(ARGS)
 
 quick: $(STAMP) ## Run the unit tests only
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
 lint: $(STAMP) ## Check style, types and layers
 	$(NOX) lint -- $(ARGS)
+
+coverage: $(STAMP) ## Print how much of the core its tests reach; fails when it falls
+	$(NOX) coverage -- $(ARGS)
 
 docs: $(STAMP) ## Build the documentation into build/docs, warnings as errors
 	$(NOX) docs -- $(ARGS)

@@ -46,6 +46,17 @@ def test_a_contradiction_is_refused_by_both_values(
     assert [one for one in both if one not in ended.err] == []
 
 
+def test_a_configuration_from_the_cluster(migrate: Typed, rke2: Served, tmp_path: Path) -> None:
+    """What was found is written, and is a configuration that preflight accepts."""
+    file = tmp_path / "found.yaml"
+    where = ("--kubeconfig", str(rke2.kubeconfig))
+    assert migrate("config", "init", "--from-cluster", "--output", str(file), *where).code == 0
+    written = file.read_text(encoding="utf-8").splitlines()
+    for line in ("  daemonset: rke2-canal", "  pod_cidr: 10.42.0.0/16", "  tunnel_port: 8472", "  #mask_size: 24"):
+        assert line in written
+    assert migrate("preflight", "--config", str(file), *where).code == 0
+
+
 def test_a_silent_configuration_takes_what_is_found(migrate: Typed, rke2: Served, tmp_path: Path) -> None:
     """From preflight to the record: later commands go on with what the run began with."""
     file = tmp_path / "migrate.yaml"

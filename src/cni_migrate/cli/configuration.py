@@ -4,18 +4,21 @@ import difflib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from pydantic import BaseModel
 from rich.text import Text
 
 from cni_migrate.cli.options import Common
-from cni_migrate.cli.session import configured
+from cni_migrate.cli.session import configured, run_async, session
+from cni_migrate.cli.settling import look_for_canal
 from cni_migrate.cli.ui import output
 from cni_migrate.config import PROFILES, Config, ProfileName
 from cni_migrate.configfile import Loaded, section_of, variable
+from cni_migrate.core.model.canal import configuration_of, with_values
 from cni_migrate.core.render.manifests import Manifests, node_config_version
-from cni_migrate.errors import UsageError
+from cni_migrate.errors import PreflightFailed, UsageError
 from cni_migrate.wiring import manifests_for
 
 HEAD = """\
@@ -25,9 +28,15 @@ HEAD = """\
 """
 
 
-def init(file: Path | None, profile: str) -> None:
-    """Write a configuration with every key, its meaning and its default."""
-    text = commented(cast("ProfileName", profile))
+def init(common: Common, file: Path | None, profile: str, *, from_cluster: bool) -> None:
+    """Write a configuration with every key, its meaning and its default; and what a cluster tells of its Canal.
+
+    Raises:
+        PreflightFailed: the cluster has no Canal.
+        MigrateError: the cluster does not answer, or the file cannot be written.
+    """
+    found = run_async(_found(common, profile)) if from_cluster else {}
+    text = commented(cast("ProfileName", profile), found)
     if file is None:
         sys.stdout.write(text)
         return
@@ -41,14 +50,27 @@ def init(file: Path | None, profile: str) -> None:
     sys.stderr.write(f"written: {file}\nnext: migrate preflight --config {file}\n")
 
 
-def commented(profile: ProfileName) -> str:
-    """The text of a configuration file of comments, but for the profile and the sections' names."""
-    config = Config.model_validate({"profile": profile, **PROFILES[profile]})
-    lines = [HEAD, *_lines(config, 0)]
+async def _found(common: Common, profile: str) -> dict[str, Any]:
+    """Dotted key to value, of what the cluster tells."""
+    config = configured(common, {"profile": profile}).config
+    async with session(common, config) as here, here.cluster() as cluster:
+        canal = await look_for_canal(here, cluster)
+    if not canal.daemonsets:
+        raise PreflightFailed(
+            "no DaemonSet of this cluster runs flannel: there is no Canal to write about",
+            next="migrate preflight  (what else is seen)",
+        )
+    return configuration_of(canal)
+
+
+def commented(profile: ProfileName, found: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The text of a configuration file of comments, but for the profile, the sections' names and what was found."""
+    config = with_values(Config.model_validate({"profile": profile, **PROFILES[profile]}), found)
+    lines = [HEAD, *_lines(config, 0, "", found)]
     return "\n".join(lines).replace("#profile: ", "profile: ", 1) + "\n"
 
 
-def _lines(model: BaseModel, depth: int) -> Iterator[str]:
+def _lines(model: BaseModel, depth: int, path: str, found: Mapping[str, Any]) -> Iterator[str]:
     indent = "  " * depth
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
@@ -57,11 +79,11 @@ def _lines(model: BaseModel, depth: int) -> Iterator[str]:
             about = field.description or (section.__doc__ or "").splitlines()[0]
             yield f"{indent}# {about}"
             yield f"{indent}{name}:"
-            yield from _lines(value, depth + 1)
+            yield from _lines(value, depth + 1, f"{path}{name}.", found)
             continue
         if field.description:
             yield f"{indent}# {field.description}"
-        yield f"{indent}#{name}: {_value(value)}"
+        yield f"{indent}{'' if path + name in found else '#'}{name}: {_value(value)}"
 
 
 def _value(value: Any) -> str:

@@ -21,6 +21,7 @@ from cni_migrate.core.model.record import (
     NodeRecord,
     Record,
     archived,
+    conditions,
     dump_cluster,
     dump_lines,
     dump_node,
@@ -62,6 +63,7 @@ class RecordStore:
         self._entries: dict[str, tuple[NodeRecord, str]] = {}
         self._cluster: ClusterRecord | None = None
         """The cluster's part as it was written last."""
+        self._conditions: dict[str, str] = {}
         self._lines: tuple[Entry, ...] = ()
         """The history as it was written last, in whatever part."""
         self.writes = 0
@@ -199,9 +201,8 @@ class RecordStore:
             self._lines = cluster.history
             for number in changed[1:]:
                 await self._put(f"{names.SHARD}{number}", self._shard(record, number, ()))
-        if before is None or _but_history(cluster) != _but_history(before) or len(pending) > MOST_PENDING:
-            return await self._put_cluster(record)
-        if cluster.history != self._lines:
+        due = before is None or _but_history(cluster) != _but_history(before) or len(pending) > MOST_PENDING
+        if due or cluster.history != self._lines or conditions(record) != self._conditions:
             return await self._put_cluster(record)
         return record
 
@@ -212,8 +213,9 @@ class RecordStore:
             name = f"{names.HISTORY}{record.cluster.history_parts}"
             await self._read(name)  # one that was written before a driver died holds no more than this one
             await self._put(name, {LINES: dump_lines(old)})
-        await self._put(names.RECORD, {"cluster": dump_cluster(cluster)})
-        self._cluster, self._lines = cluster, cluster.history
+        holding = conditions(record)
+        await self._put(names.RECORD, {"cluster": dump_cluster(cluster), **holding})
+        self._cluster, self._lines, self._conditions = cluster, cluster.history, holding
         return record.with_cluster(cluster)
 
     def _text(self, name: str, entry: NodeRecord) -> str | None:

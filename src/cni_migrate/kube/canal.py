@@ -131,6 +131,7 @@ async def found_canal(client: Client, node_cidrs: Iterable[str], node_addresses:
         cni_file=file.name,
         network_name=file.network,
         plugin=file.plugin,
+        ipam=file.ipam,
         cni_folder=_folder(own, _NET_FOLDERS),
         bin_folder=_folder(own, _BIN_FOLDERS),
         unread=unread,
@@ -183,6 +184,7 @@ class _CniFile:
     name: str = ""
     network: str = ""
     plugin: str = ""
+    ipam: str = ""
     mtu: int = 0
 
 
@@ -234,15 +236,16 @@ def _copied(container: Json) -> str:
 
 
 def _described(name: str, text: str, mtu: str) -> _CniFile:
-    network, plugin, found = "", "", 0
+    network, plugin, ipam, found = "", "", "", 0
     try:
         content = json.loads(_PLACEHOLDER.sub("0", text)) if text else {}
         plugins = content.get("plugins") or [content]
         network, plugin = str(content.get("name", "")), str(plugins[0].get("type", ""))
+        ipam = str((plugins[0].get("ipam") or {}).get("type", ""))
         found = int(mtu or plugins[0].get("mtu") or 0)
     except (ValueError, AttributeError, IndexError, TypeError):
         pass
-    return _CniFile(name, network, plugin, found)
+    return _CniFile(name, network, plugin, ipam, found)
 
 
 def _folder(own: Iterable[Json], mounts: tuple[str, ...]) -> str:

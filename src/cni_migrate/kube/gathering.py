@@ -7,8 +7,11 @@ from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.preflight.findings import Facts, Hook
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.kube.access import Ask, allowed
+from cni_migrate.kube.calico import calico
 from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.kube.controlplane import started
 from cni_migrate.kube.inventory import Inventory, Webhook, inventory
+from cni_migrate.kube.ipblocks import about_the_cluster, ip_blocks
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.services import services
 
@@ -24,19 +27,25 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
     found = await inventory(client)
     rights = await allowed(client, asks(plan.manifests.rbac()))
     addresses = await services(client)
+    calicos = await calico(client, found.crds)
+    proxy = await started(client)
+    seen, config = cluster.snapshot(), plan.config
+    own = [config.canal.pod_cidr, config.cilium.pod_cidr, *(node.internal_ip for node in seen.nodes.values())]
     return Facts(
         config=plan.config,
-        seen=cluster.snapshot(),
+        seen=seen,
         taint=plan.taint,
         version=found.version,
         rights_missing=tuple(_worded(ask) for ask, yes in rights.items() if not yes),
         found=canal,
         policies=tuple((p.kind, p.namespace, p.name) for p in found.policies if _of_kubernetes(p.api_version)),
-        calico_policies=tuple(
-            f"{p.kind} {p.namespace + '/' if p.namespace else ''}{p.name}"
-            for p in found.policies
-            if not _of_kubernetes(p.api_version)
-        ),
+        calico_policies=calicos.policies,
+        felix=calicos.felix,
+        ip_pools=calicos.pools,
+        ip_blocks=tuple(about_the_cluster(await ip_blocks(client), own)),
+        crds=found.crds,
+        proxy_mode=proxy.proxy_mode,
+        proxy_cidr=proxy.proxy_cidr,
         pod_hooks=tuple(_hooks(found)),
         service_ips=tuple(ip for one in addresses for ip in one.addresses),
         ipv6_services=tuple(one.name for one in addresses if one.ipv6),

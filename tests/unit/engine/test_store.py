@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_migrate.core.model.lifecycle import NodeState, Phase
-from cni_migrate.core.model.record import Record, closed, noted
+from cni_migrate.core.model.record import Held, Record, closed, noted
 from cni_migrate.engine.store import RecordStore, shard_of
 from cni_migrate.errors import ClusterUnreachable, LockLost, RecordCorrupt, RecordError, RecordNewer
-from tests.unit.core.builders import a_plan, a_record, after, an_entry
+from tests.unit.core.builders import NOW, a_plan, a_record, after, an_entry
 from tests.unit.engine.fakes import FakeDocuments
 
 PLAN = a_plan("overlay")
@@ -476,6 +476,30 @@ def test_closing_touches_nothing_of_a_driver_that_took_over() -> None:
         with pytest.raises(LockLost):
             await first.close(record)
         assert ("ConfigMap", "cni-migrate", "cni-migrate-record") in documents.objects
+
+    _run(main())
+
+
+def test_conditions_can_be_waited_for() -> None:
+    """`kubectl wait` finds them beside the record, also when it is only a node that is held."""
+
+    async def main() -> None:
+        documents = FakeDocuments()
+        store = _store(documents)
+        record = await store.seize(_record())
+
+        def holding() -> list[str]:
+            data = documents.data("cni-migrate-record")
+            return [name for name in ("Progressing", "Held", "Completed") if data[name] == "True"]
+
+        assert holding() == ["Progressing"]
+        held = Held(why="a budget", next="mend it", since=NOW)
+        stuck = await store.write(record.with_node("node-1", an_entry("node-1", NodeState.DUAL, held=held)))
+        assert holding() == ["Held"]
+        record = await store.write(stuck.with_node("node-1", an_entry("node-1", NodeState.DUAL)))
+        assert holding() == ["Progressing"]
+        await store.write(record.with_cluster(record.cluster.model_copy(update={"phase": Phase.DONE})))
+        assert holding() == ["Completed"]
 
     _run(main())
 

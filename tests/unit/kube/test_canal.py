@@ -111,6 +111,7 @@ def test_rke2s_names() -> None:
         cni_file="10-canal.conflist",
         network_name="k8s-pod-network",
         plugin="calico",
+        ipam="host-local",
         cni_folder="/etc/cni/net.d",
         bin_folder="/opt/cni/bin",
     )

@@ -34,17 +34,21 @@ class ProfileChoice(StrEnum):
 config_app = typer.Typer(help="Write, show or describe the configuration.", no_args_is_help=True)
 
 
-@config_app.command("init", epilog=examples("migrate config init --output migrate.yaml"))
+@with_common
 def init(
+    common: Common,
     output: Annotated[
         Path | None, typer.Option(help="The file to write; it must not exist.", show_default="stdout")
     ] = None,
     profile: Annotated[ProfileChoice, typer.Option(help="Which defaults to start from.")] = ProfileChoice.MODERN,
+    from_cluster: Annotated[
+        bool, typer.Option("--from-cluster", help="Write what is found of the cluster's Canal into it.")
+    ] = False,
 ) -> None:
     """Write a configuration file with every key, its meaning and its default."""
     from cni_migrate.cli import configuration
 
-    configuration.init(output, profile.value)
+    configuration.init(common, output, profile.value, from_cluster=from_cluster)
 
 
 @with_common
@@ -99,6 +103,12 @@ def images(common: Common, strategy: OnStrategy = None) -> None:
 
 def register(app: typer.Typer) -> None:
     """Put the commands into the tree."""
+    config_app.command(
+        "init",
+        epilog=examples(
+            "migrate config init --output migrate.yaml", "migrate config init --from-cluster --output migrate.yaml"
+        ),
+    )(init)
     config_app.command("show", epilog=examples("migrate config show -c migrate.yaml"))(show)
     app.add_typer(config_app, name="config", rich_help_panel=PANEL)
     app.command(

@@ -19,8 +19,8 @@ class FoundCanal:
 
     `daemonsets` are (namespace, name), the one with flannel first; `config_map` is `namespace/name` of the ConfigMap
     with flannel's settings. `network` is flannel's Network, `pods` the part of it that pods have, by what is told in
-    `pods_from`. `plugin` is the type of the CNI file's first plugin. `unread` says in words what of flannel's settings
-    was looked for in vain.
+    `pods_from`. `plugin` is the type of the CNI file's first plugin, `ipam` of its address management. `unread` says
+    in words what of flannel's settings was looked for in vain.
     """
 
     daemonsets: tuple[tuple[str, str], ...] = ()
@@ -37,6 +37,7 @@ class FoundCanal:
     cni_file: str = ""
     network_name: str = ""
     plugin: str = ""
+    ipam: str = ""
     cni_folder: str = ""
     bin_folder: str = ""
     unread: tuple[str, ...] = ()

@@ -190,6 +190,20 @@ def closed(record: Record) -> bool:
     return record.cluster.phase is Phase.PREFLIGHT and record.cluster.direction == "back"
 
 
+def conditions(record: Record) -> dict[str, str]:
+    """What holds of the migration, as `kubectl wait --for=jsonpath='{.data.Completed}'=True` can wait for it.
+
+    Completed: it is done. Held: something could not go on, and the run stops for it. Progressing: neither, and it has
+    begun; whether somebody drives is told by the Lease.
+    """
+    there = [entry for entry in record.nodes.values() if not entry.gone and not entry.skipped]
+    held = record.cluster.held is not None or any(entry.held or entry.failure for entry in there)
+    done = record.cluster.phase is Phase.DONE
+    progressing = not held and not done and record.cluster.phase is not Phase.PREFLIGHT
+    found = {"Progressing": progressing, "Held": held and not done, "Completed": done}
+    return {name: str(holds) for name, holds in found.items()}
+
+
 _LINES = TypeAdapter(tuple[Entry, ...])
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from cni_migrate.core.model import names
-from cni_migrate.core.model.objects import Node
+from cni_migrate.core.model.objects import Node, Pod
+from cni_migrate.core.preflight.evicted import evicted
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
 
 
@@ -67,22 +68,33 @@ def nodes_ready(facts: Facts) -> Iterator[Finding]:
 
 @check
 def enough_nodes(facts: Facts) -> Iterator[Finding]:
-    """A drained pod has somewhere to go."""
+    """A drained pod has somewhere to go: a node that is in service and whose taints it tolerates."""
     usable = [node for node in facts.seen.nodes.values() if node.ready and not node.unschedulable]
-    ordinary = [node.name for node in usable if not _repels(node)]
-    if len(ordinary) >= 2:
-        return
-    only = "one node takes" if ordinary else "no node takes"
-    yield blocker(
-        "ENOUGH_NODES",
-        f"{only} ordinary pods: those of a drained node have nowhere to go, and a budget would stop the drain",
-        "add a worker for the time of the migration, or uncordon one; a cluster of one node is better made anew",
-        ordinary,
-    )
+    if len(usable) < 2:
+        only = "one node is in service" if usable else "no node is in service"
+        stuck = [node.name for node in usable]
+    else:
+        stuck = [f"{pod.key} on {pod.node}" for pod in _homeless(facts, usable)]
+        only = f"{many(len(stuck), 'pod')} would find no other node that takes them"
+    if stuck or len(usable) < 2:
+        yield blocker(
+            "ENOUGH_NODES",
+            f"{only}: those of a drained node have nowhere to go, and a budget would stop the drain",
+            "add a worker for the time of the migration, or uncordon one; a cluster of one node is better made anew",
+            stuck,
+        )
 
 
-def _repels(node: Node) -> bool:
-    return any(taint.effect in ("NoSchedule", "NoExecute") for taint in node.taints)
+def _homeless(facts: Facts, usable: list[Node]) -> Iterator[Pod]:
+    """The pods that drains will evict, and that no other node takes by its taints."""
+    for pod in evicted(facts):
+        if not any(node.name != pod.node and _takes(node, pod) for node in usable):
+            yield pod
+
+
+def _takes(node: Node, pod: Pod) -> bool:
+    repelling = [taint for taint in node.taints if taint.effect in ("NoSchedule", "NoExecute")]
+    return all(any(one.tolerates(taint) for one in pod.tolerations) for taint in repelling)
 
 
 @check

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from cni_migrate.config import Config
 from cni_migrate.core.model.canal import FoundCanal
@@ -45,7 +46,9 @@ class Facts:
 
     `rights_missing` are rights in words; `found` the Canal that the cluster tells of;
     `policies` are (kind, namespace, name), `calico_policies` those that only Calico enforces; `pod_hooks` are webhooks
-    with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `cautions` what manifests cannot promise.
+    with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix` the
+    FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `proxy_mode` and
+    `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise.
     """
 
     config: Config
@@ -59,6 +62,12 @@ class Facts:
     pod_hooks: tuple[Hook, ...] = ()
     service_ips: tuple[str, ...] = ()
     ipv6_services: tuple[str, ...] = ()
+    felix: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ip_pools: tuple[str, ...] = ()
+    ip_blocks: tuple[str, ...] = ()
+    crds: tuple[str, ...] = ()
+    proxy_mode: str = ""
+    proxy_cidr: str = ""
     images: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
 

@@ -21,13 +21,6 @@ def webhooks(facts: Facts) -> Iterator[Finding]:
 @check
 def policies(facts: Facts) -> Iterator[Finding]:
     """Whose policies are in force all the time, and what Cilium will not know afterwards."""
-    if facts.calico_policies:
-        yield warning(
-            "CALICO_POLICIES",
-            f"{many(len(facts.calico_policies), 'object')} of Calico's own policy kinds: Cilium does not enforce them",
-            "translate them into NetworkPolicies or CiliumNetworkPolicies before the migration",
-            facts.calico_policies,
-        )
     if not facts.policies:
         return
     per_namespace: dict[str, int] = {}

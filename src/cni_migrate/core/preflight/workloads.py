@@ -4,25 +4,31 @@ from collections.abc import Iterator
 
 from cni_migrate.core.model.objects import Budget, Pod
 from cni_migrate.core.model.selector import matches
+from cni_migrate.core.preflight.evicted import evicted
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
 from cni_migrate.core.steps.drain import Verdict, rulings
 
 
-def _evicted(facts: Facts) -> Iterator[Pod]:
-    """The pods that drains will evict."""
-    for node in facts.seen.nodes:
-        for ruling in rulings(facts.seen.pods_on(node), facts.taint, facts.config.drain):
-            if ruling.verdict is Verdict.EVICT and not ruling.pod.finished:
-                yield ruling.pod
+def _evictable(pod: Pod, budget: Budget) -> bool:
+    """Whether the eviction API would let the pod go now, whatever its deletion costs others.
+
+    As in kubernetes/kubernetes, pkg/registry/core/pod/storage/eviction.go: a pod that has not started, or has ended,
+    meets no budget; one that is not Ready may go under AlwaysAllow, and under IfHealthyBudget while enough others
+    are healthy; any other needs a disruption that is allowed.
+    """
+    if pod.phase in ("Pending", "Succeeded", "Failed") or pod.deleting:
+        return True
+    if not pod.ready:
+        enough = 0 < budget.desired_healthy <= budget.current_healthy
+        return budget.unhealthy_always_allowed or enough or budget.disruptions_allowed > 0
+    return budget.disruptions_allowed > 0
 
 
-def _budgets(facts: Facts) -> dict[str, list[Budget]]:
-    """The budgets over each pod that will be evicted, by the pod's key."""
+def _budgets(facts: Facts) -> Iterator[tuple[Pod, list[Budget]]]:
+    """The budgets over each pod that will be evicted."""
     every = facts.seen.budgets.values()
-    return {
-        pod.key: [b for b in every if b.namespace == pod.namespace and matches(b.selector, pod.labels)]
-        for pod in _evicted(facts)
-    }
+    for pod in evicted(facts):
+        yield pod, [b for b in every if b.namespace == pod.namespace and matches(b.selector, pod.labels)]
 
 
 @check
@@ -32,10 +38,10 @@ def budgets(facts: Facts) -> Iterator[Finding]:
         return
     closed: dict[str, Budget] = {}
     double: list[str] = []
-    for key, found in _budgets(facts).items():
-        if len(found) > 1:
-            double.append(f"{key}: {', '.join(sorted(budget.name for budget in found))}")
-        closed |= {f"{b.namespace}/{b.name}": b for b in found if b.disruptions_allowed < 1}
+    for pod, found in _budgets(facts):
+        if len(found) > 1 and pod.phase not in ("Pending", "Succeeded", "Failed"):
+            double.append(f"{pod.key}: {', '.join(sorted(budget.name for budget in found))}")
+        closed |= {f"{b.namespace}/{b.name}": b for b in found if not _evictable(pod, b)}
     if closed:
         shown = [f"{n} ({b.current_healthy} healthy, {b.desired_healthy} needed)" for n, b in sorted(closed.items())]
         yield blocker(

@@ -38,7 +38,7 @@ def audit_problems(view: ClusterView) -> list[str]:
     problems = _marks(view) + _identities(view)
     config = view.config
     for namespace, name in (
-        (config.canal.namespace, config.canal.daemonset),
+        *config.canal.every_daemonset(),
         (config.multus.namespace, names.MULTUS),
         (config.cilium.namespace, names.FIRST_CILIUM),
     ):

@@ -62,7 +62,7 @@ def delete_multus(view: ClusterView) -> Answer:
 def delete_canal(view: ClusterView) -> Answer:
     """Delete Canal's DaemonSet, and the objects of canal.extra_objects."""
     config = view.config.canal
-    refs = [ObjectRef("apps/v1", "DaemonSet", config.namespace, config.daemonset)]
+    refs = [ObjectRef("apps/v1", "DaemonSet", namespace, name) for namespace, name in config.every_daemonset()]
     for text in config.extra_objects:
         *version, kind, namespace, name = text.split("/")
         refs.append(ObjectRef("/".join(version), kind, namespace, name))
@@ -197,7 +197,7 @@ def remove_labels(view: ClusterView) -> Answer:
     """Take the migration's labels, annotations and taints off the nodes; once Canal is gone, its annotations too."""
     keys = [label.key for label in view.config.labels.every()]
     canal = view.config.canal
-    canal_gone = (canal.namespace, canal.daemonset) not in view.seen.daemonsets
+    canal_gone = not any(name in view.seen.daemonsets for name in canal.every_daemonset())
     effects: list[Effect] = []
     for node in view.seen.nodes.values():
         labels: dict[str, str | None] = {key: None for key in keys if key in node.labels}
@@ -232,16 +232,23 @@ def remove_knet(view: ClusterView) -> Answer:
 @cluster_step("pods")
 def audit(view: ClusterView) -> Answer:
     """Look at the whole cluster once more: nothing of the migration or of Canal may be left."""
-    return _audited(audit_problems(view), "the migration")
+    return _audited(view, audit_problems(view), "the migration")
 
 
 @cluster_step("pods")
 def audit_undone(view: ClusterView) -> Answer:
     """Look at the whole cluster once more: it must be as it was found."""
-    return _audited(undone_problems(view), "the rollback")
+    return _audited(view, undone_problems(view), "the rollback")
 
 
-def _audited(problems: list[str], what: str) -> Answer:
+def _audited(view: ClusterView, problems: list[str], what: str) -> Answer:
+    """The audit's answer. A host task that only waited for something may end after the hosts were cleaned: it goes."""
+    ended = [task for node in view.seen.nodes for task in view.host_tasks(node) if task.finished and not task.deleting]
+    if ended:
+        effects = tuple(DeletePod(task.namespace, task.name, task.uid, task.node) for task in ended)
+        return Apply(
+            effects, on=f"the audit of {what} to be clean", observed=f"{len(ended)} host tasks that have ended"
+        )
     if not problems:
         return Done()
     return Wait(on=f"the audit of {what} to be clean", observed="; ".join(problems[:5]))

@@ -11,7 +11,7 @@ import pytest
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.canal import FoundCanal, settled
-from cni_migrate.core.model.objects import Budget, Node, Pod, Taint
+from cni_migrate.core.model.objects import Budget, Node, Pod, Taint, Toleration
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.findings import Facts, Finding, Hook, Severity, blockers, findings
 from tests.unit.core.builders import (
@@ -98,7 +98,27 @@ ONE_WORKER = seen(
     a_daemonset("canal", containers=("kube-flannel",)),
     an_agent("canal", "w1"),
     an_agent("canal", "cp1"),
+    a_pod(),
 )
+ONE_TOLERATED = seen(
+    replace(a_control_plane(), taints=(Taint("node-role.kubernetes.io/control-plane", "", "NoSchedule"),)),
+    a_node("w1"),
+    a_daemonset("canal", containers=("kube-flannel",)),
+    an_agent("canal", "w1"),
+    an_agent("canal", "cp1"),
+    a_pod(tolerations=(Toleration("node-role.kubernetes.io/control-plane", "Exists", "", ""),)),
+)
+
+
+def _crashing() -> Pod:
+    return a_pod("broken", ready=False, labels={"app": "broken"})
+
+
+def _closed(*, always: bool = False, healthy: int = 0, needed: int = 1) -> dict[tuple[str, str], Budget]:
+    selector = {"matchLabels": {"app": "broken"}}
+    return {("default", "broken"): Budget("default", "broken", selector, 0, always, healthy, needed)}
+
+
 TWICE = _with(budgets={("default", n): _budget(n, 1) for n in ("web", "every")})
 
 BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
@@ -144,6 +164,13 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a file before cilium's", lambda: _settled(**_there(cni_file="01-canal.conflist")), "CNI_FILES", "01-canal"),
     ("another backend", lambda: _facts(**_there(backend="host-gw", port=0, vni=0)), "CANAL_BACKEND", "host-gw"),
     ("wireguard", lambda: _facts(**_there(backend="wireguard", port=0, vni=0)), "CANAL_BACKEND", "wireguard"),
+    ("calico's policies", lambda: _facts(calico_policies=("GlobalNetworkPolicy deny",)), "CALICO_POLICIES", "deny"),
+    ("calico's ebpf", lambda: _facts(felix={"default": {"bpfEnabled": True}}), "FELIX", "bpfEnabled"),
+    ("calico's encryption", lambda: _facts(felix={"default": {"wireguardEnabled": True}}), "FELIX", "wireguardEnabled"),
+    ("calico's addresses", lambda: _facts(ip_pools=("pool 10.1.0.0/16",), **_there(ipam="calico-ipam")), "CALICO_IPAM",
+     "pool 10.1.0.0/16"),
+    ("windows", lambda: _facts(_with(a_node("w2", os="windows"))), "WINDOWS", "w2"),
+    ("another architecture", lambda: _facts(_with(a_node("w2", arch="s390x"))), "ARCHITECTURE", "w2: s390x"),
     ("ipv6 in flannel", lambda: _facts(**_there(network6="2001:db8::/56")), "DUAL_STACK", "2001:db8::/56"),
     ("no ipv4 in flannel", lambda: _facts(**_there(ipv4=False)), "DUAL_STACK", "EnableIPv4"),
     ("ipv6 on nodes", lambda: _facts(_with(a_node("w2", pod_cidrs=("10.244.2.0/24", "fd00:2::/64")))), "DUAL_STACK",
@@ -173,7 +200,20 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
      "CANAL_POD_PART", "10.240.0.0/12"),
     ("host ports", lambda: _facts(_with(a_pod("ingress", host_ports=True))), "HOST_PORTS", "default/ingress"),
     ("webhooks", lambda: _facts(pod_hooks=(Hook("guard/pods", "guard/server"),)), "WEBHOOKS", "guard/server"),
-    ("calico's policies", lambda: _facts(calico_policies=("GlobalNetworkPolicy deny",)), "CALICO_POLICIES", "deny"),
+    ("felix appends", lambda: _facts(felix={"default": {"chainInsertMode": "Append"}}), "FELIX", "chainInsertMode"),
+    ("felix drops to the host", lambda: _facts(felix={"default": {"defaultEndpointToHostAction": "Drop"}}), "FELIX",
+     "defaultEndpointToHostAction"),
+    ("felix in nftables mode", lambda: _facts(felix={"node.w1": {"nftablesMode": "Enabled"}}), "FELIX", "node.w1"),
+    ("policies on addresses", lambda: _facts(ip_blocks=("NetworkPolicy shop/db: 10.244.0.0/16",)), "POLICIES_IPBLOCK",
+     "shop/db"),
+    ("an autoscaler", lambda: _facts(_with(a_pod("ca-1", containers=("cluster-autoscaler",)))), "CLUSTER_AUTOSCALER",
+     "default/ca-1"),
+    ("kured", lambda: _facts(_with(an_agent("kured", labels={"name": "kured"}))), "KURED", "kured"),
+    ("machine health checks", lambda: _facts(crds=("machinehealthchecks.cluster.x-k8s.io",)), "MACHINE_HEALTH", "cluster"),
+    ("ipvs", lambda: _facts(proxy_mode="ipvs"), "KUBE_PROXY_IPVS", "IPVS"),
+    ("kube-proxy's network", lambda: _facts(proxy_cidr="10.244.0.0/16"), "KUBE_PROXY_CIDR", "10.245.0.0/16"),
+    ("a dns cache", lambda: _facts(_with(a_daemonset("node-local-dns", containers=("node-cache",)))), "NODE_LOCAL_DNS",
+     "node-local-dns"),
     ("argo cd", lambda: _facts(_canal(labels={"argocd.argoproj.io/instance": "net"})), "GITOPS", "Argo CD"),
     ("flux", lambda: _facts(_canal(labels={"kustomize.toolkit.fluxcd.io/name": "net"})), "GITOPS", "Flux"),
     ("helm", lambda: _facts(_canal(labels={names.MANAGED_BY: "Helm"})), "GITOPS", "Helm"),
@@ -222,6 +262,18 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
                      id="a closed budget in another namespace"),
         pytest.param(lambda: _facts(_with(budgets={("default", "web"): _budget()}),
                                     sections={"drain": {"disable_eviction": True}}), id="budgets are bypassed"),
+        pytest.param(lambda: _facts(ONE_TOLERATED), id="one worker, whose pods the control plane takes"),
+        pytest.param(lambda: _facts(_with(replace(_crashing(), ready=False), budgets=_closed(always=True))),
+                     id="a crash-looping pod under AlwaysAllow"),
+        pytest.param(lambda: _facts(_with(_crashing(), budgets=_closed(healthy=2, needed=2))),
+                     id="a pod that is not Ready while enough others are"),
+        pytest.param(lambda: _facts(_with(replace(_crashing(), phase="Pending"), budgets=_closed())),
+                     id="a pod that has not started"),
+        pytest.param(lambda: _facts(felix={"default": {"bpfEnabled": False, "chainInsertMode": "Insert"}}),
+                     id="felix as usual"),
+        pytest.param(lambda: _facts(ip_pools=("pool",)), id="pools that nothing uses"),
+        pytest.param(lambda: _facts(proxy_mode="iptables", proxy_cidr="10.0.0.0/8"), id="kube-proxy as usual"),
+        pytest.param(lambda: _facts(_with(a_node("w2", os="linux", arch="arm64"))), id="arm64"),
         pytest.param(lambda: _facts(_with(a_pod("alone", controller=None)), sections={"drain": {"force": True}}),
                      id="bare pods are allowed"),
         pytest.param(lambda: _facts(_with(a_pod("cache", local_storage=True)),

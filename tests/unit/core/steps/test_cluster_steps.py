@@ -382,6 +382,20 @@ def test_the_audit_finds_what_is_left_of_the_other_network(step: str, left: Any,
     assert says in answer.observed
 
 
+@pytest.mark.parametrize("step", ["audit", "audit_undone"])
+def test_the_audit_takes_away_host_tasks_that_ended_late(step: str) -> None:
+    """One that waited for a file may end a minute after its driver was killed; one that still runs is waited for."""
+    task = a_pod(
+        "host-w1-1", namespace="cni-migrate", host_network=True, phase="Succeeded",
+        labels={names.COMPONENT: names.HOST_TASK},
+    )  # fmt: skip
+    (effect,) = _effects(_answer(step, seen(a_node(), task)))
+    assert effect == DeletePod("cni-migrate", "host-w1-1", task.uid, "w1")
+    running = _answer(step, seen(a_node(), replace(task, phase="Running")))
+    assert isinstance(running, Wait)
+    assert "host-w1-1" in running.observed
+
+
 def test_an_operators_own_cordon_does_not_disturb_the_audit() -> None:
     """It was there before, and stays."""
     node = a_node(unschedulable=True)
@@ -407,3 +421,11 @@ def test_undo_removes_the_node_config_if_there_can_be_one() -> None:
 def test_the_states_in_these_tests_are_the_real_ones() -> None:
     """A builder's entry begins where a node begins."""
     assert an_entry().state is NodeState.CANAL
+
+
+def test_every_daemonset_of_canals_is_deleted() -> None:
+    """Where flannel and Calico have their own, none is left."""
+    plan = a_plan("overlay", canal={"more_daemonsets": ["kube-system/calico-node"]})
+    effects = _effects(_answer("delete_canal", seen(), plan))
+    names_of = [effect.ref.name for effect in effects if isinstance(effect, DeleteObject)]
+    assert {"canal", "calico-node"} <= set(names_of)

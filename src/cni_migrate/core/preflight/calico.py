@@ -1,0 +1,90 @@
+"""Checks of what Calico does beside flannel and Cilium will not do: its own policies, its settings, its addresses."""
+
+from collections.abc import Iterator
+
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, many, warning
+
+
+@check
+def calico_policies(facts: Facts) -> Iterator[Finding]:
+    """No policies of Calico's own kinds: Cilium does not know them, and what they forbid would be open."""
+    if facts.calico_policies:
+        yield blocker(
+            "CALICO_POLICIES",
+            f"{many(len(facts.calico_policies), 'object')} of Calico's own policy kinds: Cilium does not enforce them,"
+            " so what they forbid would be open on each node once it is migrated",
+            "translate them into NetworkPolicies or CiliumNetworkPolicies and delete them; or waive this when they"
+            " forbid nothing that matters",
+            facts.calico_policies,
+        )
+
+
+FELIX_BLOCKS = {
+    "bpfEnabled": "Calico's eBPF data plane and Cilium's cannot share a node",
+    "wireguardEnabled": "Calico encrypts traffic between nodes, Cilium as it is installed here does not",
+    "wireguardEnabledV6": "Calico encrypts traffic between nodes, Cilium as it is installed here does not",
+}
+"""Settings of FelixConfiguration (docs.tigera.io: "Felix configuration") with which nodes cannot be in between."""
+
+FELIX_TELLS = {
+    "chainInsertMode": (
+        "Append",
+        "Calico's chains come after others': rules before them may let through what it forbids",
+    ),
+    "defaultEndpointToHostAction": (
+        "Drop",
+        "pods may not call their own node: Cilium lets them without its host firewall",
+    ),
+    "failsafeInboundHostPorts": ("", "host endpoints' failsafe ports mean nothing to Cilium"),
+    "nftablesMode": ("Enabled", "Calico's rules are in nft tables of its own, which clean-up has to take, too"),
+    "iptablesBackend": ("NFT", "Calico's rules are in the nft variant of iptables whatever the host uses"),
+}
+"""Settings that are worth knowing: the value that is (none: any), and what it means."""
+
+
+@check
+def felix(facts: Facts) -> Iterator[Finding]:
+    """Felix's settings leave room for Cilium beside it."""
+    for key, why in FELIX_BLOCKS.items():
+        if names := [f"{name}: {key}" for name, spec in facts.felix.items() if spec.get(key) is True]:
+            yield blocker("FELIX", f"FelixConfiguration sets {key}: {why}", f"turn {key} off first", names)
+    for key, (value, why) in FELIX_TELLS.items():
+        names = [f"{name}: {key}" for name, spec in facts.felix.items() if spec.get(key) and value in ("", spec[key])]
+        if names:
+            yield warning("FELIX", f"FelixConfiguration sets {key}: {why}", "look whether anything relies on it", names)
+
+
+@check
+def calico_ipam(facts: Facts) -> Iterator[Finding]:
+    """Pods have their addresses from the nodes' podCIDRs, not from Calico's own pools."""
+    pools = [f"IPPool {pool}" for pool in facts.ip_pools]
+    if facts.found.ipam == "calico-ipam":
+        yield blocker(
+            "CALICO_IPAM",
+            "Canal's CNI file takes addresses from Calico's IPPools (calico-ipam), not from the nodes' podCIDRs: which"
+            " pods are Canal's cannot be told",
+            "this migrates Canal with host-local addresses; a Calico with its own pools is not Canal",
+            pools,
+        )
+    elif pools:
+        yield info(
+            "CALICO_IPAM", f"{many(len(pools), 'IPPool')} that nothing takes addresses from", "nothing to do", pools
+        )
+
+
+@check
+def ip_blocks(facts: Facts) -> Iterator[Finding]:
+    """No policy names pods or nodes by address: Cilium reads ipBlock as what is outside of the cluster.
+
+    Its documentation ("Network Policy", "Known limitations: ipBlock"): CIDR rules do not apply where both ends are
+    known to Cilium, such as pods and nodes.
+    """
+    if facts.ip_blocks:
+        yield warning(
+            "POLICIES_IPBLOCK",
+            f"{many(len(facts.ip_blocks), 'ipBlock rule')} of NetworkPolicies on addresses of pods or nodes: Cilium"
+            " applies ipBlock only to what is outside of the cluster, so what they allow inside will be blocked",
+            "allow pods by podSelector and namespaceSelector beside the ipBlock (nodes: a CiliumNetworkPolicy with"
+            " fromEntities: [host, remote-node])",
+            facts.ip_blocks,
+        )

@@ -1,0 +1,68 @@
+"""What Calico keeps in the API: its own policies and what goes with them, Felix's settings, address pools."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cni_migrate.kube import paths
+from cni_migrate.kube.listing import listed
+from cni_migrate.kube.request import Client
+
+GROUP: Final = "crd.projectcalico.org"
+VERSION: Final = f"{GROUP}/v1"
+
+POLICY_KINDS: Final = {
+    "networkpolicies": "NetworkPolicy",
+    "globalnetworkpolicies": "GlobalNetworkPolicy",
+    "stagednetworkpolicies": "StagedNetworkPolicy",
+    "stagedglobalnetworkpolicies": "StagedGlobalNetworkPolicy",
+    "hostendpoints": "HostEndpoint",
+    "networksets": "NetworkSet",
+    "globalnetworksets": "GlobalNetworkSet",
+    "tiers": "Tier",
+}
+"""Kinds that only Calico acts on, by their plural."""
+
+KINDS: Final = (*POLICY_KINDS, "felixconfigurations", "ippools")
+
+OF_CALICO_ITSELF: Final = frozenset(
+    {"default", "adminnetworkpolicy", "baselineadminnetworkpolicy", "kube-admin", "kube-baseline"}
+)
+"""Tiers that Calico's controllers make by themselves."""
+
+MIRRORED: Final = "knp.default."
+"""How Calico calls its own copies of Kubernetes' NetworkPolicies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calico:
+    """What is there: policy objects in words, FelixConfigurations by name, IPPools that are not disabled."""
+
+    policies: tuple[str, ...] = ()
+    felix: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pools: tuple[str, ...] = ()
+
+
+async def calico(client: Client, crds: Collection[str]) -> Calico:
+    """Read it; nothing of what is not served.
+
+    Raises:
+        ClusterError: it may not be listed, or the API server does not answer.
+    """
+    found: list[str] = []
+    felix: dict[str, Mapping[str, Any]] = {}
+    pools: list[str] = []
+    for plural in KINDS:
+        if f"{plural}.{GROUP}" not in crds:
+            continue
+        async for one in listed(client, paths.path(VERSION, plural)):
+            meta, spec = one["metadata"], one.get("spec") or {}
+            name = str(meta["name"])
+            if plural == "felixconfigurations":
+                felix[name] = spec
+            elif plural == "ippools":
+                pools += [] if spec.get("disabled") else [f"{name} {spec.get('cidr', '')}".strip()]
+            elif not (plural == "tiers" and name in OF_CALICO_ITSELF) and not name.startswith(MIRRORED):
+                namespace = meta.get("namespace", "")
+                found.append(f"{POLICY_KINDS[plural]} {f'{namespace}/' if namespace else ''}{name}")
+    return Calico(tuple(sorted(found)), felix, tuple(sorted(pools)))
