@@ -5,6 +5,7 @@ data; a file that is larger than `MOST`, or that grows by its aliases, is no con
 """
 
 import io
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLWarning
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 MOST: Final = 1 << 20
@@ -80,7 +81,9 @@ def parse(text: str) -> Written:
         BadFile: it is no YAML, or not plain data.
     """
     try:
-        found = YAML(typ="rt").load(io.StringIO(text))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", YAMLWarning)  # an anchor that is used twice is legal: the last one counts
+            found = YAML(typ="rt").load(io.StringIO(text))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(str(error.problem or error.context or "it cannot be read").split())

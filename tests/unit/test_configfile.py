@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cni_migrate.config import PROFILES, Config
@@ -247,6 +247,7 @@ def test_a_configuration_reads_again_as_itself(profile: Any) -> None:
         ).map(lambda parts: "".join(parts).encode()),
     )
 )  # fmt: skip
+@example(content=b"&! : &!")
 def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     """Whatever is in it: a configuration, or an error that names the file."""
     file = written(tmp_path_factory.getbasetemp(), content)
