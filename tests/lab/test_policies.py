@@ -4,7 +4,7 @@ import pytest
 
 from tests.lab import guarded, policies, report
 from tests.lab.cluster import BRIDGED, Cluster
-from tests.lab.conftest import HELD, Hire
+from tests.lab.conftest import Hire
 from tests.lab.driving import said
 from tests.lab.guarded import CALLERS
 from tests.lab.policies import Call, wrong
@@ -28,7 +28,6 @@ def _table(calls: list[Call]) -> str:
     return "\n".join(rows)
 
 
-@HELD
 def test_policies_hold_through_a_whole_migration(cluster: Cluster, hire: Hire) -> None:
     """One drain per node, real policies on Canal's side, and no second in which somebody forbidden got through."""
     guarded.deploy(cluster)
