@@ -16,6 +16,10 @@ set -- FORWARD -o cali+ -m comment --comment "$hook" -j "$closed"
 iptables -w -C "$@" 2>/dev/null || iptables -w -I "$@"
 set -- FORWARD -m comment --comment "cali:LabAccepted00000" -m mark --mark "$verdict" -j ACCEPT
 iptables -w -C "$@" 2>/dev/null || iptables -w -A "$@"
+# Cilium hands packets to the node with their identity in the mark's upper half, where kube-router has its verdicts: of
+# every other caller it would think that it was let through already. Felix clears its own bits first; this does it for it.
+set -- FORWARD -o cali+ -m comment --comment "cali:LabOwnMarks00000" -j MARK --set-xmark 0x0/0x30000
+iptables -w -t mangle -C "$@" 2>/dev/null || iptables -w -t mangle -A "$@"
 ipset -exist create cali40this-host hash:ip
 
 exec kube-router --run-firewall=true --run-router=false --run-service-proxy=false \
