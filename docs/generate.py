@@ -24,6 +24,7 @@ from cni_migrate.configfile import leaves, variable
 from cni_migrate.core.decision.plan import make_plan  # noqa: F401 - registers the steps
 from cni_migrate.core.model import guards
 from cni_migrate.core.model.lifecycle import Lifecycle, NodeEvent, NodeState, Phase, PhaseEvent, StrategyTable
+from cni_migrate.core.preflight.catalogue import ABOUT as PREFLIGHT
 from cni_migrate.core.reports.status import StatusView
 from cni_migrate.core.steps.registry import ABOUT, ahead
 from cni_migrate.sim import scenario
@@ -380,6 +381,28 @@ def exit_codes() -> str:
     )
 
 
+def preflight() -> str:
+    """Every finding of preflight, from the checks' declarations."""
+    rows = [
+        [code(one.id), ", ".join(one.severities), one.meaning, one.remedy, f"no: {one.never}" if one.never else "yes"]
+        for one in PREFLIGHT.values()
+    ]
+    return (
+        "# Preflight\n\n"
+        "What `migrate preflight`, and `migrate run` before its first change, can find.\n"
+        "A blocker stops a run (exit code 3), a warning is your choice, an info is worth knowing.\n\n"
+        "What is a judgement can be waived by name, for everything found or for one object:\n\n"
+        "```sh\nmigrate run --waive DUAL_STACK --waive BUDGET_CLOSED:shop/db\n```\n\n"
+        "or for good in the configuration, so that a Job keeps it:\n\n"
+        "```yaml\npreflight:\n  waive: [DUAL_STACK, BUDGET_CLOSED:shop/db]\n```\n\n"
+        "An object is what the finding lists: the name in front is enough.\n"
+        "What is waived is still shown, as waived, and the record's history has it with who and when.\n"
+        "An unknown id, and one that cannot be waived, is refused (exit code 2).\n"
+        "Waiving changes nothing else: a budget still closed, or a pod that nothing recreates, holds the drain.\n\n"
+        + table(["id", "severity", "meaning", "remedy", "can be waived"], rows)
+    )
+
+
 def death() -> str:
     """What happens if the program dies in front of, within or behind each step."""
     words: Any = YAML(typ="safe").load((DOCS / "what-if.yaml").read_text(encoding="utf-8"))
@@ -433,6 +456,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/configuration.md": configuration,
     "reference/states.md": states,
     "reference/exit-codes.md": exit_codes,
+    "reference/preflight.md": preflight,
     "reference/status-json.md": status_json,
     "reference/scenarios.md": scenarios,
     "explanation/what-if-it-dies-here.md": death,

@@ -9,11 +9,11 @@ root=${HOST_ROOT:-/host}
 netd=$root${CNI_FOLDER:-/etc/cni/net.d}
 bin_folder=${BIN_FOLDER:-/opt/cni/bin}
 canal_file=${CANAL_FILE:-10-canal.conflist}
+configured_network=${CANAL_NETWORK:-k8s-pod-network}
 canal_cidr=${CANAL_POD_CIDR:-}
 cilium_cidr=${CILIUM_POD_CIDR:-}
 multus_file=${MULTUS_FILE:-00-multus.conflist}
 await_seconds=${AWAIT_SECONDS:-60}
-leases=/var/lib/cni/networks/k8s-pod-network
 flannel_state=/var/lib/cni/flannel
 multus_state=/var/lib/cni/multus
 cilium_state=/run/cilium/state # its endpoints: an agent that finds the host's there later, without its link, takes the new link down
@@ -23,6 +23,25 @@ nodename=/var/lib/calico/nodename
 calico_kubeconfig=calico-kubeconfig # in the CNI folder, with the credentials of Calico's plugin
 calico_folders="/run/calico /var/lib/calico /var/log/calico"
 message=${TERMINATION_LOG:-/dev/termination-log}
+
+# --- Canal's network: host-local and the runtime name what they keep of its pods after the one in the CNI file --------
+
+canal_network() { # the name in the node's own Canal file, also where Cilium has renamed that; else the configured one
+    for path in "$netd/$canal_file" "$netd/$canal_file.cilium_bak"; do
+        [ -f "$path" ] || continue
+        # Whatever is nested is taken away, from the innermost outwards: plugins may have names of their own.
+        found=$(tr -d '\n' <"$path" | sed -n -e 's/^[^{]*{//' -e ':nested' -e 's/{[^{}]*}//' -e 't nested' \
+            -e 's/.*"name"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p')
+        case $found in
+        '' | [!A-Za-z0-9]* | *[!A-Za-z0-9_.-]*) ;; # the specification's rule for names; this one becomes a path
+        *) echo "$found"; return ;;
+        esac
+    done
+    echo "$configured_network"
+}
+
+network=$(canal_network) # once: clean-up removes the file before what is named after it
+leases=/var/lib/cni/networks/$network
 
 # --- the node's own programs, when it has them; the image's otherwise -------------------------------------------------
 
@@ -317,7 +336,7 @@ remove_flannel() { # LIST: Canal's files in the CNI folder
     remove_chains 'FLANNEL-(FWD|POSTRTG)|CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-DN-[0-9a-f]+'
     rm -f "$root$subnet_env" "$root$bin_folder/flannel" "$root$bin_folder/calico" "$root$bin_folder/calico-ipam"
     rm -rf "$root$leases" "$root$flannel_state"
-    rm -f "$root$results"/k8s-pod-network-*
+    rm -f "$root$results/$network"-*
     rmdir "$root${subnet_env%/*}" 2>/dev/null || true
     remove_calico
 }
@@ -350,8 +369,8 @@ report() {
         [ -e "$root$path" ] && echo "$path"
     done
         [ -z "$(sets)" ] || echo "ipset cali*"
-        for network in k8s-pod-network multus-cni-network; do
-            for path in "$root$results/$network"-*; do [ -e "$path" ] && echo "$results/$network-*" && break; done
+        for kept in "$network" multus-cni-network; do
+            for path in "$root$results/$kept"-*; do [ -e "$path" ] && echo "$results/$kept-*" && break; done
         done || true)
     links=$(our_links)
     addresses=$(lease_names)

@@ -234,6 +234,16 @@ class Safety(Section):
     )
 
 
+class Preflight(Section):
+    """The checks before the first change."""
+
+    waive: list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list,
+        description="findings that stop nothing, as ID or ID:object (`preflight.md` lists every id); what was waived is"
+        " recorded with who and when",
+    )
+
+
 class Deadlines(Section):
     """How long each kind of step may take, in seconds, before its node is held."""
 
@@ -368,6 +378,7 @@ class Config(Section):
     gate: Gate = Gate()
     drain: Drain = Drain()
     safety: Safety = Safety()
+    preflight: Preflight = Preflight()
     deadlines: Deadlines = Deadlines()
     host_task: HostTask = HostTask()
     job: Job = Job()

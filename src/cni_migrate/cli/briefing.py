@@ -1,6 +1,7 @@
 """What is said before a driving command begins, on stderr: what is resumed, what the checks found, what will happen."""
 
 import sys
+from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
@@ -9,7 +10,7 @@ from cni_migrate.cli import checking, planning
 from cni_migrate.cli.session import Session
 from cni_migrate.cli.ui import output
 from cni_migrate.cli.version import version
-from cni_migrate.cli.wishes import Back, Forward, NodeBack, Wish, resumed
+from cni_migrate.cli.wishes import Back, Forward, NodeBack, Wish, resumed, who
 from cni_migrate.config import Config
 from cni_migrate.core.decision.begin import begin
 from cni_migrate.core.model.canal import FoundCanal
@@ -17,6 +18,7 @@ from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record
 from cni_migrate.core.preflight.findings import Severity
+from cni_migrate.core.preflight.waiving import told
 from cni_migrate.core.reports.plan import plan_view
 from cni_migrate.errors import UsageError
 from cni_migrate.kube.cluster import KubeCluster
@@ -31,8 +33,10 @@ async def brief(
     wish: Wish,
     goal: Goal,
     canal: FoundCanal,
-) -> str:
-    """Say what is about to happen, and answer what to ask. At the very beginning the cluster is checked first.
+) -> tuple[str, Goal]:
+    """Say what is about to happen; answer what to ask, and the goal with what was waived.
+
+    At the very beginning the cluster is checked first.
 
     Raises:
         PreflightFailed: a check failed that a migration cannot do without.
@@ -51,11 +55,14 @@ async def brief(
             what = f"node {wish.node} goes back to {wish.to}"
         to.print(Text(what), soft_wrap=True)
         _say_accepted(to, wish.accept)
-        return f"Continue on {planning.whereabouts(here)}: {what}?"
+        return f"Continue on {planning.whereabouts(here)}: {what}?", goal
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
         found = await checking.checked(here, config, cluster, canal)
-        checking.show(to, [finding for finding in found if finding.severity is not Severity.INFO])
+        serious = [finding for finding in found if finding.severity is not Severity.INFO]
+        checking.show(to, serious, config.preflight.waive)
         checking.refuse(found, next="mend what is named above, then `migrate run` again")
+        if waived := told(found):
+            goal = replace(goal, waived=waived, by=who())
     else:
         to.print(Text(f"resuming: {resumed(record)}"), soft_wrap=True)
     seen = cluster.snapshot()
@@ -64,7 +71,7 @@ async def brief(
     _say_accepted(to, wish.accept if isinstance(wish, Forward) else ())
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
         output.show_table(to, planning.node_table(view))
-    return f"Continue on {planning.whereabouts(here)}: {planning.amounts(view)}?"
+    return f"Continue on {planning.whereabouts(here)}: {planning.amounts(view)}?", goal
 
 
 def _say_accepted(to: Console, names: tuple[str, ...]) -> None:

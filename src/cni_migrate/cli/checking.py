@@ -13,13 +13,16 @@ from cni_migrate.cli.settling import look_for_canal, settle
 from cni_migrate.cli.ui import output
 from cni_migrate.config import Config
 from cni_migrate.core.model.canal import FoundCanal
+from cni_migrate.core.preflight.catalogue import ABOUT
 from cni_migrate.core.preflight.findings import Finding, Severity, blockers, findings
+from cni_migrate.core.preflight.waiving import unused
 from cni_migrate.errors import PreflightFailed
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.gathering import gathered
 from cni_migrate.wiring import plan_for
 
 STYLES = {Severity.BLOCKER: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+WAIVED = "magenta"
 
 
 def preflight(common: Common, flags: Mapping[str, Any], *, form: str) -> None:
@@ -37,9 +40,10 @@ async def _preflight(common: Common, flags: Mapping[str, Any], form: str) -> Non
         config, _ = await settle(here, loaded, await here.record(), cluster)
         found = await checked(here, config, cluster, await look_for_canal(here, cluster))
     if form == "table":
-        show(output.out(), found)
+        show(output.out(), found, config.preflight.waive)
     else:
-        data = {"schema": 1, "passed": not blockers(found), "findings": [asdict(finding) for finding in found]}
+        listed = [asdict(finding) | {"waivable": ABOUT[finding.id].waivable} for finding in found]
+        data = {"schema": 1, "passed": not blockers(found), "findings": listed}
         (output.as_json if form == "json" else output.as_yaml)(data)
     refuse(found, next="mend what is named above, then `migrate preflight` again")
     if form == "table":
@@ -59,21 +63,29 @@ def refuse(found: Iterable[Finding], *, next: str) -> None:  # noqa: A002 - it i
     """
     if failed := blockers(found):
         what = "; ".join(f"{finding.id}: {finding.what}" for finding in failed)
+        if all(ABOUT[finding.id].waivable for finding in failed):
+            next = f"{next}; what you judge to be no trouble here: --waive ID[:OBJECT]"  # noqa: A001
         raise PreflightFailed(f"{output.plural(len(failed), 'check')} failed, nothing was changed: {what}", next=next)
 
 
-def show(to: Console, found: Sequence[Finding], *, most: int = 10) -> None:
-    """Print findings: each with its objects and what to do about it."""
+def show(to: Console, found: Sequence[Finding], waivers: Sequence[str] = (), *, most: int = 10) -> None:
+    """Print findings: each with its objects and what to do about it; and which of the waivers nothing was found for."""
     for finding in found:
-        style = STYLES[finding.severity]
-        head = Text.assemble((f"{finding.severity.upper():8}", style), (f"{finding.id}: ", "bold"), finding.what)
+        style, label = (WAIVED, "waived") if finding.waived else (STYLES[finding.severity], finding.severity)
+        head = Text.assemble((f"{label.upper():8}", style), (f"{finding.id}: ", "bold"), finding.what)
         to.print(head, soft_wrap=True)
         for one in finding.objects[:most]:
             to.print(Text(f"          - {one}"), soft_wrap=True)
         if len(finding.objects) > most:
             to.print(Text(f"          and {len(finding.objects) - most} more"), soft_wrap=True)
+        if finding.waived:
+            continue
         if finding.severity is not Severity.INFO or finding.to_do != "nothing to do":
             to.print(Text.assemble(("        do: ", "cyan"), finding.to_do), soft_wrap=True)
-    count = {severity: sum(1 for f in found if f.severity is severity) for severity in Severity}
+    for waiver in unused(waivers, found):
+        to.print(Text(f"waived, but nothing of it was found: {waiver}", style="yellow"), soft_wrap=True)
+    count = {severity: sum(1 for f in found if f.severity is severity and not f.waived) for severity in Severity}
     told = [output.plural(number, severity) for severity, number in count.items() if number]
+    if number := sum(1 for finding in found if finding.waived):
+        told.append(f"{number} waived")
     to.print(Text(f"preflight: {', '.join(told) or 'nothing to mend'}", style="bold"))

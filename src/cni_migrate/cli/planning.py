@@ -56,7 +56,8 @@ async def _plan(common: Common, loaded: Loaded, wish: Forward, *, form: str, dry
     else:
         to = output.out()
         if found:
-            show_findings(to, [finding for finding in found if finding.severity is not Severity.INFO])
+            serious = [finding for finding in found if finding.severity is not Severity.INFO]
+            show_findings(to, serious, loaded.config.preflight.waive)
             to.print()
         to.print(Text(where, style="bold"), soft_wrap=True)
         show(to, view, steps=steps)

@@ -80,7 +80,7 @@ async def _run(
             if record is not None and (final := complete_already(goal, record)) is not None:
                 await _show(here, cluster.snapshot())
                 return final
-            question = await brief(here, config, cluster, record, wish, goal, canal)
+            question, goal = await brief(here, config, cluster, record, wish, goal, canal)
             await confirm(question, yes=yes)
             drive = partial(_drive, here, cluster, takeover=takeover, metrics=metrics)
             final = await drive(goal if yes or isinstance(wish, Cleanup) else replace(goal, consented=False))

@@ -14,6 +14,7 @@ from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded, load
 from cni_migrate.core.model import names
 from cni_migrate.core.model.record import Record
+from cni_migrate.core.preflight.waiving import check_waivers
 from cni_migrate.core.reports.status import LeaseInfo
 from cni_migrate.engine.clock import WallClock
 from cni_migrate.engine.lease import surely_dead
@@ -32,11 +33,17 @@ T = TypeVar("T")
 
 
 def configured(common: Common, flags: Mapping[str, Any]) -> Loaded:
-    """The effective configuration of a command. Flags that were not typed are None and do not count."""
+    """The effective configuration of a command. Flags that were not typed are None and do not count.
+
+    Raises:
+        UsageError: a source of the configuration is wrong, or waives what cannot be waived.
+    """
     typed = {key: value for key, value in flags.items() if value is not None}
     if common.namespace:
         typed["namespace"] = common.namespace
-    return completed(load(common.config, os.environ, typed), common.config)
+    loaded = completed(load(common.config, os.environ, typed), common.config)
+    check_waivers(loaded.config.preflight.waive, loaded.origin["preflight.waive"])
+    return loaded
 
 
 @dataclass(frozen=True)

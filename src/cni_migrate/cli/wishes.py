@@ -70,7 +70,12 @@ def goal_of(wish: Wish, record: Record | None, seen: Snapshot) -> Goal:
 
 def _accepting(names: tuple[str, ...]) -> dict[str, Any]:
     """Whose failing gates are accepted, and by whom."""
-    return {"accept": frozenset(names), "by": identity().split("/")[0]} if names else {}
+    return {"accept": frozenset(names), "by": who()} if names else {}
+
+
+def who() -> str:
+    """Who types, as user@host."""
+    return identity().split("/")[0]
 
 
 def _forward(wish: Forward, seen: Snapshot) -> Goal:

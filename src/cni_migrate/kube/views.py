@@ -18,6 +18,7 @@ from cni_migrate.core.model.objects import (
     Node,
     Pod,
     Requests,
+    Requirement,
     Taint,
     Toleration,
     Writer,
@@ -117,7 +118,28 @@ def daemonset(raw: Json) -> DaemonSet:
         updated=int(status.get("updatedNumberScheduled", 0)),
         available=int(status.get("numberAvailable", 0)),
         writers=_writers(meta),
+        node_terms=_node_terms(template),
     )
+
+
+def _node_terms(pod: Json) -> tuple[tuple[Requirement, ...], ...] | None:
+    """The alternatives of a pod's required node affinity."""
+    affinity = (pod.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    if required is None:
+        return None
+    return tuple(
+        (
+            *(_requirement(one, on_name=False) for one in term.get("matchExpressions") or ()),
+            *(_requirement(one, on_name=True) for one in term.get("matchFields") or ()),
+        )
+        for term in required.get("nodeSelectorTerms") or ()
+    )
+
+
+def _requirement(raw: Json, *, on_name: bool) -> Requirement:
+    values = tuple(_text(value) for value in raw.get("values") or ())
+    return Requirement(_text(raw.get("key", "")), _text(raw.get("operator", "")), values, on_name)
 
 
 _FIELDS: Final = {

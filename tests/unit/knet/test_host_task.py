@@ -170,7 +170,7 @@ class Node:
         for name in found:
             (self.root / folder / name).write_text(f"content of {name}\n")
 
-    def run(self, *ops: str, shell: str = "sh") -> tuple[int, dict[str, Any]]:
+    def run(self, *ops: str, shell: str = "sh", **more: str) -> tuple[int, dict[str, Any]]:
         """Run the script; its exit code and what it left as termination message."""
         message = self.state / "message"
         message.write_text("")
@@ -182,6 +182,7 @@ class Node:
             "CANAL_POD_CIDR": "10.244.0.0/16",
             "CILIUM_POD_CIDR": "10.245.0.0/16",
             "AWAIT_SECONDS": "1",
+            **more,
         }
         script = resources.read("templates", "host-task.sh")
         done = subprocess.run(
@@ -477,3 +478,44 @@ def test_the_rule_is_laid_for_both_kinds_of_iptables_that_are_in_use(tmp_path: P
     assert node.run("remove-rules")[1]["rules"] == []
     (node.state / "legacy" / "nat" / "POSTROUTING").write_text("")
     assert node.run("lay-rules")[1]["rules"] == ["iptables-nft"]
+
+
+NETWORKS: list[tuple[str, dict[str, str], str, str]] = [
+    ("a list", {"10-canal.conflist": '{"name": "cbr0", "plugins": [{"type": "flannel", "name": "x"}]}'}, "", "cbr0"),
+    ("the name last", {"10-canal.conflist": '{"plugins":[{"a":{"name":"x"}},{"name":"y"}],\n"name" :\n"cni0"\n}'}, "", "cni0"),
+    ("one plugin", {"10-canal.conflist": '{"type": "calico", "ipam": {"name": "x"}, "name": "pods.v4_1-a"}'}, "", "pods.v4_1-a"),
+    ("renamed by cilium", {"10-canal.conflist.cilium_bak": '{"name": "cbr0", "plugins": []}'}, "cni0", "cbr0"),
+    ("another than is configured", {"10-canal.conflist": '{"name": "cbr0", "plugins": []}'}, "cni0", "cbr0"),
+    ("no file", {}, "cbr0", "cbr0"),
+    ("neither", {}, "", "k8s-pod-network"),
+    ("no name", {"10-canal.conflist": '{"plugins": [{"name": "x"}]}'}, "cbr0", "cbr0"),
+    ("no json", {"10-canal.conflist": "name cni0"}, "cbr0", "cbr0"),
+    ("a path", {"10-canal.conflist": '{"name": "../..", "plugins": []}'}, "cbr0", "cbr0"),
+    ("a part of a path", {"10-canal.conflist": '{"name": "x/..", "plugins": []}'}, "cbr0", "cbr0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("files", "configured", "network"), [row[1:] for row in NETWORKS], ids=[row[0] for row in NETWORKS]
+)
+def test_leases_are_those_of_the_network_that_the_nodes_file_names(
+    files: dict[str, str], configured: str, network: str, tmp_path: Path
+) -> None:
+    """They are seen, given back and removed there, and another network's stay, whichever file comes first."""
+    node = Node(tmp_path, {})
+    for name, text in files.items():
+        (node.root / "etc/cni/net.d" / name).write_text(text)
+    others = "x", "y", "another"
+    for name in (network, *others):
+        node._touch(f"var/lib/cni/networks/{name}", ["10.244.1.5", "10.244.1.6", "10.244.1.7"])
+    node._touch("var/lib/cni/results", [f"{name}-0001-eth0" for name in (network, *others)])
+    given = {"CANAL_NETWORK": configured} if configured else {}
+    assert node.run("free-leases=10.244.1.5", **given)[1]["leases"] == ["10.244.1.6", "10.244.1.7"]
+    code, message = node.run("keep-leases=10.244.1.7", **given)
+    assert (code, message["leases"]) == (0, ["10.244.1.7"])
+    assert message["left"] == [f"/var/lib/cni/networks/{network}", f"/var/lib/cni/results/{network}-*"]
+    code, message = node.run("remove-flannel", **given)
+    assert (code, message["leases"], message["left"]) == (0, [], [])
+    assert sorted(path.name for path in (node.root / "var/lib/cni/networks").iterdir()) == sorted(others)
+    assert len(list((node.root / "var/lib/cni/results").iterdir())) == len(others)
+    assert len(list((node.root / "var/lib/cni/networks/another").iterdir())) == 3

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.core.model.objects import CiliumNode, Endpoint, Requests, Taint, Toleration
+from cni_migrate.core.model.objects import CiliumNode, Endpoint, Requests, Requirement, Taint, Toleration
 from cni_migrate.kube import views
 
 
@@ -190,6 +190,28 @@ def test_a_daemonset() -> None:
     assert found.images == ("i:1", "f:1", "c:1")
     assert (found.generation, found.observed_generation, found.desired) == (4, 3, 5)
     assert found.update_strategy == "OnDelete"
+    assert found.node_terms is None
+
+
+def test_a_daemonsets_required_node_affinity_is_seen() -> None:
+    """Each alternative with its requirements, on labels and on the node's name; a preferred one does not count."""
+    terms = [
+        {"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]}]},
+        {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["w1"]}]},
+        {},
+    ]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+
+    def of(affinity: dict[str, Any]) -> Any:
+        template = {"spec": {"containers": [], "affinity": {"nodeAffinity": affinity}}}
+        return views.daemonset({"metadata": {"name": "canal"}, "spec": {"template": template}}).node_terms
+
+    assert of(required) == (
+        (Requirement("kubernetes.io/arch", "In", ("arm64",)),),
+        (Requirement("metadata.name", "NotIn", ("w1",), on_name=True),),
+        (),
+    )
+    assert of({"preferredDuringSchedulingIgnoredDuringExecution": []}) is None
 
 
 @pytest.mark.parametrize("selector", [None, {}, {"matchLabels": {"a": "b"}}])

@@ -14,6 +14,7 @@ from cni_migrate.cli.commands.migrating import (
     OnSelector,
     OnStrategy,
     UpTo,
+    Waive,
     drain_flags,
 )
 from cni_migrate.cli.options import Common, Form, Output, examples, with_common
@@ -76,14 +77,15 @@ def plan(
 
 
 @with_common
-def preflight(common: Common, strategy: OnStrategy = None, output: Output = Form.TABLE) -> None:
+def preflight(common: Common, strategy: OnStrategy = None, waive: Waive = None, output: Output = Form.TABLE) -> None:
     """Check whether the cluster is fit for a migration. Writes nothing.
 
     Exit code 3 when a check fails that a migration cannot do without.
     """
     from cni_migrate.cli import checking
 
-    checking.preflight(common, {"strategy": strategy.value if strategy else None}, form=output.value)
+    flags = {"strategy": strategy.value if strategy else None, "preflight.waive": waive or None}
+    checking.preflight(common, flags, form=output.value)
 
 
 def register(app: typer.Typer) -> None:
@@ -101,5 +103,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         "preflight",
         rich_help_panel=PANEL,
-        epilog=examples("migrate preflight --strategy overlay", "migrate preflight -o json"),
+        epilog=examples(
+            "migrate preflight --strategy overlay", "migrate preflight -o json", "migrate preflight --waive DUAL_STACK"
+        ),
     )(preflight)

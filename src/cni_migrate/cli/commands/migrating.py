@@ -45,6 +45,13 @@ AcceptGate = Annotated[
                       "Who said so and what was failing is recorded."),
 ]  # fmt: skip
 
+Waive = Annotated[
+    list[str] | None,
+    typer.Option("--waive", metavar="ID[:OBJECT]", show_default=False,
+                 help="Go on although preflight finds this, for all or for one object; may be given again. "
+                      "Who said so and when is recorded."),
+]  # fmt: skip
+
 MetricsPort = Annotated[
     int,
     typer.Option(help="Serve Prometheus metrics on this port while it works.", min=0, max=65535, show_default="none"),
@@ -108,6 +115,7 @@ def run(
     auto_rollback: AutoRollback = None,
     takeover: Takeover = False,
     accept_failing_gate: AcceptGate = None,
+    waive: Waive = None,
     metrics_port: MetricsPort = 0,
     own_node: Annotated[
         str, typer.Option(help="The node this program runs on: it goes last.", show_default=False)
@@ -128,6 +136,7 @@ def run(
         "max_unavailable": max_unavailable or None,
         "auto_rollback": auto_rollback,
         "own_node": own_node or None,
+        "preflight.waive": waive or None,
         **drain_flags(delete_emptydir_data, force, disable_eviction),
     }
     wish = wishes.Forward(nodes=nodes, selector=selector, until=until.value if until else "", dry_run=dry_run,
@@ -200,6 +209,7 @@ def register(app: typer.Typer) -> None:
             "migrate run --strategy overlay --dry-run",
             "migrate run --yes --max-unavailable 2",
             "migrate run --nodes worker-1,worker-2",
+            "migrate run --waive BUDGET_CLOSED:shop/db --waive DUAL_STACK",
             "migrate run --selector 'topology.kubernetes.io/zone in (a,b)' --until migrating",
         ),
     )(run)

@@ -134,6 +134,8 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
         fresh = new_record(plan.config, 0, record.cluster.tool).cluster
         kept = {"epoch": record.cluster.epoch, "shards": record.cluster.shards, "since": now, "resumed": now}
         record = Record(cluster=fresh.model_copy(update=kept), nodes={})
+        for finding in goal.waived:
+            record = history(record, now, f"preflight waived by {goal.by or 'an operator'}: {finding}")
     if record.cluster.started is None:
         record = record.with_cluster(record.cluster.model_copy(update={"started": now}))
     return _retry_held(_reroute_again(plan, record, now), now)

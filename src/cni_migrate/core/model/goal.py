@@ -31,6 +31,8 @@ class Goal:
     to: Literal["dual", "canal"] = "dual"
     accept: frozenset[str] = frozenset()
     """Nodes whose gates may fail, by name: an operator's explicit word, for this invocation."""
+    waived: tuple[str, ...] = ()
+    """What preflight found and the operator has waived, in words: noted when the migration begins."""
     by: str = ""
     """Who has said so."""
 

@@ -87,6 +87,34 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Requirement:
+    """One requirement of a node affinity, on a label or, with `on_name`, on the node's name (`metadata.name`)."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+    on_name: bool = False
+
+    def met(self, node: Node) -> bool:
+        """Whether the node meets it (kubernetes.io: "Assigning Pods to Nodes", operators); no unknown one is met."""
+        value = node.name if self.on_name else node.labels.get(self.key)
+        match self.operator:
+            case "In":
+                return value in self.values
+            case "NotIn":
+                return value not in self.values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
+        try:
+            number, bound = int(value or ""), int(self.values[0])
+        except (ValueError, IndexError):
+            return False
+        return (self.operator == "Gt" and number > bound) or (self.operator == "Lt" and number < bound)
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A pod as the API shows it.
 
@@ -144,7 +172,10 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class DaemonSet:
-    """A DaemonSet; `images` are its containers' images, init containers included."""
+    """A DaemonSet; `images` are its containers' images, init containers included.
+
+    `node_terms` are the alternatives of its pods' required node affinity, None without one.
+    """
 
     namespace: str
     name: str
@@ -162,6 +193,18 @@ class DaemonSet:
     updated: int
     available: int
     writers: tuple[Writer, ...] = ()
+    node_terms: tuple[tuple[Requirement, ...], ...] | None = None
+
+    def meant_for(self, node: Node, but: str = "") -> bool:
+        """Whether its node selector and affinity take the node; the selector's label `but` does not count.
+
+        An alternative without requirements takes nothing (k8s.io/component-helpers, scheduling/corev1/nodeaffinity).
+        """
+        if any(node.labels.get(key) != value for key, value in self.node_selector.items() if key != but):
+            return False
+        if self.node_terms is None:
+            return True
+        return any(term and all(one.met(node) for one in term) for term in self.node_terms)
 
 
 @dataclass(frozen=True, slots=True)

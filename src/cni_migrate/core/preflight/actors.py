@@ -106,6 +106,6 @@ def platforms(facts: Facts) -> Iterator[Finding]:
         yield blocker(
             "ARCHITECTURE",
             f"{many(len(others), 'node')} with an architecture that Cilium's images are not published for",
-            "remove them from the cluster; or name images that are built for it, and waive this",
+            "remove them from the cluster; or name images that are built for it, and --waive ARCHITECTURE",
             others,
         )

@@ -13,8 +13,8 @@ def calico_policies(facts: Facts) -> Iterator[Finding]:
             "CALICO_POLICIES",
             f"{many(len(facts.calico_policies), 'object')} of Calico's own policy kinds: Cilium does not enforce them,"
             " so what they forbid would be open on each node once it is migrated",
-            "translate them into NetworkPolicies or CiliumNetworkPolicies and delete them; or waive this when they"
-            " forbid nothing that matters",
+            "translate them into NetworkPolicies or CiliumNetworkPolicies and delete them; or --waive CALICO_POLICIES"
+            " when they forbid nothing that matters",
             facts.calico_policies,
         )
 

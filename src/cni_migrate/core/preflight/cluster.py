@@ -42,9 +42,13 @@ def canal_daemonset(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _uids(facts: Facts) -> list[str]:
-    every = facts.config.canal.every_daemonset()
-    return [facts.seen.daemonsets[name].uid for name in every if name in facts.seen.daemonsets]
+def _ready(facts: Facts, node: Node) -> bool:
+    """Whether a pod of each of Canal's DaemonSets that are meant for the node, and of one at least, is Ready there."""
+    every = [facts.seen.daemonsets.get(name) for name in facts.config.canal.every_daemonset()]
+    label = facts.config.labels.canal_cilium.key
+    meant = [one.uid for one in every if one is not None and one.meant_for(node, but=label)]
+    ready = {pod.controller[2] for pod in facts.seen.pods_on(node.name) if pod.ready and pod.controller is not None}
+    return bool(meant) and ready.issuperset(meant)
 
 
 @check
@@ -52,8 +56,7 @@ def canal_ready(facts: Facts) -> Iterator[Finding]:
     """Canal is Ready on every node, so that a failure later is not an old one."""
     if facts.canal is None:
         return
-    ready = {pod.node for uid in _uids(facts) for pod in facts.seen.pods_of(uid) if pod.ready}
-    if missing := sorted(name for name, node in facts.seen.nodes.items() if node.ready and name not in ready):
+    if missing := sorted(name for name, node in facts.seen.nodes.items() if node.ready and not _ready(facts, node)):
         what = f"Canal is not Ready on {many(len(missing), 'node')}"
         yield blocker("CANAL_READY", what, "mend Canal there before it is replaced", missing)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from cni_migrate.core.preflight import actors, calico, cluster, networks, surroundings, taken, workloads
 from cni_migrate.core.preflight.registry import CHECKS, Facts, Finding, Hook, Severity
+from cni_migrate.core.preflight.waiving import waived
 
 __all__ = ["Facts", "Finding", "Hook", "Severity", "blockers", "findings"]
 
@@ -15,14 +16,15 @@ ORDER = (cluster, taken, networks, calico, workloads, actors, surroundings)
 
 
 def findings(facts: Facts) -> list[Finding]:
-    """All findings, blockers first, otherwise in the order of the checks."""
+    """All findings, blockers first, otherwise in the order of the checks; those that are waived say so."""
     modules = [module.__name__ for module in ORDER]
     checks = sorted(CHECKS, key=lambda one: modules.index(one.__module__))
-    found = [finding for one in checks for finding in one(facts)]
+    every = (finding for one in checks for finding in one(facts))
+    found = waived(every, facts.config.preflight.waive)
     severities = list(Severity)
     return sorted(found, key=lambda finding: severities.index(finding.severity))
 
 
 def blockers(found: Iterable[Finding]) -> list[Finding]:
-    """The findings that a run cannot do without mending."""
-    return [finding for finding in found if finding.severity is Severity.BLOCKER]
+    """The findings that stop a run: those that have to be mended and are not waived."""
+    return [finding for finding in found if finding.severity is Severity.BLOCKER and not finding.waived]

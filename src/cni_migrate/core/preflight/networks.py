@@ -106,7 +106,8 @@ def backend(facts: Facts) -> Iterator[Finding]:
         yield blocker(
             "CANAL_BACKEND",
             f"flannel's backend is {kind}: only vxlan was tried",
-            "change Backend.Type to vxlan and restart Canal first; or rehearse on a copy of the cluster and waive this",
+            "change Backend.Type to vxlan and restart Canal first; or rehearse on a copy of the cluster,"
+            " then --waive CANAL_BACKEND",
             [kind],
         )
 
@@ -126,8 +127,8 @@ def dual_stack(facts: Facts) -> Iterator[Finding]:
         yield blocker(
             "DUAL_STACK",
             "IPv6 is in use, and pods would lose it: Cilium is installed for IPv4 only",
-            "make the Services single stack (ipFamilyPolicy: SingleStack) and turn EnableIPv6 off first, or waive this"
-            " when nothing needs IPv6",
+            "make the Services single stack (ipFamilyPolicy: SingleStack) and turn EnableIPv6 off first; or"
+            " --waive DUAL_STACK when nothing needs IPv6",
             found,
         )
 

@@ -20,13 +20,14 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found: on which objects, and what to do about it."""
+    """What a check found: on which objects, and what to do about it; `waived`: an operator goes on all the same."""
 
     id: str
     severity: Severity
     what: str
     to_do: str
     objects: tuple[str, ...] = ()
+    waived: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,20 +55,31 @@ def _gone(view: NodeView, *daemonsets: tuple[str, str]) -> Answer:
     return Wait(on=f"the pods of {what} to leave node {view.node.name}", observed=observed)
 
 
-def _restarted(view: NodeView, namespace: str, daemonset: str, *, ready: bool = True, at_once: bool = False) -> Answer:
-    """Delete the agent's pod once, by uid, and wait for another one to be Ready, or at least to run."""
-    pod = view.agent(view.node.name, namespace, daemonset)
-    old = view.entry.old_uid
-    if pod is None:
-        return Wait(on=f"DaemonSet {namespace}/{daemonset} on node {view.node.name}", observed="no pod")
-    if not old or (pod.uid == old and not pod.deleting):
-        effect = DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once)
-        return Apply((effect,), on=f"pod {pod.name} to restart", remember=NodeChanges(old_uid=pod.uid))
-    if pod.uid != old and not pod.deleting and (pod.ready if ready else pod.phase == "Running" or pod.trouble):
-        return Done(remember=NodeChanges(old_uid="", renewed=None))
-    observed = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
-    what = "be Ready" if ready else "run"
-    return Wait(on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", observed=observed)
+def _restarted(view: NodeView, *daemonsets: tuple[str, str], ready: bool = True, at_once: bool = False) -> Answer:
+    """Delete the agents' pods once, by uid, and wait for others to be Ready, or at least to run.
+
+    Pods of several DaemonSets are restarted together: `old_uid` holds the uids of all, with commas.
+    """
+    old = set(filter(None, view.entry.old_uid.split(",")))
+    pods: list[Pod] = []
+    for namespace, daemonset in daemonsets:
+        pod = view.agent(view.node.name, namespace, daemonset)
+        if pod is None:
+            return Wait(on=f"DaemonSet {namespace}/{daemonset} on node {view.node.name}", observed="no pod")
+        pods.append(pod)
+    if left := [pod for pod in pods if not old or (pod.uid in old and not pod.deleting)]:
+        effects = tuple(DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once) for pod in left)
+        uids = ",".join(sorted(old or {pod.uid for pod in pods}))
+        what = ", ".join(pod.name for pod in left)
+        return Apply(effects, on=f"pod {what} to restart", remember=NodeChanges(old_uid=uids))
+    for (namespace, daemonset), pod in zip(daemonsets, pods, strict=True):
+        if pod.uid in old or pod.deleting or not (pod.ready if ready else pod.phase == "Running" or pod.trouble):
+            observed = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
+            what = "be Ready" if ready else "run"
+            return Wait(
+                on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", observed=observed
+            )
+    return Done(remember=NodeChanges(old_uid="", renewed=None))
 
 
 def finished(view: ClusterView, pod: Pod) -> bool:
@@ -83,7 +94,11 @@ def finished(view: ClusterView, pod: Pod) -> bool:
 @node_step("agent")
 def await_canal(view: NodeView) -> Answer:
     """Wait until Canal is Ready on the node."""
-    return ready_on(view, view.config.canal.namespace, view.config.canal.daemonset)
+    for namespace, daemonset in view.canals_for(view.node):
+        answer = ready_on(view, namespace, daemonset)
+        if isinstance(answer, Wait):
+            return answer
+    return Done()
 
 
 @node_step("agent")
@@ -157,7 +172,7 @@ def await_old_agents_gone(view: NodeView) -> Answer:
     return _gone(
         view,
         (config.multus.namespace, names.MULTUS),
-        (config.canal.namespace, config.canal.daemonset),
+        *config.canal.every_daemonset(),
         (config.cilium.namespace, names.FIRST_CILIUM),
     )
 
@@ -180,7 +195,7 @@ def restart_cilium(view: NodeView) -> Answer:
 
     The next pod is started while the agent of the last one still ends: it waits for that by itself.
     """
-    return _restarted(view, view.config.cilium.namespace, names.CILIUM, at_once=True)
+    return _restarted(view, (view.config.cilium.namespace, names.CILIUM), at_once=True)
 
 
 @node_step("agent")
@@ -191,7 +206,7 @@ def reload_cilium(view: NodeView) -> Answer:
     """
     if view.never_switched:
         return Done()
-    return _restarted(view, view.config.cilium.namespace, names.CILIUM, ready=False)
+    return _restarted(view, (view.config.cilium.namespace, names.CILIUM), ready=False)
 
 
 @node_step("agent")
@@ -205,10 +220,10 @@ def restart_cilium_if_endpoints_left(view: NodeView) -> Answer:
     namespace = view.config.cilium.namespace
     if given_up(view, namespace, names.CILIUM):
         return Done(remember=NodeChanges(old_uid=""))
-    return _look_in_time(view, _restarted(view, namespace, names.CILIUM))
+    return _look_in_time(view, _restarted(view, (namespace, names.CILIUM)))
 
 
 @node_step("agent")
 def restart_canal_pod(view: NodeView) -> Answer:
     """Restart Canal on the node, so that it answers for the condition NetworkUnavailable again."""
-    return _restarted(view, view.config.canal.namespace, view.config.canal.daemonset)
+    return _restarted(view, *view.canals_for(view.node))

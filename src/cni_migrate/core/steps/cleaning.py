@@ -184,11 +184,11 @@ def clean_cilium_hosts(view: ClusterView) -> Answer:
 def restart_canal(view: ClusterView) -> Answer:
     """Make sure that Canal is Ready on every node again (undo)."""
     for node in view.members():
-        pod = view.agent(node.name, view.config.canal.namespace, view.config.canal.daemonset)
-        if node.ready and (pod is None or pod.deleting or not pod.ready):
-            return Wait(
-                on="Canal to be Ready on every node", observed=f"node {node.name}: {pod.trouble if pod else 'no pod'}"
-            )
+        for namespace, name in view.canals_for(node) if node.ready else ():
+            pod = view.agent(node.name, namespace, name)
+            if pod is None or pod.deleting or not pod.ready:
+                observed = f"node {node.name}: {namespace}/{name}: {pod.trouble or pod.phase if pod else 'no pod'}"
+                return Wait(on="Canal to be Ready on every node", observed=observed)
     return Done()
 
 

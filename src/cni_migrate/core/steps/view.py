@@ -70,6 +70,18 @@ class ClusterView:
             if pod.namespace == namespace and pod.controller is not None and pod.controller[:2] == owner
         ]
 
+    def canals_for(self, node: Node) -> list[tuple[str, str]]:
+        """(namespace, name) of Canal's DaemonSets that are meant for a node; flannel's, Calico's, an architecture's.
+
+        The label by which nodes leave Canal does not count: who looks has just set it, or is about to take it away.
+        One that is not there is looked for everywhere, and so are all where none is meant for the node.
+        """
+        every = self.config.canal.every_daemonset()
+        ours = self.config.labels.canal_cilium.key
+        sets = {name: self.seen.daemonsets.get(name) for name in every}
+        meant = [name for name, found in sets.items() if found is None or found.meant_for(node, but=ours)]
+        return meant or list(every)
+
     def networked(self, node: str) -> list[Pod]:
         """The pods on a node that have, or will have, an interface of the pod network."""
         return [p for p in self.seen.pods_on(node) if not p.host_network and not p.finished and not p.mirror]

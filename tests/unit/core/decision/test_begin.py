@@ -266,3 +266,13 @@ def test_begin_changes_nothing_it_was_given() -> None:
     before = record.model_dump_json()
     _begin(record, _back(), OVERLAY)
     assert record.model_dump_json() == before
+
+
+def test_what_was_waived_is_noted_with_who_and_when_and_once() -> None:
+    """The history begins with it; a run that goes on does not repeat it."""
+    goal = Goal(waived=("DUAL_STACK: IPv6 is in use (Service shop/web)",), by="ann@bastion")
+    record = _begin(a_record(PLAN, {}, phase=Phase.PREFLIGHT), goal)
+    said = "preflight waived by ann@bastion: DUAL_STACK: IPv6 is in use (Service shop/web)"
+    assert [(line.at, line.what) for line in record.cluster.history] == [(LATER, said)]
+    begun = record.with_cluster(record.cluster.model_copy(update={"phase": Phase.PREPARING}))
+    assert _begin(begun, goal).cluster.history == record.cluster.history

@@ -121,11 +121,15 @@ def _closed(*, always: bool = False, healthy: int = 0, needed: int = 1) -> dict[
 
 TWICE = _with(budgets={("default", n): _budget(n, 1) for n in ("web", "every")})
 
+SPLIT = {"canal": {"more_daemonsets": ["kube-system/calico-node"]}}
+
 BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("rights", lambda: _facts(rights_missing=("create pods/eviction",)), "RIGHTS", "create pods/eviction"),
     ("no canal", lambda: _facts(_without_canal(), **_there(daemonsets=(("kube-flannel", "kube-flannel-ds"),))),
      "CANAL_DAEMONSET", "kube-flannel/kube-flannel-ds"),
     ("canal down", lambda: _facts(_with(a_node("w3"))), "CANAL_READY", "w3"),
+    ("one of two canals down", lambda: _facts(_with(a_daemonset("calico-node")), sections=SPLIT,
+     **_there(daemonsets=(("kube-system", "canal"), ("kube-system", "calico-node")))), "CANAL_READY", "w1"),
     ("a label taken", lambda: _facts(_with(a_node("w2", labels={"node-role.kubernetes/cilium": "pool"}))),
      "LABELS_TAKEN", "w2: node-role.kubernetes/cilium=pool instead of cilium"),
     ("canal's selector taken", lambda: _facts(_canal(node_selector={"node-role.kubernetes/cilium-canal": "x"})),

@@ -1,0 +1,140 @@
+"""Every finding by its id: what it means, what mends it, and whether an operator's judgement can waive it.
+
+What is certain to break, or what a step refuses anyway, cannot be waived; the row says why.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cni_migrate.core.preflight.registry import Severity
+
+BLOCKER, WARNING, INFO = Severity
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is declared of the findings with one id.
+
+    `never` says why they cannot be waived; empty: they can.
+    """
+
+    id: str
+    severities: tuple[Severity, ...]
+    meaning: str
+    remedy: str
+    never: str = ""
+
+    @property
+    def waivable(self) -> bool:
+        """Whether `--waive` takes it."""
+        return not self.never
+
+
+FACT: Final = "it is for information and stops nothing"
+CONFIGURED: Final = "configuration and cluster contradict each other: the migration would act on the wrong thing"
+
+ABOUT: Final = {
+    one.id: one
+    for one in (
+        About("RIGHTS", (BLOCKER,), "The user lacks rights that the migration needs.",
+              "`migrate manifests rbac | kubectl apply -f -` as an admin, then run as that ServiceAccount.",
+              "the API server would refuse a step in mid-migration"),
+        About("CANAL_DAEMONSET", (BLOCKER,), "The DaemonSet that the configuration names is not there, or not Canal's.",
+              "Correct `canal.namespace` and `canal.daemonset`, or leave them away: they are found.", CONFIGURED),
+        About("CANAL_READY", (BLOCKER,), "Canal is not Ready on a Ready node: a later failure may be an old one.",
+              "Mend Canal there first."),
+        About("NODES_READY", (BLOCKER,), "Nodes are NotReady: they can neither be migrated nor be asked.",
+              "Mend or remove them. If waived, they hold the run up until skipped (`migrate skip-node`)."),
+        About("ENOUGH_NODES", (BLOCKER,), "Pods of a drained node would find no other node that takes them.",
+              "Add or uncordon a node. If waived, such pods stay Pending until their node is back."),
+        About("NODES_CORDONED", (WARNING,), "Somebody else has cordoned nodes: they are left alone, clean-up waits.",
+              "Uncordon them, or remove them from the cluster."),
+        About("NAMED_NODES", (BLOCKER,), "`canary` or `own_node` names a node that is not there.", "Correct the key.",
+              CONFIGURED),
+        About("OTHER_CILIUM", (BLOCKER,), "A Cilium is there already that is not this migration's.", "Remove it first.",
+              "two of them fight for the nodes' CNI files"),
+        About("OTHER_MULTUS", (BLOCKER,), "A Multus is there already that is not this migration's.", "Remove it first.",
+              "two of them fight for the nodes' CNI files"),
+        About("LABELS_TAKEN", (BLOCKER,), "A label of the migration is there with another value.",
+              "Choose other keys (`labels`), or remove the labels if nobody needs them.",
+              "what somebody else has set is not overwritten: the step refuses it"),
+        About("TAINT_TAKEN", (BLOCKER,), "The migration's taint is there with another value or effect.",
+              "Choose another `labels.cilium.key`, or remove the taint if nobody needs it.",
+              "what somebody else has set is not overwritten: the step refuses it"),
+        About("CANAL_POD_CIDR", (BLOCKER,), "The pod network is not the one that the configuration or flannel names.",
+              "Correct `canal.pod_cidr` and `canal.network`, or leave them away: they are found.", CONFIGURED),
+        About("TUNNEL_PORT", (BLOCKER,), "flannel's UDP port is not the configured one, or Cilium's is the same.",
+              "Leave `canal.tunnel_port` away, and choose another `cilium.tunnel_port`.",
+              "two tunnels cannot share a port, and a wrong port is watched in vain"),
+        About("CANAL_VNI", (BLOCKER,), "flannel's VXLAN identifier is not the configured one.",
+              "Leave `canal.vni` away: it is found.", CONFIGURED),
+        About("CANAL_CNI_FILE", (BLOCKER,), "Canal's CNI file has another name than configured.",
+              "Leave `canal.cni_file` away: it is found.", CONFIGURED),
+        About("CANAL_NETWORK_NAME", (BLOCKER,), "Canal's CNI file names another network than configured.",
+              "Leave `canal.network_name` away: it is found.", CONFIGURED),
+        About("CNI_FOLDER", (BLOCKER, INFO), "The nodes' CNI folders: contradicted, or taken for granted.",
+              "Set `host_task.cni_folder` and `host_task.bin_folder`.", CONFIGURED),
+        About("CNI_FILES", (BLOCKER,), "The names of the CNI files do not sort as the migration needs it.",
+              "Change the keys that are named.", "the runtime would take the wrong network's file"),
+        About("CANAL_CONFIG", (WARNING,), "Parts of Canal's configuration were not found, so they were not compared.",
+              "Make sure that the `canal` section is right."),
+        About("CANAL_FOUND", (INFO,), "Canal as the cluster tells of it.", "Nothing to do.", FACT),
+        About("CANAL_POD_PART", (WARNING, INFO), "flannel's Network is wider than the part that pods have.",
+              "Set `canal.pod_cidr` to the controller manager's `--cluster-cidr`; keep `cilium.pod_cidr` out of it."),
+        About("CANAL_BACKEND", (BLOCKER,), "flannel's backend is not vxlan: no other was tried.",
+              "Change `Backend.Type` to vxlan first. Waive it after a rehearsal on a copy of the cluster."),
+        About("DUAL_STACK", (BLOCKER,), "IPv6 is in use, and pods would lose it: Cilium is installed for IPv4 only.",
+              "Make Services single stack and turn EnableIPv6 off first. Waive it when nothing needs IPv6."),
+        About("CIDR_OVERLAP", (BLOCKER,), "Cilium's pod network is in use, or nodes have addresses in Canal's.",
+              "Choose a free `cilium.pod_cidr`; correct `canal.pod_cidr`.", "an address would be there twice"),
+        About("CILIUM_POOL", (BLOCKER,), "`cilium.pod_cidr` has fewer parts than the cluster has nodes.",
+              "Choose a larger `cilium.pod_cidr` or a larger `cilium.mask_size`.", "nodes would get no pod network"),
+        About("CALICO_POLICIES", (BLOCKER,), "Policies of Calico's own kinds: what they forbid would be open.",
+              "Translate and delete them. Waive it when they forbid nothing that matters."),
+        About("FELIX", (BLOCKER, WARNING), "A setting of FelixConfiguration that Cilium cannot live with, or ignores.",
+              "Turn it off first (blocker); look whether anything relies on it (warning).",
+              "a node cannot be in between with such a setting"),
+        About("CALICO_IPAM", (BLOCKER, INFO), "Pods have addresses from Calico's own pools, or pools are left over.",
+              "None: a Calico with its own pools is not Canal.", "which pods are Canal's cannot be told"),
+        About("POLICIES_IPBLOCK", (WARNING,), "NetworkPolicies name pods or nodes by address: Cilium ignores that.",
+              "Allow them by podSelector and namespaceSelector beside the ipBlock."),
+        About("BUDGET_CLOSED", (BLOCKER,), "A PodDisruptionBudget allows no eviction now.",
+              "Add a replica, mend the pods or loosen the budget. If waived, the drain waits for the budget."),
+        About("BUDGET_TWICE", (BLOCKER,), "Two PodDisruptionBudgets cover a pod: Kubernetes never evicts it.",
+              "Leave each pod one budget. If waived, the drain is held until that is done."),
+        About("BARE_PODS", (BLOCKER,), "Nothing would recreate a pod that has to be evicted.",
+              "Delete it, give it a controller, or `--force`. If waived, the drain is held until one of it is done."),
+        About("EMPTYDIR_PODS", (BLOCKER,), "A pod would lose its emptyDir data.",
+              "Move the data, or `--delete-emptydir-data`. If waived, the drain is held until one of it is done."),
+        About("HOST_PORTS", (WARNING,), "Host ports are closed on each node once it is migrated.",
+              "Give the pods hostNetwork or a NodePort, or have your own Cilium serve them."),
+        About("CLUSTER_AUTOSCALER", (WARNING,), "An autoscaler removes nodes that are cordoned or empty.", "Pause it."),
+        About("KURED", (WARNING,), "kured drains and reboots nodes by itself.", "Pause it."),
+        About("MACHINE_HEALTH", (WARNING,), "Machine health checks replace nodes that are out of service.",
+              "Pause them."),
+        About("DESCHEDULER", (WARNING,), "The descheduler evicts pods by itself.", "Pause it."),
+        About("KUBE_PROXY_IPVS", (WARNING,), "kube-proxy is in IPVS mode: only iptables was tried beside Cilium.",
+              "Rehearse on a copy of the cluster, or change the mode first."),
+        About("KUBE_PROXY_CIDR", (WARNING,), "kube-proxy's cluster CIDR does not hold `cilium.pod_cidr`.",
+              "Set kube-proxy's clusterCIDR to a network that holds both."),
+        About("NODE_LOCAL_DNS", (WARNING,), "NodeLocal DNSCache answers on the host: policies must allow that.",
+              "Allow DNS to the host, or have a CiliumLocalRedirectPolicy afterwards."),
+        About("WINDOWS", (BLOCKER,), "Nodes with Windows: Cilium does not run there.",
+              "Move them to a cluster of their own. If waived, they hold the run up until they are skipped."),
+        About("ARCHITECTURE", (BLOCKER,), "Nodes with an architecture that Cilium's images are not published for.",
+              "Remove them. Waive it when you have named images that are built for it."),
+        About("WEBHOOKS", (WARNING,), "Pods are refused while an admission webhook cannot be reached.",
+              "Run its server with two replicas and a budget, or exempt our namespaces."),
+        About("POLICIES", (INFO,), "In which namespaces policies stay in force.", "Nothing to do.", FACT),
+        About("GITOPS", (WARNING,), "Something else keeps Canal's DaemonSet as it is.",
+              "Suspend that until the migration is done."),
+        About("CALICO_NODE", (WARNING,), "Canal runs Calico: dual pods beside it were read in its source, not run.",
+              "Rehearse on a copy of the cluster, or `--strategy overlay`."),
+        About("MANIFESTS", (WARNING,), "What the manifests of the chosen version cannot promise.",
+              "Choose another version, or rehearse on a copy of the cluster."),
+        About("FIREWALL", (INFO,), "Which UDP port must be open between all nodes.", "Open it before.", FACT),
+        About("IMAGES", (INFO,), "Which images the nodes pull.", "Make sure that they can, or mirror them.", FACT),
+        About("VERSION", (INFO,), "The API server's version.", "Nothing to do.", FACT),
+    )
+}  # fmt: skip
+"""In the order in which the checks come."""

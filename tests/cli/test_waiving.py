@@ -1,0 +1,75 @@
+"""`--waive` typed: what is waived is shown and recorded with who, what cannot be waived is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import QUICK, Served, Typed
+
+Make = Callable[..., Served]
+On = Callable[[Served], Typed]
+
+BUDGET = "BUDGET_CLOSED:bank/ledger"
+
+
+def _findings(typed: Typed, *arguments: str) -> tuple[int, bool, list[dict[str, Any]]]:
+    ended = typed("preflight", "-o", "json", *arguments)
+    data = json.loads(ended.out)
+    return ended.code, data["passed"], [one for one in data["findings"] if one["id"] == "BUDGET_CLOSED"]
+
+
+def test_a_blocker_is_waived_by_name(on: On, served: Make, tmp_path: Path) -> None:
+    """By flag or in the file, for preflight and for a run, which notes who has waived what."""
+    typed = on(served("pdb-deadlock"))
+    code, passed, found = _findings(typed)
+    assert (code, passed, [one["waived"] for one in found]) == (3, False, [False])
+    assert "--waive" in typed("preflight").err
+
+    code, passed, found = _findings(typed, "--waive", BUDGET)
+    assert (code, passed, [one["waived"] for one in found]) == (0, True, [True])
+    shown = typed("preflight", "--waive", BUDGET, "--waive", "DUAL_STACK")
+    assert shown.code == 0, shown.err
+    assert "WAIVED  BUDGET_CLOSED" in shown.out
+    assert "1 waived" in shown.out
+    assert "nothing of it was found: DUAL_STACK" in shown.out
+
+    file = tmp_path / "config.yaml"
+    file.write_text(f"{QUICK}preflight: {{waive: [{BUDGET}]}}\n", encoding="utf-8")
+    assert _findings(typed, "--config", str(file))[:2] == (0, True)
+    assert _findings(typed, "--config", str(file), "--waive", "DUAL_STACK")[:2] == (3, False)
+
+    ran = typed("run", "--yes", "--strategy", "overlay", "--until", "preparing", "--config", str(file))
+    assert ran.code == 0, ran.err
+    assert "WAIVED  BUDGET_CLOSED" in ran.err
+    lines = [line for line in json.loads(typed("status", "-o", "json").out)["history"] if "waived" in line["what"]]
+    assert len(lines) == 1
+    assert lines[0]["at"]
+    assert "@" in lines[0]["what"].partition(": ")[0]
+    assert "BUDGET_CLOSED: no eviction is allowed now" in lines[0]["what"]
+    assert "bank/ledger" in lines[0]["what"]
+
+
+@pytest.mark.parametrize("command", [("preflight",), ("run", "--yes"), ("run", "--dry-run")])
+@pytest.mark.parametrize(
+    ("waiver", "says"),
+    [("BUDGET_CLOSE", "did you mean BUDGET_CLOSED?"), ("OTHER_CILIUM", "OTHER_CILIUM cannot be waived: two of them")],
+)
+def test_what_cannot_be_waived_is_refused(
+    on: On, untouched: Served, command: tuple[str, ...], waiver: str, says: str
+) -> None:
+    """Exit code 2, and nothing is written."""
+    before = untouched.writes
+    ended = on(untouched)(*command, "--waive", waiver)
+    assert (ended.code, says in ended.err, untouched.writes) == (2, True, before), ended.err
+
+
+def test_a_slip_in_the_file_is_told_with_its_line(migrate: Typed, tmp_path: Path) -> None:
+    """As any other key of the configuration."""
+    file = tmp_path / "config.yaml"
+    file.write_text("preflight:\n  waive: [DUALSTACK]\n", encoding="utf-8")
+    ended = migrate("preflight", "--config", str(file))
+    assert ended.code == 2
+    assert "config.yaml, line 2: there is no preflight check 'DUALSTACK'; did you mean DUAL_STACK?" in ended.err

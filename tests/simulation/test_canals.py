@@ -1,0 +1,100 @@
+"""Canals that are made otherwise than the usual one: another network's name, several DaemonSets."""
+
+from typing import Any
+
+import pytest
+
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.scenario import Scenario
+from cni_migrate.sim.simulation import Simulation
+from tests.simulation.harness import SMALL, Process, config_for, simulated
+from tests.simulation.outcome import outcome
+
+STRATEGIES = ["multus", "overlay"]
+
+
+def _of(canal: dict[str, Any], node: str, labels: dict[str, str]) -> Scenario:
+    """The small cluster with this Canal, and labels of one of its nodes."""
+    nodes = [
+        one.model_copy(update={"labels": {**one.labels, **labels}}) if one.name == node else one
+        for one in (SMALL.nodes if isinstance(SMALL.nodes, list) else ())
+    ]
+    return SMALL.model_copy(update={"canal": SMALL.canal.model_validate(canal), "nodes": nodes})
+
+
+def _left_over(sim: Simulation) -> dict[str, set[str]]:
+    """Leased addresses of each node that none of its pods has."""
+    taken = {
+        ip["ip"]
+        for stored in sim.store.select(sim.app.catalog.find("", "v1", "pods"))
+        for ip in stored.object["status"].get("podIPs", [])
+    }
+    return {name: left for name, host in sim.world.ctx.net.hosts.items() if (left := set(host.leases) - taken)}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", ["cbr0", "cni0"])
+def test_leases_are_those_of_the_network_that_the_conflist_names(strategy: str, name: str) -> None:
+    """Attached, and back again, no address is leased to a pod that is gone; clean-up removes that network's folder."""
+
+    async def main() -> None:
+        config = config_for(strategy, canal={"network_name": name})
+        async with simulated(_of({"cni_name": name}, "", {}), config) as (sim, _):
+            await Process(sim, config, goal=Goal(until=Phase.ATTACHING)).run()
+            assert _left_over(sim) == {}
+            await Process(sim, config, goal=Goal(wanted=lambda node: node.name == "w1", partial=True)).run()
+            assert set(_left_over(sim)) == {"w1"}, "pods that were deleted while Cilium was in force"
+            final = await Process(sim, config, goal=Goal(kind="node_back", node="w1")).run()
+            assert final == Final("done", "node w1 is back: dual", "migrate run")
+            assert _left_over(sim) == {}
+            final = await Process(sim, config).run()
+            assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
+            for host in sim.world.ctx.net.hosts.values():
+                assert host.leases == {}
+                assert [path for path in host.plane.left if name in path or "networks" in path] == []
+
+    run_virtual(main())
+
+
+BY_ARCHITECTURE = {"daemonset": "canal-amd64", "more_daemonsets": ["kube-system/canal-arm64"]}
+SPLIT = {"daemonset": "kube-flannel", "more_daemonsets": ["kube-system/canal"]}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "canal", "settings"),
+    [
+        pytest.param("multus", {"architectures": ["amd64", "arm64"]}, BY_ARCHITECTURE, id="multus-architectures"),
+        pytest.param(
+            "overlay",
+            {"published": True, "architectures": ["amd64", "arm64"]},
+            BY_ARCHITECTURE,
+            id="overlay-architectures",
+        ),
+        pytest.param("overlay", {"published": True, "split": True}, SPLIT, id="overlay-split"),
+    ],
+)
+def test_a_canal_of_several_daemonsets_comes_back(
+    strategy: str, canal: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    """Two nodes of two architectures are migrated, then all goes back; a new run succeeds."""
+
+    async def main() -> None:
+        config = config_for(strategy, canal=settings)
+        scenario = _of(canal, "w2", {"kubernetes.io/arch": "arm64"})
+        async with simulated(scenario, config) as (sim, watch):
+            before = outcome(sim, config)
+            workers = Goal(wanted=lambda node: node.name != "cp1", partial=True)
+            final = await Process(sim, config, goal=workers).run()
+            assert final is not None
+            assert "1 more to go" in final.message
+            final = await Process(sim, config, goal=Goal(kind="back")).run()
+            assert final is not None
+            assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
+            assert outcome(sim, config) == before
+            final = await Process(sim, config).run()
+            assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
+            watch.check()
+
+    run_virtual(main())
