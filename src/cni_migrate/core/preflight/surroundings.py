@@ -50,8 +50,8 @@ def calico(facts: Facts) -> Iterator[Finding]:
     if facts.canal is not None and "calico-node" in facts.canal.containers and facts.config.strategy == "multus":
         yield warning(
             "CALICO_NODE",
-            "Canal runs Calico here: with multus kubelets' probes of dual pods fail, and so do calls by ClusterIP between "
-            "them under a policy",
+            "Canal runs Calico here: with multus kubelets' probes of dual pods fail, and so do calls by ClusterIP "
+            "between them under a policy",
             "use --strategy overlay",
         )
 
