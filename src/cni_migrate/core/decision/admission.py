@@ -172,7 +172,10 @@ def _capacity(case: Case) -> Blocked | None:
         because = f"node {lost[0]} is NotReady, and no other is taken out of service meanwhile"
         return Blocked(because, "it is Ready", nodes=tuple(lost), for_all=True)
     said = f"{names_of(out)} {'is' if len(out) == 1 else 'are'} out of service, and max_unavailable is "
-    return Blocked(f"{said}{plan.config.max_unavailable}", "one of them is back", "order", tuple(out), for_all=True)
+    left = [name for name in out if others[name].skipped]
+    skipped = f" (skipped, so left as they are: {names_of(left)})" if left else ""
+    because = f"{said}{plan.config.max_unavailable}{skipped}"
+    return Blocked(because, "one of them is back", "order", tuple(out), for_all=True)
 
 
 def lost_nodes(plan: Plan, entries: Mapping[str, NodeRecord], nodes: Mapping[str, Node]) -> list[str]:

@@ -79,7 +79,12 @@ def _told(blocked: Iterable[Blocked]) -> list[str]:
 def _halt(draft: Draft, blocked: list[Blocked]) -> None:
     names = list(dict.fromkeys(name for one in blocked for name in one.nodes))
     goal = draft.goal
-    out = f", or leave it out: `migrate skip-node {names[0]}`" if names and goal.kind != "node_back" else ""
+    entries = draft.record.nodes
+    skipped = [name for name in names if name in entries and entries[name].skipped]
+    if skipped:
+        out = f", or take it up again: `migrate skip-node --undo {skipped[0]}`"
+    else:
+        out = f", or leave it out: `migrate skip-node {names[0]}`" if names and goal.kind != "node_back" else ""
     draft.final = Final(
         "halted",
         "not touched: " + "; ".join(_told(blocked)),

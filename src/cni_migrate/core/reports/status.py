@@ -16,6 +16,7 @@ from cni_migrate.core.decision.no_return import passed, point_of_no_return
 from cni_migrate.core.decision.order import capacity, in_order
 from cni_migrate.core.model import names
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.objects import Node as SeenNode
 from cni_migrate.core.model.objects import Pod, Snapshot
 from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record, closed
 from cni_migrate.core.reports.eta import eta_seconds
@@ -290,13 +291,18 @@ def _node(view: ClusterView, name: str, entry: NodeRecord) -> Node:
         attempt=entry.attempt,
         ready=node is not None and node.ready,
         cordoned=node is not None and node.unschedulable,
-        out_of_service=node is not None and not entry.gone and out_of_service(view.plan, entry),
+        out_of_service=node is not None and not entry.gone and _is_out(view.plan, node, entry),
         skipped=entry.skipped,
         gone=entry.gone,
         rolled_back=entry.rolled_back or None,
         network=network_of(view, name) if node is not None else Network(),
         gate=Gate(sent=gate.sent, lost=gate.lost, stall_ms=gate.stall_ms) if gate is not None else None,
     )
+
+
+def _is_out(plan: Plan, node: SeenNode, entry: NodeRecord) -> bool:
+    """Whether our hand keeps pods off the node now; a node whose drain is held before its cordon still serves."""
+    return out_of_service(plan, entry) and (node.unschedulable or plan.taint in node.taints)
 
 
 def _about(step: str) -> str:

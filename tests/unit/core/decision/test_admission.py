@@ -164,6 +164,19 @@ def test_a_skipped_node_goes_back_by_name() -> None:
     assert decision.waits
 
 
+def test_a_skipped_node_that_was_left_out_of_service_is_named_with_the_way_out() -> None:
+    """Skipped in the middle of its event it keeps its place: to skip it once more would help nobody."""
+    nodes = {"w1": under_way("w1", DRAINING, NodeEvent.SWITCH, "gate", skipped=True), "w2": an_entry("w2", DUAL)}
+    found = seen(a_node("w1"), a_node("w2"), requests=Requests(skip={"w1": after(-60).isoformat()}))
+    first = decide(OVERLAY, Goal(), a_record(OVERLAY, nodes), found, NOW)
+    assert [wait.observed for wait in first.waits] == [
+        "w1 is out of service, and max_unavailable is 1 (skipped, so left as they are: w1)"
+    ]
+    final = decide(OVERLAY, Goal(), first.record, found, after(100_000)).final
+    assert final is not None
+    assert "`migrate skip-node --undo w1`; then `migrate run`" in final.next
+
+
 def test_a_pause_stops_a_rollback_between_two_nodes() -> None:
     """Who is under way turns round all the same: it is not left out of service."""
     nodes = {"w1": under_way("w1", DRAINING, NodeEvent.SWITCH, "gate"), "w2": an_entry("w2", MIGRATED)}

@@ -224,7 +224,7 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("the addon manager", lambda: _facts(_canal(labels={"addonmanager.kubernetes.io/mode": "Reconcile"})), "GITOPS",
      "addon manager"),
     ("calico beside multus", lambda: _facts(_canal(containers=("calico-node", "kube-flannel"))), "CALICO_NODE",
-     "Calico"),
+     "probes of dual pods fail"),
     ("cautions", lambda: _facts(cautions=("Cilium 1.7.2: tried on the simulator only",)), "MANIFESTS", "1.7.2"),
 ]  # fmt: skip
 

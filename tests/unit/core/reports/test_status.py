@@ -58,7 +58,9 @@ def test_the_json_form() -> None:
     history = (Entry(at=NOW, what="node w1 is held"),)
     record = a_record(PLAN, {"w1": entry, "w2": an_entry("w2"), "cp1": an_entry("cp1")}, history=history)
     lease = LeaseInfo("ann@laptop/7/1/x", "2030-01-01T11:00:00.000000Z", after(-5), 30)
-    data = _view(record, lease=lease).model_dump(mode="json", by_alias=True)
+    found = _three()
+    found.nodes["w1"] = a_node("w1", unschedulable=True)
+    data = _view(record, found, lease).model_dump(mode="json", by_alias=True)
     assert data["schema"] == 1
     assert (data["phase"], data["strategy"], data["direction"]) == ("migrating", "multus", "forward")
     assert data["driver"] == {"holder": "ann@laptop, process 7", "since": "2030-01-01T11:00:00.000000Z", "alive": True}
@@ -79,7 +81,7 @@ def test_the_json_form() -> None:
         "since": "2030-01-01T11:59:00Z",
         "attempt": 1,
         "ready": True,
-        "cordoned": False,
+        "cordoned": True,
         "out_of_service": True,
         "skipped": False,
         "gone": False,
@@ -88,6 +90,13 @@ def test_the_json_form() -> None:
         "gate": {"sent": 1200, "lost": 0, "stall_ms": 12.0},
     }
     assert data["nodes"][1]["network"] == {"canal": 0, "dual": 0, "cilium": 1, "none": 0}
+
+
+def test_a_node_whose_drain_is_held_before_its_cordon_is_in_service() -> None:
+    """It has its place in the order, and pods still come to it: nobody is told to bring it back."""
+    entry = under_way("w1", NodeState.DUAL, NodeEvent.DRAIN, "baseline_gate", held=HELD)
+    view = _view(a_record(PLAN, {"w1": entry, "w2": an_entry("w2")}))
+    assert [node.out_of_service for node in view.nodes] == [False, False]
 
 
 def test_the_json_schema_accepts_what_is_printed() -> None:
