@@ -68,6 +68,12 @@ def test_a_migration_in_parts(on: On, served: Make, config: str, strategy: str, 
     assert first.code == 0, first.err
     assert "migrate run" in first.err.splitlines()[-1]
     assert _status(typed, *common)["summary"] == {"dual": 3}
+    writes = cluster.writes
+    checked = typed("preflight", *common)
+    assert checked.code == 0, checked.err
+    assert "is being migrated" in checked.out, "what the migration did itself is no finding"
+    assert json.loads(typed("preflight", "-o", "json", *common).out)["findings"] == []
+    assert cluster.writes == writes
 
     refused = typed("cleanup", "--yes", *common)
     assert refused.code == 4
