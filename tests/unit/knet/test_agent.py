@@ -594,7 +594,8 @@ class Agents:
     def judged(self, since: datetime) -> Verdict:
         ask = GateAsk("k", tuple(("knet-stress", name, name) for name in AGENTS), since)
         reading = asyncio.run(LogProber(self.tail, Wall()).read([ask]))["k"]
-        return gate.judge(reading, gate.expected(NODES, CONFIG), (), since, CONFIG)
+        # There are no policies on loopback, so what they would forbid is not asked for.
+        return gate.judge(reading, gate.expected(NODES, CONFIG), (), since, CONFIG, ignore={"policy_deny"})
 
     def until(self, kind: type[Verdict], since: datetime) -> Verdict:
         deadline = time.monotonic() + 30
