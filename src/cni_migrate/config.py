@@ -349,7 +349,11 @@ class Config(Section):
     """Everything that can be configured."""
 
     profile: ProfileName = Field(default="modern", description="which defaults the rest starts from")
-    strategy: Strategy = Field(default="multus", description="how a node gets both networks")
+    strategy: Strategy = Field(
+        default="multus",
+        description="how a node gets both networks; where nothing is said and Canal has Calico's plugin, as published:"
+        " overlay",
+    )
     namespace: Namespace = Field(default="cni-migrate", description="namespace of the record, the lock and host tasks")
     registry: Registry = Field(
         default="",

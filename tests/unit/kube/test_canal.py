@@ -114,7 +114,16 @@ def test_rke2s_names() -> None:
         ipam="host-local",
         cni_folder="/etc/cni/net.d",
         bin_folder="/opt/cni/bin",
+        published=True,
     )
+
+
+def test_a_canal_that_shares_flannels_folder_is_not_the_published_one() -> None:
+    """Calico's plugin, but flannel's folder is on the host: a Canal of somebody's own."""
+    own = published("canal", "settings")
+    own["spec"]["template"]["spec"]["volumes"].append({"name": "run", "hostPath": {"path": "/run/flannel/"}})
+    texts = {"net-conf.json": net_conf("10.42.0.0/16"), "cni_network_config": CONFLIST}
+    assert found([own], {"kube-system/settings": texts}).published is False
 
 
 def test_all_that_differs_from_the_usual() -> None:

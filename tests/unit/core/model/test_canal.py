@@ -86,3 +86,12 @@ def test_the_pods_part_of_a_network(
 ) -> None:
     """What the control plane hands to nodes; else the whole network, unless nodes or Services are in it."""
     assert pods_part(network, cluster_cidr, nodes, addresses)[0] == part
+
+
+@pytest.mark.parametrize(
+    ("published", "said", "strategy"),
+    [(True, [], "overlay"), (False, [], "multus"), (True, ["strategy"], "multus")],
+)
+def test_beside_calicos_plugin_the_default_is_what_works_there(published: bool, said: list[str], strategy: str) -> None:
+    """Where nothing was said, a published Canal gets overlay; what was said stays."""
+    assert settled(Config(), said, FoundCanal(published=published)).strategy == strategy
