@@ -184,7 +184,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Ser
         simulator = stack.enter_context(harness.simulator(tmp_path_factory.mktemp("shapes"), binaries["kubectl"]))
         servers = Server(simulator), Server(stack.enter_context(harness.real()))
         for server in servers:
-            for definition in definitions(node_config_v2=False):
+            for definition in definitions(node_config_v2=True):
                 path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
                 assert server.cluster.post(path, definition).code == 201
                 names, version = definition["spec"]["names"], definition["spec"]["versions"][0]["name"]
