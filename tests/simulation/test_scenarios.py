@@ -21,7 +21,7 @@ ENDS = {
     "calico": DONE,
     "calm": DONE,
     "crash-loop": DONE,
-    "deaf-peer": ("gate", r"node w2, step baseline_gate: .*connectivity of node w2.*between w1 and w2"),
+    "deaf-peer": ("gate", r"node w2, step baseline_gate: .*connectivity of node w2.*(w2/a -> w1/a|between w1 and w2)"),
     "dns-down": DONE,
     "flaky-api": DONE,
     "flannel-gone": ("gate", r"node w2, step baseline_gate: .*in one direction, w1 to w2"),
