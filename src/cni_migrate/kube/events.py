@@ -23,6 +23,9 @@ GATHER: Final = 10.0
 PAUSE: Final = 0.2
 """Seconds between two Events: five a second at most."""
 
+STOPPED: Final = 5.0
+"""Seconds after which a process that was not at work counts as stopped, and maybe replaced: what it gathered is old."""
+
 LONGEST: Final = 1024
 """Characters of a message that the API server takes (kubernetes: pkg/apis/core/validation/events.go)."""
 
@@ -49,12 +52,15 @@ class NodeEvents:
         self._waiting: dict[str, _Gathered] = {}
         self._more = asyncio.Event()
         self._refused = False
+        self._ticked = 0.0
 
     def tell(self, news: News) -> None:
         """Take news in, to be sent soon."""
         if self._refused:
             return
         now = self._clock.now().timestamp()
+        if not self._waiting:
+            self._ticked = now
         gathered = self._waiting.setdefault(news.node, _Gathered([], now + GATHER))
         gathered.news.append(news)
         if news.warning:
@@ -87,11 +93,15 @@ class NodeEvents:
 
     async def _send_due(self) -> None:
         now = self._clock.now().timestamp()
+        if self._waiting and now - self._ticked > STOPPED:
+            self._waiting.clear()
+        self._ticked = now
         for node in [node for node, one in self._waiting.items() if one.due <= now]:
             if self._refused:
                 return
             await self._post(self._waiting.pop(node).news)
             await self._clock.sleep(PAUSE)
+            self._ticked = self._clock.now().timestamp()
 
     async def _post(self, news: list[News]) -> None:
         try:

@@ -99,3 +99,22 @@ def test_a_long_message_is_cut() -> None:
     """The API server takes 1,024 characters."""
     (event,) = sent(Api(), News("w1", "u", "R", "x" * 3000, warning=True), wait=1)
     assert len(event["message"]) == LONGEST
+
+
+def test_a_process_that_was_stopped_tells_nothing_old() -> None:
+    """It wakes up after another one has taken over: what it had gathered is dropped, what happens then is told."""
+    api = Api()
+
+    async def main() -> None:
+        clock = Clock()
+        events = NodeEvents(api, clock, "here")  # type: ignore[arg-type]
+        async with events.sending():
+            events.tell(STATES[0])
+            clock.time += timedelta(seconds=60)  # SIGSTOP, SIGCONT
+        assert api.taken == []
+        events.tell(News("w1", "u", "Held", "held: x", warning=True))
+        async with events.sending():
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert [event["message"] for event in api.taken] == ["held: x"]
