@@ -123,6 +123,9 @@ async def delete_stale(ctx: Context, host: Host) -> None:
     It knows pods by name (`pkg/endpointcleanup`; off with `enable-stale-cilium-endpoint-cleanup: "false"`).
     """
     known = {(one.namespace, one.name) for uid in host.endpoints.values() if (one := ctx.net.by_uid.get(uid))}
+    # In front of a real control plane all hosts have this machine's address, which tells nodes apart nowhere else.
+    same = {other.name for other in ctx.net.hosts.values() if other is not host and other.address == host.address}
+    known |= {(one.namespace, one.name) for one in ctx.net.by_uid.values() if one.node in same}
     for found in list(ctx.cluster[CILIUM_ENDPOINT].items.values()):
         networking = (found.get("status") or {}).get("networking") or {}
         if networking.get("node") == host.address and meta.key(found) not in known:
