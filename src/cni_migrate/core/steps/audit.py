@@ -25,25 +25,29 @@ def _marks(view: ClusterView) -> list[str]:
 
 def _identities(view: ClusterView) -> list[str]:
     """What is left of the agents that made Canal's pods known to Cilium."""
-    problems = []
-    if (view.config.namespace, names.IDENTITIES) in view.seen.daemonsets:
-        problems.append(f"DaemonSet {view.config.namespace}/{names.IDENTITIES} is still there")
-    return problems + [
+    return _still_there(view, (view.config.namespace, names.IDENTITIES)) + [
         f"CiliumEndpoint {one.namespace}/{one.name} is left" for one in view.seen.endpoints.values() if one.ours
+    ]
+
+
+def _still_there(view: ClusterView, *daemonsets: tuple[str, str]) -> list[str]:
+    return [
+        f"DaemonSet {namespace}/{name} is still there"
+        for namespace, name in daemonsets
+        if (namespace, name) in view.seen.daemonsets
     ]
 
 
 def audit_problems(view: ClusterView) -> list[str]:
     """What keeps the migration from being complete; empty when it is."""
-    problems = _marks(view) + _identities(view)
     config = view.config
-    for namespace, name in (
+    problems = _marks(view) + _identities(view)
+    problems += _still_there(
+        view,
         *config.canal.every_daemonset(),
         (config.multus.namespace, names.MULTUS),
         (config.cilium.namespace, names.FIRST_CILIUM),
-    ):
-        if (namespace, name) in view.seen.daemonsets:
-            problems.append(f"DaemonSet {namespace}/{name} is still there")
+    )
     for node in view.seen.nodes:
         problems += [f"pod {p.key} on node {node} is on Canal" for p in view.networked(node) if view.on_canal(p)]
     return problems
@@ -51,15 +55,14 @@ def audit_problems(view: ClusterView) -> list[str]:
 
 def undone_problems(view: ClusterView) -> list[str]:
     """What keeps the cluster from being as it was found; empty when it is."""
-    problems = _marks(view) + _identities(view)
     config = view.config
-    for namespace, name in (
+    problems = _marks(view) + _identities(view)
+    problems += _still_there(
+        view,
         (config.cilium.namespace, names.CILIUM),
         (config.cilium.namespace, names.FIRST_CILIUM),
         (config.multus.namespace, names.MULTUS),
-    ):
-        if (namespace, name) in view.seen.daemonsets:
-            problems.append(f"DaemonSet {namespace}/{name} is still there")
+    )
     for node in view.seen.nodes:
         problems += [f"pod {p.key} on node {node} is on Cilium" for p in view.networked(node) if view.on_cilium(p)]
     return problems
