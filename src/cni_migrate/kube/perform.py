@@ -169,7 +169,10 @@ class Performer:
                 "apiVersion": "policy/v1",
                 "kind": "Eviction",
                 "metadata": {"name": effect.name, "namespace": effect.namespace},
-                "deleteOptions": {"preconditions": {"uid": effect.uid}},
+                "deleteOptions": {
+                    "preconditions": {"uid": effect.uid},
+                    **({} if effect.grace is None else {"gracePeriodSeconds": effect.grace}),
+                },
             },
         )
         if answer.status == 429:
@@ -180,7 +183,7 @@ class Performer:
         answer = await self._client.request(
             "DELETE",
             paths.path("v1", "pods", namespace=effect.namespace, name=effect.name),
-            body=_delete_options(effect.uid, at_once=effect.at_once),
+            body=_delete_options(effect.uid, grace=0 if effect.at_once else effect.grace),
         )
         return self._left(effect, answer)
 
@@ -343,14 +346,14 @@ def _of_another_uid(answer: Answer) -> bool:
     return answer.status == 422 and "metadata.uid" in fields
 
 
-def _delete_options(uid: str, propagation: str = "", *, at_once: bool = False) -> dict[str, Any]:
+def _delete_options(uid: str, propagation: str = "", *, grace: int | None = None) -> dict[str, Any]:
     options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
     if uid:
         options["preconditions"] = {"uid": uid}
     if propagation:
         options["propagationPolicy"] = propagation
-    if at_once:
-        options["gracePeriodSeconds"] = 0
+    if grace is not None:
+        options["gracePeriodSeconds"] = grace
     return options
 
 

@@ -7,6 +7,7 @@ pods cost some ten megabytes (an unpacked pod's JSON is twenty times its view).
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from cni_migrate.core.model import names
@@ -88,6 +89,7 @@ def pod(raw: Json) -> Pod:
         message=_message(spec, status),
         tolerations=_tolerated(spec.get("tolerations") or ()),
         host_ports=not spec.get("hostNetwork") and _host_ports(spec),
+        due_gone=datetime.fromisoformat(meta["deletionTimestamp"]) if deleting else None,
     )
 
 

@@ -142,6 +142,15 @@ def test_deletions_of_pods(reply: Scripted, result: str) -> None:
     assert "gracePeriodSeconds" not in server.seen[0].body
 
 
+def test_a_pod_can_be_given_another_time_to_end() -> None:
+    """In an eviction as in a deletion."""
+    pod = (200, {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "uid": "u1"}})
+    _, server, _ = perform({("DELETE", POD): [pod]}, DeletePod("web", "p", "u1", "n1", grace=5))
+    assert server.seen[0].body["gracePeriodSeconds"] == 5
+    _, server, _ = perform({("POST", EVICTION): [(201, {})]}, EvictPod("web", "p", "u1", "n1", grace=5))
+    assert server.seen[0].body["deleteOptions"] == {"preconditions": {"uid": "u1"}, "gracePeriodSeconds": 5}
+
+
 def test_a_pod_can_be_deleted_at_once() -> None:
     """The object goes before its processes have ended; still exactly this one."""
     pod = (200, {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "uid": "u1"}})

@@ -121,7 +121,8 @@ class Pod:
     `controller` is the controlling owner as (kind, name, uid), `containers` the names of all its containers,
     `host_ports` whether a port of the host leads to the pod although it is not on the host's network,
     `revision` the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting
-    or failed container in words, `message` the termination message of its only container (host tasks).
+    or failed container in words, `message` the termination message of its only container (host tasks), `due_gone` when
+    a pod that is being deleted should have ended (metadata.deletionTimestamp).
     """
 
     namespace: str
@@ -144,6 +145,7 @@ class Pod:
     message: str
     tolerations: tuple[Toleration, ...] = ()
     host_ports: bool = False
+    due_gone: datetime | None = None
 
     @property
     def finished(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Node, Pod
-from cni_migrate.core.preflight.evicted import evicted
+from cni_migrate.core.preflight.evicted import moved
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
 
 
@@ -89,8 +89,8 @@ def enough_nodes(facts: Facts) -> Iterator[Finding]:
 
 
 def _homeless(facts: Facts, usable: list[Node]) -> Iterator[Pod]:
-    """The pods that drains will evict, and that no other node takes by its taints."""
-    for pod in evicted(facts):
+    """The pods that drains will move, and that no other node takes by its taints."""
+    for pod in moved(facts):
         if not any(node.name != pod.node and _takes(node, pod) for node in usable):
             yield pod
 

@@ -59,7 +59,7 @@ class PodRuling(_Part):
     """What a drain does with a pod."""
 
     pod: str
-    verdict: Literal["evict", "leaving", "stays", "refused"]
+    verdict: Literal["evict", "delete", "last", "leaving", "stays", "refused"]
     reason: str
     budgets: tuple[str, ...] = ()
     """Budgets over it that allow no eviction now."""

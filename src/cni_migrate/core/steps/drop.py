@@ -14,7 +14,7 @@ from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.model.record import Before
 from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
-from cni_migrate.core.steps.drain import Ruling, Verdict, refusals, rulings
+from cni_migrate.core.steps.drain import MOVES, Ruling, Verdict, overdue, refusals, rulings
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
 
@@ -26,7 +26,8 @@ def _rulings(view: NodeView) -> list[Ruling]:
 def _refused(view: NodeView, reasons: list[str]) -> Refuse:
     return Refuse(
         why=f"node {view.node.name} cannot be drained: " + "; ".join(reasons),
-        next="move or delete these pods, or set drain.delete_emptydir_data / drain.force",
+        next="move or delete these pods, or allow it: --delete-emptydir-data / --force (drain.delete_emptydir_data,"
+        " drain.force)",
     )
 
 
@@ -56,7 +57,7 @@ def cordon(view: NodeView) -> Answer:
 def evict_host_ports(view: NodeView) -> Answer:
     """Evict the pods that have ports of the host, within their budgets, and wait until they are gone."""
     found = _rulings(view)
-    leaving = [r.pod for r in found if r.verdict is Verdict.LEAVING and r.pod.host_ports]
+    leaving = [r.pod for r in found if r.verdict is Verdict.LEAVING and r.pod.host_ports and not _hangs(view, r.pod)]
     return _evict(view, found, leaving, lambda pod: pod.host_ports)
 
 
@@ -70,20 +71,33 @@ def _evict(view: NodeView, found: list[Ruling], leaving: list[Pod], which: Calla
     """Evict those of the pods, and wait for them and for those that are leaving already."""
     if reasons := refusals(found):
         return _refused(view, reasons)
-    to_evict = [ruling.pod for ruling in found if ruling.verdict is Verdict.EVICT and which(ruling.pod)]
-    leaving = to_evict + leaving
-    if not leaving:
-        return Done()
+    to_move = [ruling for ruling in found if ruling.verdict in MOVES and which(ruling.pod)]
+    remember = NodeChanges(displaced=_owners(view, [ruling.pod for ruling in to_move]))
     effects: list[Effect] = []
-    for pod in to_evict:
-        make = DeletePod if view.config.drain.disable_eviction else EvictPod
-        effects.append(make(pod.namespace, pod.name, pod.uid, pod.node))
-    return Apply(
-        tuple(effects),
-        on=_to_leave(view, leaving),
-        observed=_holdup(view, leaving),
-        remember=NodeChanges(displaced=_owners(view, to_evict)),
-    )
+    for ruling in to_move:
+        pod, grace = ruling.pod, _grace(view)
+        if ruling.verdict is Verdict.EVICT:
+            effects.append(EvictPod(pod.namespace, pod.name, pod.uid, pod.node, grace))
+        elif ruling.verdict is Verdict.DELETE:
+            effects.append(DeletePod(pod.namespace, pod.name, pod.uid, pod.node, grace=grace))
+    leaving = [ruling.pod for ruling in to_move if ruling.verdict is not Verdict.LAST] + leaving
+    if not leaving:
+        return Done(remember=remember) if to_move else Done()
+    return Apply(tuple(effects), on=_to_leave(view, leaving), observed=_holdup(view, leaving), remember=remember)
+
+
+def _grace(view: NodeView) -> int | None:
+    """How many seconds a pod gets to end; None: what it says itself.
+
+    0 counts as 1, as with `kubectl delete` without --force: a pod that is taken out of the API at once may still run,
+    and hold its address, when the node's network is exchanged.
+    """
+    seconds = view.config.drain.grace_period
+    return None if seconds < 0 else max(seconds, 1)
+
+
+def _hangs(view: NodeView, pod: Pod) -> bool:
+    return overdue(pod, view.config.drain, view.now)
 
 
 def _holdup(view: NodeView, pods: list[Pod]) -> str:
@@ -133,7 +147,7 @@ def delete_left_pods(view: NodeView) -> Answer:
     if not left:
         return Done()
     effects = tuple(
-        DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
+        DeletePod(pod.namespace, pod.name, pod.uid, pod.node, grace=_grace(view))
         for pod in left
         if not pod.of_daemonset  # the taint makes the control plane delete those
     )
@@ -155,7 +169,16 @@ def await_pods_gone(view: NodeView) -> Answer:
         return Done()
     first = ", ".join(f"{pod.key} terminating" for pod in leaving[:3])
     more = f" and {len(leaving) - 3} more" if len(leaving) > 3 else ""
-    return Wait(on=_to_leave(view, leaving), observed=first + more)
+    return Wait(on=_to_leave(view, leaving), observed=first + more, retry_in=_until_overdue(view, leaving))
+
+
+def _until_overdue(view: NodeView, leaving: list[Pod]) -> float | None:
+    """Seconds until the first of them is waited for no longer; None where each is waited for."""
+    limit = view.config.drain.skip_wait_for_delete_timeout
+    ends = [pod.due_gone for pod in leaving if pod.due_gone is not None]
+    if limit == 0 or not ends:
+        return None
+    return limit + (min(ends) - view.now).total_seconds() + 0.001
 
 
 def _to_leave(view: NodeView, pods: list[Pod]) -> str:
