@@ -5,6 +5,7 @@ answers to a stale resourceVersion, a wrong uid, and so on were seen on a real A
 """
 
 import asyncio
+import re
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -176,7 +177,7 @@ class Performer:
             },
         )
         if answer.status == 429:
-            return "blocked", f"pod {effect.namespace}/{effect.name}: {answer.cause(BUDGET) or answer.message}"
+            return "blocked", f"pod {effect.namespace}/{effect.name}: {_budget_says(effect, answer)}"
         return self._left(effect, answer)
 
     async def _delete_pod(self, effect: DeletePod) -> Outcome:
@@ -289,6 +290,19 @@ class Performer:
         if answer.status == 409:
             return "conflict", answer.message
         return _refused(answer)
+
+
+_NEEDS: Final = re.compile(r"The disruption budget (\S+) needs (\d+) healthy pods and has (\d+) currently")
+"""kubernetes: pkg/registry/core/pod/storage/eviction.go; a budget that is not this one's words is quoted as it is."""
+
+
+def _budget_says(effect: EvictPod, answer: Answer) -> str:
+    cause = answer.cause(BUDGET) or answer.message
+    if (found := _NEEDS.search(cause)) is None:
+        return cause
+    name, needs, has = found.groups()
+    budget = f"PodDisruptionBudget {effect.namespace}/{name}"
+    return f"{budget} allows 0 disruptions: it needs {needs} healthy pods and has {has}"
 
 
 async def _all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:

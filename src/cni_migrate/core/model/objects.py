@@ -121,7 +121,7 @@ class Pod:
     `controller` is the controlling owner as (kind, name, uid), `containers` the names of all its containers,
     `host_ports` whether a port of the host leads to the pod although it is not on the host's network,
     `revision` the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting
-    or failed container in words, `message` the termination message of its only container (host tasks), `due_gone` when
+    or failed container in words, `unready` what its Ready condition says while it is not True, `message` the termination message of its only container (host tasks), `due_gone` when
     a pod that is being deleted should have ended (metadata.deletionTimestamp).
     """
 
@@ -146,6 +146,8 @@ class Pod:
     tolerations: tuple[Toleration, ...] = ()
     host_ports: bool = False
     due_gone: datetime | None = None
+    unready: str = ""
+    finalizers: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -385,6 +387,11 @@ class Snapshot(Protocol):
     @property
     def attempts(self) -> Mapping[str, Attempt]:
         """How the latest try of each effect ended, by the effect's key; of this process only."""
+        ...
+
+    @property
+    def pod_events(self) -> Mapping[str, str]:
+        """The last Event of pods that were looked up, by the pod's uid, as `Reason: message`; of this process only."""
         ...
 
     @property

@@ -17,6 +17,7 @@ from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Ref
 from cni_migrate.core.steps.drain import MOVES, Ruling, Verdict, overdue, refusals, rulings
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
+from cni_migrate.core.steps.waited import why
 
 
 def _rulings(view: NodeView) -> list[Ruling]:
@@ -167,9 +168,10 @@ def await_pods_gone(view: NodeView) -> Answer:
     leaving = [pod for pod in _to_go(view) if pod.deleting and not (back and view.on_canal(pod))]
     if not leaving:
         return Done()
-    first = ", ".join(f"{pod.key} terminating" for pod in leaving[:3])
+    first = ", ".join(f"{pod.key} {why(view.seen, pod)}" for pod in leaving[:3])
     more = f" and {len(leaving) - 3} more" if len(leaving) > 3 else ""
-    return Wait(on=_to_leave(view, leaving), observed=first + more, retry_in=_until_overdue(view, leaving))
+    retry_in = _until_overdue(view, leaving)
+    return Wait(on=_to_leave(view, leaving), observed=first + more, retry_in=retry_in, pods=tuple(leaving[:3]))
 
 
 def _until_overdue(view: NodeView, leaving: list[Pod]) -> float | None:
@@ -231,7 +233,9 @@ def await_displaced(view: NodeView) -> Answer:
             if not pod.ready and not pod.deleting and not pod.finished:
                 where = f"on node {pod.node}" if pod.node else "without a node"
                 return Wait(
-                    on=f"the pods of {what} to be Ready", observed=f"{pod.key} {where}: {pod.trouble or pod.phase}"
+                    on=f"the pods of {what} to be Ready",
+                    observed=f"{pod.key} {where}: {why(view.seen, pod)}",
+                    pods=(pod,),
                 )
     return Done(remember=NodeChanges(displaced=()))
 
