@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.cli.ui.confirmation import asked
 from cni_migrate.cli.goals import goal_of
+from cni_migrate.cli.ui.confirmation import asked
 from cni_migrate.config import Config
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.kube.cluster import KubeCluster
