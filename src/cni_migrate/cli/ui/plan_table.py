@@ -1,75 +1,12 @@
-"""`migrate plan` and `migrate run --dry-run`: what a run would do. Writes nothing."""
+"""A plan as people read it: the nodes in order, the pods that matter, the steps, the way back."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from cni_migrate.cli.checking import checked
-from cni_migrate.cli.checking import show as show_findings
-from cni_migrate.cli.options import Common
-from cni_migrate.cli.selectors import parse
-from cni_migrate.cli.session import Session, configured, run_async, session
-from cni_migrate.cli.settling import settle
 from cni_migrate.cli.ui import output
-from cni_migrate.cli.version import version
-from cni_migrate.cli.wishes import Forward, goal_of
-from cni_migrate.configfile import Loaded
-from cni_migrate.core.decision.begin import check_identity
-from cni_migrate.core.model.lifecycle import Phase
-from cni_migrate.core.preflight.findings import Severity
-from cni_migrate.core.reports.plan import PlannedNode, PlanView, plan_view
-from cni_migrate.wiring import plan_for
-
-
-def plan(common: Common, flags: Mapping[str, Any], wish: Forward, *, form: str, steps: bool) -> None:
-    """Show the plan of what was typed; with `steps` each event's own."""
-    if wish.selector:
-        parse(wish.selector)
-    run_async(_plan(common, configured(common, flags), wish, form=form, dry_run=False, steps=steps))
-
-
-def dry_run(common: Common, loaded: Loaded, wish: Forward) -> None:
-    """Show what this very run would do, and next."""
-    run_async(_plan(common, loaded, wish, form="table", dry_run=True, steps=True))
-
-
-async def _plan(common: Common, loaded: Loaded, wish: Forward, *, form: str, dry_run: bool, steps: bool) -> None:
-    async with session(common, loaded.config) as here:
-        record = await here.record()
-        async with here.cluster() as cluster:
-            config, canal = await settle(here, loaded, record, cluster)
-            if record is not None:
-                check_identity(config, record)
-            seen = cluster.snapshot()
-            goal = goal_of(wish, record, seen)
-            made = plan_for(config, seen)
-            view = plan_view(made, goal, record, seen, here.clock.now(), f"migrate/{version()}")
-            fresh = record is None or record.cluster.phase is Phase.PREFLIGHT
-            found = await checked(here, config, cluster, canal) if dry_run and fresh else []
-        where = whereabouts(here)
-    if form == "json":
-        output.as_json(view.model_dump(mode="json", by_alias=True))
-    elif form == "yaml":
-        output.as_yaml(view.model_dump(mode="json", by_alias=True))
-    else:
-        to = output.out()
-        if found:
-            serious = [finding for finding in found if finding.severity is not Severity.INFO]
-            show_findings(to, serious, loaded.config.preflight.waive)
-            to.print()
-        to.print(Text(where, style="bold"), soft_wrap=True)
-        show(to, view, steps=steps)
-        if dry_run:
-            _show_next(to, view)
-        to.print(Text.assemble("\nNothing was written.\n", ("next: ", "cyan"), "migrate run"), soft_wrap=True)
-
-
-def whereabouts(here: Session) -> str:
-    """Which cluster this is, as the operator knows it."""
-    server = here.client.server.removeprefix("https://")
-    return f"context {here.client.context} ({server})" if here.client.context else server
+from cni_migrate.core.reports.plan import PlannedNode, PlanView
 
 
 def show(to: Console, view: PlanView, *, steps: bool) -> None:
@@ -186,7 +123,8 @@ def _show_steps(to: Console, title: str, event: Any) -> None:
     output.show_table(to, made)
 
 
-def _show_next(to: Console, view: PlanView) -> None:
+def show_first_turn(to: Console, view: PlanView) -> None:
+    """Print what the first turn would do."""
     to.print(Text("\nThe first turn would", style="bold"))
     for effect in view.next_effects[:30] or ("change nothing",):
         to.print(Text(f"  {effect}"), soft_wrap=True)

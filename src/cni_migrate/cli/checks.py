@@ -1,20 +1,14 @@
-"""`migrate preflight`: the checks, shown; the same before the first step of a run."""
+"""The checks before a migration: made, shown, and refused when one fails that a migration cannot do without."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-from cni_migrate.cli.options import Common
-from cni_migrate.cli.session import Session, configured, run_async, session
-from cni_migrate.cli.settling import begun, look_for_canal, settle
+from cni_migrate.cli.session import Session
 from cni_migrate.cli.ui import output
 from cni_migrate.config import Config
 from cni_migrate.core.model.canal import FoundCanal
-from cni_migrate.core.model.lifecycle import Phase
-from cni_migrate.core.model.record import Record
 from cni_migrate.core.preflight.catalogue import ABOUT
 from cni_migrate.core.preflight.findings import Finding, Severity, blockers, findings
 from cni_migrate.core.preflight.waiving import unused
@@ -25,52 +19,6 @@ from cni_migrate.wiring import plan_for
 
 STYLES = {Severity.BLOCKER: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 WAIVED = "magenta"
-
-
-def preflight(common: Common, flags: Mapping[str, Any], *, form: str) -> None:
-    """Check and show.
-
-    Raises:
-        PreflightFailed: something was found that a run cannot do without mending.
-    """
-    run_async(_preflight(common, flags, form))
-
-
-async def _preflight(common: Common, flags: Mapping[str, Any], form: str) -> None:
-    loaded = configured(common, flags)
-    async with session(common, loaded.config) as here, here.cluster() as cluster:
-        record = await here.record()
-        if record is not None and begun(record):
-            _begun_already(record, form)
-            return
-        config, _ = await settle(here, loaded, record, cluster)
-        found = await checked(here, config, cluster, await look_for_canal(here, cluster))
-    if form == "table":
-        show(output.out(), found, config.preflight.waive)
-    else:
-        listed = [asdict(finding) | {"waivable": ABOUT[finding.id].waivable} for finding in found]
-        data = {"schema": 1, "passed": not blockers(found), "findings": listed}
-        (output.as_json if form == "json" else output.as_yaml)(data)
-    refuse(found, next="mend what is named above, then `migrate preflight` again")
-    if form == "table":
-        output.out().print(Text.assemble(("next: ", "cyan"), "migrate plan, then migrate run"), soft_wrap=True)
-
-
-def _begun_already(record: Record, form: str) -> None:
-    """Say that the checks are for the time before a migration.
-
-    Later they would find what the migration did itself, and advise to remove it.
-    """
-    phase = record.cluster.phase
-    if form == "table":
-        what = "was migrated" if phase is Phase.DONE else f"is being migrated, phase {phase}"
-        to = output.out()
-        to.print(f"The cluster {what}: the checks are for the time before, and were not made.", soft_wrap=True)
-        order = "migrate status" if phase is Phase.DONE else "migrate status, then migrate run or migrate rollback"
-        to.print(Text.assemble(("next: ", "cyan"), order), soft_wrap=True)
-        return
-    data: dict[str, Any] = {"schema": 1, "passed": True, "phase": phase.value, "findings": []}
-    (output.as_json if form == "json" else output.as_yaml)(data)
 
 
 async def checked(here: Session, config: Config, cluster: KubeCluster, canal: FoundCanal) -> list[Finding]:

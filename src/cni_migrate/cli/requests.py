@@ -1,7 +1,7 @@
-"""`pause`, `resume`, `retry-node`, `skip-node`: wishes left in the ConfigMap that only operators write.
+"""What `pause`, `resume`, `retry-node` and `skip-node` leave in the ConfigMap that only operators write.
 
-One data key per wish (`paused`, `retry.NODE`, `skip.NODE`), so that two operators never overwrite each other; written
-by compare-and-set. The driver reads it and never writes it.
+One data key per request (`paused`, `retry.NODE`, `skip.NODE`), so that two operators never overwrite each other;
+written by compare-and-set. The driver reads it and never writes it.
 """
 
 import sys
@@ -17,58 +17,25 @@ from cni_migrate.errors import Conflict, UsageError
 
 Data = dict[str, str]
 
+Change = Callable[[Data, str], str]
+"""Changes the requests, given the time as text; answers what to say about it."""
+
 LABELS = {names.MANAGED_BY: names.TOOL, names.COMPONENT: "requests"}
 
 
-def pause(common: Common) -> None:
-    """Ask to begin no further node."""
+def request(common: Common, change: Change, *, node: str = "", next: str = "") -> None:  # noqa: A002
+    """Change the requests, and say so; `next` is what takes it back.
 
-    def change(data: Data, now: str) -> str:
-        since = data.setdefault("paused", now)
-        return f"paused since {since}: nodes under way are finished, no further one begins"
-
-    _ask(common, change, next="migrate resume")
-
-
-def resume(common: Common) -> None:
-    """Take the pause back."""
-
-    def change(data: Data, _: str) -> str:
-        return "not paused any more" if data.pop("paused", None) else "it was not paused"
-
-    _ask(common, change)
-
-
-def retry(common: Common, node: str) -> None:
-    """Ask to try a held node again."""
-
-    def change(data: Data, now: str) -> str:
-        data[f"retry.{node}"] = now
-        return f"node {node} will be tried again"
-
-    _ask(common, change, node=node)
-
-
-def skip(common: Common, node: str, *, undo: bool) -> None:
-    """Ask to leave a node out, or to let it take part again."""
-
-    def change(data: Data, now: str) -> str:
-        if undo:
-            return f"node {node} takes part again" if data.pop(f"skip.{node}", None) else f"node {node} was not skipped"
-        data.setdefault(f"skip.{node}", now)
-        return f"node {node} is skipped; clean-up waits until it is migrated or gone"
-
-    _ask(common, change, node=node)
-
-
-def _ask(common: Common, change: Callable[[Data, str], str], *, node: str = "", next: str = "") -> None:  # noqa: A002
+    Raises:
+        UsageError: no migration is under way, or it knows no such node.
+    """
     said, driven = run_async(_write(common, change, node))
     sys.stdout.write(f"{said}\n")
     if next or not driven:
         sys.stdout.write(f"next: {next or 'migrate run'}\n")
 
 
-async def _write(common: Common, change: Callable[[Data, str], str], node: str) -> tuple[str, bool]:
+async def _write(common: Common, change: Change, node: str) -> tuple[str, bool]:
     config = configured(common, {}).config
     async with session(common, config) as here:
         record = await here.record()
@@ -87,7 +54,7 @@ def _fits(record: Record | None, node: str) -> None:
         raise UsageError(f"there is no node {node}; there are: {', '.join(known[:10])}{more}", next="migrate status")
 
 
-async def _changed(here: Session, change: Callable[[Data, str], str]) -> str:
+async def _changed(here: Session, change: Change) -> str:
     """Change the ConfigMap; when somebody else changed it meanwhile, look again."""
     namespace = here.config.namespace
     while True:

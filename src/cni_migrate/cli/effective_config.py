@@ -1,9 +1,8 @@
 """Which configuration holds for a cluster: what was said, then what the record began with, then what is found there."""
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cni_migrate.cli.session import Session
 from cni_migrate.config import Config
 from cni_migrate.configfile import FOUND, Loaded
 from cni_migrate.core.model.canal import FoundCanal, settled, with_values
@@ -11,6 +10,9 @@ from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record
 from cni_migrate.kube.canal import found_canal
 from cni_migrate.kube.cluster import KubeCluster
+
+if TYPE_CHECKING:
+    from cni_migrate.cli.session import Session
 
 NOTHING: Final = FoundCanal()
 
@@ -41,7 +43,7 @@ def recorded(config: Config, said: Collection[str], record: Record | None) -> Co
     return config.model_copy(update={"strategy": record.cluster.strategy})
 
 
-async def look_for_canal(here: Session, cluster: KubeCluster) -> FoundCanal:
+async def look_for_canal(here: "Session", cluster: KubeCluster) -> FoundCanal:
     """What the cluster tells about its Canal.
 
     Raises:
@@ -53,7 +55,7 @@ async def look_for_canal(here: Session, cluster: KubeCluster) -> FoundCanal:
 
 
 async def settle(
-    here: Session, loaded: Loaded, record: Record | None, cluster: KubeCluster
+    here: "Session", loaded: Loaded, record: Record | None, cluster: KubeCluster
 ) -> tuple[Config, FoundCanal]:
     """The configuration that holds, and the Canal that was found; nothing is looked for once a migration has begun.
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from rich.console import Console
 from rich.text import Text
 
-from cni_migrate.cli import checking, planning
+from cni_migrate.cli import checks
+from cni_migrate.cli.goals import Rollback, RollbackNode, Run, Typed, resumed, who
 from cni_migrate.cli.session import Session
-from cni_migrate.cli.ui import output
+from cni_migrate.cli.ui import output, plan_table
 from cni_migrate.cli.version import version
-from cni_migrate.cli.wishes import Back, Forward, NodeBack, Wish, resumed, who
 from cni_migrate.config import Config
 from cni_migrate.core.decision.begin import begin
 from cni_migrate.core.model.canal import FoundCanal
@@ -25,12 +25,12 @@ from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.wiring import plan_for
 
 
-async def brief(
+async def announce(
     here: Session,
     config: Config,
     cluster: KubeCluster,
     record: Record | None,
-    wish: Wish,
+    typed: Typed,
     goal: Goal,
     canal: FoundCanal,
 ) -> tuple[str, Goal]:
@@ -43,7 +43,7 @@ async def brief(
         MigrateError: the record or the goal does not fit.
     """
     to = output.console(sys.stderr)
-    if isinstance(wish, NodeBack | Back):
+    if isinstance(typed, RollbackNode | Rollback):
         if record is None:
             raise UsageError(
                 "no migration was begun in this cluster: there is nothing to roll back", next="migrate status"
@@ -51,27 +51,27 @@ async def brief(
         seen = cluster.snapshot()
         begin(plan_for(config, seen), goal, record, seen.nodes, here.clock.now())
         what = "the whole cluster goes back to Canal, in reverse order"
-        if isinstance(wish, NodeBack):
-            what = f"node {wish.node} goes back to {wish.to}"
+        if isinstance(typed, RollbackNode):
+            what = f"node {typed.node} goes back to {typed.to}"
         to.print(Text(what), soft_wrap=True)
-        _say_accepted(to, wish.accept)
-        return f"Continue on {planning.whereabouts(here)}: {what}?", goal
+        _say_accepted(to, typed.accept)
+        return f"Continue on {here.where}: {what}?", goal
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
-        found = await checking.checked(here, config, cluster, canal)
+        found = await checks.checked(here, config, cluster, canal)
         serious = [finding for finding in found if finding.severity is not Severity.INFO]
-        checking.show(to, serious, config.preflight.waive)
-        checking.refuse(found, next="mend what is named above, then `migrate run` again")
+        checks.show(to, serious, config.preflight.waive)
+        checks.refuse(found, next="mend what is named above, then `migrate run` again")
         if waived := told(found):
             goal = replace(goal, waived=waived, by=who())
     else:
         to.print(Text(f"resuming: {resumed(record)}"), soft_wrap=True)
     seen = cluster.snapshot()
     view = plan_view(plan_for(config, seen), goal, record, seen, here.clock.now(), f"migrate/{version()}")
-    to.print(Text(planning.headline(view)), soft_wrap=True)
-    _say_accepted(to, wish.accept if isinstance(wish, Forward) else ())
+    to.print(Text(plan_table.headline(view)), soft_wrap=True)
+    _say_accepted(to, typed.accept if isinstance(typed, Run) else ())
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
-        output.show_table(to, planning.node_table(view))
-    return f"Continue on {planning.whereabouts(here)}: {planning.amounts(view)}?", goal
+        output.show_table(to, plan_table.node_table(view))
+    return f"Continue on {here.where}: {plan_table.amounts(view)}?", goal
 
 
 def _say_accepted(to: Console, names: tuple[str, ...]) -> None:

@@ -1,22 +1,19 @@
-"""Commands that drive: `run`, `cleanup`, `rollback-node`, `rollback`. Brief, ask, drive, show how it ended."""
+"""What `run`, `cleanup`, `rollback-node` and `rollback` share: announce, ask, drive, show how it ended."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cni_migrate.cli import showing
-from cni_migrate.cli.briefing import brief
-from cni_migrate.cli.driving import Drive
+from cni_migrate.cli.announcement import announce
+from cni_migrate.cli.driver_run import DriverRun
+from cni_migrate.cli.effective_config import adopted, begun, settle
+from cni_migrate.cli.goals import Cleanup, Typed, goal_of
 from cni_migrate.cli.options import Common
-from cni_migrate.cli.selectors import parse
-from cni_migrate.cli.session import Session, configured, run_async, session
-from cni_migrate.cli.settling import adopted, begun, settle
-from cni_migrate.cli.ui import output
+from cni_migrate.cli.session import Session, run_async, session
+from cni_migrate.cli.ui import output, status_table
 from cni_migrate.cli.ui.confirmation import asked, confirm, needs_terminal
 from cni_migrate.cli.ui.failing import say_next
-from cni_migrate.cli.wishes import Cleanup, Forward, Wish, goal_of
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
 from cni_migrate.core.decision.forward import complete_already
@@ -30,25 +27,15 @@ if TYPE_CHECKING:
     from cni_migrate.engine.metrics import Metrics
 
 
-def run(
-    common: Common, flags: Mapping[str, Any], wish: Wish, *, yes: bool, takeover: bool, metrics_port: int = 0
-) -> None:
+def drive(common: Common, loaded: Loaded, typed: Typed, *, yes: bool, takeover: bool, metrics_port: int = 0) -> None:
     """Do one driving command.
 
     Raises:
         MigrateError: it could not be done, or not to the end; nothing is lost.
     """
-    loaded = configured(common, flags)
-    if isinstance(wish, Forward) and wish.selector:
-        parse(wish.selector)
-    if isinstance(wish, Forward) and wish.dry_run:
-        from cni_migrate.cli import planning
-
-        planning.dry_run(common, loaded, wish)
-        return
     needs_terminal(yes=yes)
     metrics = _metrics(metrics_port)
-    _ended(run_async(_run(common, loaded, wish, yes=yes, takeover=takeover, metrics=metrics)))
+    _ended(run_async(_run(common, loaded, typed, yes=yes, takeover=takeover, metrics=metrics)))
 
 
 def _metrics(port: int) -> "Metrics | None":
@@ -63,7 +50,7 @@ def _metrics(port: int) -> "Metrics | None":
 
 
 async def _run(
-    common: Common, loaded: Loaded, wish: Wish, *, yes: bool, takeover: bool, metrics: "Metrics | None"
+    common: Common, loaded: Loaded, typed: Typed, *, yes: bool, takeover: bool, metrics: "Metrics | None"
 ) -> Final:
     """Say what is about to happen, ask, and drive: on one connection, with one look at the cluster that is kept."""
     counted = metrics.request if metrics is not None else None
@@ -76,19 +63,19 @@ async def _run(
             if record is not None:
                 check_identity(config, record)
             here = replace(connected, config=config)
-            goal = goal_of(wish, record, cluster.snapshot())
+            goal = goal_of(typed, record, cluster.snapshot())
             if record is not None and (final := complete_already(goal, record)) is not None:
                 await _show(here, cluster.snapshot())
                 return final
-            question, goal = await brief(here, config, cluster, record, wish, goal, canal)
+            question, goal = await announce(here, config, cluster, record, typed, goal, canal)
             await confirm(question, yes=yes)
-            drive = partial(_drive, here, cluster, takeover=takeover, metrics=metrics)
-            final = await drive(goal if yes or isinstance(wish, Cleanup) else replace(goal, consented=False))
+            driven = partial(_drive, here, cluster, takeover=takeover, metrics=metrics)
+            final = await driven(goal if yes or isinstance(typed, Cleanup) else replace(goal, consented=False))
             if final.outcome == "consent":
                 sys.stderr.write(f"{final.message}.\n")
                 if not await asked("Clean-up removes Canal, and there is no way back after that. Go on?"):
                     return replace(final, outcome="done")
-                final = await drive(goal)
+                final = await driven(goal)
             return final
 
 
@@ -96,11 +83,11 @@ async def _drive(
     here: Session, cluster: KubeCluster, goal: Goal, *, takeover: bool, metrics: "Metrics | None"
 ) -> Final:
     """Drive towards the goal and show how the cluster stands in the end."""
-    drive = Drive(here, cluster, goal, await here.record(), takeover=takeover, metrics=metrics)
+    one = DriverRun(here, cluster, goal, await here.record(), takeover=takeover, metrics=metrics)
     try:
-        final = await drive.run()
+        final = await one.run()
     except MigrateError as error:
-        view = await _show(here, cluster.snapshot(), quietly=True) if drive.began else None
+        view = await _show(here, cluster.snapshot(), quietly=True) if one.began else None
         if isinstance(error, Interrupted) and view is not None:
             raise Interrupted(_with_those_out(error.message, view), next=error.next) from None
         raise
@@ -112,14 +99,14 @@ async def _drive(
 
 def _with_those_out(message: str, view: StatusView) -> str:
     """Who stops must know which nodes have been left out of service."""
-    out = showing.out_of_service(view)
+    out = status_table.out_of_service(view)
     return f"{message}; {out}" if out else message
 
 
 async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> StatusView | None:
     """The status table, the last thing on the screen but for what to do next; what it shows."""
     try:
-        view = await showing.look(here, seen)
+        view = await here.status(seen)
     except MigrateError:
         if quietly:
             return None  # what is on its way up says more
@@ -127,7 +114,7 @@ async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> Stat
     sys.stderr.flush()
     # Who drives, what happened, and what to type next is said before and after.
     known = view.model_copy(update={"next": None, "driver": None, "eta_seconds": None, "history": []})
-    showing.show(output.out(), known, "table", here.clock.now())
+    status_table.show(output.out(), known, "table", here.clock.now())
     sys.stdout.flush()
     return view
 

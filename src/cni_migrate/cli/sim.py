@@ -1,18 +1,43 @@
-"""`migrate sim`: serves a simulated cluster on loopback until stopped."""
+"""`migrate sim`: a simulated cluster on loopback, served until it is stopped."""
 
 import asyncio
 import contextlib
-import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from cni_migrate.cli import interrupts
-from cni_migrate.cli.ui import output
+from cni_migrate.cli.loopback import free_port
+from cni_migrate.cli.options import examples
 from cni_migrate.errors import UsageError
 
+EXAMPLES = examples(
+    "migrate sim --nodes 6 --port 7443 --write-kubeconfig sim.kubeconfig",
+    "migrate sim --scenario pdb-deadlock --write-kubeconfig sim.kubeconfig --speed 5",
+)
 
-def sim(
+
+def command(
+    context: typer.Context,
+    nodes: Annotated[int | None, typer.Option(min=1, help="How many nodes.", show_default="the scenario's")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0: a free one.")] = 0,
+    write_kubeconfig: Annotated[
+        Path | None, typer.Option(help="Where to write a kubeconfig for it.", show_default=False)
+    ] = None,
+    scenario: Annotated[str, typer.Option(help="A scenario's file or name, see `migrate sim scenarios`.")] = "calm",
+    seed: Annotated[
+        int | None, typer.Option(help="From what chances are taken.", show_default="the scenario's")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0.01, help="How much faster than life it works.")] = 1.0,
+) -> None:
+    """Serve a simulated cluster until stopped; kubectl works with it."""
+    if context.invoked_subcommand is None:
+        _sim(nodes=nodes, port=port, kubeconfig=write_kubeconfig, scenario=scenario, seed=seed, speed=speed)
+
+
+def _sim(
     *, nodes: int | None, port: int, kubeconfig: Path | None, scenario: str, seed: int | None, speed: float
 ) -> None:
     """Serve until stopped.
@@ -67,21 +92,3 @@ def faster(scenario: Any, speed: float) -> Any:
     timings = scenario.timings
     delays = {name: value / speed for name, value in timings if name != "pod_stop_fraction"}
     return scenario.model_copy(update={"timings": timings.model_copy(update=delays)})
-
-
-def free_port() -> int:
-    """A port on loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def scenarios() -> None:
-    """List the shipped scenarios with the first line of their comments."""
-    folder = Path(__file__).parents[1] / "sim" / "scenarios"
-    made = output.table("NAME", "ABOUT")
-    for file in sorted(folder.glob("*.yaml")):
-        first = file.read_text(encoding="utf-8").splitlines()[0]
-        made.add_row(file.stem, first.removeprefix("#").strip() if first.startswith("#") else "")
-    output.show_table(output.out(), made)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cni_migrate.engine.metrics import Metrics
 
 
-class Drive:
+class DriverRun:
     """Runs the driver once, shows what it does, and stops it on Ctrl-C or SIGTERM."""
 
     def __init__(

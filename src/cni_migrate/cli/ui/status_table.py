@@ -1,75 +1,14 @@
-"""`migrate status`: the table, its summary, and the machine-readable forms."""
+"""A status as people read it: nodes, history, summary; and its machine-readable forms."""
 
-import asyncio
-import sys
 from datetime import datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
-from cni_migrate.cli.options import Common
-from cni_migrate.cli.session import Session, configured, run_async, session
-from cni_migrate.cli.settling import recorded
 from cni_migrate.cli.ui import output
 from cni_migrate.core.model.lifecycle import NodeState, Phase
-from cni_migrate.core.model.objects import Snapshot
-from cni_migrate.core.model.record import Record
-from cni_migrate.core.reports.status import Network, Node, StatusView, status_view
-from cni_migrate.kube.cluster import KubeCluster
-from cni_migrate.wiring import plan_for
-
-WATCH_SECONDS = 1.0
-"""The pause between two looks at the record under `--watch`."""
-
-
-def print_schema() -> None:
-    """Print the JSON Schema of `-o json`."""
-    output.as_json(StatusView.model_json_schema(by_alias=True))
-
-
-def status(common: Common, *, watch: bool, form: str) -> None:
-    """Show the status once, or until stopped."""
-    run_async(_status(common, watch=watch, form=form))
-
-
-async def _status(common: Common, *, watch: bool, form: str) -> None:
-    config = configured(common, {}).config
-    async with session(common, config) as here, here.cluster() as cluster:
-        if watch:
-            await _watch(here, cluster, form)
-        else:
-            view = await look(here, cluster.snapshot())
-            show(output.out(), view, form, here.clock.now())
-
-
-async def look(here: Session, seen: Snapshot, record: Record | None = None) -> StatusView:
-    """The status now, with the record read anew unless it is given."""
-    record = record or await here.record()
-    config = recorded(here.config, (), record)
-    kept = await here.store().last_closed() if record is None else None
-    before = (kept.name, kept.cluster) if kept is not None else None
-    return status_view(plan_for(config, seen), record, seen, await here.lease(), here.clock.now(), before=before)
-
-
-async def _watch(here: Session, cluster: KubeCluster, form: str) -> None:
-    """Show it anew whenever it has changed: in place on a terminal, one document after another elsewhere."""
-    to = output.out()
-    if form in ("table", "wide") and to.is_terminal:
-        with Live(console=to, auto_refresh=False, screen=False, vertical_overflow="visible") as live:
-            while True:
-                view = await look(here, cluster.snapshot())
-                live.update(rendered(view, here.clock.now(), wide=form == "wide"), refresh=True)
-                await asyncio.sleep(WATCH_SECONDS)
-    last: Any = None
-    while True:
-        view = await look(here, cluster.snapshot())
-        if (what := view.model_dump(exclude={"eta_seconds"})) != last:
-            last = what
-            show(to, view, form, here.clock.now())
-            sys.stdout.flush()
-        await asyncio.sleep(WATCH_SECONDS)
+from cni_migrate.core.reports.status import Network, Node, StatusView
 
 
 def show(to: Console, view: StatusView, form: str, now: datetime) -> None:

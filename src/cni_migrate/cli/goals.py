@@ -15,14 +15,22 @@ from cni_migrate.errors import Halted, UsageError
 
 
 @dataclass(frozen=True)
-class Forward:
+class Run:
     """`migrate run`."""
 
     nodes: str = ""
     selector: str = ""
     until: str = ""
-    dry_run: bool = False
     accept: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuse what can be refused without a cluster.
+
+        Raises:
+            UsageError: the selector cannot be read.
+        """
+        if self.selector:
+            parse(self.selector)
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Cleanup:
 
 
 @dataclass(frozen=True)
-class NodeBack:
+class RollbackNode:
     """`migrate rollback-node`."""
 
     node: str
@@ -40,32 +48,32 @@ class NodeBack:
 
 
 @dataclass(frozen=True)
-class Back:
+class Rollback:
     """`migrate rollback`."""
 
     accept: tuple[str, ...] = ()
 
 
-Wish = Forward | Cleanup | NodeBack | Back
+Typed = Run | Cleanup | RollbackNode | Rollback
 
 
-def goal_of(wish: Wish, record: Record | None, seen: Snapshot) -> Goal:
+def goal_of(typed: Typed, record: Record | None, seen: Snapshot) -> Goal:
     """The driver's goal.
 
     Raises:
         UsageError: a node that is named is not there.
         Halted: clean-up cannot begin yet.
     """
-    match wish:
-        case NodeBack(node, to, accept):
+    match typed:
+        case RollbackNode(node, to, accept):
             return Goal(kind="node_back", node=node, to="canal" if to == "canal" else "dual", **_accepting(accept))
-        case Back(accept):
+        case Rollback(accept):
             return Goal(kind="back", **_accepting(accept))
         case Cleanup():
             _cleanable(record, seen)
             return Goal()
-        case Forward():
-            return replace(_forward(wish, seen), **_accepting(wish.accept))
+        case Run():
+            return replace(_forward(typed, seen), **_accepting(typed.accept))
 
 
 def _accepting(names: tuple[str, ...]) -> dict[str, Any]:
@@ -78,19 +86,19 @@ def who() -> str:
     return identity().split("/")[0]
 
 
-def _forward(wish: Forward, seen: Snapshot) -> Goal:
-    until = Phase(wish.until) if wish.until else None
-    if not wish.nodes and not wish.selector:
+def _forward(typed: Run, seen: Snapshot) -> Goal:
+    until = Phase(typed.until) if typed.until else None
+    if not typed.nodes and not typed.selector:
         return Goal(until=until)
-    named = {name.strip() for name in wish.nodes.split(",") if name.strip()}
+    named = {name.strip() for name in typed.nodes.split(",") if name.strip()}
     if unknown := sorted(named - set(seen.nodes)):
         raise UsageError(
             f"--nodes: there is no node {output.listed(unknown)}; there are: {output.listed(sorted(seen.nodes), 10)}",
             next="kubectl get nodes",
         )
-    matches = parse(wish.selector) if wish.selector else None
+    matches = parse(typed.selector) if typed.selector else None
     if matches is not None and not any(matches(node.labels) for node in seen.nodes.values()):
-        raise UsageError(f"--selector {wish.selector!r}: no node matches", next="kubectl get nodes --show-labels")
+        raise UsageError(f"--selector {typed.selector!r}: no node matches", next="kubectl get nodes --show-labels")
 
     def wanted(node: Node) -> bool:
         return (not named or node.name in named) and (matches is None or matches(node.labels))

@@ -14,10 +14,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from cni_migrate.cli.serving import free_port
+import typer
+
+from cni_migrate.cli.loopback import free_port
+from cni_migrate.cli.options import StrategyName, examples
 from cni_migrate.cli.ui.failing import coloured
+
+EXAMPLES = examples("migrate demo", "migrate demo --strategy overlay --nodes 10")
 
 PROGRAM: Final = (sys.executable, "-m", "cni_migrate.cli.main")
 
@@ -34,6 +39,19 @@ COMMAND_SECONDS: Final = 180.0
 
 class Unexpected(Exception):
     """Something did not go as the demo promises."""
+
+
+def command(
+    nodes: Annotated[int, typer.Option(min=3, max=50, help="How many nodes.")] = 6,
+    strategy: Annotated[StrategyName, typer.Option(help="How a node gets both networks.")] = StrategyName.MULTUS,
+    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than life the cluster works.")] = 40.0,
+    seed: Annotated[int, typer.Option(help="From what the simulated cluster takes its chances.")] = 1,
+) -> None:
+    """See a simulated cluster migrate: killed half-way, resumed, one node rolled back, to the end.
+
+    Touches nothing outside a temporary folder.
+    """
+    raise typer.Exit(demo(nodes=nodes, strategy=strategy.value, speed=speed, seed=seed))
 
 
 def demo(*, nodes: int, strategy: str, speed: float, seed: int) -> int:
