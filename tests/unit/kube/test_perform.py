@@ -83,7 +83,11 @@ TWO = {
         ((201, {"kind": "Status", "status": "Success"}), "applied", ""),
         ((404, status(404, "NotFound", 'pods "p" not found')), "gone", 'pods "p" not found'),
         ((409, status(409, "Conflict", "the UID in the precondition does not match")), "gone", "the UID in the"),
-        ((429, BUDGET), "blocked", "pod web/p: The disruption budget web needs 2 healthy pods and has 2 currently"),
+        (
+            (429, BUDGET),
+            "blocked",
+            "pod web/p: PodDisruptionBudget web/web allows 0 disruptions: it needs 2 healthy pods and has 2",
+        ),
         ((403, TERMINATING), "blocked", "being terminated"),
         ((403, status(403, "Forbidden", "pods p is forbidden: pod disruption budget")), "failed", "disruption budget"),
         ((500, TWO), "failed", "more than one PodDisruptionBudget"),

@@ -121,8 +121,9 @@ class Pod:
     `controller` is the controlling owner as (kind, name, uid), `containers` the names of all its containers,
     `host_ports` whether a port of the host leads to the pod although it is not on the host's network,
     `revision` the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting
-    or failed container in words, `unready` what its Ready condition says while it is not True, `message` the termination message of its only container (host tasks), `due_gone` when
-    a pod that is being deleted should have ended (metadata.deletionTimestamp).
+    or failed container in words, `unready` what its Ready condition says while it is not True, `message` the
+    termination message of its only container (host tasks), `due_gone` when a pod that is being deleted should have
+    ended (metadata.deletionTimestamp).
     """
 
     namespace: str

@@ -299,7 +299,7 @@ class TestAwaitPodsGone:
         entry = under_way("w1", NodeState.CILIUM, event, "await_pods_gone")
         answer = _answer("await_pods_gone", seen(a_node(), *leaving, a_pod("new")), entry)
         expected = "default/web-4 terminating, default/web-5 terminating"
-        assert answer == Wait(on="2 pods to leave node w1", observed=expected)
+        assert answer == Wait(on="2 pods to leave node w1", observed=expected, pods=tuple(leaving))
 
     def test_what_comes_straight_back_is_not(self) -> None:
         """A DaemonSet's pod that tolerates the taint is recreated; the steps around this one see to it."""
@@ -312,7 +312,7 @@ class TestAwaitPodsGone:
         stuck, new = a_pod("stuck", deleting=True), a_pod("new", deleting=True, ip="10.245.1.9")
         assert _answer("await_pods_gone", seen(a_node(), stuck), entry) == Done()
         answer = _answer("await_pods_gone", seen(a_node(), stuck, new), entry)
-        assert answer == Wait(on="1 pod to leave node w1", observed="default/new terminating")
+        assert answer == Wait(on="1 pod to leave node w1", observed="default/new terminating", pods=(new,))
 
 
 class TestDisplaced:
@@ -322,12 +322,12 @@ class TestDisplaced:
 
     def test_a_pod_that_is_not_ready_elsewhere_is_waited_for(self) -> None:
         """With what is wrong with it."""
-        answer = _answer(
-            "await_displaced", seen(a_node(), a_pod(node="w2", ready=False, trouble="ImagePullBackOff")), self.ENTRY
-        )
+        sick = a_pod(node="w2", ready=False, trouble="ImagePullBackOff")
+        answer = _answer("await_displaced", seen(a_node(), sick), self.ENTRY)
         assert answer == Wait(
             on="the pods of ReplicaSet default/web-1 to be Ready",
             observed="default/web-1-a on node w2: ImagePullBackOff",
+            pods=(sick,),
         )
 
     def test_a_pod_without_a_node_is_waited_for(self) -> None:
