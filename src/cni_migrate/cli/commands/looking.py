@@ -104,6 +104,6 @@ def register(app: typer.Typer) -> None:
         "preflight",
         rich_help_panel=PANEL,
         epilog=examples(
-            "migrate preflight --strategy overlay", "migrate preflight -o json", "migrate preflight --waive DUAL_STACK"
+            "migrate preflight --strategy multus", "migrate preflight -o json", "migrate preflight --waive DUAL_STACK"
         ),
     )(preflight)

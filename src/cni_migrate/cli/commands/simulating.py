@@ -15,7 +15,7 @@ sim_app = typer.Typer(help="Serve a simulated cluster on this machine.", invoke_
 
 def demo(
     nodes: Annotated[int, typer.Option(min=3, max=50, help="How many nodes.")] = 6,
-    strategy: Annotated[StrategyName, typer.Option(help="How a node gets both networks.")] = StrategyName.MULTUS,
+    strategy: Annotated[StrategyName, typer.Option(help="How a node gets both networks.")] = StrategyName.OVERLAY,
     speed: Annotated[float, typer.Option(min=0.1, help="How much faster than life the cluster works.")] = 40.0,
     seed: Annotated[int, typer.Option(help="From what the simulated cluster takes its chances.")] = 1,
 ) -> None:
@@ -61,7 +61,7 @@ def scenarios() -> None:
 def register(app: typer.Typer) -> None:
     """Put the commands into the tree."""
     app.command(
-        "demo", rich_help_panel=PANEL, epilog=examples("migrate demo", "migrate demo --strategy overlay --nodes 10")
+        "demo", rich_help_panel=PANEL, epilog=examples("migrate demo", "migrate demo --strategy multus --nodes 10")
     )(demo)
     app.add_typer(
         sim_app,

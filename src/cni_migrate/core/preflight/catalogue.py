@@ -91,6 +91,9 @@ ABOUT: Final = {
               "Choose a larger `cilium.pod_cidr` or a larger `cilium.mask_size`.", "nodes would get no pod network"),
         About("CALICO_POLICIES", (BLOCKER,), "Policies of Calico's own kinds: what they forbid would be open.",
               "Translate and delete them. Waive it when they forbid nothing that matters."),
+        About("CALICO_NODE", (BLOCKER,), "`multus` beside Calico: kubelets' probes of dual pods fail, calls by ClusterIP"
+              " under a policy are blocked.",
+              "Use `--strategy overlay`. Waive it only to try it out where pods may restart."),
         About("FELIX", (BLOCKER, WARNING), "A setting of FelixConfiguration that Cilium cannot live with, or ignores.",
               "Turn it off first (blocker); look whether anything relies on it (warning).",
               "a node cannot be in between with such a setting"),
@@ -128,8 +131,6 @@ ABOUT: Final = {
         About("POLICIES", (INFO,), "In which namespaces policies stay in force.", "Nothing to do.", FACT),
         About("GITOPS", (WARNING,), "Something else keeps Canal's DaemonSet as it is.",
               "Suspend that until the migration is done."),
-        About("CALICO_NODE", (WARNING,), "Canal runs Calico: with `multus` kubelets' probes of dual pods fail.",
-              "Use `--strategy overlay`."),
         About("MANIFESTS", (WARNING,), "What the manifests of the chosen version cannot promise.",
               "Choose another version, or rehearse on a copy of the cluster."),
         About("FIREWALL", (INFO,), "Which UDP port must be open between all nodes.", "Open it before.", FACT),
