@@ -91,8 +91,8 @@ ABOUT: Final = {
               "Choose a larger `cilium.pod_cidr` or a larger `cilium.mask_size`.", "nodes would get no pod network"),
         About("CALICO_POLICIES", (BLOCKER,), "Policies of Calico's own kinds: what they forbid would be open.",
               "Translate and delete them. Waive it when they forbid nothing that matters."),
-        About("CALICO_NODE", (BLOCKER,), "`multus` beside Calico: kubelets' probes of dual pods fail, calls by ClusterIP"
-              " under a policy are blocked.",
+        About("CALICO_NODE", (BLOCKER,),
+              "`multus` beside Calico: kubelets' probes of dual pods fail, and calls by ClusterIP under a policy.",
               "Use `--strategy overlay`. Waive it only to try it out where pods may restart."),
         About("FELIX", (BLOCKER, WARNING), "A setting of FelixConfiguration that Cilium cannot live with, or ignores.",
               "Turn it off first (blocker); look whether anything relies on it (warning).",
