@@ -76,7 +76,9 @@ def test_multus_is_refused_beside_calico(on: On, served: Make, config: str) -> N
     assert "CALICO_NODE" not in passed.out
 
 
-@pytest.mark.parametrize(("scenario", "strategy"), [("calm", "overlay"), (FLANNEL, "multus")], ids=["overlay", "multus"])
+@pytest.mark.parametrize(
+    ("scenario", "strategy"), [("calm", "overlay"), (FLANNEL, "multus")], ids=["overlay", "multus"]
+)
 def test_a_migration_in_parts(
     on: On, served: Make, config: str, scenario: Scenario | str, strategy: str, tmp_path: Path
 ) -> None:
