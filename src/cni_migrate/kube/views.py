@@ -123,7 +123,17 @@ def daemonset(raw: Json) -> DaemonSet:
         available=int(status.get("numberAvailable", 0)),
         writers=_writers(meta),
         node_terms=_node_terms(template),
+        created=_instant(meta.get("creationTimestamp")),
+        deleting=bool(meta.get("deletionTimestamp")),
     )
+
+
+def _instant(stamp: object) -> datetime | None:
+    """When something was; None where it is not told, or not as the API tells it."""
+    try:
+        return datetime.fromisoformat(str(stamp))
+    except ValueError:
+        return None
 
 
 def _node_terms(pod: Json) -> tuple[tuple[Requirement, ...], ...] | None:
