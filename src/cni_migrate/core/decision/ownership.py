@@ -10,9 +10,10 @@ from cni_migrate.core.model.effects import PatchObject
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.record import Held
+from cni_migrate.core.steps.registry import ABOUT
 from cni_migrate.core.steps.selection import PutBack, put_back, selecting
 
-STEP = "select_canal"
+STEP = next(step.name for step in ABOUT.values() if step.selects_canal)
 
 
 def keep_selected(draft: Draft) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cni_migrate.config import Config
+from cni_migrate.strategies import with_trait
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -73,8 +74,7 @@ def settled(config: Config, said: Collection[str], found: FoundCanal) -> Config:
     """
     values = configuration_of(found)
     if found.published and "strategy" not in said:
-        # Beside Calico's plugin multus does not work (docs/explanation/policies.md).
-        config = config.model_copy(update={"strategy": "overlay"})
+        config = config.model_copy(update={"strategy": with_trait("beside_calico")})
     if "canal.pod_cidr" in said and "canal.network" not in said and found.network:
         part = str(config.canal.pod_cidr)
         values["canal.network"] = found.network if found.network != part and within(part, found.network) else ""
