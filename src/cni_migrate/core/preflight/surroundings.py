@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from cni_migrate.core.preflight.registry import Facts, Finding, check, info, many, warning
 from cni_migrate.core.steps.selection import owners_of
-from cni_migrate.strategies import with_trait
 
 
 @check
@@ -42,20 +41,6 @@ def gitops(facts: Facts) -> Iterator[Finding]:
             f"Canal's DaemonSet is managed by {' and '.join(owners)}, which may undo its changes",
             "suspend that synchronisation of Canal until the migration is done, then remove Canal from it",
             owners,
-        )
-
-
-@check
-def calico(facts: Facts) -> Iterator[Finding]:
-    """Canal with Calico: what was seen to fail on the real programs (docs/explanation/policies.md)."""
-    if facts.canal is None or "calico-node" not in facts.canal.containers:
-        return
-    if not facts.config.traits.beside_calico:
-        yield warning(
-            "CALICO_NODE",
-            f"Canal runs Calico here: with {facts.config.strategy} kubelets' probes of dual pods fail, and so do calls "
-            "by ClusterIP between them under a policy",
-            f"use --strategy {with_trait('beside_calico')}",
         )
 
 

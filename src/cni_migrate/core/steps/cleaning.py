@@ -58,7 +58,7 @@ def delete_multus(view: ClusterView) -> Answer:
     return delete_all(view, refs_of(view.plan.manifests.multus()), "Multus")
 
 
-@cluster_step("pods", irreversible=True)
+@cluster_step("pods", irreversible=True, deletes_canal=True)
 def delete_canal(view: ClusterView) -> Answer:
     """Delete Canal's DaemonSet, and the objects of canal.extra_objects."""
     config = view.config.canal

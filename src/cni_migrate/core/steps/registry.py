@@ -34,6 +34,8 @@ class Registered:
     """The agents of knet-stress go in it: nobody asks them for anything any more."""
     selects_canal: bool = False
     """It gives Canal's DaemonSets the selector that they keep until they go."""
+    deletes_canal: bool = False
+    """Canal's DaemonSets go in it."""
 
 
 NODE_STEPS: dict[str, NodeStep] = {}
@@ -78,6 +80,7 @@ def cluster_step(
     foreseeable: bool = False,
     ends_probing: bool = False,
     selects_canal: bool = False,
+    deletes_canal: bool = False,
 ) -> Callable[[ClusterStep], ClusterStep]:
     """Register a function as the cluster step of its own name; see `Registered`.
 
@@ -86,7 +89,7 @@ def cluster_step(
 
     def register(function: ClusterStep) -> ClusterStep:
         _about(function.__name__, deadline, function.__doc__, irreversible=irreversible, foreseeable=foreseeable,
-               ends_probing=ends_probing, selects_canal=selects_canal)  # fmt: skip
+               ends_probing=ends_probing, selects_canal=selects_canal, deletes_canal=deletes_canal)  # fmt: skip
         CLUSTER_STEPS[function.__name__] = function
         return function
 
