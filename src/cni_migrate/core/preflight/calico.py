@@ -27,7 +27,8 @@ def beside_multus(facts: Facts) -> Iterator[Finding]:
         yield blocker(
             "CALICO_NODE",
             f"Calico is part of this Canal, and strategy {facts.config.strategy} does not work beside it: kubelets'"
-            " probes of dual pods fail, so that their pods restart and block the next drain, and a NetworkPolicy blocks calls by ClusterIP"
+            " probes of dual pods fail, so that their pods restart and block the next drain, and a NetworkPolicy blocks"
+            " calls by ClusterIP"
             " between dual pods",
             f"--strategy {with_trait('beside_calico')} (one drain per node, policies hold)",
             facts.found.calico,
