@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 from rich.text import Text
@@ -17,6 +17,7 @@ from cni_migrate.cli.ui import output
 from cni_migrate.config import PROFILES, Config, ProfileName
 from cni_migrate.configfile import Loaded, section_of, variable
 from cni_migrate.core.model.canal import configuration_of, with_values
+from cni_migrate.core.render.coexistence import Stage, values
 from cni_migrate.core.render.manifests import Manifests, node_config_version
 from cni_migrate.errors import PreflightFailed, UsageError
 from cni_migrate.wiring import manifests_for
@@ -127,9 +128,16 @@ def schema() -> None:
     output.as_json(Config.model_json_schema())
 
 
+VALUES: Final[Mapping[str, Stage]] = {"cilium-values": "transit", "cilium-values-final": "final"}
+"""The parts that are helm values."""
+
+
 def manifests(common: Common, flags: Mapping[str, Any], part: str) -> None:
     """Print what is applied, as a stream of YAML documents."""
     loaded = configured(common, flags)
+    if stage := VALUES.get(part):
+        sys.stdout.write(output.yaml_text(values(loaded.config, stage)))
+        return
     wanted = _part(loaded, manifests_for(loaded.config, None), part)
     seen: set[str] = set()
     for manifest in wanted:

@@ -40,8 +40,9 @@ class KubeCluster:
             releases: Helm, where a release is to be made.
         """
         timeout = config.deadlines.request
+        existing = config.cilium.namespace if config.cilium.source == "existing" else ""
         self._client = api if isinstance(api, Client) else Client(api, clock, rng, timeout=timeout)
-        self._cache = Cache(self._client, clock, config.namespace)
+        self._cache = Cache(self._client, clock, config.namespace, existing)
         self._performer = Performer(self._client, self._cache, clock, releases)
 
     async def __aenter__(self) -> Self:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import (
     Budget,
+    CiliumConfig,
     CiliumNode,
     DaemonSet,
     Endpoint,
@@ -88,6 +89,7 @@ def pod(raw: Json) -> Pod:
         message=_message(spec, status),
         tolerations=_tolerated(spec.get("tolerations") or ()),
         host_ports=not spec.get("hostNetwork") and _host_ports(spec),
+        created=_text(meta.get("creationTimestamp") or ""),
     )
 
 
@@ -189,6 +191,14 @@ def cilium_node(raw: Json) -> CiliumNode:
     """A CiliumNode (cilium.io/v2): its pod CIDRs, once the operator has given it some."""
     ipam = (raw.get("spec") or {}).get("ipam") or {}
     return CiliumNode(_text(raw["metadata"]["name"]), tuple(str(one) for one in ipam.get("podCIDRs") or ()))
+
+
+def cilium_config(raw: Json) -> CiliumConfig:
+    """The ConfigMap `cilium-config`."""
+    meta = raw["metadata"]
+    written = [str(one.get("time") or "") for one in meta.get("managedFields") or ()]
+    changed = max([str(meta.get("creationTimestamp") or ""), *written])
+    return CiliumConfig(str(meta.get("namespace", "")), dict(raw.get("data") or {}), changed)
 
 
 def endpoint(raw: Json) -> Endpoint:

@@ -18,6 +18,8 @@ class Part(StrEnum):
     ALL = "all"
     CILIUM = "cilium"
     CILIUM_FINAL = "cilium-final"
+    CILIUM_VALUES = "cilium-values"
+    CILIUM_VALUES_FINAL = "cilium-values-final"
     MULTUS = "multus"
     KNET = "knet"
     RBAC = "rbac"
@@ -81,8 +83,9 @@ def manifests(
 ) -> None:
     """Print what a migration applies, as YAML. Needs no cluster.
 
-    Part `cilium` is Cilium as it runs beside Canal, `cilium-final` as it stays. Two parts are for running `migrate` in
-    the cluster: `rbac`, its account and the least rights, and `job`.
+    Part `cilium` is Cilium as it runs beside Canal, `cilium-final` as it stays; `cilium-values` and
+    `cilium-values-final` are the helm values for these two, of a Cilium that you install yourself. Two parts are for
+    running `migrate` in the cluster: `rbac`, its account and the least rights, and `job`.
     """
     from cni_migrate.cli import configuration
 
@@ -119,6 +122,7 @@ def register(app: typer.Typer) -> None:
             "migrate manifests job --image REGISTRY/cni-migrate:0.1.0 | kubectl apply -f -",
             "migrate manifests --strategy overlay",
             "migrate manifests --diff",
+            "migrate manifests cilium-values > cilium-values.yaml",
         ),
     )(manifests)
     app.command("images", rich_help_panel=PANEL, epilog=examples("migrate images --strategy multus"))(images)
