@@ -293,6 +293,7 @@ class Job(Section):
 PROFILES: dict[ProfileName, dict[str, Any]] = {
     "modern": {},
     "seed": {
+        "strategy": "multus",
         "cilium": {
             "version": "1.7.2",
             "tunnel_protocol": "geneve",
@@ -353,9 +354,8 @@ class Config(Section):
 
     profile: ProfileName = Field(default="modern", description="which defaults the rest starts from")
     strategy: Strategy = Field(
-        default="multus",
-        description="how a node gets both networks; where nothing is said and Canal has Calico's plugin, as published:"
-        " overlay",
+        default="overlay",
+        description="how a node gets both networks; a migration that has begun goes on with its own",
     )
     namespace: Namespace = Field(default="cni-migrate", description="namespace of the record, the lock and host tasks")
     registry: Registry = Field(

@@ -19,6 +19,20 @@ def calico_policies(facts: Facts) -> Iterator[Finding]:
         )
 
 
+@check
+def beside_multus(facts: Facts) -> Iterator[Finding]:
+    """No dual pods beside Calico: what was seen to fail on the real programs (docs/explanation/policies.md)."""
+    if facts.found.calico and facts.config.strategy == "multus":
+        yield blocker(
+            "CALICO_NODE",
+            "Calico is part of this Canal, and strategy multus does not work beside it: kubelets' probes of dual pods"
+            " fail, so that their pods restart and block the next drain, and a NetworkPolicy blocks calls by ClusterIP"
+            " between dual pods",
+            "--strategy overlay (one drain per node, policies hold)",
+            facts.found.calico,
+        )
+
+
 FELIX_BLOCKS = {
     "bpfEnabled": "Calico's eBPF data plane and Cilium's cannot share a node",
     "wireguardEnabled": "Calico encrypts traffic between nodes, Cilium as it is installed here does not",
