@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from cni_migrate import consistency, validation
+from cni_migrate.strategies import Traits, traits
 
 Strategy = Literal["multus", "overlay"]
 ProfileName = Literal["modern", "seed"]
@@ -405,6 +406,11 @@ class Config(Section):
     def _consistent(self) -> Self:
         consistency.check(self)
         return self
+
+    @property
+    def traits(self) -> Traits:
+        """What is particular about the strategy."""
+        return traits(self.strategy)
 
     def identity(self) -> dict[str, Any]:
         """What must not change between the start of a migration and its end."""

@@ -10,7 +10,7 @@ from cni_migrate.core.steps.registry import CLUSTER_STEPS, NODE_STEPS
 from cni_migrate.core.steps.view import Plan
 
 TABLES = (
-    "node.yaml", "cluster.yaml", "strategies/multus.yaml", "strategies/overlay.yaml", "strategies/existing.yaml",
+    "node.yaml", "cluster.yaml", "strategies/multus.yaml", "strategies/overlay.yaml", "sources/existing.yaml",
 )  # fmt: skip
 """The files of `states/`."""
 
@@ -26,8 +26,10 @@ def make_plan(config: Config, manifests: Manifests, tables: Mapping[str, str]) -
     Raises:
         ValueError: a table names a state, event or step that there is not.
     """
-    name = config.cilium.source if config.cilium.source == "existing" else config.strategy
-    strategy = StrategyTable.load(name, tables[f"strategies/{name}.yaml"])
+    name, folder = config.strategy, "strategies"
+    if config.cilium.source == "existing":  # its agents never leave a node, and nobody but its owner changes it
+        name, folder = config.cilium.source, "sources"
+    strategy = StrategyTable.load(name, tables[f"{folder}/{name}.yaml"])
     unknown = [step for steps in strategy.events.values() for step in steps if step not in NODE_STEPS]
     unknown += [step for steps in strategy.phases.values() for step in steps if step not in CLUSTER_STEPS]
     if unknown or {event for event in NodeEvent if not event.of_some} - set(strategy.events):
