@@ -89,10 +89,10 @@ class Canal(Section):
 class Cilium(Section):
     """The Cilium to install."""
 
-    source: Literal["builtin", "chart", "manifests"] = Field(
+    source: Literal["builtin", "chart", "manifests", "existing"] = Field(
         default="builtin",
         description="whose Cilium the cluster ends with: the tool's own, a chart that `helm` renders and comes to own,"
-        " or manifests that something else has rendered",
+        " manifests that something else has rendered, or one that is installed already (overlay)",
     )
     chart: str = Field(
         default="", description="source chart: a folder, an archive, oci://…, or a repository's name for it"
@@ -289,6 +289,9 @@ class Deadlines(Section):
     agent: Seconds = Field(default=300, gt=0, description="a network agent to become Ready")
     host: Seconds = Field(default=120, gt=0, description="a task on a host")
     gate: Seconds = Field(default=120, gt=0, description="a connectivity gate")
+    upgrade: Seconds = Field(
+        default=3600, gt=0, description="the `helm upgrade` of Cilium's owner (`cilium.source: existing`)"
+    )
     request: Seconds = Field(default=10, gt=0, description="one API request")
 
 
@@ -427,8 +430,13 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _with_images(cls, given: Any) -> Any:
-        """Fill in the images that nobody named: of Cilium's version, and from `registry`."""
-        return images_filled(given) if isinstance(given, Mapping) else given
+        """Fill in what follows from other keys: the images, and the strategy that alone goes with `existing`."""
+        if not isinstance(given, Mapping):
+            return given
+        cilium = given.get("cilium")
+        if isinstance(cilium, Mapping) and cilium.get("source") == "existing":
+            given = {"strategy": "overlay", **given}
+        return images_filled(given)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -12,6 +12,7 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import (
     Attempt,
     Budget,
+    CiliumConfig,
     CiliumNode,
     DaemonSet,
     Endpoint,
@@ -41,13 +42,14 @@ ATTEMPTS: Final = 10_000
 class Cache:
     """The tables, the tasks that fill them, and who is woken by a change."""
 
-    def __init__(self, client: Client, clock: Clock, namespace: str) -> None:
+    def __init__(self, client: Client, clock: Clock, namespace: str, cilium: str = "") -> None:
         """A cache that is empty until entered.
 
         Args:
             client: reads the cluster.
             clock: the time.
             namespace: where the operators' ConfigMap is.
+            cilium: where the `cilium-config` is that somebody else keeps; '' when none is looked at.
         """
         self._client = client
         self._clock = clock
@@ -61,6 +63,7 @@ class Cache:
         self.requests: Final = Table(views.requests, by_namespace, wake)
         self.cilium_nodes: Final = Table(views.cilium_node, by_name, wake)
         self.endpoints: Final = Table(views.endpoint, by_namespace, wake)
+        self.cilium_config: Final = Table(views.cilium_config, by_namespace, wake)
         self.attempts: Final[dict[str, Attempt]] = {}
         self.readings: Final[dict[str, GateReading]] = {}
         self.pod_events: Final[dict[str, str]] = {}
@@ -75,6 +78,10 @@ class Cache:
                 {"fieldSelector": f"metadata.name={names.REQUESTS}"},
             ),
         ]
+        if cilium:
+            place = paths.path("v1", "configmaps", namespace=cilium)
+            own = {"fieldSelector": f"metadata.name={names.CILIUM_CONFIG}"}
+            self._reflectors.append(self._reflector(self.cilium_config, place, own))
         self.cilium: Final = CiliumKinds(
             client, clock, self.health, wake,
             {"ciliumnodes": self.cilium_nodes, "ciliumendpoints": self.endpoints},
@@ -236,6 +243,10 @@ class _Live:
     @property
     def served(self) -> Collection[str]:
         return self._cache.cilium.served
+
+    @property
+    def cilium_config(self) -> CiliumConfig | None:
+        return next(iter(self._cache.cilium_config.views.values()), None)
 
     @property
     def requests(self) -> Requests:

@@ -41,8 +41,9 @@ class KubeCluster:
             releases: Helm, where a release is to be made.
         """
         timeout = config.deadlines.request
+        existing = config.cilium.namespace if config.cilium.source == "existing" else ""
         self._client = api if isinstance(api, Client) else Client(api, clock, rng, timeout=timeout)
-        self._cache = Cache(self._client, clock, config.namespace)
+        self._cache = Cache(self._client, clock, config.namespace, existing)
         self._pod_events = PodEvents(self._client, self._cache, clock)
         self._performer = Performer(self._client, self._cache, clock, releases)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import (
     Budget,
+    CiliumConfig,
     CiliumNode,
     DaemonSet,
     Endpoint,
@@ -92,6 +93,7 @@ def pod(raw: Json) -> Pod:
         unready=_unready(status),
         finalizers=tuple(_text(one) for one in meta.get("finalizers") or ()),
         due_gone=datetime.fromisoformat(meta["deletionTimestamp"]) if deleting else None,
+        created=_text(meta.get("creationTimestamp") or ""),
     )
 
 
@@ -203,6 +205,14 @@ def cilium_node(raw: Json) -> CiliumNode:
     """A CiliumNode (cilium.io/v2): its pod CIDRs, once the operator has given it some."""
     ipam = (raw.get("spec") or {}).get("ipam") or {}
     return CiliumNode(_text(raw["metadata"]["name"]), tuple(str(one) for one in ipam.get("podCIDRs") or ()))
+
+
+def cilium_config(raw: Json) -> CiliumConfig:
+    """The ConfigMap `cilium-config`."""
+    meta = raw["metadata"]
+    written = [str(one.get("time") or "") for one in meta.get("managedFields") or ()]
+    changed = max([str(meta.get("creationTimestamp") or ""), *written])
+    return CiliumConfig(str(meta.get("namespace", "")), dict(raw.get("data") or {}), changed)
 
 
 def endpoint(raw: Json) -> Endpoint:

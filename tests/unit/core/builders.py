@@ -14,6 +14,7 @@ from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import (
     Attempt,
     Budget,
+    CiliumConfig,
     CiliumNode,
     DaemonSet,
     Endpoint,
@@ -48,6 +49,7 @@ class Seen:
     budgets: dict[tuple[str, str], Budget] = field(default_factory=dict)
     cilium_nodes: dict[str, CiliumNode] = field(default_factory=dict)
     endpoints: dict[tuple[str, str], Endpoint] = field(default_factory=dict)
+    cilium_config: CiliumConfig | None = None
     served: Collection[str] = ()
     requests: Requests = field(default_factory=Requests)
     attempts: dict[str, Attempt] = field(default_factory=dict)

@@ -190,9 +190,11 @@ def await_multus_gone(view: NodeView) -> Answer:
 def restart_cilium(view: NodeView) -> Answer:
     """Restart the agent, as it reads its CiliumNodeConfigs only when it starts; a new UID must be Ready.
 
-    The next pod is started while the agent of the last one still ends: it waits for that by itself.
+    The next pod is started while the agent of the last one still ends: it waits for that by itself. An installed one
+    need not, so it has its time to end.
     """
-    return _restarted(view, (view.config.cilium.namespace, names.CILIUM), at_once=True)
+    at_once = view.config.cilium.source != "existing"
+    return _restarted(view, (view.config.cilium.namespace, names.CILIUM), at_once=at_once)
 
 
 @node_step("agent")

@@ -135,7 +135,7 @@ def install_release(view: ClusterView) -> Answer:
     return Apply((effect,), on=f"`helm upgrade --install {cilium.release}`")
 
 
-def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
+def clean_nodes(view: ClusterView, purpose: str, *ops: str) -> Answer:
     """Run a host task on every node that was not cleaned yet, some at a time."""
     effects: list[Effect] = []
     cleaned: dict[str, NodeChanges] = {}
@@ -179,14 +179,14 @@ def clean_hosts(view: ClusterView) -> Answer:
     config = view.config
     ours = ["remove-rules"] if config.traits.identities else []
     flannel, multus = f"remove-flannel={config.canal.cni_file}", f"remove-multus={config.multus.cni_file}"
-    return _clean_hosts(view, "clean", *ours, flannel, multus)
+    return clean_nodes(view, "clean", *ours, flannel, multus)
 
 
 @cluster_step("host")
 def clean_cilium_hosts(view: ClusterView) -> Answer:
     """Remove Cilium's and Multus's links, chains and files from every host, and our rule (undo)."""
     ours = ["remove-rules"] if view.config.traits.identities else []
-    return _clean_hosts(view, "undo", "remove-cilium", f"remove-multus={view.config.multus.cni_file}", *ours)
+    return clean_nodes(view, "undo", "remove-cilium", f"remove-multus={view.config.multus.cni_file}", *ours)
 
 
 @cluster_step("agent")

@@ -11,7 +11,7 @@ import pytest
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.canal import FoundCanal, settled
-from cni_migrate.core.model.objects import Budget, Node, Pod, Taint, Toleration
+from cni_migrate.core.model.objects import Budget, CiliumConfig, Node, Pod, Taint, Toleration
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.findings import Facts, Finding, Hook, Severity, blockers, findings
 from tests.unit.core.builders import (
@@ -45,6 +45,17 @@ def _facts(look: Seen | None = None, strategy: str = "multus", sections: Any = N
     config = a_plan(strategy, **(sections or {})).config
     values: dict[str, Any] = {"found": FOUND}
     return Facts(config=config, seen=look or _calm(), taint=OUR_TAINT, **{**values, **changes})
+
+
+EXISTING = {"cilium": {"source": "existing"}}
+
+
+def _installed(image: str = "quay.io/cilium/cilium:v1.20.2", **config: str) -> Facts:
+    """With a Cilium that was installed before."""
+    data = {"write-cni-conf-when-ready": "/host/etc/cni/net.d/05-cilium.conflist", **config}
+    agents = a_daemonset("cilium", containers=("cilium-agent",), images=(image,))
+    look = _with(agents, cilium_config=CiliumConfig("kube-system", data, "2030-01-01T00:00:00Z"))
+    return _facts(look, strategy="overlay", sections=EXISTING)
 
 
 def _settled(**changes: Any) -> Facts:
@@ -149,6 +160,14 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("an own node that is not there", lambda: _facts(sections={"own_node": "w9"}), "NAMED_NODES", "w9"),
     ("another cilium", lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",)))), "OTHER_CILIUM",
      "kube-system/cilium"),
+    ("another cilium, and the way to go on with it",
+     lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",)))), "OTHER_CILIUM", "cilium.source: existing"),
+    ("no installed cilium", lambda: _facts(strategy="overlay", sections=EXISTING), "CILIUM_INSTALLED", "no Cilium in"),
+    ("an installed cilium elsewhere", lambda: _facts(
+        _with(a_daemonset("cilium", "network", containers=("cilium-agent",))), strategy="overlay", sections=EXISTING),
+     "CILIUM_INSTALLED", "network/cilium"),
+    ("an installed cilium of no version", lambda: _installed("r.example/cilium:latest"), "CILIUM_INSTALLED", "version"),
+    ("an installed cilium as a chart has it", lambda: _installed(), "CILIUM_KEYS", "helm value cni.customConf: true"),
     ("another multus", lambda: _facts(_with(a_daemonset("kube-multus-ds", containers=("kube-multus",)))),
      "OTHER_MULTUS", "kube-multus-ds"),
     ("another daemonset is named", lambda: _facts(sections={"canal": {"daemonset": "kube-proxy"}}), "CANAL_DAEMONSET",
