@@ -6,6 +6,7 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Node, Pod
 from cni_migrate.core.preflight.evicted import evicted
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
+from cni_migrate.core.preflight.shapes import network_instead
 
 
 @check
@@ -30,7 +31,8 @@ def canal_daemonset(facts: Facts) -> Iterator[Finding]:
             continue
         gone = name not in facts.seen.daemonsets
         what = f"there is no DaemonSet {'/'.join(name)}" if gone else f"DaemonSet {'/'.join(name)} is not Canal's"
-        hint = f": flannel runs in {there}" if found else ": no DaemonSet runs flannel"
+        instead = network_instead(facts)
+        hint = f": flannel runs in {there}" if found else f": no DaemonSet runs flannel{instead and f'; {instead}'}"
         yield blocker(
             "CANAL_DAEMONSET",
             f"{what}{hint}",
@@ -125,12 +127,13 @@ def named_nodes(facts: Facts) -> Iterator[Finding]:
 @check
 def other_networks(facts: Facts) -> Iterator[Finding]:
     """No Multus and no Cilium is there that is not ours."""
-    wanted = (("cilium-agent", "OTHER_CILIUM", "Cilium"), ("kube-multus", "OTHER_MULTUS", "Multus"))
-    for container, check_id, what in wanted:
+    wanted = (("cilium-agent", "OTHER_CILIUM", "Cilium"), ("multus", "OTHER_MULTUS", "Multus"))
+    for mark, check_id, what in wanted:
         found = [
             f"{namespace}/{name}"
             for (namespace, name), one in facts.seen.daemonsets.items()
-            if container in one.containers and one.labels.get(names.MANAGED_BY) != names.TOOL
+            if any(mark in word for word in (*one.containers, *map(_last, one.images)))
+            and one.labels.get(names.MANAGED_BY) != names.TOOL
         ]
         if found:
             yield blocker(
@@ -139,3 +142,8 @@ def other_networks(facts: Facts) -> Iterator[Finding]:
                 f"remove that {what} first; two of them would fight for the nodes' CNI files",
                 found,
             )
+
+
+def _last(image: str) -> str:
+    """An image's own name: `hardened-multus-cni` of `docker.io/rancher/hardened-multus-cni:v4`."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]

@@ -51,7 +51,7 @@ OTHERS = (Toleration("dedicated", "Exists", "", ""),)
     ],
 )  # fmt: skip
 def test_each_pod_has_its_verdict(
-    description: str, pod: dict[str, Any], options: dict[str, bool], verdict: Verdict
+    description: str, pod: dict[str, Any], options: dict[str, Any], verdict: Verdict
 ) -> None:
     """The filters' table."""
     ruling = rule(a_pod(**pod), OUR_TAINT, Drain(**options))
