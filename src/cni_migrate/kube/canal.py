@@ -29,9 +29,6 @@ NET_CONF: Final = "net-conf.json"
 
 _NET_FOLDERS: Final = ("/host/etc/cni/net.d", "/etc/cni/net.d")
 _BIN_FOLDERS: Final = ("/host/opt/cni/bin", "/opt/cni/bin")
-FLANNEL_RUN: Final = "/run/flannel"
-"""Where flannel tells its plugin the node's part. No `canal.yaml` that Calico publishes shares it with the host."""
-
 _TEMPLATE: Final = "CNI_NETWORK_CONFIG"
 _DEFAULT_FILE: Final = "10-calico.conflist"
 """What Calico's installer calls its file where `CNI_CONF_NAME` is not given (cni-plugin/pkg/install)."""
@@ -142,7 +139,7 @@ async def found_canal(client: Client, node_cidrs: Iterable[str], node_addresses:
         ipam=file.ipam,
         cni_folder=_folder(own, _NET_FOLDERS),
         bin_folder=_folder(own, _BIN_FOLDERS),
-        published=file.plugin == "calico" and not _shares(own, FLANNEL_RUN),
+        calico=tuple(_by_calico(own, file)),
         unread=(*settings.unread, *file.unread),
         broken=settings.broken,
         flannel_etcd=any(_flannel_of_etcd(container) for container in _every(own, FLANNEL)),
@@ -191,11 +188,13 @@ async def _calico_of_etcd(maps: "_ConfigMaps", own: Iterable[Json]) -> bool:
     return False
 
 
-def _shares(own: Iterable[Json], folder: str) -> bool:
-    """Whether a DaemonSet of Canal has this folder of the host, where /var/run is /run."""
-    volumes = [volume for raw in own for volume in _pod(raw).get("volumes") or ()]
-    paths = [str((volume.get("hostPath") or {}).get("path", "")).rstrip("/") for volume in volumes]
-    return any(path.removeprefix("/var") == folder for path in paths)
+def _by_calico(own: Iterable[Json], file: "_CniFile") -> Iterator[str]:
+    """By what it is known that Calico is part of this Canal, in words."""
+    for raw in own:
+        if CALICO in roles(raw):
+            yield f"DaemonSet {'/'.join(name_of(raw))} runs calico-node"
+    if file.plugin == CALICO:
+        yield f"CNI file {file.name or 'of network ' + file.network} has the plugin calico"
 
 
 # --- flannel's settings --------------------------------------------------------------------------------------------
