@@ -17,13 +17,14 @@ from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Budget
-from cni_migrate.core.model.record import Entry, Held
+from cni_migrate.core.model.record import Entry, Held, Record
 from cni_migrate.core.preflight.registry import blocker, warning
 from cni_migrate.core.reports.eta import Left
 from cni_migrate.core.reports.plan import plan_view
 from cni_migrate.core.reports.status import LeaseInfo, status_view
 from tests.unit.core.builders import (
     NOW,
+    Seen,
     a_daemonset,
     a_node,
     a_plan,
@@ -49,7 +50,7 @@ def _console(width: int, *, colour: bool = False) -> Console:
     return Console(file=io.StringIO(), width=width, height=40, force_terminal=True, no_color=not colour, color_system="standard")  # fmt: skip
 
 
-def _cluster():  # type: ignore[no-untyped-def]
+def _cluster() -> Seen:
     nodes = [a_node(name, labels={"topology.kubernetes.io/zone": "eu-central-1a"}) for name in NAMES]
     pods = [a_pod(f"checkout-6d5f7c9b8-x2x4{n}", node=name, labels={"app": "web"}) for n, name in enumerate(NAMES)]
     agents = [an_agent("canal", name) for name in NAMES]
@@ -59,7 +60,7 @@ def _cluster():  # type: ignore[no-untyped-def]
     return found
 
 
-def _record():  # type: ignore[no-untyped-def]
+def _record() -> Record:
     entries = {
         "worker-1": an_entry("worker-1", NodeState.MIGRATED),
         "worker-2": under_way("worker-2", NodeState.CILIUM, NodeEvent.RELEASE, "recheck"),
@@ -67,7 +68,7 @@ def _record():  # type: ignore[no-untyped-def]
         "control-plane-1": an_entry("control-plane-1", NodeState.DUAL),
     }  # fmt: skip
     record = a_record(PLAN, entries, phase=Phase.MIGRATING)
-    lines = [Entry(at=NOW, what=f"node ip-10-0-12-7 held: {WHY}")]
+    lines = [Entry(at=NOW, what=f"node ip-10-0-12-7 is held: {WHY}")]
     return record.with_cluster(record.cluster.model_copy(update={"history": tuple(lines)}))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cni_migrate.core.model.objects import Budget, Pod
 from cni_migrate.core.model.selector import matches
-from cni_migrate.core.preflight.evicted import evicted
+from cni_migrate.core.preflight.evicted import evicted, moved
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
 from cni_migrate.core.steps.drain import Verdict, evictable, rulings
 
@@ -64,6 +64,24 @@ def stubborn_pods(facts: Facts) -> Iterator[Finding]:
             f"emptyDir data would be lost by {many(len(local), 'pod')}",
             "move the data, or allow it: --delete-emptydir-data (drain.delete_emptydir_data)",
             local,
+        )
+
+
+@check
+def local_volumes(facts: Facts) -> Iterator[Finding]:
+    """Pods whose PersistentVolume is on their node cannot run anywhere else meanwhile."""
+    found = [
+        f"{pod.key} on {pod.node}: {facts.local_volumes[claim]}"
+        for pod in moved(facts)
+        for claim in (f"{pod.namespace}/{name}" for name in pod.claims)
+        if claim in facts.local_volumes
+    ]
+    if found:
+        yield warning(
+            "LOCAL_VOLUMES",
+            f"{many(len(found), 'pod')} with a volume on the node: Pending from the drain until the node is back",
+            "make sure that the workload can do without each of them for some minutes, or fail it over first",
+            sorted(found),
         )
 
 
