@@ -18,6 +18,7 @@ from cni_migrate.kube.transport import Answer
 
 Manifest = Mapping[str, Any]
 
+_ACCOUNT: Final = ("serviceAccountName", "serviceAccount")
 STAND_IN: Final = "default"
 _PARALLEL: Final = 10
 _WEBHOOK: Final = "admission webhook"
@@ -50,8 +51,12 @@ def _asked(manifest: Manifest) -> Iterator[tuple[Manifest, str]]:
     template = (manifest.get("spec") or {}).get("template")
     if ref.kind not in ("DaemonSet", "Deployment") or not template:
         return
+    # Its account comes with the migration, and a pod of an account that is not there is refused for that alone.
+    spec = {
+        key: value for key, value in template["spec"].items() if key not in ("serviceAccountName", "serviceAccount")
+    }
     meta = {**(template.get("metadata") or {}), "namespace": ref.namespace, "name": f"dry-run-{ref.name}"[:63]}
-    yield {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}, f"a pod of {ref}"
+    yield {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}, f"a pod of {ref}"
 
 
 async def _refused(client: Client, places: Places, manifest: Manifest) -> str:

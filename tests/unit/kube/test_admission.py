@@ -14,7 +14,9 @@ SET = {
     "apiVersion": "apps/v1",
     "kind": "DaemonSet",
     "metadata": {"name": "probe", "namespace": "mesh"},
-    "spec": {"template": {"metadata": {"labels": {"app": "probe"}}, "spec": {"hostNetwork": True}}},
+    "spec": {
+        "template": {"metadata": {"labels": {"app": "probe"}}, "spec": {"hostNetwork": True, "serviceAccountName": "p"}}
+    },
 }
 SETS, PODS = "/apis/apps/v1/namespaces/mesh/daemonsets", "/api/v1/namespaces/mesh/pods"
 QUOTA = status(403, "Forbidden", 'pods "dry-run-probe" is forbidden: exceeded quota: q, requested: pods=1')

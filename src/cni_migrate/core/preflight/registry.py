@@ -47,9 +47,9 @@ class Facts:
 
     `rights_missing` are rights in words; `refused` objects of the migration that the API server would refuse, with why;
     `local_volumes` the PersistentVolumes that are on one node, by the claim (namespace/name) that has them; `found` the
-    Canal that the cluster tells of; `policies` are (kind, namespace, name), `calico_policies` those that only Calico enforces; `pod_hooks` are webhooks
-    with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix` the
-    FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `proxy_mode` and
+    Canal that the cluster tells of; `policies` are (kind, namespace, name), `calico_policies` those that only Calico
+    enforces; `pod_hooks` are webhooks with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix`
+    the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `proxy_mode` and
     `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise.
     """
 
