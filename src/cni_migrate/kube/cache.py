@@ -66,6 +66,7 @@ class Cache:
         self.cilium_config: Final = Table(views.cilium_config, by_namespace, wake)
         self.attempts: Final[dict[str, Attempt]] = {}
         self.readings: Final[dict[str, GateReading]] = {}
+        self.pod_events: Final[dict[str, str]] = {}
         self._reflectors = [
             self._reflector(self.nodes, paths.path("v1", "nodes")),
             self._reflector(self.pods, paths.path("v1", "pods")),
@@ -154,6 +155,12 @@ class Cache:
             del self.attempts[next(iter(self.attempts))]
         self._dirty.set()
 
+    def told(self, uid: str, event: str) -> None:
+        """The last Event of a pod."""
+        if self.pod_events.get(uid) != event:
+            self.pod_events[uid] = event
+            self._dirty.set()
+
     def read(self, readings: Mapping[str, GateReading]) -> None:
         """Show these readings of the agents, and no others."""
         self.readings.clear()
@@ -218,6 +225,7 @@ class _Live:
         self.endpoints: Final[Mapping[tuple[str, str], Endpoint]] = MappingProxyType(cache.endpoints.views)
         self.attempts: Final[Mapping[str, Attempt]] = MappingProxyType(cache.attempts)
         self.readings: Final[Mapping[str, GateReading]] = MappingProxyType(cache.readings)
+        self.pod_events: Final[Mapping[str, str]] = MappingProxyType(cache.pod_events)
 
     def pods_on(self, node: str) -> Collection[Pod]:
         return self._cache.pods.on(node)

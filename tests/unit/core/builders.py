@@ -54,6 +54,7 @@ class Seen:
     requests: Requests = field(default_factory=Requests)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     readings: dict[str, GateReading] = field(default_factory=dict)
+    pod_events: dict[str, str] = field(default_factory=dict)
 
     def pods_on(self, node: str) -> list[Pod]:
         """The pods bound to a node."""

@@ -121,8 +121,9 @@ class Pod:
     `controller` is the controlling owner as (kind, name, uid), `containers` the names of all its containers,
     `host_ports` whether a port of the host leads to the pod although it is not on the host's network,
     `revision` the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting
-    or failed container in words, `message` the termination message of its only container (host tasks), `created` when
-    the API server has made it (RFC 3339, in seconds).
+    or failed container in words, `unready` what its Ready condition says while it is not True, `message` the
+    termination message of its only container (host tasks), `due_gone` when a pod that is being deleted should have
+    ended (metadata.deletionTimestamp), `created` when the API server has made it (RFC 3339, in seconds).
     """
 
     namespace: str
@@ -145,6 +146,9 @@ class Pod:
     message: str
     tolerations: tuple[Toleration, ...] = ()
     host_ports: bool = False
+    due_gone: datetime | None = None
+    unready: str = ""
+    finalizers: tuple[str, ...] = ()
     created: str = ""
 
     @property
@@ -413,6 +417,11 @@ class Snapshot(Protocol):
     @property
     def attempts(self) -> Mapping[str, Attempt]:
         """How the latest try of each effect ended, by the effect's key; of this process only."""
+        ...
+
+    @property
+    def pod_events(self) -> Mapping[str, str]:
+        """The last Event of pods that were looked up, by the pod's uid, as `Reason: message`; of this process only."""
         ...
 
     @property

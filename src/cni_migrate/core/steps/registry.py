@@ -122,4 +122,4 @@ def ahead(steps: Sequence[str]) -> str:
 def deadline_of(step: str, deadlines: Deadlines) -> float | None:
     """How many seconds a step may take; None: as long as it takes."""
     kind = ABOUT[step].deadline
-    return None if kind == "none" else float(getattr(deadlines, kind))
+    return None if kind == "none" else float(getattr(deadlines, kind)) or None
