@@ -1,9 +1,9 @@
 """What differs between the versions of Cilium that can be installed: one table, read by templates and checks.
 
 Each row was read in Cilium's own sources, of the version it begins or ends with: `install/kubernetes/cilium` (the
-chart), `pkg/k8s/apis/cilium.io/client/crds` and `Documentation/network/kubernetes/compatibility.rst` of the tags 1.15.19,
-1.16.0, 1.17.2, 1.18.2, 1.19.0 and 1.20.2. What is not here is the same in all of them, as far as the tool depends on
-it.
+chart), `pkg/k8s/apis/cilium.io/client/crds` and `Documentation/network/kubernetes/compatibility.rst` of the tags
+1.15.19, 1.16.0, 1.17.2, 1.18.2, 1.19.0 and 1.20.2. What is not here is the same in all of them, as far as the tool
+depends on it.
 """
 
 from collections.abc import Iterable, Mapping
