@@ -276,7 +276,10 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of one knet-stress agent, as it reported it (docs/reference/knet-report.md)."""
+    """One round of one knet-stress agent, as it reported it (docs/reference/knet-report.md).
+
+    `shared` is what besides peers it has probed yet; None: it does not tell, as agents of earlier versions.
+    """
 
     round: int
     at: datetime
@@ -289,6 +292,7 @@ class Round:
     lost: int
     bad: tuple["BadProbe", ...]
     stall_ms: float
+    shared: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

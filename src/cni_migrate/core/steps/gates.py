@@ -17,6 +17,7 @@ from cni_migrate.core.connectivity.gate import (
     beyond,
     expected,
     judge,
+    shared,
     unasked,
 )
 from cni_migrate.core.connectivity.known_failures import KnownFailures, OwedByCanal, enforcing
@@ -106,7 +107,7 @@ def _verdict(
         wanted = {agent: peers for agent, peers in wanted.items() if agent in agents}
         missing = {agent: why for agent, why in missing.items() if agent in agents}
     cilium = frozenset(view.seen.nodes) if final else enforcing(view.record.nodes)
-    known_failures: Container[str] = KnownFailures(view.record.cluster.baseline, cilium)
+    known_failures: Container[str] = KnownFailures(view.record.cluster.baseline, cilium, everywhere=final)
     if back:
         known_failures = OwedByCanal(known_failures, everywhere=not elsewhere)
     verdict = judge(
@@ -118,6 +119,7 @@ def _verdict(
         ignore=unasked(view.config, final=final),
         newest=view.since,
         others=beyond(view.seen.nodes, focus=focus, excluded=out),
+        shared=shared(view.config),
     )
     if missing and not isinstance(verdict, Failing):
         agent, why = next(iter(missing.items()))
