@@ -45,7 +45,7 @@ class Services:
         """Read the Services; one without a node port has 0. A pod that was older than its Service was not told."""
         if not self.service[0] or "nodeport" not in self.skip:
             found = yield from self.api.get("services/knet-stress")
-            self.service = address_of(found)
+            self.service = self.service if self.service[0] else address_of(found)
             ports = found["spec"].get("ports") or []
             self.node_port = next((int(port.get("nodePort", 0)) for port in ports), 0)
         if not self.guard[0]:
