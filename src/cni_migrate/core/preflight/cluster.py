@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Node, Pod
-from cni_migrate.core.preflight.evicted import evicted
+from cni_migrate.core.preflight.evicted import moved
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
+from cni_migrate.core.render.foreign import AGENT
 
 
 @check
@@ -89,8 +90,8 @@ def enough_nodes(facts: Facts) -> Iterator[Finding]:
 
 
 def _homeless(facts: Facts, usable: list[Node]) -> Iterator[Pod]:
-    """The pods that drains will evict, and that no other node takes by its taints."""
-    for pod in evicted(facts):
+    """The pods that drains will move, and that no other node takes by its taints."""
+    for pod in moved(facts):
         if not any(node.name != pod.node and _takes(node, pod) for node in usable):
             yield pod
 
@@ -125,17 +126,31 @@ def named_nodes(facts: Facts) -> Iterator[Finding]:
 @check
 def other_networks(facts: Facts) -> Iterator[Finding]:
     """No Multus and no Cilium is there that is not ours."""
-    wanted = (("cilium-agent", "OTHER_CILIUM", "Cilium"), ("kube-multus", "OTHER_MULTUS", "Multus"))
+    wanted = ((AGENT, "OTHER_CILIUM", "Cilium"), ("kube-multus", "OTHER_MULTUS", "Multus"))
     for container, check_id, what in wanted:
         found = [
             f"{namespace}/{name}"
             for (namespace, name), one in facts.seen.daemonsets.items()
-            if container in one.containers and one.labels.get(names.MANAGED_BY) != names.TOOL
+            if container in one.containers
+            and one.labels.get(names.MANAGED_BY) != names.TOOL
+            and not (container == AGENT and _is_installed(facts, namespace, name))
         ]
         if found:
             yield blocker(
                 check_id,
                 f"{what} is there already, and not by this migration: {', '.join(sorted(found))}",
-                f"remove that {what} first; two of them would fight for the nodes' CNI files",
+                f"remove that {what} first; two of them would fight for the nodes' CNI files"
+                + (_GO_ON if container == AGENT and facts.config.cilium.source != "existing" else ""),
                 found,
             )
+
+
+_GO_ON = (
+    "; or go on with it, if it was installed by Cilium's guide Migrating a cluster to Cilium: cilium.source: existing"
+)
+
+
+def _is_installed(facts: Facts, namespace: str, name: str) -> bool:
+    """Whether a DaemonSet is the one that `cilium.source: existing` is about."""
+    cilium = facts.config.cilium
+    return cilium.source == "existing" and (namespace, name) == (cilium.namespace, names.CILIUM)

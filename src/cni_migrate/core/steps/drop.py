@@ -14,9 +14,10 @@ from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.model.record import Before
 from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
-from cni_migrate.core.steps.drain import Ruling, Verdict, refusals, rulings
+from cni_migrate.core.steps.drain import MOVES, Ruling, Verdict, overdue, refusals, rulings
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
+from cni_migrate.core.steps.waited import why
 
 
 def _rulings(view: NodeView) -> list[Ruling]:
@@ -26,11 +27,12 @@ def _rulings(view: NodeView) -> list[Ruling]:
 def _refused(view: NodeView, reasons: list[str]) -> Refuse:
     return Refuse(
         why=f"node {view.node.name} cannot be drained: " + "; ".join(reasons),
-        next="move or delete these pods, or set drain.delete_emptydir_data / drain.force",
+        next="move or delete these pods, or allow it: --delete-emptydir-data / --force (drain.delete_emptydir_data,"
+        " drain.force)",
     )
 
 
-@node_step("host")
+@node_step("host", foreseeable=True)
 def cordon(view: NodeView) -> Answer:
     """Keep new pods off the node. Pods that cannot be moved are reported before anything is touched.
 
@@ -52,15 +54,15 @@ def cordon(view: NodeView) -> Answer:
     return Apply((patch,), on=f"cordon of node {node.name}", remember=NodeChanges(before=Before(unschedulable=False)))
 
 
-@node_step("drain")
+@node_step("drain", foreseeable=True)
 def evict_host_ports(view: NodeView) -> Answer:
     """Evict the pods that have ports of the host, within their budgets, and wait until they are gone."""
     found = _rulings(view)
-    leaving = [r.pod for r in found if r.verdict is Verdict.LEAVING and r.pod.host_ports]
+    leaving = [r.pod for r in found if r.verdict is Verdict.LEAVING and r.pod.host_ports and not _hangs(view, r.pod)]
     return _evict(view, found, leaving, lambda pod: pod.host_ports)
 
 
-@node_step("drain")
+@node_step("drain", foreseeable=True, evicts=True)
 def evict_pods(view: NodeView) -> Answer:
     """Evict the node's pods within their budgets, in parallel, until every eviction is accepted."""
     return Done() if view.never_switched else _evict(view, _rulings(view), [], lambda pod: True)
@@ -70,20 +72,33 @@ def _evict(view: NodeView, found: list[Ruling], leaving: list[Pod], which: Calla
     """Evict those of the pods, and wait for them and for those that are leaving already."""
     if reasons := refusals(found):
         return _refused(view, reasons)
-    to_evict = [ruling.pod for ruling in found if ruling.verdict is Verdict.EVICT and which(ruling.pod)]
-    leaving = to_evict + leaving
-    if not leaving:
-        return Done()
+    to_move = [ruling for ruling in found if ruling.verdict in MOVES and which(ruling.pod)]
+    remember = NodeChanges(displaced=_owners(view, [ruling.pod for ruling in to_move]))
     effects: list[Effect] = []
-    for pod in to_evict:
-        make = DeletePod if view.config.drain.disable_eviction else EvictPod
-        effects.append(make(pod.namespace, pod.name, pod.uid, pod.node))
-    return Apply(
-        tuple(effects),
-        on=_to_leave(view, leaving),
-        observed=_holdup(view, leaving),
-        remember=NodeChanges(displaced=_owners(view, to_evict)),
-    )
+    for ruling in to_move:
+        pod, grace = ruling.pod, _grace(view)
+        if ruling.verdict is Verdict.EVICT:
+            effects.append(EvictPod(pod.namespace, pod.name, pod.uid, pod.node, grace))
+        elif ruling.verdict is Verdict.DELETE:
+            effects.append(DeletePod(pod.namespace, pod.name, pod.uid, pod.node, grace=grace))
+    leaving = [ruling.pod for ruling in to_move if ruling.verdict is not Verdict.LAST] + leaving
+    if not leaving:
+        return Done(remember=remember) if to_move else Done()
+    return Apply(tuple(effects), on=_to_leave(view, leaving), observed=_holdup(view, leaving), remember=remember)
+
+
+def _grace(view: NodeView) -> int | None:
+    """How many seconds a pod gets to end; None: what it says itself.
+
+    0 counts as 1, as with `kubectl delete` without --force: a pod that is taken out of the API at once may still run,
+    and hold its address, when the node's network is exchanged.
+    """
+    seconds = view.config.drain.grace_period
+    return None if seconds < 0 else max(seconds, 1)
+
+
+def _hangs(view: NodeView, pod: Pod) -> bool:
+    return overdue(pod, view.config.drain, view.now)
 
 
 def _holdup(view: NodeView, pods: list[Pod]) -> str:
@@ -107,7 +122,7 @@ def _owners(view: NodeView, pods: list[Pod]) -> tuple[str, ...]:
     return tuple(sorted(owners))
 
 
-@node_step("host")
+@node_step("host", foreseeable=True)
 def taint(view: NodeView) -> Answer:
     """Taint the node, so that nothing comes back before its network is switched."""
     if view.never_switched or view.tainted:
@@ -133,7 +148,7 @@ def delete_left_pods(view: NodeView) -> Answer:
     if not left:
         return Done()
     effects = tuple(
-        DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
+        DeletePod(pod.namespace, pod.name, pod.uid, pod.node, grace=_grace(view))
         for pod in left
         if not pod.of_daemonset  # the taint makes the control plane delete those
     )
@@ -153,9 +168,19 @@ def await_pods_gone(view: NodeView) -> Answer:
     leaving = [pod for pod in _to_go(view) if pod.deleting and not (back and view.on_canal(pod))]
     if not leaving:
         return Done()
-    first = ", ".join(f"{pod.key} terminating" for pod in leaving[:3])
+    first = ", ".join(f"{pod.key} {why(view.seen, pod)}" for pod in leaving[:3])
     more = f" and {len(leaving) - 3} more" if len(leaving) > 3 else ""
-    return Wait(on=_to_leave(view, leaving), observed=first + more)
+    retry_in = _until_overdue(view, leaving)
+    return Wait(on=_to_leave(view, leaving), observed=first + more, retry_in=retry_in, pods=tuple(leaving[:3]))
+
+
+def _until_overdue(view: NodeView, leaving: list[Pod]) -> float | None:
+    """Seconds until the first of them is waited for no longer; None where each is waited for."""
+    limit = view.config.drain.skip_wait_for_delete_timeout
+    ends = [pod.due_gone for pod in leaving if pod.due_gone is not None]
+    if limit == 0 or not ends:
+        return None
+    return limit + (min(ends) - view.now).total_seconds() + 0.001
 
 
 def _to_leave(view: NodeView, pods: list[Pod]) -> str:
@@ -208,7 +233,9 @@ def await_displaced(view: NodeView) -> Answer:
             if not pod.ready and not pod.deleting and not pod.finished:
                 where = f"on node {pod.node}" if pod.node else "without a node"
                 return Wait(
-                    on=f"the pods of {what} to be Ready", observed=f"{pod.key} {where}: {pod.trouble or pod.phase}"
+                    on=f"the pods of {what} to be Ready",
+                    observed=f"{pod.key} {where}: {why(view.seen, pod)}",
+                    pods=(pod,),
                 )
     return Done(remember=NodeChanges(displaced=()))
 

@@ -11,7 +11,7 @@ import pytest
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.canal import FoundCanal, settled
-from cni_migrate.core.model.objects import Budget, Node, Pod, Taint, Toleration
+from cni_migrate.core.model.objects import Budget, CiliumConfig, Node, Pod, Taint, Toleration
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.findings import Facts, Finding, Hook, Severity, blockers, findings
 from tests.unit.core.builders import (
@@ -45,6 +45,17 @@ def _facts(look: Seen | None = None, strategy: str = "multus", sections: Any = N
     config = a_plan(strategy, **(sections or {})).config
     values: dict[str, Any] = {"found": FOUND}
     return Facts(config=config, seen=look or _calm(), taint=OUR_TAINT, **{**values, **changes})
+
+
+EXISTING = {"cilium": {"source": "existing"}}
+
+
+def _installed(image: str = "quay.io/cilium/cilium:v1.20.2", **config: str) -> Facts:
+    """With a Cilium that was installed before."""
+    data = {"write-cni-conf-when-ready": "/host/etc/cni/net.d/05-cilium.conflist", **config}
+    agents = a_daemonset("cilium", containers=("cilium-agent",), images=(image,))
+    look = _with(agents, cilium_config=CiliumConfig("kube-system", data, "2030-01-01T00:00:00Z"))
+    return _facts(look, strategy="overlay", sections=EXISTING)
 
 
 def _settled(**changes: Any) -> Facts:
@@ -132,6 +143,8 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      **_there(daemonsets=(("kube-system", "canal"), ("kube-system", "calico-node")))), "CANAL_READY", "w1"),
     ("a label taken", lambda: _facts(_with(a_node("w2", labels={"node-role.kubernetes/cilium": "pool"}))),
      "LABELS_TAKEN", "w2: node-role.kubernetes/cilium=pool instead of cilium"),
+    ("calico beside multus", lambda: _facts(**_there(calico=("CNI file 10-canal.conflist has the plugin calico",))),
+     "CALICO_NODE", "--strategy overlay"),
     ("canal's selector taken", lambda: _facts(_canal(node_selector={"node-role.kubernetes/cilium-canal": "x"})),
      "LABELS_TAKEN", "DaemonSet kube-system/canal: node selector node-role.kubernetes/cilium-canal=x"),
     ("the taint taken", lambda: _facts(_with(a_node("w2", taints=(replace(OUR_TAINT, effect="NoSchedule"),)))),
@@ -147,6 +160,14 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("an own node that is not there", lambda: _facts(sections={"own_node": "w9"}), "NAMED_NODES", "w9"),
     ("another cilium", lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",)))), "OTHER_CILIUM",
      "kube-system/cilium"),
+    ("another cilium, and the way to go on with it",
+     lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",)))), "OTHER_CILIUM", "cilium.source: existing"),
+    ("no installed cilium", lambda: _facts(strategy="overlay", sections=EXISTING), "CILIUM_INSTALLED", "no Cilium in"),
+    ("an installed cilium elsewhere", lambda: _facts(
+        _with(a_daemonset("cilium", "network", containers=("cilium-agent",))), strategy="overlay", sections=EXISTING),
+     "CILIUM_INSTALLED", "network/cilium"),
+    ("an installed cilium of no version", lambda: _installed("r.example/cilium:latest"), "CILIUM_INSTALLED", "version"),
+    ("an installed cilium as a chart has it", lambda: _installed(), "CILIUM_KEYS", "helm value cni.customConf: true"),
     ("another multus", lambda: _facts(_with(a_daemonset("kube-multus-ds", containers=("kube-multus",)))),
      "OTHER_MULTUS", "kube-multus-ds"),
     ("another daemonset is named", lambda: _facts(sections={"canal": {"daemonset": "kube-proxy"}}), "CANAL_DAEMONSET",
@@ -223,8 +244,6 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("helm", lambda: _facts(_canal(labels={names.MANAGED_BY: "Helm"})), "GITOPS", "Helm"),
     ("the addon manager", lambda: _facts(_canal(labels={"addonmanager.kubernetes.io/mode": "Reconcile"})), "GITOPS",
      "addon manager"),
-    ("calico beside multus", lambda: _facts(_canal(containers=("calico-node", "kube-flannel"))), "CALICO_NODE",
-     "probes of dual pods fail"),
     ("cautions", lambda: _facts(cautions=("Cilium 1.7.2: tried on the simulator only",)), "MANIFESTS", "1.7.2"),
 ]  # fmt: skip
 
@@ -265,7 +284,9 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
         pytest.param(lambda: _facts(_with(budgets={("other", "web"): replace(_budget(), namespace="other")})),
                      id="a closed budget in another namespace"),
         pytest.param(lambda: _facts(_with(budgets={("default", "web"): _budget()}),
-                                    sections={"drain": {"disable_eviction": True}}), id="budgets are bypassed"),
+                                    sections={"drain": {"disable_eviction": "app=web"}}), id="budgets are bypassed"),
+        pytest.param(lambda: _facts(_with(budgets={("default", "web"): _budget()}),
+                                    sections={"drain": {"pod_selector": "!app"}}), id="the pods go last"),
         pytest.param(lambda: _facts(ONE_TOLERATED), id="one worker, whose pods the control plane takes"),
         pytest.param(lambda: _facts(_with(replace(_crashing(), ready=False), budgets=_closed(always=True))),
                      id="a crash-looping pod under AlwaysAllow"),
@@ -288,6 +309,7 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
         pytest.param(lambda: _facts(_with(a_pod("node-agent", ip="10.245.0.7", host_network=True))),
                      id="a host's address is not a pod's"),
         pytest.param(lambda: _facts(policies=(("NetworkPolicy", "shop", "db"),)), id="policies under multus"),
+        pytest.param(lambda: _facts(strategy="overlay", **_there(calico=("calico-node",))), id="calico beside overlay"),
         pytest.param(lambda: _facts(_with(a_pod("broken", ip="none"))), id="an address that is none"),
     ],
 )  # fmt: skip
