@@ -26,7 +26,7 @@ def make_plan(config: Config, manifests: Manifests, tables: Mapping[str, str]) -
     Raises:
         ValueError: a table names a state, event or step that there is not.
     """
-    name, folder = config.strategy, "strategies"
+    name, folder = str(config.strategy), "strategies"
     if config.cilium.source == "existing":  # its agents never leave a node, and nobody but its owner changes it
         name, folder = config.cilium.source, "sources"
     strategy = StrategyTable.load(name, tables[f"{folder}/{name}.yaml"])
