@@ -419,16 +419,6 @@ class Snapshot(Protocol):
         ...
 
     @property
-    def attempts(self) -> Mapping[str, Attempt]:
-        """How the latest try of each effect ended, by the effect's key; of this process only."""
-        ...
-
-    @property
     def pod_events(self) -> Mapping[str, str]:
         """The last Event of pods that were looked up, by the pod's uid, as `Reason: message`; of this process only."""
-        ...
-
-    @property
-    def readings(self) -> Mapping[str, GateReading]:
-        """The latest reading for each `GateAsk`, by its key; of this process only."""
         ...
