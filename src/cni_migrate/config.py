@@ -217,6 +217,10 @@ class Gate(Section):
 class Drain(Section):
     """How nodes are drained: kubectl's semantics, its overrides as explicit settings."""
 
+    taint_effect: Literal["NoExecute", "NoSchedule"] = Field(
+        default="NoExecute",
+        description="effect of the taint that keeps pods off a node in transit; Canal's own pods have to tolerate it",
+    )
     delete_emptydir_data: bool = Field(default=False, description="evict pods although they lose emptyDir data")
     force: bool = Field(default=False, description="evict pods that nothing will recreate")
     disable_eviction: PodSelector = Field(
@@ -453,6 +457,7 @@ class Config(Section):
         usual = {"more_daemonsets", "network_name", "network", "vni"}
         canal = self.canal.model_dump(include={"namespace", "daemonset", "cni_file", "pod_cidr", "tunnel_port"})
         folders = self.host_task.model_dump(include={"cni_folder", "bin_folder"}, exclude_defaults=True)
+        taint = self.drain.model_dump(include={"taint_effect"}, exclude_defaults=True)
         return {
             "strategy": self.strategy,
             # What is as everywhere is left out, so that records from before these keys fit.
@@ -466,6 +471,7 @@ class Config(Section):
             ),
             "multus": self.multus.model_dump(include={"namespace", "image", "cni_file"}),
             "labels": self.labels.model_dump(),
+            **({"drain": taint} if taint else {}),
             "knet": {"namespace": self.knet.namespace},
         }  # fmt: skip
 

@@ -26,9 +26,10 @@ def make_plan(config: Config, manifests: Manifests, tables: Mapping[str, str]) -
     Raises:
         ValueError: a table names a state, event or step that there is not.
     """
-    name, folder = str(config.strategy), "strategies"
+    name: str = config.strategy
+    folder = "strategies"
     if config.cilium.source == "existing":  # its agents never leave a node, and nobody but its owner changes it
-        name, folder = config.cilium.source, "sources"
+        name, folder = "existing", "sources"
     strategy = StrategyTable.load(name, tables[f"{folder}/{name}.yaml"])
     unknown = [step for steps in strategy.events.values() for step in steps if step not in NODE_STEPS]
     unknown += [step for steps in strategy.phases.values() for step in steps if step not in CLUSTER_STEPS]

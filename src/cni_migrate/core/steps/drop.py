@@ -1,9 +1,10 @@
 """Steps that take a node out of service and put it back: cordon, evict, taint, delete what is left; untaint.
 
-The order matters: the NoExecute taint deletes pods without asking their budgets, so it comes only when every eviction
-has been accepted; it then keeps others away. Pods that are leaving take the time they need: the agents of the node's
-networks are exchanged meanwhile, and `await_pods_gone` waits for the last of them. Pods with host ports go first: the
-plugin that opened a port on the host must be in force to close it.
+The order matters: a taint that evicts deletes pods without asking their budgets, so it comes only when every eviction
+has been accepted. It then keeps others away, but never Canal's own pods: its effect is one that they tolerate. Pods
+that are leaving take the time they need: the agents of the node's networks are exchanged meanwhile, and
+`await_pods_gone` waits for the last of them. Pods with host ports go first: the plugin that opened a port on the host
+must be in force to close it.
 """
 
 from collections.abc import Callable
@@ -141,7 +142,7 @@ def taint(view: NodeView) -> Answer:
 
 @node_step("pods")
 def delete_left_pods(view: NodeView) -> Answer:
-    """Delete what is left on the node's pod network, DaemonSets' pods aside: those come straight back."""
+    """Delete what is left on the node's pod network, but for DaemonSets' pods that would come straight back."""
     if view.never_switched:
         return Done()
     left = [pod for pod in _to_go(view) if not pod.deleting]
@@ -150,7 +151,8 @@ def delete_left_pods(view: NodeView) -> Answer:
     effects = tuple(
         DeletePod(pod.namespace, pod.name, pod.uid, pod.node, grace=_grace(view))
         for pod in left
-        if not pod.of_daemonset  # the taint makes the control plane delete those
+        # A taint that evicts makes the control plane delete those of DaemonSets; another one only keeps new ones away.
+        if not pod.of_daemonset or view.plan.taint.effect != "NoExecute"
     )
     observed = ", ".join(pod.key for pod in left[:3])
     return Apply(effects, on=f"{len(left)} pods left on node {view.node.name} to be told to go", observed=observed)

@@ -30,7 +30,8 @@ class Plan:
     @property
     def taint(self) -> Taint:
         """The taint that keeps pods away from a node in transit: it has the name of the Cilium label."""
-        return Taint(self.config.labels.cilium.key, self.config.labels.cilium.value, "NoExecute")
+        label = self.config.labels.cilium
+        return Taint(label.key, label.value, self.config.drain.taint_effect)
 
 
 @dataclass(frozen=True, slots=True)
