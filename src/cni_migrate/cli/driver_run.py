@@ -59,6 +59,7 @@ class DriverRun:
         self.began = False
         self._goal = goal
         self._clock = here.clock
+        self._cluster = cluster
         self._log = structlog.get_logger()
         self._narrator = Narrator()
         if record is not None:
@@ -145,7 +146,7 @@ class DriverRun:
             self._display.decision(decision, [node.name for node in in_order(self._config, seen.nodes.values())])
         if self._metrics is not None:
             self._metrics.lock(held=True)
-            self._metrics.take(decision, seen.attempts, self._clock.now())
+            self._metrics.take(decision, self._cluster.attempts, self._clock.now())
         for news in self._news.take(decision.record):
             self._events.tell(news)
         for event in self._narrator.take(decision, self._clock.now()):
