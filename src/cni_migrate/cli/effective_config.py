@@ -7,7 +7,7 @@ from cni_migrate.config import Config
 from cni_migrate.configfile import FOUND, Loaded
 from cni_migrate.core.model.canal import FoundCanal, settled, with_values
 from cni_migrate.core.model.lifecycle import Phase
-from cni_migrate.core.model.record import Record
+from cni_migrate.core.model.record import Record, closed
 from cni_migrate.kube.canal import found_canal
 from cni_migrate.kube.cluster import KubeCluster
 
@@ -54,6 +54,14 @@ async def look_for_canal(here: "Session", cluster: KubeCluster) -> FoundCanal:
     return await found_canal(here.client, cidrs, [node.internal_ip for node in nodes])
 
 
+def waived_before(config: Config, record: Record | None) -> Config:
+    """The configuration with what a run waived that ended before the migration began."""
+    if record is None or closed(record) or not record.cluster.waived:
+        return config
+    waive = [*dict.fromkeys([*config.preflight.waive, *record.cluster.waived])]
+    return config.model_copy(update={"preflight": config.preflight.model_copy(update={"waive": waive})})
+
+
 async def settle(
     here: "Session", loaded: Loaded, record: Record | None, cluster: KubeCluster
 ) -> tuple[Config, FoundCanal]:
@@ -65,4 +73,4 @@ async def settle(
     if begun(record):
         return adopted(loaded, record), NOTHING
     found = await look_for_canal(here, cluster)
-    return settled(loaded.config, loaded.said, found), found
+    return waived_before(settled(loaded.config, loaded.said, found), record), found

@@ -129,11 +129,6 @@ def listed(items: Iterable[str], most: int = 5) -> str:
     return head if len(every) <= most else f"{head} and {len(every) - most} more"
 
 
-def plural(number: int, what: str) -> str:
-    """`1 node`, `2 nodes`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def ending(seconds: int, now: datetime) -> str:
     """An ETA in words."""
     return f"about {duration(seconds)} ({clock(now + timedelta(seconds=seconds))})"

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cni_migrate.cli.ui import output
+from cni_migrate.core.model.words import many
 from cni_migrate.core.reports.plan import PlannedNode, PlanView
 from cni_migrate.strategies import traits
 
@@ -39,7 +40,7 @@ def headline(view: PlanView) -> str:
     """The plan in one line."""
     chosen = [node for node in view.nodes if node.events]
     return (
-        f"strategy {view.strategy}, from phase {view.phase}: {output.plural(len(chosen), 'node')} to go, "
+        f"strategy {view.strategy}, from phase {view.phase}: {many(len(chosen), 'node')} to go, "
         f"{view.at_once} out of service at once; {amounts(view)}"
     )
 
@@ -49,8 +50,8 @@ def amounts(view: PlanView) -> str:
     chosen = [node for node in view.nodes if node.events]
     pods = sum(1 for node in chosen for pod in node.pods if pod.verdict == "evict")
     minutes = max(1, round(len(chosen) * traits(view.strategy).seconds_per_node / view.at_once / 60))
-    nodes = output.plural(len(chosen), "node")
-    return f"{nodes}, {output.plural(pods, 'pod')} will move, about {minutes} min with pods that leave at once"
+    nodes = many(len(chosen), "node")
+    return f"{nodes}, {many(pods, 'pod')} will move, about {minutes} min with pods that leave at once"
 
 
 def way_back(view: PlanView) -> str:
@@ -72,8 +73,8 @@ def node_table(view: PlanView) -> Any:
             node.zone or "-",
             output.state(node.state),
             " > ".join(event.name for event in node.events) or "-",
-            output.plural(count["evict"], "pod"),
-            output.plural(count["stays"], "pod"),
+            many(count["evict"], "pod"),
+            many(count["stays"], "pod"),
             _note(node),
         )
     return made
@@ -86,7 +87,7 @@ def _note(node: PlannedNode) -> Text:
         "control plane" if node.control_plane else "",
         "" if node.chosen else "not chosen",
         f"not touched: {node.trouble}" if node.trouble else "",
-        f"drain refused by {output.plural(refused, 'pod')}" if refused else "",
+        f"drain refused by {many(refused, 'pod')}" if refused else "",
         f"budgets closed: {', '.join(closed)}" if closed else "",
     ]
     return Text(output.joined(parts), style="red" if refused or closed or node.trouble else "")

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from cni_migrate.core.model.objects import Budget, Pod
 from cni_migrate.core.model.selector import matches
+from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.evicted import evicted
-from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, warning
 from cni_migrate.core.steps.drain import Verdict, rulings
 
 
