@@ -5,7 +5,7 @@ from typing import Any
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
-from cni_migrate.core.model.objects import DaemonSet, ObjectRef
+from cni_migrate.core.model.objects import DaemonSet, ObjectRef, Pod
 from cni_migrate.core.model.words import many
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
@@ -14,6 +14,7 @@ from cni_migrate.core.steps.progress import missing, next_few
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.selection import canals, selecting, strategies, strategy_before
 from cni_migrate.core.steps.view import ClusterView
+from cni_migrate.core.steps.waited import named
 
 
 def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str) -> Answer:
@@ -28,17 +29,22 @@ def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str
 def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answer:
     """Wait until a DaemonSet's pod is Ready on every Ready node that takes part."""
     lacking: list[str] = []
-    first = ""
+    first: tuple[str, Pod | None] | None = None
     for node in view.members():
         if not node.ready:
             continue
         pod = view.agent(node.name, namespace, daemonset)
         if pod is None or not pod.ready or pod.deleting:
             lacking.append(node.name)
-            first = first or f"{node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}"
-    if not lacking:
+            first = first or (node.name, pod)
+    if first is None:
         return Done()
-    return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on {many(len(lacking), 'node')}", observed=first)
+    name, pod = first
+    return Wait(
+        on=f"DaemonSet {namespace}/{daemonset} to be Ready on {many(len(lacking), 'node')}",
+        observed=f"node {name}: {named(view.seen, pod)}",
+        pods=(pod,) if pod is not None else (),
+    )
 
 
 @cluster_step("host", foreseeable=True)
