@@ -130,7 +130,7 @@ def install_release(view: ClusterView) -> Answer:
     if cilium.source != "chart":
         return Done()
     effect = UpgradeRelease(cilium.namespace, cilium.release)
-    attempt = view.seen.attempts.get(effect.key)
+    attempt = view.outcomes.attempts.get(effect.key)
     if attempt is not None and attempt.result == "applied":
         return Done()
     return Apply((effect,), on=f"`helm upgrade --install {cilium.release}`")

@@ -21,7 +21,7 @@ E = TypeVar("E", PutObject, DeleteObject)
 
 def missing(view: ClusterView, effects: Sequence[E], good: Collection[str]) -> list[E]:
     """Those that were not performed with a good result, by this driver or by one before it in this step."""
-    before, attempts = set(view.record.cluster.performed), view.seen.attempts
+    before, attempts = set(view.record.cluster.performed), view.outcomes.attempts
     return [
         effect
         for effect in effects
@@ -35,13 +35,13 @@ def next_few(view: ClusterView, on: str, effects: Sequence[E], left: Sequence[E]
     They come in the order of their ranks, and what was not tried yet comes first.
     """
     back = -1 if any(isinstance(effect, DeleteObject) for effect in few) else 1
-    chosen = sorted(few, key=lambda one: (back * rank(one.ref.kind), one.key in view.seen.attempts))[:AT_ONCE]
+    chosen = sorted(few, key=lambda one: (back * rank(one.ref.kind), one.key in view.outcomes.attempts))[:AT_ONCE]
     waiting = {effect.key for effect in left}
     done = tuple(effect.key for effect in effects if effect.key not in waiting)
     return Apply(
         tuple(chosen),
         on=on,
         observed=f"{len(effects) - len(left)} of {many(len(effects), 'object')}",
-        retry_in=0.0 if any(effect.key not in view.seen.attempts for effect in chosen) else None,
+        retry_in=0.0 if any(effect.key not in view.outcomes.attempts for effect in chosen) else None,
         remember=ClusterChanges(performed=done),
     )

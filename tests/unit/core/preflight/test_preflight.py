@@ -175,6 +175,8 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a multus by its image", lambda: _facts(_with(a_daemonset("net", containers=("net",),
                                                                images=("example.org/a/multus-cni:v4.2.2",)))),
      "OTHER_MULTUS", "kube-system/net"),
+    ("admission", lambda: _facts(refused=("a pod of DaemonSet kube-system/cilium: exceeded quota",)), "ADMISSION",
+     "exceeded quota"),
     ("rights", lambda: _facts(rights_missing=("create pods/eviction",)), "RIGHTS", "create pods/eviction"),
     ("no canal", lambda: _facts(_without_canal(), **_there(daemonsets=(("kube-flannel", "kube-flannel-ds"),))),
      "CANAL_DAEMONSET", "kube-flannel/kube-flannel-ds"),
@@ -202,6 +204,8 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      "kube-system/cilium"),
     ("another cilium, and the way to go on with it",
      lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",)))), "OTHER_CILIUM", "cilium.source: existing"),
+    ("an installed cilium of another time", lambda: _installed("quay.io/cilium/cilium:v1.14.3"), "CILIUM_INSTALLED",
+     "1.14.3"),
     ("no installed cilium", lambda: _facts(strategy="overlay", sections=EXISTING), "CILIUM_INSTALLED", "no Cilium in"),
     ("an installed cilium elsewhere", lambda: _facts(
         _with(a_daemonset("cilium", "network", containers=("cilium-agent",))), strategy="overlay", sections=EXISTING),
@@ -263,6 +267,7 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a part that is guessed", lambda: _facts(_with(), sections={"canal": {"network": "10.240.0.0/12"}},
                                               **_there(network="10.240.0.0/12", pods_from="the nodes' podCIDRs")),
      "CANAL_POD_PART", "10.240.0.0/12"),
+    ("a pair that cilium does not list", lambda: _facts(version="v1.30.2"), "CILIUM_KUBERNETES", "v1.30.2"),
     ("host ports", lambda: _facts(_with(a_pod("ingress", host_ports=True))), "HOST_PORTS", "default/ingress"),
     ("webhooks", lambda: _facts(pod_hooks=(Hook("guard/pods", "guard/server"),)), "WEBHOOKS", "guard/server"),
     ("felix appends", lambda: _facts(felix={"default": {"chainInsertMode": "Append"}}), "FELIX", "chainInsertMode"),
@@ -284,6 +289,9 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("helm", lambda: _facts(_canal(labels={names.MANAGED_BY: "Helm"})), "GITOPS", "Helm"),
     ("the addon manager", lambda: _facts(_canal(labels={"addonmanager.kubernetes.io/mode": "Reconcile"})), "GITOPS",
      "addon manager"),
+    ("a volume on the node", lambda: _facts(_with(a_pod("db-0", claims=("data-db-0",))),
+                                             local_volumes={"default/data-db-0": "PersistentVolume pv-7"}),
+     "LOCAL_VOLUMES", "default/db-0 on w1: PersistentVolume pv-7"),
     ("cautions", lambda: _facts(cautions=("Cilium 1.7.2: tried on the simulator only",)), "MANIFESTS", "1.7.2"),
 ]  # fmt: skip
 
