@@ -123,7 +123,8 @@ class Pod:
     `revision` the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting
     or failed container in words, `unready` what its Ready condition says while it is not True, `message` the
     termination message of its only container (host tasks), `due_gone` when a pod that is being deleted should have
-    ended (metadata.deletionTimestamp), `created` when the API server has made it (RFC 3339, in seconds).
+    ended (metadata.deletionTimestamp), `created` when the API server has made it
+    (RFC 3339, in seconds), `claims` the PersistentVolumeClaims of its volumes.
     """
 
     namespace: str
@@ -150,6 +151,7 @@ class Pod:
     unready: str = ""
     finalizers: tuple[str, ...] = ()
     created: str = ""
+    claims: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
