@@ -245,7 +245,7 @@ class TestRenewed:
         """Somebody who has reported all the time has seen the old pods."""
         answer = self._answer((-3.0, -0.5), (-3.0, -0.5), 2.0)
         assert isinstance(answer, Wait)
-        assert "not at 3 over 2 s yet" in answer.observed
+        assert "clean probe rounds" in answer.observed
 
     def test_what_was_lost_before_the_step_is_no_loss_of_the_gate(self) -> None:
         """A peer that starts has no address for a while: nothing that anybody who stays has lost."""
