@@ -21,11 +21,9 @@ from cni_migrate.core.model.news import Newspaper
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import Record
 from cni_migrate.engine.driver import Driver
-from cni_migrate.engine.lease import Lock, identity
 from cni_migrate.engine.observers import Event, Narrator
 from cni_migrate.errors import Interrupted
 from cni_migrate.kube.cluster import KubeCluster
-from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.events import NodeEvents
 from cni_migrate.wiring import plan_for
 
@@ -60,8 +58,6 @@ class DriverRun:
         if record is not None:
             self._news.begin(record)
         self._events = NodeEvents(here.client, here.clock, platform.node())
-        # The lock gives up on one renewal before it is time for the next.
-        patient = KubeDocuments(here.client, here.clock, deadline=config.lease_seconds / 3)
         self._driver = Driver(
             plan=plan_for(config, cluster.snapshot()),
             goal=goal,
@@ -69,7 +65,7 @@ class DriverRun:
             prober=here.prober(),
             clock=here.clock,
             store=here.store(),
-            lock=Lock(patient, here.clock, config.namespace, config.lease_seconds, identity(), self._notice),
+            lock=here.lock(self._notice),
             observer=self._observe,
             tool=f"migrate/{version()}",
             takeover=takeover,

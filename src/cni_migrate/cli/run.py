@@ -14,6 +14,7 @@ from cni_migrate.cli.options import (
     OnNodes,
     OnSelector,
     OnStrategy,
+    RemoveLeftovers,
     Takeover,
     UpTo,
     Waive,
@@ -24,7 +25,7 @@ from cni_migrate.cli.options import (
 )
 
 EXAMPLES = examples(
-    "migrate run --strategy overlay --dry-run",
+    "migrate run --dry-run",
     "migrate run --yes --max-unavailable 2",
     "migrate run --nodes worker-1,worker-2",
     "migrate run --waive BUDGET_CLOSED:shop/db --waive DUAL_STACK",
@@ -56,6 +57,7 @@ def command(
     takeover: Takeover = False,
     accept_failing_gate: AcceptGate = None,
     waive: Waive = None,
+    remove_leftovers: RemoveLeftovers = None,
     metrics_port: MetricsPort = 0,
     own_node: Annotated[
         str, typer.Option(help="The node this program runs on: it goes last.", show_default=False)
@@ -77,6 +79,7 @@ def command(
         "auto_rollback": auto_rollback,
         "own_node": own_node or None,
         "preflight.waive": waive or None,
+        "canal.remove_leftovers": remove_leftovers or None,
         **drain_flags(delete_emptydir_data, force, disable_eviction),
     }
     wanted = goals.Run(nodes=nodes, selector=selector, until=until.value if until else "",

@@ -108,8 +108,9 @@ class ClusterRecord(_Frozen):
     `direction` is `back` from the first moment of a cluster rollback to its end, `back_since` is that moment. `epoch`
     counts the drivers that have held the lock. `shards` is fixed when the record is made. `canal_before` is what
     `select_canal` changed, `reselect` whether that may be set again, or Canal be deleted again, should somebody have
-    put it back while nobody drove. `history` are the latest lines; the older ones are in `history_parts` ConfigMaps of
-    their own.
+    put it back while nobody drove. `canal_objects` are what Canal's DaemonSets used when they were deleted, as
+    `apiVersion/Kind/namespace/name`. `history` are the latest lines; the older ones are in `history_parts`
+    ConfigMaps of their own.
     """
 
     record_schema: int = Field(default=SCHEMA, alias="schema")
@@ -129,6 +130,7 @@ class ClusterRecord(_Frozen):
     started: datetime | None = None
     held: Held | None = None
     canal_before: dict[str, Any] | None = None
+    canal_objects: tuple[str, ...] = ()
     reselect: bool = False
     baseline: tuple[str, ...] = ()
     last_sweep: int = 0

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity import peers
-from cni_migrate.core.model import names
+from cni_migrate.core.model import leftovers, names
 from cni_migrate.core.render import foreign as foreign_cilium
 from cni_migrate.core.render import rights
 
@@ -213,7 +213,8 @@ class Manifests:
             if helm:
                 own.setdefault(config.cilium.namespace, []).append(rights.RELEASE)
         grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m.get("rules") or []]
-        work = [config.canal.namespace, config.cilium.namespace, config.multus.namespace, config.knet.namespace]
+        canals = [namespace for namespace, _ in config.canal.every_daemonset()]
+        work = [*canals, config.cilium.namespace, config.multus.namespace, config.knet.namespace]
         work += [config.namespace] if overlay else []
         return homes + self._render(
             "rbac.yaml",
@@ -221,6 +222,9 @@ class Manifests:
             own=own,
             namespaces=[config.namespace, config.knet.namespace],
             work_namespaces=list(dict.fromkeys(work)),
+            canal_namespaces=canals,
+            calico=leftovers,
+            definitions=[f"{plural}.{leftovers.CALICO_GROUP}" for plural in leftovers.KINDS],
         )
 
     def job(self, settings: str) -> list[Manifest]:

@@ -34,6 +34,7 @@ class ClusterChanges(TypedDict, total=False):
     baseline: tuple[str, ...]
     gate: GateResult
     canal_before: dict[str, Any] | None
+    canal_objects: tuple[str, ...]
 
 
 Remembered = NodeChanges | ClusterChanges
