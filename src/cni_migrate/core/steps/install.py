@@ -5,7 +5,7 @@ from typing import Any
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
-from cni_migrate.core.model.objects import DaemonSet, ObjectRef
+from cni_migrate.core.model.objects import DaemonSet, ObjectRef, Pod
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
 from cni_migrate.core.steps.labels import labels_patch, taken
@@ -29,17 +29,25 @@ def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str
 def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answer:
     """Wait until a DaemonSet's pod is Ready on every Ready node that takes part."""
     missing: list[str] = []
-    first = ""
     for node in view.members():
         if not node.ready:
             continue
         pod = view.agent(node.name, namespace, daemonset)
         if pod is None or not pod.ready or pod.deleting:
-            missing.append(node.name)
-            first = first or f"{node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}"
+            missing.append(f"{node.name}: {_trouble(pod)}")
     if not missing:
         return Done()
-    return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes", observed=first)
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return Wait(
+        on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes",
+        observed=", ".join(missing[:3]) + more,
+    )
+
+
+def _trouble(pod: Pod | None) -> str:
+    if pod is None:
+        return "no pod"
+    return pod.trouble or ("not Ready" if pod.phase == "Running" else pod.phase)
 
 
 @cluster_step("host")
