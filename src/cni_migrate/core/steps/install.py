@@ -12,6 +12,7 @@ from cni_migrate.core.steps.labels import labels_patch, taken
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.selection import canals, selecting, strategies, strategy_before
 from cni_migrate.core.steps.view import ClusterView
+from cni_migrate.core.steps.waited import named
 
 
 def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str) -> Answer:
@@ -29,34 +30,32 @@ def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str
 def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answer:
     """Wait until a DaemonSet's pod is Ready on every Ready node that takes part."""
     missing: list[str] = []
+    first: tuple[str, Pod | None] | None = None
     for node in view.members():
         if not node.ready:
             continue
         pod = view.agent(node.name, namespace, daemonset)
         if pod is None or not pod.ready or pod.deleting:
-            missing.append(f"{node.name}: {_trouble(pod)}")
-    if not missing:
+            missing.append(node.name)
+            first = first or (node.name, pod)
+    if first is None:
         return Done()
-    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    name, pod = first
+    others = ", ".join(missing[1:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
     return Wait(
         on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes",
-        observed=", ".join(missing[:3]) + more,
+        observed=f"node {name}: {named(view.seen, pod)}{others and f'; also on {others}'}",
+        pods=(pod,) if pod is not None else (),
     )
 
 
-def _trouble(pod: Pod | None) -> str:
-    if pod is None:
-        return "no pod"
-    return pod.trouble or ("not Ready" if pod.phase == "Running" else pod.phase)
-
-
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_namespaces(view: ClusterView) -> Answer:
     """Create the namespaces of the record and of the agents."""
     return put_all(view, view.plan.manifests.namespaces(), "namespaces")
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_knet(view: ClusterView) -> Answer:
     """Deploy the two knet-stress DaemonSets."""
     return put_all(view, view.plan.manifests.knet(), "knet-stress")
@@ -72,7 +71,7 @@ def await_knet(view: ClusterView) -> Answer:
     return Done()
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def label_nodes(view: ClusterView) -> Answer:
     """Label every node as one that runs Canal and the first Cilium."""
     own = [view.config.labels.canal_cilium]
@@ -88,7 +87,7 @@ def _ref(one: DaemonSet) -> ObjectRef:
     return ObjectRef("apps/v1", "DaemonSet", one.namespace, one.name)
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True, selects_canal=True)
 def select_canal(view: ClusterView) -> Answer:
     """Patch Canal's DaemonSets to run on the labelled nodes only, restarted by nobody.
 
@@ -116,7 +115,7 @@ def select_canal(view: ClusterView) -> Answer:
     return Apply(effects, on=f"node selector of {_ref(left[0])}", remember=remember)
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def unselect_canal(view: ClusterView) -> Answer:
     """Let Canal run everywhere again, with the update strategy it had."""
     label = view.config.labels.canal_cilium
@@ -131,7 +130,7 @@ def unselect_canal(view: ClusterView) -> Answer:
     return Apply(tuple(effects), on="node selector of Canal to go") if effects else Done()
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_cilium(view: ClusterView) -> Answer:
     """Deploy Cilium beside Canal: no pod's network changes."""
     return put_all(view, view.plan.manifests.cilium(), "Cilium")
@@ -140,7 +139,7 @@ def apply_cilium(view: ClusterView) -> Answer:
 @cluster_step("agent")
 def await_cilium_everywhere(view: ClusterView) -> Answer:
     """Wait until Cilium is Ready on every node, and its operator has given each a pod CIDR."""
-    name = names.FIRST_CILIUM if view.config.strategy == "multus" else names.CILIUM
+    name = names.FIRST_CILIUM if view.config.traits.two_daemonsets else names.CILIUM
     answer = await_everywhere(view, view.config.cilium.namespace, name)
     if not isinstance(answer, Done):
         return answer
@@ -151,7 +150,7 @@ def await_cilium_everywhere(view: ClusterView) -> Answer:
     return Done()
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_node_config(view: ClusterView) -> Answer:
     """Apply the CiliumNodeConfig that switches labelled nodes, in the version that this Cilium serves."""
     if node_config_version(view.seen.served) is None:
@@ -162,7 +161,7 @@ def apply_node_config(view: ClusterView) -> Answer:
     return put_all(view, view.plan.manifests.node_config(view.seen.served), "CiliumNodeConfig")
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_multus(view: ClusterView) -> Answer:
     """Deploy Multus; it runs on no node until a node is attached."""
     return put_all(view, view.plan.manifests.multus(), "Multus")

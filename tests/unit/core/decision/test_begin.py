@@ -227,6 +227,16 @@ def test_a_way_that_was_not_laid_is_laid_anew() -> None:
     assert found.nodes["w1"].held is None
 
 
+@pytest.mark.parametrize("why", ["skipped", "gone"])
+def test_a_way_is_laid_anew_by_the_door_that_every_event_has(why: str) -> None:
+    """A node that is skipped, or gone, is left at the step that it was in."""
+    held = under_way("w1", NodeState.MIGRATED, NodeEvent.REROUTE, "gate", held=HELD, skipped=why == "skipped")
+    record = a_record(PLAN, {"w1": held, "w2": an_entry("w2", NodeState.DUAL)}, phase=Phase.MIGRATING)
+    nodes = {"w2": a_node("w2")} if why == "gone" else {name: a_node(name) for name in record.nodes}
+    entry = begin(PLAN, Goal(), record, nodes, LATER).nodes["w1"]
+    assert (entry.step, entry.attempt) == ("gate", held.attempt)
+
+
 def test_a_rolled_back_cluster_starts_over() -> None:
     """After a complete rollback, `migrate run` goes forward with a clean list of nodes."""
     record = a_record(PLAN, {"w1": an_entry()}, direction="back", phase=Phase.PREFLIGHT)
