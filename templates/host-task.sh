@@ -42,8 +42,21 @@ canal_network() { # the name in the node's own Canal file, also where Cilium has
     echo "$configured_network"
 }
 
+lease_folder() { # where host-local keeps leases: `dataDir` of the file's ipam section, else its default
+    for path in "$netd/$canal_file" "$netd/$canal_file.cilium_bak"; do
+        [ -f "$path" ] || continue
+        found=$(tr -d '\n' <"$path" | sed -n 's/.*"ipam"[[:space:]]*:[[:space:]]*{//p' |
+            grep -o '"dataDir"[[:space:]]*:[[:space:]]*"[^"]*"' | sed -n -e '1s/.*:[[:space:]]*"//' -e '1s|/*"$||p')
+        case $found in
+        *[!A-Za-z0-9/_.-]* | *..*) ;;
+        /?*) echo "$found"; return ;;
+        esac
+    done
+    echo /var/lib/cni/networks
+}
+
 network=$(canal_network) # once: clean-up removes the file before what is named after it
-leases=/var/lib/cni/networks/$network
+leases=$(lease_folder)/$network
 
 # --- the node's own programs, when it has them; the image's otherwise -------------------------------------------------
 

@@ -518,6 +518,27 @@ def test_the_rule_is_laid_for_both_kinds_of_iptables_that_are_in_use(tmp_path: P
     assert node.run("lay-rules")[1]["rules"] == ["iptables-nft"]
 
 
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ('{"plugins": [{"type": "calico", "ipam": {"type": "host-local"}}]}', "var/lib/cni/networks"),
+        ('{"plugins": [{"ipam": {"type": "host-local",\n "dataDir": "/run/cni-ipam/"}}]}', "run/cni-ipam"),
+        ('{"ipam": {"ranges": [[{"subnet": "usePodCidr"}]], "dataDir" : "/run/a"}}', "run/a"),
+        ('{"plugins": [{"type": "flannel", "dataDir": "/var/lib/f", "delegate": {}}]}', "var/lib/cni/networks"),
+        ('{"ipam": {"dataDir": "/run/../etc"}}', "var/lib/cni/networks"),
+        ('{"ipam": {"dataDir": "relative"}}', "var/lib/cni/networks"),
+    ],
+    ids=["default", "named", "behind ranges", "flannel's own folder", "upwards", "relative"],
+)
+def test_leases_are_where_the_file_says(text: str, folder: str, tmp_path: Path) -> None:
+    """Host-local's `dataDir` is taken from the node's own Canal file."""
+    node = Node(tmp_path, {})
+    (node.root / "etc/cni/net.d/10-canal.conflist").write_text(text)
+    node._touch(f"{folder}/k8s-pod-network", ["10.244.1.7"])
+    code, message = node.run("status")
+    assert (code, message["leases"]) == (0, ["10.244.1.7"])
+
+
 NETWORKS: list[tuple[str, dict[str, str], str, str]] = [
     ("a list", {"10-canal.conflist": '{"name": "cbr0", "plugins": [{"type": "flannel", "name": "x"}]}'}, "", "cbr0"),
     ("the name last", {"10-canal.conflist": '{"plugins":[{"a":{"name":"x"}},{"name":"y"}],\n"name" :\n"cni0"\n}'}, "", "cni0"),
