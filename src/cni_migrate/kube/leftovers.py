@@ -12,6 +12,7 @@ from cni_migrate.core.model.leftovers import (
     ACCOUNTS,
     CALICO_GROUPS,
     CONFIG_MAPS,
+    KINDS,
     MADE_BY_CALICO,
     Leftover,
 )
@@ -21,6 +22,7 @@ from cni_migrate.core.steps.selection import owners_by
 from cni_migrate.errors import ClusterError, RightsMissing
 from cni_migrate.kube import paths
 from cni_migrate.kube.calico import OF_CALICO_ITSELF
+from cni_migrate.kube.inventory import NAMES_ONLY
 from cni_migrate.kube.listing import listed
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.views import used_by
@@ -163,18 +165,18 @@ class _Search:
 
     async def _definitions(self) -> None:
         """Calico's definitions; one under which somebody has written something is kept."""
-        async for raw in listed(self.client, paths.path("apiextensions.k8s.io/v1", "customresourcedefinitions")):
-            spec = raw["spec"]
-            if spec["group"] not in CALICO_GROUPS:
+        where = paths.path("apiextensions.k8s.io/v1", "customresourcedefinitions")
+        async for raw in listed(self.client, where, accept=NAMES_ONLY):
+            plural, _, group = _name(raw).partition(".")
+            if (version := CALICO_GROUPS.get(group)) is None:
                 continue
-            plural, kind = str(spec["names"]["plural"]), str(spec["names"]["kind"])
-            version = next((one["name"] for one in spec["versions"] if one.get("served")), "")
+            kind = KINDS.get(plural, plural)
             held: list[str] = []
-            if version and plural not in MADE_BY_CALICO:
-                there = await self._listed(f"{spec['group']}/{version}", plural)
+            if plural not in MADE_BY_CALICO:
+                there = await self._listed(f"{group}/{version}", plural)
                 held = [_shown(one) for one in there if not (plural == "tiers" and _by_itself(one))]
             more = f" and {len(held) - 1} more" if len(held) > 1 else ""
-            ref = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", raw["metadata"]["name"])
+            ref = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", _name(raw))
             self._take(ref, raw, f"with it would go {kind} {held[0]}{more}" if held else "")
 
 
@@ -197,7 +199,7 @@ def _about_calico(role: Json) -> bool:
     """Whether a role of Calico's manifests speaks of Calico's own kinds only."""
     rules = role.get("rules") or ()
     named = str(role["metadata"]["name"]).startswith(("calico-", "canal-"))
-    return bool(rules) and named and all(set(rule.get("apiGroups") or ("",)) <= CALICO_GROUPS for rule in rules)
+    return bool(rules) and named and all(set(rule.get("apiGroups") or ("",)) <= set(CALICO_GROUPS) for rule in rules)
 
 
 def _by_itself(one: Json) -> bool:

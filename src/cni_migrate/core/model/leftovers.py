@@ -9,7 +9,8 @@ from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.ranks import rank
 
 CALICO_GROUP: Final = "crd.projectcalico.org"
-CALICO_GROUPS: Final = frozenset({CALICO_GROUP, "projectcalico.org"})
+CALICO_GROUPS: Final = {CALICO_GROUP: "v1", "projectcalico.org": "v3"}
+"""Calico's API groups, with the version in which each is served (docs.tigera.io: "Native v3 CRDs" for the second)."""
 
 ACCOUNTS: Final = ("canal", "flannel", "calico-node", "calico-cni-plugin", "calico-kube-controllers")
 CONFIG_MAPS: Final = ("canal-config", "kube-flannel-cfg", "rke2-canal-config")

@@ -220,7 +220,7 @@ class Manifests:
             work_namespaces=list(dict.fromkeys(work)),
             canal_namespaces=canals,
             calico=leftovers,
-            definitions=[f"{plural}.{leftovers.CALICO_GROUP}" for plural in leftovers.KINDS],
+            definitions=[f"{kind}.{group}" for group in leftovers.CALICO_GROUPS for kind in leftovers.KINDS],
         )
 
     def job(self, settings: str) -> list[Manifest]:
