@@ -1,13 +1,26 @@
 """`migrate cleanup`: what is no longer used goes, Canal with it."""
 
-from cni_migrate.cli.options import Common, RemoveLeftovers, Takeover, Yes, examples, with_common
+from cni_migrate.cli.options import (
+    Common,
+    ProgressForm,
+    RemoveLeftovers,
+    ShowProgress,
+    Takeover,
+    Yes,
+    examples,
+    with_common,
+)
 
 EXAMPLES = examples("migrate run --until migrating && migrate cleanup", "migrate cleanup --remove-leftovers")
 
 
 @with_common
 def command(
-    common: Common, yes: Yes = False, takeover: Takeover = False, remove_leftovers: RemoveLeftovers = None
+    common: Common,
+    yes: Yes = False,
+    takeover: Takeover = False,
+    progress: ShowProgress = ProgressForm.AUTO,
+    remove_leftovers: RemoveLeftovers = None,
 ) -> None:
     """Remove what is no longer used, once every node is migrated.
 
@@ -18,4 +31,5 @@ def command(
     from cni_migrate.cli import drive, goals, session
 
     flags = {"canal.remove_leftovers": remove_leftovers or None}
-    drive.drive(common, session.configured(common, flags), goals.Cleanup(), yes=yes, takeover=takeover)
+    loaded = session.configured(common, flags)
+    drive.drive(common, loaded, goals.Cleanup(), yes=yes, takeover=takeover, progress=progress)

@@ -12,7 +12,9 @@ from cni_migrate.cli.options import (
     OnNodes,
     OnSelector,
     OnStrategy,
+    ProgressForm,
     RemoveLeftovers,
+    ShowProgress,
     Takeover,
     UpTo,
     Waive,
@@ -52,6 +54,7 @@ def command(
     yes: Yes = False,
     auto_rollback: AutoRollback = None,
     takeover: Takeover = False,
+    progress: ShowProgress = ProgressForm.AUTO,
     accept_failing_gate: AcceptGate = None,
     waive: Waive = None,
     remove_leftovers: RemoveLeftovers = None,
@@ -84,4 +87,4 @@ def command(
     if dry_run:
         plan.dry_run(common, loaded, wanted)
     else:
-        drive.drive(common, loaded, wanted, yes=yes, takeover=takeover, metrics_port=metrics_port)
+        drive.drive(common, loaded, wanted, yes=yes, takeover=takeover, progress=progress, metrics_port=metrics_port)

@@ -68,7 +68,7 @@ class Removal:
             self.lock.check()
             effects = [DeleteObject(one.ref, one.uid) for one in wanted]
             await self.cluster.perform(effects)
-            attempts = self.cluster.snapshot().attempts
+            attempts = self.cluster.attempts
             for effect in effects:
                 attempt = attempts.get(effect.key)
                 if attempt is not None and attempt.result == "failed":
