@@ -51,6 +51,8 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         ipv6_services=tuple(one.name for one in addresses if one.ipv6),
         images=plan.manifests.images(),
         cautions=tuple(plan.manifests.cautions()),
+        later=tuple(plan.manifests.later()),
+        host_ports=plan.manifests.host_ports(),
     )
 
 
