@@ -38,7 +38,7 @@ async def apply(here: Session, cluster: KubeCluster, made: Iterable[Mapping[str,
     told = ""
     while True:
         await cluster.perform(wanted)
-        attempts = cluster.snapshot().attempts
+        attempts = cluster.attempts
         wanted = [one for one in wanted if one.key not in attempts or attempts[one.key].result != "applied"]
         if not wanted:
             return
@@ -97,7 +97,7 @@ async def delete(here: Session, cluster: KubeCluster, found: Mapping[ObjectRef, 
     """
     effects = [DeleteObject(ref, one.uid) for ref, one in found.items() if not one.deleting]
     await cluster.perform(effects)
-    attempts = cluster.snapshot().attempts
+    attempts = cluster.attempts
     for effect in effects:
         attempt = attempts.get(effect.key)  # none where one that goes before it could not be deleted
         if attempt is not None and attempt.result not in ("applied", "gone"):

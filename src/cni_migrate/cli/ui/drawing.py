@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from cni_migrate.cli.ui import output
+from cni_migrate.cli.ui import colours, output
 from cni_migrate.core.connectivity.matrix import Cell, Matrix, Row, State
 
 MOST_NODES: Final = 16
@@ -14,7 +14,12 @@ MOST_NODES: Final = 16
 MOST_ROWS: Final = 40
 """So many rows that are not well are drawn; `-o json` has all."""
 
-STYLES: Final[dict[State, str]] = {"ok": "green", "failing": "bold red", "silent": "bold magenta", "unknown": "dim"}
+STYLES: Final[dict[State, str]] = {
+    "ok": colours.GOOD,
+    "failing": colours.BAD,
+    "silent": colours.BAD,
+    "unknown": colours.QUIET,
+}
 
 WORDS: Final[dict[State, str]] = {
     "ok": "every probe succeeded",
@@ -45,7 +50,7 @@ def _full(matrix: Matrix) -> Any:
     """Rows: from; columns: to, by the number of the row with the same node."""
     services = bool(matrix.services)
     numbers = [str(number) for number in range(1, len(matrix.nodes) + 1)]
-    table = output.table("", "FROM \\ TO", *numbers, *(["SERVICES"] if services else []))
+    table = output.grid("", "FROM \\ TO", *numbers, *(["SERVICES"] if services else []))
     for number, source in zip(numbers, matrix.nodes, strict=True):
         cells = [matrix.cell(source, target) for target in matrix.nodes]
         row: list[Any] = [number, source, *(Text(word(cell), style=STYLES[cell.state]) for cell in cells)]
@@ -120,4 +125,4 @@ def _summary(matrix: Matrix) -> Iterator[Text]:
         f"{_directions(sum(count.values()) - count['unknown'])} probed: {', '.join(parts) or 'none'}"
     )
     if count["unknown"]:
-        yield Text(f"{_directions(count['unknown'])} not probed: each agent has some peers only", style="dim")
+        yield Text(f"{_directions(count['unknown'])} not probed: each agent has some peers only", style=colours.QUIET)

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from cni_migrate.cli.ui import output
+from cni_migrate.cli.ui import colours, output
 from cni_migrate.core.model.lifecycle import NodeState, Phase
 from cni_migrate.core.reports.status import Network, Node, StatusView
 
@@ -21,7 +21,7 @@ def show(to: Console, view: StatusView, form: str, now: datetime) -> None:
         parts = parts_of(view, now, wide=form == "wide")
         for part in parts:
             if isinstance(part, Text):
-                to.print(part, soft_wrap=True)
+                output.say(to, part)
             else:
                 output.show_table(to, part)
 
@@ -38,12 +38,17 @@ def parts_of(view: StatusView, now: datetime, *, wide: bool = False) -> list[Any
     if not view.begun:
         return [Text("No migration was begun in this cluster."), *_next(view)]
     parts: list[Any] = [_table(view, now, wide=wide), Text("")]
-    if view.history:
-        parts += [Text(f"{output.clock(line.at)}  {line.what}", style="dim") for line in view.history[-5:]]
+    if lines := [line for line in view.history if not _said(line.what, view)]:
+        parts += [Text(f"{output.clock(line.at)}  {line.what}", style=colours.QUIET) for line in lines[-5:]]
         parts.append(Text(""))
     parts += _summary(view, now)
     parts += _next(view)
     return parts
+
+
+def _said(line: str, view: StatusView) -> bool:
+    """Whether a line of history only tells what still holds a node: that is told by the node."""
+    return any(node.held and line.endswith(f"held: {node.held}") for node in view.nodes)
 
 
 def _rolled_back(view: StatusView) -> str:
@@ -71,7 +76,7 @@ def _table(view: StatusView, now: datetime, *, wide: bool) -> Any:
         if wide:
             gate = node.gate
             cells += [str(gate.sent), str(gate.lost), f"{gate.stall_ms:.0f}ms"] if gate else ["-", "-", "-"]
-        made.add_row(*cells, Text(_note(node), style="red" if node.held else ""))
+        made.add_row(*cells, Text(_note(node), style=colours.BAD if node.held else ""))
     return made
 
 
@@ -98,20 +103,20 @@ def _summary(view: StatusView, now: datetime) -> list[Text]:
     total = sum(view.summary.values())
     counts = ", ".join(f"{number} {state}" for state, number in view.summary.items())
     back = " (rolling back)" if view.direction == "back" else ""
-    style = "bold green" if view.phase is Phase.DONE else "bold"
+    style = colours.GOOD if view.phase is Phase.DONE else colours.HEAD
     head = (f"phase {view.phase}{back}", style)
     lines = [Text.assemble(head, f" with {view.strategy}, {output.plural(total, 'node')}: {counts}")]
     if view.step:
         lines.append(Text(f"step {view.step} since {output.age(view.since, now)}: {view.about}"))
     if view.held is not None:
-        lines.append(Text(f"HELD: {view.held.why}", style="red"))
+        lines.append(Text(f"HELD: {view.held.why}", style=colours.BAD))
     if view.paused:
-        lines.append(Text(f"paused since {view.paused}: no further node begins", style="yellow"))
+        lines.append(Text(f"paused since {view.paused}: no further node begins", style=colours.CAUTION))
     if view.driver is not None:
         alive = "" if view.driver.alive else ", but it is not alive any more"
         lines.append(Text(f"driven by {view.driver.holder} since {_since(view.driver.since)}{alive}"))
     if (out := out_of_service(view)) and (view.driver is None or not view.driver.alive):
-        lines.append(Text(f"{out}; nobody is at work on {'them' if ', ' in out else 'it'}", style="yellow"))
+        lines.append(Text(f"{out}; nobody is at work on {'them' if ', ' in out else 'it'}", style=colours.CAUTION))
     lines += _way_back(view)
     lines += _eta(view, now)
     lines += audit_lines(view)
@@ -159,9 +164,11 @@ def audit_lines(view: StatusView) -> list[Text]:
     if view.audit is None:
         return []
     if not view.audit:
-        return [Text("audit: clean: no cordon, taint or label is left, no pod is on the old network", style="green")]
-    return [Text(f"audit: {problem}", style="red") for problem in view.audit]
+        return [
+            Text("audit: clean: no cordon, taint or label is left, no pod is on the old network", style=colours.GOOD)
+        ]
+    return [Text(f"audit: {problem}", style=colours.BAD) for problem in view.audit]
 
 
 def _next(view: StatusView) -> list[Text]:
-    return [Text.assemble(("next: ", "cyan"), view.next)] if view.next else []
+    return [Text.assemble(("next: ", colours.NEXT), view.next)] if view.next else []

@@ -1,7 +1,7 @@
 """Effects: one mutation of the cluster each, as data, with the precondition that protects it.
 
 A step answers with effects, the engine performs them. Each effect has a `key` that names it for good: the outcome of
-the latest try is looked up by it (`Snapshot.attempts`).
+the latest try is looked up by it (`Outcomes.attempts`).
 """
 
 import hashlib

@@ -23,6 +23,19 @@ def rights(facts: Facts) -> Iterator[Finding]:
 
 
 @check
+def admission(facts: Facts) -> Iterator[Finding]:
+    """Nothing refuses what the migration puts into the cluster."""
+    if facts.refused:
+        yield blocker(
+            "ADMISSION",
+            f"{many(len(facts.refused), 'object')} of the migration would be refused by a quota, by PodSecurity or by a"
+            " webhook",
+            "exempt the namespaces that are named, or raise the quota; nothing was written: it was asked by a dry run",
+            facts.refused,
+        )
+
+
+@check
 def canal_daemonset(facts: Facts) -> Iterator[Finding]:
     """Canal's DaemonSet is where the configuration says."""
     config, found = facts.config.canal, facts.found.daemonsets

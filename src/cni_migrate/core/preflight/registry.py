@@ -54,10 +54,11 @@ NO_CANAL = FoundCanal()
 class Facts:
     """What the checks look at, gathered once.
 
-    `rights_missing` are rights in words; `found` the Canal that the cluster tells of;
-    `policies` are (kind, namespace, name), `calico_policies` those that only Calico enforces; `pod_hooks` are webhooks
-    with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix` the
-    FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `proxy_mode` and
+    `rights_missing` are rights in words; `refused` objects of the migration that the API server would refuse, with why;
+    `local_volumes` the PersistentVolumes that are on one node, by the claim (namespace/name) that has them; `found` the
+    Canal that the cluster tells of; `policies` are (kind, namespace, name), `calico_policies` those that only Calico
+    enforces; `pod_hooks` are webhooks with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix`
+    the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `proxy_mode` and
     `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise; `later` what of the
     operator's Cilium comes with the last step; `host_ports` who serves them there (`Manifests.host_ports`); `release`
     the one that Helm has under the configured name already.
@@ -68,6 +69,8 @@ class Facts:
     taint: Taint
     version: str = ""
     rights_missing: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    local_volumes: Mapping[str, str] = field(default_factory=dict)
     found: FoundCanal = NO_CANAL
     policies: tuple[tuple[str, str, str], ...] = ()
     calico_policies: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ from cni_migrate.core.steps.waited import named
 def delete_all(view: ClusterView, refs: Iterable[ObjectRef], what: str) -> Answer:
     """Delete objects: workloads first, and what these need when the pods of the DaemonSets among them are gone."""
     wanted = list(refs)
-    attempts = view.seen.attempts
+    attempts = view.outcomes.attempts
     effects = [DeleteObject(ref) for ref in wanted]
     missing = [e for e in effects if e.key not in attempts or attempts[e.key].result not in ("applied", "gone")]
     first = [effect for effect in missing if rank(effect.ref.kind) >= WORKLOADS]
@@ -129,7 +129,7 @@ def install_release(view: ClusterView) -> Answer:
     if cilium.source != "chart":
         return Done()
     effect = UpgradeRelease(cilium.namespace, cilium.release)
-    attempt = view.seen.attempts.get(effect.key)
+    attempt = view.outcomes.attempts.get(effect.key)
     if attempt is not None and attempt.result == "applied":
         return Done()
     return Apply((effect,), on=f"`helm upgrade --install {cilium.release}`")

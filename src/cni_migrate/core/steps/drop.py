@@ -105,7 +105,7 @@ def _hangs(view: NodeView, pod: Pod) -> bool:
 def _holdup(view: NodeView, pods: list[Pod]) -> str:
     """Why the pods are still there: a budget first, as it needs a human."""
     for pod in pods:
-        attempt = view.seen.attempts.get(f"evict:{pod.uid}")
+        attempt = view.outcomes.attempts.get(f"evict:{pod.uid}")
         if attempt is not None and attempt.result in ("blocked", "failed"):
             return attempt.message if pod.key in attempt.message else f"pod {pod.key}: {attempt.message}"
     return ", ".join(f"{pod.key} {'terminating' if pod.deleting else 'to be evicted'}" for pod in pods[:3])

@@ -79,7 +79,7 @@ def forget_identities(view: ClusterView) -> Answer:
     While Cilium stays, its operator deletes what nobody uses, and only that.
     """
     effect = DeleteIdentities(names.OURS)
-    attempt = view.seen.attempts.get(effect.key)
+    attempt = view.outcomes.attempts.get(effect.key)
     if attempt is not None and attempt.result in ("applied", "gone"):
         return Done()
     return Apply((effect,), on="the identities of Canal's pods to be deleted")

@@ -18,7 +18,7 @@ from cni_migrate.core.steps.waited import named
 def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str) -> Answer:
     """Make objects of ours be as they should: each is written once by every driver that comes to this step."""
     effects: list[Effect] = [PutObject(manifest) for manifest in manifests]
-    attempts = view.seen.attempts
+    attempts = view.outcomes.attempts
     missing = [e for e in effects if e.key not in attempts or attempts[e.key].result != "applied"]
     if not missing:
         return Done()
