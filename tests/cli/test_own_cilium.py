@@ -2,7 +2,7 @@
 
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from cni_migrate import resources, wiring
 from cni_migrate.cli.ui import output
 from cni_migrate.config import Config
 from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.sim.scenario import InstalledCilium, load
 from tests.cli.conftest import Served, Typed
 
 CHART = "cilium: {source: chart, chart: ./cilium}\n"
@@ -178,3 +179,41 @@ def test_helm_renders_once_per_command(helm: Having, on: Callable[..., Any], com
     assert asked.count("template") == 1
     assert asked.count("version") <= (2 if command == ("preflight",) else 1)
     assert ("get" in asked) is (command == ("preflight",))
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A cluster with an installed Cilium, whose network and port are not the defaults; no test changes it."""
+    found = load("installed-cilium").model_copy(update={"faults": []})
+    own = InstalledCilium(version="1.19.0", pod_cidr="10.77.0.0/16", tunnel_port=8999)
+    with Served(tmp_path_factory.mktemp("installed"), found.model_copy(update={"cilium": own})) as served:
+        yield served
+
+
+def test_an_installed_cilium_tells_its_network(migrate: Typed, installed: Served, tmp_path: Path) -> None:
+    """Network, port and images need not be said; its own keys are right, and it is in nobody's way."""
+    file = tmp_path / "migrate.yaml"
+    file.write_text("cilium: {source: existing}\n")
+    ended = migrate("preflight", "--config", str(file), "--kubeconfig", str(installed.kubeconfig))
+    assert ended.code == 0, ended.out
+    assert "UDP port 8999" in ended.out
+    assert "OTHER_CILIUM" not in ended.out
+    assert "cilium/cilium:" not in ended.out, "nothing of Cilium's is pulled for the migration"
+
+
+def test_an_installed_cilium_stops_others_and_the_way_is_named(migrate: Typed, installed: Served) -> None:
+    """Without that source it is a blocker, as two would fight for the nodes' files."""
+    ended = migrate("preflight", "--strategy", "overlay", "--kubeconfig", str(installed.kubeconfig))
+    assert ended.code == 3
+    assert "OTHER_CILIUM" in ended.out
+    assert "cilium.source: existing" in ended.out
+
+
+def test_a_network_that_the_installed_cilium_contradicts(migrate: Typed, installed: Served, tmp_path: Path) -> None:
+    """What was said counts, so the key of cilium-config that says otherwise is named."""
+    file = tmp_path / "migrate.yaml"
+    file.write_text("cilium: {source: existing, pod_cidr: 10.99.0.0/16}\n")
+    ended = migrate("preflight", "--config", str(file), "--kubeconfig", str(installed.kubeconfig))
+    assert ended.code == 3
+    assert "cluster-pool-ipv4-cidr is 10.77.0.0/16" in ended.out
+    assert "clusterPoolIPv4PodCIDRList: 10.99.0.0/16" in ended.out
