@@ -20,7 +20,6 @@ from cni_migrate.core.model.record import Record
 from cni_migrate.core.preflight.findings import Severity
 from cni_migrate.core.preflight.waiving import told
 from cni_migrate.core.reports.plan import plan_view
-from cni_migrate.errors import UsageError
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.wiring import plan_for
 
@@ -44,10 +43,7 @@ async def announce(
     """
     to = output.console(sys.stderr)
     if isinstance(typed, RollbackNode | Rollback):
-        if record is None:
-            raise UsageError(
-                "no migration was begun in this cluster: there is nothing to roll back", next="migrate status"
-            )
+        assert record is not None
         seen = cluster.snapshot()
         begin(plan_for(config, seen), goal, record, seen.nodes, here.clock.now())
         what = "the whole cluster goes back to Canal, in reverse order"
@@ -62,7 +58,7 @@ async def announce(
         checks.show(to, serious, config.preflight.waive)
         checks.refuse(found, next="mend what is named above, then `migrate run` again")
         if waived := told(found):
-            goal = replace(goal, waived=waived, by=who())
+            goal = replace(goal, waived=waived, waivers=tuple(config.preflight.waive), by=who())
     else:
         output.say(to, Text(f"resuming: {resumed(record)}"))
     seen = cluster.snapshot()

@@ -10,6 +10,7 @@ from cni_migrate.cli.session import Session
 from cni_migrate.cli.ui import colours, output
 from cni_migrate.config import Config
 from cni_migrate.core.model.canal import FoundCanal
+from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.catalogue import ABOUT
 from cni_migrate.core.preflight.findings import Finding, Severity, blockers, findings
 from cni_migrate.core.preflight.waiving import unused
@@ -39,7 +40,7 @@ def refuse(found: Iterable[Finding], *, next: str) -> None:  # noqa: A002 - it i
         what = "; ".join(f"{finding.id}: {finding.what}" for finding in failed)
         if all(ABOUT[finding.id].waivable for finding in failed):
             next = f"{next}; what you judge to be no trouble here: --waive ID[:OBJECT]"  # noqa: A001
-        raise PreflightFailed(f"{output.plural(len(failed), 'check')} failed, nothing was changed: {what}", next=next)
+        raise PreflightFailed(f"{many(len(failed), 'check')} failed, nothing was changed: {what}", next=next)
 
 
 def show(to: Console, found: Sequence[Finding], waivers: Sequence[str] = (), *, most: int = 10) -> None:
@@ -60,7 +61,7 @@ def show(to: Console, found: Sequence[Finding], waivers: Sequence[str] = (), *, 
     for waiver in unused(waivers, found):
         output.say(to, Text(f"waived, but nothing of it was found: {waiver}", style=colours.CAUTION))
     count = {severity: sum(1 for f in found if f.severity is severity and not f.waived) for severity in Severity}
-    told = [output.plural(number, severity) for severity, number in count.items() if number]
+    told = [many(number, severity) for severity, number in count.items() if number]
     if number := sum(1 for finding in found if finding.waived):
         told.append(f"{number} waived")
     to.print(Text(f"preflight: {', '.join(told) or 'nothing to mend'}", style=colours.HEAD))

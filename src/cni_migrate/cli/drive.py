@@ -12,7 +12,7 @@ from cni_migrate.cli.goals import Cleanup, Typed, goal_of
 from cni_migrate.cli.options import Common, LogFormat, ProgressForm
 from cni_migrate.cli.session import Session, run_async, session
 from cni_migrate.cli.ui import output, status_table
-from cni_migrate.cli.ui.confirmation import asked, confirm, needs_terminal
+from cni_migrate.cli.ui.confirmation import asked, confirm
 from cni_migrate.cli.ui.failing import say_next
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
@@ -42,7 +42,6 @@ def drive(
     Raises:
         MigrateError: it could not be done, or not to the end; nothing is lost.
     """
-    needs_terminal(yes=yes)
     metrics = _metrics(metrics_port)
     how = _How(takeover, metrics, progress)
     _ended(run_async(_run(_logging(common, progress), loaded, typed, yes=yes, how=how)))
@@ -80,11 +79,11 @@ async def _run(common: Common, loaded: Loaded, typed: Typed, *, yes: bool, how: 
     async with session(common, loaded.config, counted) as connected:
         record = await connected.record()
         if record is not None and begun(record):
-            check_identity(adopted(loaded, record), record)
+            check_identity(adopted(loaded, record), record, str(common.config or ""))
         async with connected.cluster() as cluster:
             config, canal = await settle(connected, loaded, record, cluster)
             if record is not None:
-                check_identity(config, record)
+                check_identity(config, record, str(common.config or ""))
             here = replace(connected, config=config)
             goal = goal_of(typed, record, cluster.snapshot())
             if record is not None and (final := complete_already(goal, record)) is not None:
@@ -96,7 +95,7 @@ async def _run(common: Common, loaded: Loaded, typed: Typed, *, yes: bool, how: 
             final = await driven(goal if yes or isinstance(typed, Cleanup) else replace(goal, consented=False))
             if final.outcome == "consent":
                 sys.stderr.write(f"{final.message}.\n")
-                if not await asked("Clean-up removes Canal, and there is no way back after that. Go on?"):
+                if not await asked("Clean-up removes Canal, and there is no way back after that. Continue?"):
                     return replace(final, outcome="done")
                 final = await driven(goal)
             return final

@@ -78,7 +78,7 @@ async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dr
         async with here.cluster() as cluster:
             config, canal = await settle(here, loaded, record, cluster)
             if record is not None:
-                check_identity(config, record)
+                check_identity(config, record, str(common.config or ""))
             seen = cluster.snapshot()
             goal = goal_of(typed, record, seen)
             made = plan_for(config, seen)

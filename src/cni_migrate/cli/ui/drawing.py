@@ -7,6 +7,7 @@ from rich.text import Text
 
 from cni_migrate.cli.ui import colours, output
 from cni_migrate.core.connectivity.matrix import Cell, Matrix, Row, State
+from cni_migrate.core.model.words import many
 
 MOST_NODES: Final = 16
 """So many nodes are drawn one by one, on a terminal that is wide enough."""
@@ -81,7 +82,7 @@ def _legend(matrix: Matrix) -> Iterator[Text]:
 
 
 def _directions(number: int) -> str:
-    return output.plural(number, "direction")
+    return many(number, "direction")
 
 
 def _places(row: Row) -> str:
@@ -121,7 +122,7 @@ def _summary(matrix: Matrix) -> Iterator[Text]:
     clean = sum(1 for row in matrix.rows() if row.clean)
     parts = [f"{number} {state}" for state, number in count.items() if number and state != "unknown"]
     yield Text(
-        f"{output.plural(len(matrix.nodes), 'node')}, {clean} of them well; "
+        f"{many(len(matrix.nodes), 'node')}, {clean} of them well; "
         f"{_directions(sum(count.values()) - count['unknown'])} probed: {', '.join(parts) or 'none'}"
     )
     if count["unknown"]:

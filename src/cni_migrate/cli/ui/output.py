@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cni_migrate.cli.ui import colours
 from cni_migrate.cli.ui.fitting import Rows, indented
+from cni_migrate.core.model.words import many
 
 WIDE: Final = 250
 """The width of what no terminal shows: nothing is cut for a pipe."""
@@ -146,11 +147,6 @@ def listed(items: Iterable[str], most: int = 5) -> str:
     return head if len(every) <= most else f"{head} and {len(every) - most} more"
 
 
-def plural(number: int, what: str) -> str:
-    """`1 node`, `2 nodes`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def ending(seconds: int, now: datetime) -> str:
     """An ETA in words."""
     return f"about {duration(seconds)} ({clock(now + timedelta(seconds=seconds))})"
@@ -159,3 +155,7 @@ def ending(seconds: int, now: datetime) -> str:
 def joined(parts: Sequence[str]) -> str:
     """Parts that are not empty, in one line."""
     return ", ".join(part for part in parts if part)
+
+
+plural = many
+"""`1 node`, `2 nodes`."""

@@ -1,5 +1,6 @@
 """A status as people read it: nodes, history, summary; and its machine-readable forms."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,8 @@ from rich.text import Text
 
 from cni_migrate.cli.ui import colours, output
 from cni_migrate.core.model.lifecycle import NodeState, Phase
+from cni_migrate.core.model.record import Entry
+from cni_migrate.core.model.words import many
 from cni_migrate.core.reports.status import Network, Node, StatusView
 
 
@@ -24,6 +27,12 @@ def show(to: Console, view: StatusView, form: str, now: datetime) -> None:
                 output.say(to, part)
             else:
                 output.show_table(to, part)
+
+
+def show_history(to: Console, lines: Iterable[Entry]) -> None:
+    """Print lines of history, each with its day and time in this machine's zone."""
+    for line in lines:
+        to.print(Text(f"{line.at.astimezone():%Y-%m-%d %H:%M:%S}  {line.what}"), soft_wrap=True)
 
 
 def rendered(view: StatusView, now: datetime, *, wide: bool = False) -> RenderableType:
@@ -60,7 +69,7 @@ def _rolled_back(view: StatusView) -> str:
 
 
 def _table(view: StatusView, now: datetime, *, wide: bool) -> Any:
-    headers = ["NODE", "STATE", "STEP", "SINCE", "TRIES", "PODS", "NOTE"]
+    headers = ["NODE", "STATE", "STEP", "SINCE", "RETRIES", "PODS", "NOTE"]
     if wide:
         headers[6:6] = ["SENT", "LOST", "STALL"]
     made = output.table(*headers)
@@ -70,7 +79,7 @@ def _table(view: StatusView, now: datetime, *, wide: bool) -> Any:
             output.state(node.state, held=node.held is not None),
             f"{node.event}/{node.step}" if node.event else "-",
             output.age(node.since, now) or "-",
-            str(node.attempt) if node.attempt else "-",
+            str(node.retries) if node.retries else "-",
             pods(node.network),
         ]
         if wide:
@@ -105,7 +114,7 @@ def _summary(view: StatusView, now: datetime) -> list[Text]:
     back = " (rolling back)" if view.direction == "back" else ""
     style = colours.GOOD if view.phase is Phase.DONE else colours.HEAD
     head = (f"phase {view.phase}{back}", style)
-    lines = [Text.assemble(head, f" with {view.strategy}, {output.plural(total, 'node')}: {counts}")]
+    lines = [Text.assemble(head, f" with {view.strategy}, {many(total, 'node')}: {counts}")]
     if view.step:
         lines.append(Text(f"step {view.step} since {output.age(view.since, now)}: {view.about}"))
     if view.held is not None:

@@ -261,7 +261,7 @@ def advance_list(
     steps = plan.strategy.phases[name] if name != "sweep" else ("sweep",)
     cluster = record.cluster
     if cluster.list_name != name:
-        cluster = cluster.model_copy(update={"list_name": name, "position": 0, "step": steps[0], "since": now})
+        cluster = cluster.at(name, 0, steps[0], now)
     while True:
         record = record.with_cluster(cluster)
         view = ClusterView(plan, seen, record, now, cluster.since or now, outcomes=work.outcomes)
@@ -271,9 +271,9 @@ def advance_list(
         cluster = cluster.model_copy(update=dict(answer.remember))
         following = cluster.position + 1
         if following == len(steps):
-            cluster = cluster.model_copy(update={"list_name": "", "step": "", "since": None, "position": 0})
+            cluster = cluster.at("", 0, "", None)
             return record.with_cluster(cluster), True
-        cluster = cluster.model_copy(update={"step": steps[following], "since": now, "position": following})
+        cluster = cluster.at(name, following, steps[following], now)
         if stopping:
             return record.with_cluster(cluster), False
     update, held = _answered(plan, answer, cluster.step, view, work, "")

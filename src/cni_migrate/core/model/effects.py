@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cni_migrate.core.model.objects import ObjectRef, Taint
+from cni_migrate.core.model.words import many
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def describe(effect: Effect) -> str:
         case DeleteIdentities():
             return f"delete CiliumIdentities with the label {effect.label}"
         case SweepTasks():
-            return f"remove {len(effect.tasks)} host tasks that have ended on {effect.node}"
+            return f"remove {many(len(effect.tasks), 'ended host task')} on {effect.node}"
         case UpgradeRelease():
             return f"helm upgrade --install {effect.release} in namespace {effect.namespace}"
         case RunHostTask():

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Node, Pod
+from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.evicted import moved
-from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, warning
 from cni_migrate.core.preflight.shapes import network_instead
 from cni_migrate.core.render.foreign import AGENT
 

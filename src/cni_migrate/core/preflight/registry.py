@@ -8,6 +8,7 @@ from typing import Any
 from cni_migrate.config import Config
 from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.model.objects import DaemonSet, Snapshot, Taint
+from cni_migrate.core.model.words import many as many
 
 
 class Severity(StrEnum):
@@ -119,8 +120,3 @@ def warning(check_id: str, what: str, to_do: str, objects: Iterable[str] = ()) -
 def info(check_id: str, what: str, to_do: str, objects: Iterable[str] = ()) -> Finding:
     """What is worth knowing."""
     return Finding(check_id, Severity.INFO, what, to_do, tuple(objects))
-
-
-def many(number: int, what: str) -> str:
-    """`1 node`, `2 nodes`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
