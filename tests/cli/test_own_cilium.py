@@ -124,7 +124,7 @@ def test_a_chart_that_cannot_be_used(helm: Having, on: Callable[..., Any], given
                      "write it where the rest is", id="keys beside the values"),
         pytest.param("cilium: {source: chart, chart: ./cilium, values: [none.yaml]}\n", "none.yaml", id="no values file"),
         pytest.param("cilium: {source: manifests, manifests: none.yaml}\n", "none.yaml", id="no manifests"),
-        pytest.param("strategy: multus\ncilium: {source: existing}\n", "works by strategy overlay only", id="multus"),
+        pytest.param("strategy: multus\ncilium: {source: existing}\n", "each node has two agents of Cilium", id="multus"),
     ],
 )  # fmt: skip
 def test_a_configuration_that_contradicts_its_source(
