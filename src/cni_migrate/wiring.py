@@ -17,7 +17,7 @@ from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.render.foreign import Foreign, ForeignError
 from cni_migrate.core.render.foreign import problems as foreign_problems
 from cni_migrate.core.render.foreign import read as read_foreign
-from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.errors import ConfigError
 from cni_migrate.identities import agent as identities_agent
@@ -46,7 +46,7 @@ def manifests_for(config: Config, seen: Snapshot | None) -> Manifests:
     """The manifests for a configuration."""
     templates = {name: resources.read("templates", name) for name in TEMPLATES}
     found = seen.cilium_config if seen is not None else None
-    facts = Facts(
+    facts = Payload(
         host_image(config, seen),
         _modules(knet_agent),
         _modules(identities_agent),

@@ -6,7 +6,7 @@ from cni_migrate.core.model.objects import Budget, Pod
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.evicted import evicted, moved
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
-from cni_migrate.core.steps.drain import Verdict, evictable, rulings
+from cni_migrate.core.steps.drain import Verdict, classify_all, evictable
 
 
 def _budgets(facts: Facts) -> Iterator[tuple[Pod, list[Budget]]]:
@@ -48,9 +48,9 @@ def stubborn_pods(facts: Facts) -> Iterator[Finding]:
     bare: list[str] = []
     local: list[str] = []
     for node in facts.seen.nodes:
-        for ruling in rulings(facts.seen.pods_on(node), facts.taint, facts.config.drain):
-            if ruling.verdict is Verdict.REFUSED:
-                (local if ruling.pod.local_storage else bare).append(f"{ruling.pod.key} on {node}")
+        for classified in classify_all(facts.seen.pods_on(node), facts.taint, facts.config.drain):
+            if classified.verdict is Verdict.REFUSED:
+                (local if classified.pod.local_storage else bare).append(f"{classified.pod.key} on {node}")
     if bare:
         yield blocker(
             "BARE_PODS",

@@ -40,7 +40,7 @@ _NODE_CONFIG = "ciliumnodeconfigs"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Payload:
     """What is found out elsewhere: the image that runs Canal (host tasks use it), and our agents' modules by file name.
 
     `agent` is the one of knet-stress, `identities` the one that makes Canal's pods known to Cilium. `cilium_config` is
@@ -74,7 +74,7 @@ class Manifests:
         self,
         templates: Mapping[str, str],
         config: Config,
-        facts: Facts,
+        facts: Payload,
         adapt: Callable[[Manifest], Manifest] | None = None,
         foreign: foreign_cilium.Foreign | None = None,
     ) -> None:
