@@ -11,7 +11,7 @@ import pytest
 from cni_migrate import resources, wiring
 from cni_migrate.cli.ui import output
 from cni_migrate.config import Config
-from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from cni_migrate.sim.scenario import InstalledCilium, load
 from tests.cli.conftest import Served, Typed
 
@@ -22,7 +22,7 @@ def rendered(version: str = "1.20.2", **keys: str) -> str:
     """What a chart of Cilium's gives, as far as it is looked at."""
     texts = {name: resources.read("templates", name) for name in TEMPLATES}
     config = Config.model_validate({"strategy": "overlay", "cilium": {"version": version}})
-    made: list[dict[str, Any]] = json.loads(json.dumps(Manifests(texts, config, Facts("canal:1", {})).cilium_final()))
+    made: list[dict[str, Any]] = json.loads(json.dumps(Manifests(texts, config, Payload("canal:1", {})).cilium_final()))
     for one in made:
         if one["kind"] == "ConfigMap" and one["metadata"]["name"] == "cilium-config":
             one["data"] |= keys

@@ -194,7 +194,7 @@ def test_what_takes_part_in_no_transit_comes_with_the_last_step(
     for key in settings:
         if key in foreign.TRANSIT:
             assert data[key] == foreign.TRANSIT[key]
-    final = Manifests(TEXTS, CONFIG, Facts("canal:1", {}), foreign=source).cilium_final()
+    final = Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=source).cilium_final()
     assert one(final, "ConfigMap", foreign.CONFIG)["data"].items() >= settings.items()
 
 
@@ -207,7 +207,7 @@ def test_what_takes_part_in_no_transit_comes_with_the_last_step(
 )  # fmt: skip
 def test_host_ports_are_served(settings: dict[str, str], who: str) -> None:
     """By the portmap plugin from a node's first moment on Cilium; by the replacement of kube-proxy in the end."""
-    made = Manifests(TEXTS, CONFIG, Facts("canal:1", {}), foreign=foreign.read(objects(**settings)))
+    made = Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=foreign.read(objects(**settings)))
     assert made.host_ports() == who
     (node_config,) = made.node_config(["cilium.io/v2/ciliumnodeconfigs"])
     assert node_config["spec"]["defaults"]["cni-chaining-mode"] == ("portmap" if who == "portmap" else "none")

@@ -79,7 +79,7 @@ def test_nobody_else_gets_more() -> None:
 def test_an_installed_cilium_is_looked_at_and_no_more() -> None:
     """In its namespace nothing may be made, changed or deleted but a CiliumNodeConfig; its configuration may be read."""
     given = {"cilium": {"source": "existing", "namespace": "network"}}
-    found = Manifests(TEXTS, Config.model_validate(given), Facts("canal:1", {})).rbac()
+    found = Manifests(TEXTS, Config.model_validate(given), Payload("canal:1", {})).rbac()
     (role,) = [m for m in found if m["kind"] == "Role" and m["metadata"]["namespace"] == "network"]
     writes = {
         (resource, verb)
@@ -103,7 +103,7 @@ def test_an_installed_cilium_is_looked_at_and_no_more() -> None:
 def test_an_installed_cilium_is_never_made_nor_deleted() -> None:
     """No object of Cilium's is among those that are put, taken away or pulled."""
     config = Config.model_validate({"cilium": {"source": "existing"}})
-    made = Manifests(TEXTS, config, Facts("canal:1", {}, cilium_config={"cni-chaining-mode": "portmap"}))
+    made = Manifests(TEXTS, config, Payload("canal:1", {}, cilium_config={"cni-chaining-mode": "portmap"}))
     assert made.cilium() == made.cilium_final() == []
     assert not any(name.startswith("cilium") for name in made.images())
     (node_config,) = made.node_config(["cilium.io/v2/ciliumnodeconfigs"])
