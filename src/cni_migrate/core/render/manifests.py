@@ -161,6 +161,14 @@ class Manifests:
             host_task_script=script,
         )
 
+    def later(self) -> list[str]:
+        """What Cilium's owner asks for that comes with the last step only, as `key: text`."""
+        return foreign_cilium.later(self._foreign.config) if self._foreign is not None else []
+
+    def host_ports(self) -> str:
+        """Who serves host ports in the end: `portmap`, `kube-proxy-replacement`, or nobody ('')."""
+        return foreign_cilium.host_ports(self._given())
+
     def _given(self) -> Mapping[str, str]:
         """What Cilium's owner has said in `cilium-config`, wherever Cilium comes from."""
         if self._installed:
