@@ -96,7 +96,12 @@ def test_files_are_taken_from_the_scenarios_folder(tmp_path: Path) -> None:
     (tmp_path / "canal.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "mine.yaml").write_text("nodes: 2\ncanal: {manifests: [canal.yaml]}\n", encoding="utf-8")
     loaded = load(tmp_path / "mine.yaml")
-    assert [one["kind"] for one in loaded.canal.objects] == ["Namespace", "ServiceAccount", "ConfigMap", "DaemonSet"]
+    assert sorted(one["kind"] for one in loaded.canal.objects) == [
+        "ConfigMap",
+        "DaemonSet",
+        "Namespace",
+        "ServiceAccount",
+    ]
 
     async def main() -> None:
         async with Simulation(loaded) as sim:
