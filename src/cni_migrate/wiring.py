@@ -17,7 +17,7 @@ from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.render.foreign import Foreign, ForeignError
 from cni_migrate.core.render.foreign import problems as foreign_problems
 from cni_migrate.core.render.foreign import read as read_foreign
-from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.errors import ConfigError
 from cni_migrate.identities import agent as identities_agent
@@ -46,7 +46,7 @@ def manifests_for(config: Config, seen: Snapshot | None) -> Manifests:
     """The manifests for a configuration."""
     templates = {name: resources.read("templates", name) for name in TEMPLATES}
     found = seen.cilium_config if seen is not None else None
-    facts = Facts(
+    facts = Payload(
         host_image(config, seen),
         _modules(knet_agent),
         _modules(identities_agent),
@@ -102,8 +102,7 @@ def completed(loaded: Loaded, file: Path | None) -> Loaded:
 def releases_for(config: Config, clock: Clock, kubeconfig: Path | str | None, context: str) -> HelmReleases | None:
     """Helm for the release that owns Cilium in the end, on the same cluster; None where no release is wanted.
 
-    Raises:
-        UsageError: `helm` is not there.
+    It is not started before it is needed.
     """
     if config.cilium.source != "chart":
         return None
@@ -111,7 +110,7 @@ def releases_for(config: Config, clock: Clock, kubeconfig: Path | str | None, co
         *(["--kubeconfig", str(kubeconfig)] if kubeconfig else []),
         *(["--kube-context", context] if context else []),
     ]
-    return HelmReleases(Helm.find(reach), config.cilium, clock)
+    return HelmReleases(lambda: _helm(tuple(reach)), config.cilium, clock)
 
 
 def _located(loaded: Loaded, file: Path | None) -> Config:
@@ -157,6 +156,12 @@ _ASKED = {"source", "chart", "chart_version", "chart_repository", "values", "rel
 
 
 @functools.lru_cache(maxsize=4)
+def _helm(reach: tuple[str, ...] = ()) -> Helm:
+    """The `helm` on PATH, found once per process and way to the cluster."""
+    return Helm.find(reach)
+
+
+@functools.lru_cache(maxsize=4)
 def _read(asked: str) -> Foreign:
     """The Cilium that these keys name, as JSON: helm is started once per process and question."""
     cilium = Cilium.model_validate_json(asked)
@@ -164,7 +169,7 @@ def _read(asked: str) -> Foreign:
         for file in cilium.values:
             if not Path(file).is_file():
                 raise ConfigError(f"key `cilium.values`: there is no file {file}", next="correct cilium.values")
-        objects = Helm.find().template(cilium)
+        objects = _helm().template(cilium)
     else:
         objects = read_documents(Path(cilium.manifests), "cilium.manifests")
     try:
@@ -184,3 +189,9 @@ def host_image(config: Config, seen: Snapshot | None) -> str:
         return config.cilium.image
     flannel = (image for image in reversed(canal.images) if "flannel" in image.rpartition("/")[2])
     return next(flannel, canal.images[-1])
+
+
+def forget() -> None:
+    """Forget what was read of the operator's Cilium: for programs that do more than one command, as tests do."""
+    _read.cache_clear()
+    _helm.cache_clear()
