@@ -234,12 +234,12 @@ def _lacking(run: Sequence[Round], config: Config, newest: datetime | None, shar
     if newest is not None and run[0].at < newest:
         return f"no round since {newest:%H:%M:%S}"
     left = unprobed(run[0], shared)
-    return f"has not probed {', '.join(sorted(left))}" if left and run[0].shared is not None else ""
+    return f"has not probed {', '.join(sorted(left))}" if left else ""
 
 
 def unprobed(one: Round, shared: Collection[str]) -> frozenset[str]:
-    """What of all that should be probed this round does not tell to have been."""
-    return frozenset(shared).difference(one.shared or ())
+    """What of all that should be probed has not been by this round; nothing where the agent does not tell."""
+    return frozenset(shared).difference(one.shared) if one.shared is not None else frozenset()
 
 
 def _due(first: datetime, config: Config) -> datetime:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cni_migrate.config import Config
+from cni_migrate.core.connectivity.gate import shared
 from cni_migrate.core.connectivity.peers import observers
 from cni_migrate.core.decision.begin import begin
 from cni_migrate.core.model import names
@@ -343,6 +345,19 @@ class TestBaseline:
         assert isinstance(answer, Refuse)
         assert answer.gate
         assert "mend the cluster's network first" in answer.next
+
+    @pytest.mark.parametrize(("probed", "taken"), [(shared(Config()), True), (frozenset({"api"}), False)])
+    def test_it_waits_until_all_that_is_shared_was_probed(self, probed: frozenset[str], taken: bool) -> None:
+        """What fails then was broken before: a baseline without it would hold the first node for it."""
+        found, key = _found(), f"baseline/{NOW.isoformat()}"
+        reading = _reading({"w1/a": [TIMEOUT]})
+        rounds = {agent: [replace(one, shared=probed) for one in known] for agent, known in reading.rounds.items()}
+        found.readings[key] = replace(reading, rounds=rounds)
+        view = a_cluster_view(found)
+        answer = CLUSTER_STEPS["take_baseline"](
+            ClusterView(MULTUS, found, view.record, after(LATE), NOW, outcomes=found.outcomes)
+        )
+        assert isinstance(answer, Done if taken else Wait), answer
 
     def test_it_waits_for_every_agent(self) -> None:
         """A baseline without somebody would excuse whatever they would have said."""
