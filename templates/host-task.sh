@@ -152,6 +152,14 @@ sets() { # names of Calico's ipsets
     if here ipset; then run ipset list -n 2>/dev/null | grep -E '^cali[46]0' || true; fi
 }
 
+# Felix has `calico` in nftables mode, and from Calico 3.32 on `arp calico-arp` in every mode (felix/dataplane/linux,
+# int_dataplane.go); flannel has two when it masquerades by nftables (pkg/trafficmngr/nftables).
+tables() {
+    if here nft; then
+        run nft list tables 2>/dev/null | grep -E '^table (ip6? calico|arp calico-arp|ip flannel-ipv4|ip6 flannel-ipv6)$' || true
+    fi
+}
+
 lease_names() {
     [ -d "$root$leases" ] || return 0
     for path in "$root$leases"/*; do
@@ -300,11 +308,11 @@ remove_rules() { # PATTERN: rules in the kernel's own chains that have it, also 
     done
 }
 
-remove_tables() { # PATTERN: nftables' tables whose whole name matches
-    if ! here nft; then return 0; fi
-    { run nft list tables 2>/dev/null || true; } | { grep -E "^table ip6? ($1)\$" || true; } | while read -r _ family table; do
+remove_tables() { # nftables' tables of Canal's
+    tables | while read -r _ family table; do
         run nft delete table "$family" "$table" || true
     done
+    [ -z "$(tables)" ] || fail "nftables' tables are still there: $(tables | tr '\n' ';')"
 }
 
 remove_sets() { # Calico's ipsets, once no rule asks for them; one may be a member of another
@@ -318,7 +326,7 @@ remove_sets() { # Calico's ipsets, once no rule asks for them; one may be a memb
 remove_calico() { # what felix lays in either kind of iptables or in nftables, its sets, and what is on the disk
     rm -f "$netd/$calico_kubeconfig"
     await_ended calico-node
-    remove_tables calico
+    remove_tables
     remove_rules '--comment "\{0,1\}cali:'
     remove_chains 'cali-[^ ]*'
     remove_sets
@@ -369,6 +377,7 @@ report() {
         [ -e "$root$path" ] && echo "$path"
     done
         [ -z "$(sets)" ] || echo "ipset cali*"
+        tables | sed 's/^table/nft table/'
         for kept in "$network" multus-cni-network; do
             for path in "$root$results/$kept"-*; do [ -e "$path" ] && echo "$results/$kept-*" && break; done
         done || true)

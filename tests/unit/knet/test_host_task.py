@@ -337,19 +337,42 @@ def test_calicos_rules_go_also_where_its_chains_are_gone(tmp_path: Path) -> None
     assert forward.read_text() == before
 
 
-def test_felix_in_nftables_mode_leaves_tables(tmp_path: Path) -> None:
-    """They are called `calico`, one for each family; somebody else's table of a longer name stays."""
-    node = Node(tmp_path, {})
+_NFT = (
+    '#!/bin/sh\ncase "$*" in\n"list tables") cat "$STATE/tables" ;;\n'
+    '"delete table "*) sed -i "/^table $3 $4\\$/d" "$STATE/tables" ;;\n*) exit 9 ;;\nesac\n'
+)
+_TABLES = "table ip calico\ntable ip6 calico\ntable arp calico-arp\ntable ip flannel-ipv4\ntable ip6 flannel-ipv6\n"
+_OTHERS = "table ip calico-of-mine\ntable inet filter\ntable ip6 kube-proxy\ntable arp filter\n"
+
+
+def _with_tables(node: Node, nft: str = _NFT) -> Path:
     tables = node.state / "tables"
-    tables.write_text("table ip calico\ntable ip6 calico\ntable ip calico-of-mine\ntable inet filter\n")
-    nft = node.bin / "nft"
-    nft.write_text(
-        '#!/bin/sh\ncase "$*" in\n"list tables") cat "$STATE/tables" ;;\n'
-        '"delete table "*) sed -i "/^table $3 $4\\$/d" "$STATE/tables" ;;\n*) exit 9 ;;\nesac\n'
-    )
-    nft.chmod(0o755)
-    assert node.run("remove-flannel")[0] == 0
-    assert tables.read_text() == "table ip calico-of-mine\ntable inet filter\n"
+    tables.write_text(_TABLES + _OTHERS)
+    (node.bin / "nft").write_text(nft)
+    (node.bin / "nft").chmod(0o755)
+    return tables
+
+
+def test_felix_and_flannel_leave_tables_of_nftables(tmp_path: Path) -> None:
+    """Calico 3.32 has one for ARP in every mode, as was seen on a real one; somebody else's of a longer name stays."""
+    node = Node(tmp_path, {})
+    tables = _with_tables(node)
+    assert [name for name in node.run("status")[1]["left"] if "table" in name] == [
+        "nft table ip calico", "nft table ip6 calico", "nft table arp calico-arp",
+        "nft table ip flannel-ipv4", "nft table ip6 flannel-ipv6",
+    ]  # fmt: skip
+    code, message = node.run("remove-flannel")
+    assert (code, message["left"]) == (0, [])
+    assert tables.read_text() == _OTHERS
+
+
+def test_a_table_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:
+    """It would go on filtering what nobody looks after any more."""
+    node = Node(tmp_path, {})
+    _with_tables(node, _NFT.replace("sed -i", ": sed -i"))
+    code, message = node.run("remove-flannel")
+    assert code == 1
+    assert "arp calico-arp" in message["error"]
 
 
 def test_an_ipset_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:
