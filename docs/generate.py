@@ -32,7 +32,8 @@ from cni_migrate.sim import scenario
 DOCS = Path(__file__).parent
 MARK = "<!-- Made by `python docs/generate.py`: change the code, not this page. -->\n\n"
 STRATEGIES = [
-    StrategyTable.load(name, resources.read("states", f"strategies/{name}.yaml")) for name in ("multus", "overlay")
+    StrategyTable.load(name, resources.read("states", f"{folder}/{name}.yaml"))
+    for folder, name in (("strategies", "multus"), ("strategies", "overlay"), ("sources", "existing"))
 ]
 NODE = Lifecycle(resources.read("states", "node.yaml"), NodeState, NodeEvent)
 CLUSTER = Lifecycle(resources.read("states", "cluster.yaml"), Phase, PhaseEvent)

@@ -105,6 +105,12 @@ def _source(config: "Config") -> Iterator[Problem]:
                 f"cilium.{key} is set, and cilium.source is {cilium.source}: set cilium.source to {key}",
                 (f"cilium.{key}", "cilium.source"),
             )
+    if cilium.source == "existing" and config.strategy != "overlay":
+        yield Problem(
+            f"cilium.source existing works by strategy overlay only, and strategy is {config.strategy}: with multus"
+            " each node has two agents of Cilium, which an installed one has not",
+            ("strategy", "cilium.source"),
+        )
     if cilium.source != "builtin" and cilium.extra_config:
         yield Problem(
             f"cilium.extra_config is for cilium.source builtin; with {cilium.source}, write it where the rest is",
@@ -135,7 +141,7 @@ def _cni_files(config: "Config") -> Iterator[Problem]:
             " file is the one in force",
             ("cilium.primary_file", "canal.cni_file"),
         )
-    if config.strategy != "multus":
+    if not config.traits.multus:
         return
     if not multus.cni_file < min(canal.cni_file, cilium.extra_file):
         yield Problem(

@@ -1,12 +1,12 @@
 """What can be typed with every command: which cluster, which configuration, and how much is said.
 
-Light on purpose: this module and those of `commands` are all that start-up imports.
+Light on purpose: start-up imports this module and those of all commands, and they import what they need when they run.
 """
 
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,23 +93,38 @@ class Common:
 
 
 def with_common(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `Common`, collected in its first parameter `common`."""
+    """Give a command the options of `Common`, and those of any other dataclass that it has as a parameter.
+
+    What was typed of them comes collected: `common: Common`, `drain: DrainOptions`.
+    """
     own = inspect.signature(function)
-    shared = [
-        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
-        for field in fields(Common)
-    ]
+    bundles: dict[str, Any] = {name: p.annotation for name, p in own.parameters.items() if is_dataclass(p.annotation)}
     kind = inspect.Parameter.KEYWORD_ONLY
-    parameters = [p.replace(kind=kind) for name, p in own.parameters.items() if name != "common"]
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in own.parameters.items():
+        if name not in bundles:
+            parameters.append(parameter.replace(kind=kind))
+        elif name != "common":
+            parameters += _parameters(bundles[name])
+    parameters += _parameters(bundles["common"])
 
     @functools.wraps(function)
     def command(**given: Any) -> None:
-        common = Common(**{field.name: given.pop(field.name) for field in fields(Common)})
-        function(common, **given)
+        made = {
+            name: bundle(**{field.name: given.pop(field.name) for field in fields(bundle)})
+            for name, bundle in bundles.items()
+        }
+        function(**made, **given)
 
-    command.__signature__ = own.replace(parameters=[*parameters, *shared])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in (*parameters, *shared)}
+    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
+
+
+def _parameters(bundle: Any) -> list[inspect.Parameter]:
+    """The fields of a dataclass as parameters."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(one.name, kind, default=one.default, annotation=one.type) for one in fields(bundle)]
 
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")]
@@ -119,3 +134,65 @@ Output = Annotated[Form, typer.Option("--output", "-o", help="How the result loo
 def examples(*lines: str) -> str:
     """The examples at the end of a command's help."""
     return "Examples:\n\n" + "\n\n".join(lines)
+
+
+class StrategyName(StrEnum):
+    """How a node gets both networks."""
+
+    MULTUS = "multus"
+    OVERLAY = "overlay"
+
+
+class Until(StrEnum):
+    """After which phase a run may stop."""
+
+    PREPARING = "preparing"
+    ATTACHING = "attaching"
+    MIGRATING = "migrating"
+
+
+Ignore = Annotated[
+    str,
+    typer.Option(
+        help="Kinds of probes that do not count, comma separated: policy_deny where nothing enforces NetworkPolicies.",
+        show_default=False,
+    ),
+]
+
+OnStrategy = Annotated[
+    StrategyName | None, typer.Option(help="How a node gets both networks.", show_default="from the configuration")
+]
+
+OnNodes = Annotated[str, typer.Option(help="Migrate only these nodes, comma separated.", show_default=False)]
+
+OnSelector = Annotated[
+    str,
+    typer.Option(
+        "--selector", "-l", help="Migrate only nodes with these labels: k=v,k2,!k3,k in (a,b).", show_default=False
+    ),
+]
+
+UpTo = Annotated[Until | None, typer.Option(help="Stop when this phase is complete.", show_default=False)]
+
+AtOnce = Annotated[
+    str,
+    typer.Option(help="How many nodes may be out of service at once: a number or a percentage.", show_default="1"),
+]
+
+NodeArgument = Annotated[str, typer.Argument(help="The node.", show_default=False)]
+
+Takeover = Annotated[bool, typer.Option("--takeover", help="Take the lock although its holder may be alive.")]
+
+AcceptGate = Annotated[
+    list[str] | None,
+    typer.Option("--accept-failing-gate", metavar="NODE", show_default=False,
+                 help="Go on although connectivity of this node is not proven; may be given again for another node. "
+                      "Who said so and what was failing is recorded."),
+]  # fmt: skip
+
+Waive = Annotated[
+    list[str] | None,
+    typer.Option("--waive", metavar="ID[:OBJECT]", show_default=False,
+                 help="Go on although preflight finds this, for all or for one object; may be given again. "
+                      "Who said so and when is recorded."),
+]  # fmt: skip

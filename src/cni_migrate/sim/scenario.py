@@ -5,7 +5,7 @@ as `500ms`, `30s`, `2m`. Unknown fields are refused.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from importlib import resources
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from cni_migrate import yamlfile
+from cni_migrate.sim import manifestfiles
 from cni_migrate.sim.scenariofaults import Fault as Fault
 from cni_migrate.sim.scenariofaults import Model
 from cni_migrate.sim.scenariofaults import NodeSpec as NodeSpec
@@ -54,8 +55,17 @@ class CanalSpec(Model):
     """The Canal installation.
 
     By default it is Canal as this simulator has had it from the beginning: one DaemonSet whose flannel shows its
-    `/run/flannel` on the host. With `published` it is what Calico publishes as `canal.yaml`.
+    `/run/flannel` on the host. With `published` it is what Calico publishes as `canal.yaml`. With `manifests` or
+    `objects` it is somebody else's, installed as it stands; then the other fields, but for `owner_restores_after`, have
+    no effect. It is told by what it says: the installer's environment and mounts, flannel's settings.
     """
+
+    manifests: list[str] = Field(
+        default_factory=list,
+        description="Files with Canal's manifests, such as a published `canal.yaml`; paths are taken from the "
+        "scenario's own folder. `pod_cidr` stays what the controller manager gives nodes their parts from.",
+    )
+    objects: list[Manifest] = Field(default_factory=list, description="Canal's manifests, in place of files.")
 
     namespace: Namespace = Field(default="kube-system", description="Its namespace.")
     name: WorkloadName = Field(default="canal", description="Name of its DaemonSet.")
@@ -89,6 +99,18 @@ class CanalSpec(Model):
         default=None,
         description="Its DaemonSet has an owner, such as a Helm controller, an addon manager or GitOps, that puts its "
         "spec back so long after somebody has changed it.",
+    )
+
+
+class InstalledCilium(Model):
+    """A Cilium that is there already, installed as Cilium's guide "Migrating a cluster to Cilium" has it."""
+
+    namespace: Namespace = Field(default="kube-system", description="Its namespace.")
+    version: str = Field(default="1.20.2", pattern=r"^\d+\.\d+\.\d+$", description="Its version.")
+    pod_cidr: Cidr = Field(default="10.245.0.0/16", description="The network its pods have their addresses from.")
+    tunnel_port: Port = Field(default=8473, description="UDP port of its VXLAN.")
+    config: dict[str, str | None] = Field(
+        default_factory=dict, description="Further keys of cilium-config; null takes one away that it would have."
     )
 
 
@@ -157,6 +179,7 @@ class Scenario(Model):
     node_mask: int = Field(default=24, ge=16, le=28, description="Size of each node's share of it.")
     node_cidr: Cidr = Field(default="172.18.0.0/16", description="The nodes' own addresses.")
     canal: CanalSpec = Field(default_factory=CanalSpec, description="The Canal installation.")
+    cilium: InstalledCilium | None = Field(default=None, description="A Cilium that is there already.")
     workloads: list[Workload] = Field(default_factory=list, description="What runs beside DNS and Canal.")
     network_policies: list[Named] = Field(
         default_factory=list, description="NetworkPolicy manifests (metadata and spec)."
@@ -197,7 +220,25 @@ def load(source: Path | str) -> Scenario:
         text = yamlfile.text_of(path)
     except yamlfile.BadFile as error:
         raise BadScenario(f"{source}: it cannot be read: {error.why}") from None
-    return parse(text, str(source))
+    scenario = parse(text, str(source))
+    return with_canal(scenario, [path.parent / one for one in scenario.canal.manifests])
+
+
+def with_canal(scenario: Scenario, files: Sequence[Path]) -> Scenario:
+    """The scenario with the Canal that these files hold; the same one when there are none.
+
+    Raises:
+        BadScenario: they hold no DaemonSet, or cannot be read.
+    """
+    if not files:
+        return scenario
+    try:
+        objects = manifestfiles.read(files)
+    except yamlfile.BadFile as error:
+        raise BadScenario(f"canal.manifests: {error.why}") from None
+    if not any(one["kind"] == "DaemonSet" for one in objects):
+        raise BadScenario(f"canal.manifests: no DaemonSet in {', '.join(map(str, files))}")
+    return scenario.model_copy(update={"canal": scenario.canal.model_copy(update={"objects": objects})})
 
 
 def parse(text: str, source: str = "") -> Scenario:

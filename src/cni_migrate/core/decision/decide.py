@@ -12,7 +12,7 @@ from cni_migrate.core.decision.draft import Decision, Draft
 from cni_migrate.core.decision.forward import complete_already, forward
 from cni_migrate.core.decision.in_flight import carry_on, roll_back_held, stop, stop_for_held, turn_round
 from cni_migrate.core.decision.membership import sync_membership
-from cni_migrate.core.decision.ownership import keep_selected
+from cni_migrate.core.decision.ownership import keep_deleted, keep_selected
 from cni_migrate.core.decision.probe_rate import keep_pace
 from cni_migrate.core.decision.schedule import settle
 from cni_migrate.core.model.goal import Goal
@@ -41,6 +41,7 @@ def decide(
     if record.cluster.phase is not Phase.PREFLIGHT or record.nodes:
         draft.record = sync_membership(plan, record, seen, now, draft.work)
     keep_selected(draft)
+    keep_deleted(draft)
     turn_round(draft)
     carry_on(draft)
     roll_back_held(draft)
@@ -66,6 +67,7 @@ def decide(
         gather=min(GATHER * max(1, len(work.waits)), GATHER_MOST),
         durable=draft.final is not None or _landmarks(record) != _landmarks(draft.record) or _told(record, draft),
         final=draft.final,
+        lookups=tuple(work.lookups),
     )
 
 

@@ -45,6 +45,9 @@ FIRST_CILIUM = "cilium-canal"
 """DaemonSet: the first Cilium, beside Canal (multus)."""
 
 CILIUM_OPERATOR = "cilium-operator"
+CILIUM_CONFIG = "cilium-config"
+"""The ConfigMap that Cilium's agents and operator are configured by, under this name in every chart of Cilium."""
+
 MULTUS = "kube-multus"
 KNET = {"a": "knet-stress-a", "b": "knet-stress-b"}
 PACE = "knet-stress-pace"
@@ -70,7 +73,7 @@ long as it is not yet what the operator wrote."""
 
 
 def endpoint_of(pod: str) -> str:
-    """The name of the endpoint that our agents give a pod on Canal (`identities/agent.py` has the same rule)."""
+    """The name of the endpoint that our agents give a pod on Canal (`identities/agent/endpoints.py` has it, too)."""
     if len(pod) + len(ENDPOINT_SUFFIX) <= LONGEST_NAME:
         return pod + ENDPOINT_SUFFIX
     return hashlib.sha256(pod.encode()).hexdigest()[:40] + ENDPOINT_SUFFIX

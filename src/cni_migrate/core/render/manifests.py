@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -57,14 +57,16 @@ _NODE_CONFIG = "ciliumnodeconfigs"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is found out elsewhere: the image that runs Canal (host tasks use it), and the texts of our agents.
+    """What is found out elsewhere: the image that runs Canal (host tasks use it), and our agents' modules by file name.
 
-    `agent` is the one of knet-stress, `identities` the one that makes Canal's pods known to Cilium.
+    `agent` is the one of knet-stress, `identities` the one that makes Canal's pods known to Cilium. `cilium_config` is
+    what the installed Cilium is configured by (`cilium.source: existing`).
     """
 
     canal_image: str
-    agent: str
-    identities: str = ""
+    agent: Mapping[str, str]
+    identities: Mapping[str, str] = field(default_factory=dict)
+    cilium_config: Mapping[str, str] = field(default_factory=dict)
 
 
 def node_config_version(served: Collection[str]) -> str | None:
@@ -109,6 +111,7 @@ class Manifests:
             keep_trailing_newline=True,
         )
         self._made: dict[str, list[Manifest]] = {}
+        self._installed = config.cilium.source == "existing"
         version = config.cilium.version.removeprefix("v").split(".")
         self.cilium_version: tuple[int, ...] = tuple(int(part) for part in version[:2] if part.isdigit())
 
@@ -119,7 +122,7 @@ class Manifests:
     def knet(self) -> list[Manifest]:
         """The knet-stress agents with all they need, their namespace first."""
         settings = json.dumps(knet_config(self._config), sort_keys=True)
-        digest = hashlib.sha256((self._facts.agent + settings).encode()).hexdigest()[:16]
+        digest = _digest(self._facts.agent, settings)
         return self._render("knet-stress.yaml", agent=self._facts.agent, knet_config=settings, knet_digest=digest)
 
     def pace(self, until: datetime) -> Manifest:
@@ -128,7 +131,9 @@ class Manifests:
         return {**found, "data": {"until": until.isoformat(timespec="seconds")}}
 
     def cilium(self) -> list[Manifest]:
-        """Cilium as it runs during the migration, beside Canal."""
+        """Cilium as it runs during the migration, beside Canal; nothing of one that is installed already."""
+        if self._installed:
+            return []
         if self._foreign is not None:
             ours = cilium_config(self._config, self.cilium_version, final=False)
             keys = {key: value for key, value in ours.items() if key in foreign_cilium.POLICY_KEYS}
@@ -141,6 +146,8 @@ class Manifests:
         The DaemonSet's template carries a label and a digest of the configuration, so putting it restarts all agents,
         a tenth of them at a time. An operator's own Cilium stays exactly as it came.
         """
+        if self._installed:
+            return []
         if self._foreign is not None:
             return self._own("final", lambda own: list(own.objects))
         return self._cilium("cilium-final.yaml", final=True)
@@ -154,14 +161,16 @@ class Manifests:
         version = node_config_version(served)
         if version is None:
             raise ValueError("CiliumNodeConfig is not served")
-        return self._render("cilium-node-config.yaml", key=f"node-config {version}", node_config_version=version)
+        chaining = "portmap" if self._given().get("cni-chaining-mode") == "portmap" else "none"
+        return self._render(
+            "cilium-node-config.yaml", key=f"node-config {version}", node_config_version=version, chaining=chaining
+        )
 
     def identities(self) -> list[Manifest]:
         """The agents by which Canal's pods have identities in Cilium, and the node's rule for traffic between both."""
-        given = self._foreign.config if self._foreign is not None else self._config.cilium.extra_config
-        settings = json.dumps(identities_config(self._config, given), sort_keys=True)
+        settings = json.dumps(identities_config(self._config, self._given()), sort_keys=True)
         script = self._templates["host-task.sh"]
-        digest = hashlib.sha256((self._facts.identities + settings + script).encode()).hexdigest()[:16]
+        digest = _digest(self._facts.identities, settings, script)
         return self._render(
             "identities.yaml",
             agent=self._facts.identities,
@@ -170,6 +179,12 @@ class Manifests:
             canal_image=self._facts.canal_image,
             host_task_script=script,
         )
+
+    def _given(self) -> Mapping[str, str]:
+        """What Cilium's owner has said in `cilium-config`, wherever Cilium comes from."""
+        if self._installed:
+            return self._facts.cilium_config
+        return self._foreign.config if self._foreign is not None else self._config.cilium.extra_config
 
     def multus(self) -> list[Manifest]:
         """Multus, on nodes that carry both its label and the one of Canal beside Cilium."""
@@ -201,8 +216,8 @@ class Manifests:
         the rules of what is installed are among them. A namespace that an operator's own Cilium brings comes first.
         """
         config = self._config
-        overlay = config.strategy == "overlay"
-        installed = [*self.cilium(), *self.knet(), *(self.identities() if overlay else ())]
+        identities = config.traits.identities
+        installed = [*self.cilium(), *self.knet(), *(self.identities() if identities else ())]
         own: dict[str, list[rights.Rule]] = {}
         homes: list[Manifest] = []
         if self._foreign is not None:
@@ -213,8 +228,9 @@ class Manifests:
             if helm:
                 own.setdefault(config.cilium.namespace, []).append(rights.RELEASE)
         grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m.get("rules") or []]
-        work = [config.canal.namespace, config.cilium.namespace, config.multus.namespace, config.knet.namespace]
-        work += [config.namespace] if overlay else []
+        work = [config.canal.namespace, config.multus.namespace, config.knet.namespace]
+        work[1:1] = [] if self._installed else [config.cilium.namespace]
+        work += [config.namespace] if identities else []
         return homes + self._render(
             "rbac.yaml",
             grants=[rule for number, rule in enumerate(grants) if rule not in grants[:number]],
@@ -231,14 +247,16 @@ class Manifests:
         """Every image that is pulled, by what it is for."""
         config = self._config
         cilium = {"cilium": config.cilium.image, "cilium-operator": config.cilium.operator_image}
-        if self._foreign is not None:
+        if self._installed:
+            cilium = {}
+        elif self._foreign is not None:
             cilium = dict(foreign_cilium.workloads(self._foreign.objects))
         found = {
             **cilium,
             "knet-stress": config.knet.image,
             "host-task": config.host_task.image or self._facts.canal_image,
         }
-        if config.strategy == "multus":
+        if config.traits.multus:
             found["multus"] = config.multus.image
         return found
 
@@ -284,6 +302,11 @@ class Manifests:
         return list(made)
 
 
+def _digest(modules: Mapping[str, str], *more: str) -> str:
+    """What an agent's pods are annotated with: any change of a module, or of the rest, makes them anew."""
+    return hashlib.sha256(json.dumps([sorted(modules.items()), *more]).encode()).hexdigest()[:16]
+
+
 def knet_config(config: Config) -> dict[str, Any]:
     """What the agents are told: docs/reference/knet-report.md."""
     return {
@@ -316,7 +339,7 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
     routes for Canal's pods, and an operator that restarts no pod it does not know.
     """
     cilium = config.cilium
-    overlay = config.strategy == "overlay"
+    traits = config.traits
     file = f"/host/etc/cni/net.d/{cilium.primary_file}"
     plain = {
         "identity-allocation-mode": "crd",
@@ -358,16 +381,16 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
         }
         return {**plain, **owned, **cilium.extra_config}
     owned |= {
-        # Overlay: Canal's pods have identities by our agents, so policies hold whatever becomes of them in the end.
-        "enable-policy": "default" if overlay else cilium.policy_enforcement,
-        # Overlay: no agent writes a CNI file until a CiliumNodeConfig says so. Multus: the agents' arguments say which.
-        "custom-cni-conf": "true" if overlay else "false",
+        # Where Canal's pods have identities, policies hold on the way, whatever becomes of them in the end.
+        "enable-policy": "default" if traits.enforces_in_transit else cilium.policy_enforcement,
+        # No agent writes a CNI file until a CiliumNodeConfig says so; or the agents' arguments say which.
+        "custom-cni-conf": "true" if traits.node_config else "false",
         "cni-exclusive": "false",
         "unmanaged-pod-watcher-interval": "0",
-        # By this label the operator knows agents; the two DaemonSets of multus have it in common.
+        # By this label the operator knows agents; two DaemonSets have it in common.
         "cilium-pod-labels": "app.kubernetes.io/name=cilium-agent",
     }
-    if overlay:
+    if traits.enforces_in_transit:
         owned |= {
             # An agent that starts would put its chains before Calico's, and let through what policies forbid until
             # felix has moved its own back: some 13 seconds, measured with Calico 3.32.

@@ -5,13 +5,14 @@ from typing import Any
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
-from cni_migrate.core.model.objects import DaemonSet, ObjectRef
+from cni_migrate.core.model.objects import DaemonSet, ObjectRef, Pod
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
 from cni_migrate.core.steps.labels import labels_patch, taken
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.selection import canals, selecting, strategies, strategy_before
 from cni_migrate.core.steps.view import ClusterView
+from cni_migrate.core.steps.waited import named
 
 
 def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str) -> Answer:
@@ -29,26 +30,31 @@ def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str
 def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answer:
     """Wait until a DaemonSet's pod is Ready on every Ready node that takes part."""
     missing: list[str] = []
-    first = ""
+    first: tuple[str, Pod | None] | None = None
     for node in view.members():
         if not node.ready:
             continue
         pod = view.agent(node.name, namespace, daemonset)
         if pod is None or not pod.ready or pod.deleting:
             missing.append(node.name)
-            first = first or f"{node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}"
-    if not missing:
+            first = first or (node.name, pod)
+    if first is None:
         return Done()
-    return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes", observed=first)
+    name, pod = first
+    return Wait(
+        on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes",
+        observed=f"node {name}: {named(view.seen, pod)}",
+        pods=(pod,) if pod is not None else (),
+    )
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_namespaces(view: ClusterView) -> Answer:
     """Create the namespaces of the record and of the agents."""
     return put_all(view, view.plan.manifests.namespaces(), "namespaces")
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_knet(view: ClusterView) -> Answer:
     """Deploy the two knet-stress DaemonSets."""
     return put_all(view, view.plan.manifests.knet(), "knet-stress")
@@ -64,7 +70,7 @@ def await_knet(view: ClusterView) -> Answer:
     return Done()
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def label_nodes(view: ClusterView) -> Answer:
     """Label every node as one that runs Canal and the first Cilium."""
     own = [view.config.labels.canal_cilium]
@@ -80,7 +86,7 @@ def _ref(one: DaemonSet) -> ObjectRef:
     return ObjectRef("apps/v1", "DaemonSet", one.namespace, one.name)
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True, selects_canal=True)
 def select_canal(view: ClusterView) -> Answer:
     """Patch Canal's DaemonSets to run on the labelled nodes only, restarted by nobody.
 
@@ -108,7 +114,7 @@ def select_canal(view: ClusterView) -> Answer:
     return Apply(effects, on=f"node selector of {_ref(left[0])}", remember=remember)
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def unselect_canal(view: ClusterView) -> Answer:
     """Let Canal run everywhere again, with the update strategy it had."""
     label = view.config.labels.canal_cilium
@@ -123,7 +129,7 @@ def unselect_canal(view: ClusterView) -> Answer:
     return Apply(tuple(effects), on="node selector of Canal to go") if effects else Done()
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_cilium(view: ClusterView) -> Answer:
     """Deploy Cilium beside Canal: no pod's network changes."""
     return put_all(view, view.plan.manifests.cilium(), "Cilium")
@@ -132,7 +138,7 @@ def apply_cilium(view: ClusterView) -> Answer:
 @cluster_step("agent")
 def await_cilium_everywhere(view: ClusterView) -> Answer:
     """Wait until Cilium is Ready on every node, and its operator has given each a pod CIDR."""
-    name = names.FIRST_CILIUM if view.config.strategy == "multus" else names.CILIUM
+    name = names.FIRST_CILIUM if view.config.traits.two_daemonsets else names.CILIUM
     answer = await_everywhere(view, view.config.cilium.namespace, name)
     if not isinstance(answer, Done):
         return answer
@@ -143,7 +149,7 @@ def await_cilium_everywhere(view: ClusterView) -> Answer:
     return Done()
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_node_config(view: ClusterView) -> Answer:
     """Apply the CiliumNodeConfig that switches labelled nodes, in the version that this Cilium serves."""
     if node_config_version(view.seen.served) is None:
@@ -154,7 +160,7 @@ def apply_node_config(view: ClusterView) -> Answer:
     return put_all(view, view.plan.manifests.node_config(view.seen.served), "CiliumNodeConfig")
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_multus(view: ClusterView) -> Answer:
     """Deploy Multus; it runs on no node until a node is attached."""
     return put_all(view, view.plan.manifests.multus(), "Multus")

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterable
 
 from cni_migrate.sim.client import Object
-from cni_migrate.sim.world import meta, podstatus, probes, sandbox
+from cni_migrate.sim.world import meta, podevents, podstatus, probes, sandbox
 from cni_migrate.sim.world.ciliumobjects import make_endpoint
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.host import Host, Plane
@@ -26,7 +26,7 @@ class Kubelets:
 
     def __init__(self, ctx: Context, programs: Iterable[Program]) -> None:
         self._ctx = ctx
-        self._programs = {name: program for program in programs for name in program.containers}
+        self._programs = tuple(programs)
         self._ordinary = Program(ctx)
         self._pulled: set[tuple[str, str]] = set()
         self._blocked: dict[str, set[str]] = {}
@@ -82,10 +82,7 @@ class Kubelets:
         return run
 
     def _program(self, pod: Object) -> Program:
-        for name in meta.containers(pod):
-            if name in self._programs:
-                return self._programs[name]
-        return self._ordinary
+        return next((program for program in self._programs if program.runs(pod)), self._ordinary)
 
     def _adopt(self, run: Run) -> None:
         """A pod that runs already: its images are on the node, its network is as its address says."""
@@ -149,6 +146,7 @@ class Kubelets:
                 run.waiting = str(error)
                 status = podstatus.creating(run.pod, host_ip=host.address, message=str(error), now=ctx.stamp())
                 await ctx.cluster.patch_status(POD, run.pod, status)
+                await podevents.tell(ctx, run.pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             return False
         run.waiting = ""
         run.sandbox = made
@@ -210,7 +208,10 @@ class Kubelets:
             run.memory["healthy"] = health.ready
             run.waiting = ""
             heard = not probes.unheard(run, "readinessProbe", "startupProbe")
-            await self.report(run, ready=health.ready and heard and not self._ctx.faults.never_ready(run))
+            ready = health.ready and heard and not self._ctx.faults.never_ready(run)
+            await self.report(run, ready=ready)
+            if health.ready and not ready and run.host.plane.kubelet:
+                await podevents.tell(self._ctx, run.pod, "Unhealthy", "Readiness probe failed: no answer in time")
             if probes.unheard(run, "livenessProbe"):
                 self._ctx.work.add_after(probes.patience(run), "kubelet.unheard", run.uid, run.attempt, background=True)
 
@@ -266,6 +267,7 @@ class Kubelets:
                 now=self._ctx.stamp(),
             )
             await self._ctx.cluster.patch_status(POD, run.pod, body)
+            await podevents.tell(self._ctx, run.pod, "BackOff", f"Back-off restarting failed container: {message}")
         self._restart(run, backoff)
 
     def _restart(self, run: Run, seconds: float) -> None:
