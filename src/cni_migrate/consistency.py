@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
-from cni_migrate import validation
+from cni_migrate import cilium_versions, validation
 
 if TYPE_CHECKING:
     from cni_migrate.config import Config
@@ -72,6 +72,12 @@ def _networks(config: "Config") -> Iterator[Problem]:
 def _version(config: "Config") -> Iterator[Problem]:
     """The version decides what the manifests contain: an image of another one would run with the wrong settings."""
     wanted = config.cilium.version.removeprefix("v")
+    if not cilium_versions.supported(wanted):
+        yield Problem(
+            f"cilium.version {wanted} is not known to this program: {cilium_versions.known()} are, and 1.7 with profile"
+            " seed",
+            ("cilium.version", "cilium.source"),
+        )
     for key in ("image", "operator_image"):
         image = getattr(config.cilium, key)
         found = re.match(r"v?(\d+\.\d+\.\d+)", validation.tag_of(image))

@@ -82,6 +82,7 @@ def _part(loaded: "Loaded", made: "Manifests", part: str) -> list[dict[str, Any]
     Raises:
         UsageError: there is no such part with this configuration.
     """
+    from cni_migrate import cilium_versions
     from cni_migrate.cli.ui import output
     from cni_migrate.core.render.manifests import node_config_version
     from cni_migrate.errors import UsageError
@@ -99,8 +100,7 @@ def _part(loaded: "Loaded", made: "Manifests", part: str) -> list[dict[str, Any]
             " Dockerfile makes one",
             next="migrate manifests job --image REGISTRY/cni-migrate:VERSION",
         )
-    version = "v2" if made.cilium_version >= (1, 16) else "v2alpha1"
-    served = [f"cilium.io/{version}/ciliumnodeconfigs"]
+    served = [f"{cilium_versions.node_config(made.cilium_version)}/ciliumnodeconfigs"]
     cilium = made.cilium()
     if config.traits.node_config and node_config_version(served):
         cilium += made.node_config(served)

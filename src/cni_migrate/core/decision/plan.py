@@ -29,7 +29,7 @@ def make_plan(config: Config, manifests: Manifests, tables: Mapping[str, str]) -
     name: str = config.strategy
     folder = "strategies"
     if config.cilium.source == "existing":  # its agents never leave a node, and nobody but its owner changes it
-        name, folder = config.cilium.source, "sources"
+        name, folder = "existing", "sources"
     strategy = StrategyTable.load(name, tables[f"{folder}/{name}.yaml"])
     unknown = [step for steps in strategy.events.values() for step in steps if step not in NODE_STEPS]
     unknown += [step for steps in strategy.phases.values() for step in steps if step not in CLUSTER_STEPS]

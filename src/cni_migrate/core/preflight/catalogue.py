@@ -156,6 +156,8 @@ ABOUT: Final = {
               "Suspend that until the migration is done."),
         About("MANIFESTS", (WARNING,), "What the manifests of the chosen version cannot promise.",
               "Choose another version, or rehearse on a copy of the cluster."),
+        About("CILIUM_KUBERNETES", (WARNING,), "Cilium does not list this version of Kubernetes among the tested ones.",
+              "Choose another version of Cilium, or rehearse on a copy of the cluster."),
         About("FIREWALL", (INFO,), "Which UDP port must be open between all nodes.", "Open it before.", FACT),
         About("IMAGES", (INFO,), "Which images the nodes pull.", "Make sure that they can, or mirror them.", FACT),
         About("VERSION", (INFO,), "The API server's version.", "Nothing to do.", FACT),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from cni_migrate import cilium_versions
 from cni_migrate.core.model import names
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many
 from cni_migrate.core.render.coexistence import wrong
@@ -29,11 +30,13 @@ def installed(facts: Facts) -> Iterator[Finding]:
             others,
         )
         return
-    if not version_of(next((image for image in one.images if version_of(image)), "")):
+    version = version_of(next((image for image in one.images if version_of(image)), ""))
+    if not version or not cilium_versions.supported(version):
+        said = f"are version {version}, which this program does not know" if version else "do not tell Cilium's version"
         yield blocker(
             "CILIUM_INSTALLED",
-            f"the images of DaemonSet {cilium.namespace}/{names.CILIUM} do not tell Cilium's version",
-            "use images with a version for their tag",
+            f"the images of DaemonSet {cilium.namespace}/{names.CILIUM} {said}",
+            f"use images with a version for their tag, of {cilium_versions.known()}",
             one.images,
         )
 

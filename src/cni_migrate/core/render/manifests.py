@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined
 from ruamel.yaml import YAML
 
+from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity import peers
 from cni_migrate.core.model import names
@@ -35,23 +36,6 @@ HEALTH_PORT = 9879
 FINAL_CODES = (1, 2, 3, 4, 6, 7)
 """Exit codes after which the same command, typed again, would only end in the same way: a human is needed."""
 
-CHART_CHOICES = {
-    # Not one event per packet.
-    "monitor-aggregation": "medium",
-    "monitor-aggregation-interval": "5s",
-    "monitor-aggregation-flags": "all",
-    # Maps that are allocated in another way are made anew, and connections are forgotten with them.
-    "preallocate-bpf-maps": "false",
-    # Pods that change their identity are strangers to policies for a moment.
-    "enable-well-known-identities": "false",
-    "k8s-client-qps": "10",
-    "k8s-client-burst": "20",
-    # Where its probes look, also on a node on which `localhost` is something else.
-    "operator-api-serve-addr": "127.0.0.1:9234",
-}
-"""Where Cilium's chart (1.15) chooses something else than the programs' own default. What is not here and not below is
-the same by default, or is off here: docs/explanation/cilium-manifests.md."""
-
 _NODE_CONFIG = "ciliumnodeconfigs"
 
 
@@ -72,12 +56,10 @@ class Facts:
 def node_config_version(served: Collection[str]) -> str | None:
     """The apiVersion in which CiliumNodeConfig is served, the newest first; None when it is not.
 
-    `served` is `Snapshot.served`. v2 exists since Cilium 1.16, v2alpha1 is gone in 1.20.
+    `served` is `Snapshot.served`.
     """
-    for version in ("cilium.io/v2", "cilium.io/v2alpha1"):
-        if f"{version}/{_NODE_CONFIG}" in served:
-            return version
-    return None
+    versions = (f"cilium.io/{name}" for name in cilium_versions.NODE_CONFIG)
+    return next((version for version in versions if f"{version}/{_NODE_CONFIG}" in served), None)
 
 
 class Manifests:
@@ -112,8 +94,7 @@ class Manifests:
         )
         self._made: dict[str, list[Manifest]] = {}
         self._installed = config.cilium.source == "existing"
-        version = config.cilium.version.removeprefix("v").split(".")
-        self.cilium_version: tuple[int, ...] = tuple(int(part) for part in version[:2] if part.isdigit())
+        self.cilium_version: cilium_versions.Version = cilium_versions.parsed(config.cilium.version)
 
     def namespaces(self) -> list[Manifest]:
         """The tool's own namespace and the agents'."""
@@ -262,7 +243,7 @@ class Manifests:
 
     def cautions(self) -> list[str]:
         """What these manifests cannot promise, in words: for the preflight's report."""
-        if self.cilium_version >= (1, 13):
+        if self.cilium_version != cilium_versions.SEED:
             return []
         said = (
             f"Cilium {self._config.cilium.version}: tried on the simulator only. It needs Kubernetes below 1.22, has no"
@@ -281,13 +262,16 @@ class Manifests:
     def _cilium(self, template: str, *, final: bool) -> list[Manifest]:
         settings = cilium_config(self._config, self.cilium_version, final=final)
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-        modern = self.cilium_version >= (1, 13)
+        modern = self.cilium_version != cilium_versions.SEED
         legacy_args = [] if modern else ["--read-cni-conf=/tmp/cni-configuration/cni-config"]
         return self._render(
             template,
             cilium_config=settings,
             cilium_digest=digest,
-            version=self.cilium_version,
+            seed=not modern,
+            agent_rules=cilium_versions.rules(cilium_versions.AGENT, self.cilium_version),
+            operator_rules=cilium_versions.rules(cilium_versions.OPERATOR, self.cilium_version),
+            definitions=cilium_versions.definitions(self.cilium_version),
             legacy_args=legacy_args,
             health_port=HEALTH_PORT,
         )
@@ -331,7 +315,7 @@ def identities_config(config: Config, cilium: Mapping[str, str]) -> dict[str, An
     }
 
 
-def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> dict[str, str]:
+def cilium_config(config: Config, version: cilium_versions.Version, *, final: bool) -> dict[str, str]:
     """The data of the ConfigMap `cilium-config`.
 
     The user's `cilium.extra_config` outranks plain features, and is outranked by what the migration depends on.
@@ -339,14 +323,14 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
     routes for Canal's pods, and an operator that restarts no pod it does not know.
     """
     cilium = config.cilium
-    traits = config.traits
+    traits, seed = config.traits, version == cilium_versions.SEED
     file = f"/host/etc/cni/net.d/{cilium.primary_file}"
     plain = {
         "identity-allocation-mode": "crd",
         "enable-ipv4": "true",
         "enable-ipv6": "false",
         "enable-ipv4-masquerade": "true",
-        "kube-proxy-replacement": "false" if version >= (1, 14) else "disabled",
+        "kube-proxy-replacement": "disabled" if seed else "false",
         "bpf-lb-sock": "false",
         "enable-l7-proxy": "false",
         "enable-hubble": "false",
@@ -358,8 +342,8 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
         "set-cilium-is-up-condition": "true",
         "cgroup-root": "/run/cilium/cgroupv2",
     }
-    if version >= (1, 13):
-        plain |= CHART_CHOICES
+    if not seed:
+        plain |= cilium_versions.choices(version)
     owned = {
         "routing-mode": "tunnel",
         "tunnel-protocol": cilium.tunnel_protocol,
@@ -370,7 +354,7 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
         "enable-host-legacy-routing": "true",
         "cni-uninstall": "false",
     }
-    if version < (1, 14):
+    if seed:
         owned["tunnel"] = cilium.tunnel_protocol
     if final:
         owned |= {

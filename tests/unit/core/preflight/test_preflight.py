@@ -202,6 +202,8 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      "kube-system/cilium"),
     ("another cilium, and the way to go on with it",
      lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",)))), "OTHER_CILIUM", "cilium.source: existing"),
+    ("an installed cilium of another time", lambda: _installed("quay.io/cilium/cilium:v1.14.3"), "CILIUM_INSTALLED",
+     "1.14.3"),
     ("no installed cilium", lambda: _facts(strategy="overlay", sections=EXISTING), "CILIUM_INSTALLED", "no Cilium in"),
     ("an installed cilium elsewhere", lambda: _facts(
         _with(a_daemonset("cilium", "network", containers=("cilium-agent",))), strategy="overlay", sections=EXISTING),
@@ -263,6 +265,7 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a part that is guessed", lambda: _facts(_with(), sections={"canal": {"network": "10.240.0.0/12"}},
                                               **_there(network="10.240.0.0/12", pods_from="the nodes' podCIDRs")),
      "CANAL_POD_PART", "10.240.0.0/12"),
+    ("a pair that cilium does not list", lambda: _facts(version="v1.30.2"), "CILIUM_KUBERNETES", "v1.30.2"),
     ("host ports", lambda: _facts(_with(a_pod("ingress", host_ports=True))), "HOST_PORTS", "default/ingress"),
     ("webhooks", lambda: _facts(pod_hooks=(Hook("guard/pods", "guard/server"),)), "WEBHOOKS", "guard/server"),
     ("felix appends", lambda: _facts(felix={"default": {"chainInsertMode": "Append"}}), "FELIX", "chainInsertMode"),
