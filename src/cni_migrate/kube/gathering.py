@@ -7,6 +7,7 @@ from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.preflight.findings import Facts, Hook
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.kube.access import Ask, allowed
+from cni_migrate.kube.admission import refusals
 from cni_migrate.kube.calico import calico
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.controlplane import started
@@ -14,6 +15,8 @@ from cni_migrate.kube.inventory import Inventory, Webhook, inventory
 from cni_migrate.kube.ipblocks import about_the_cluster, ip_blocks
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.services import services
+from cni_migrate.kube.together import together
+from cni_migrate.kube.volumes import local_volumes
 
 _POD_OPERATIONS: Final = frozenset({"CREATE", "DELETE", "*"})
 
@@ -24,11 +27,16 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
     Raises:
         ClusterError: the API server does not answer, or does not allow a read.
     """
-    found = await inventory(client)
-    rights = await allowed(client, asks(plan.manifests.rbac()))
-    addresses = await services(client)
+    async with together() as group:
+        taking_stock = group.create_task(inventory(client))
+        rights_asked = group.create_task(allowed(client, asks(plan.manifests.rbac())))
+        refusing = group.create_task(refusals(client, _wanted(plan)))
+        serving = group.create_task(services(client))
+        proxying = group.create_task(started(client))
+        volumes = group.create_task(local_volumes(client))
+        blocks = group.create_task(ip_blocks(client))
+    found, rights, addresses, proxy = taking_stock.result(), rights_asked.result(), serving.result(), proxying.result()
     calicos = await calico(client, found.crds)
-    proxy = await started(client)
     seen, config = cluster.snapshot(), plan.config
     own = [config.canal.pod_cidr, config.cilium.pod_cidr, *(node.internal_ip for node in seen.nodes.values())]
     return Facts(
@@ -37,20 +45,46 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         taint=plan.taint,
         version=found.version,
         rights_missing=tuple(_worded(ask) for ask, yes in rights.items() if not yes),
+        refused=refusing.result(),
+        local_volumes=volumes.result(),
         found=canal,
         policies=tuple((p.kind, p.namespace, p.name) for p in found.policies if _of_kubernetes(p.api_version)),
         calico_policies=calicos.policies,
         felix=calicos.felix,
         ip_pools=calicos.pools,
-        ip_blocks=tuple(about_the_cluster(await ip_blocks(client), own)),
+        ip_blocks=tuple(about_the_cluster(blocks.result(), own)),
         crds=found.crds,
         proxy_mode=proxy.proxy_mode,
         proxy_cidr=proxy.proxy_cidr,
         pod_hooks=tuple(_hooks(found)),
         service_ips=tuple(ip for one in addresses for ip in one.addresses),
         ipv6_services=tuple(one.name for one in addresses if one.ipv6),
+        portmap=_portmap(plan),
         images=plan.manifests.images(),
         cautions=tuple(plan.manifests.cautions()),
+    )
+
+
+def _wanted(plan: Plan) -> Iterator[dict[str, Any]]:
+    """What the migration puts into the cluster, as far as it is known before; a host task stands for all."""
+    manifests, config = plan.manifests, plan.config
+    yield from manifests.namespaces()
+    yield from manifests.knet()
+    if config.cilium.source != "existing":
+        yield from manifests.cilium()
+    if config.traits.identities:
+        yield from manifests.identities()
+    if config.traits.multus:
+        yield from manifests.multus()
+    yield manifests.host_task("", "dry-run-host-task", ["status"])
+
+
+def _portmap(plan: Plan) -> bool:
+    """Whether the Cilium to come has the portmap plugin behind its own."""
+    config = plan.config.cilium
+    every = plan.manifests.cilium_final() if config.source != "existing" else []
+    return any(
+        one["kind"] == "ConfigMap" and (one.get("data") or {}).get("cni-chaining-mode") == "portmap" for one in every
     )
 
 

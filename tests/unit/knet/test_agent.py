@@ -248,7 +248,7 @@ def turns(loop: Loop, enough: Callable[[], bool]) -> None:
     while not enough() or loop.closing:
         assert time.monotonic() < deadline
         loop.at(time.monotonic() + 0.05, lambda: None)
-        loop.turn()
+        loop.run_once()
 
 
 def ok(*lines: Any) -> bytes:
@@ -327,8 +327,8 @@ def test_the_pace_comes_from_one_config_map(tmp_path: Path, monkeypatch: pytest.
 def test_the_node_port_comes_from_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apiserver, "ACCOUNT", tmp_path)
     ports: list[dict[str, Any]] = [{"port": 80, "nodePort": 30123}, {"port": 80}]
-    with SecureApi(tmp_path, lambda _: ok({"kind": "Service", "spec": {"ports": [ports.pop(0)]}})) as api:
-        services = Services(settings(**api.env), Loop())
+    with SecureApi(tmp_path, lambda _: ok({"spec": {"clusterIP": "10.96.0.7", "ports": [ports.pop(0)]}})) as api:
+        services = Services(settings(**api.env, KNET_STRESS_GUARD_SERVICE_HOST="10.96.0.8"), Loop())
         for known_port in (30123, 0):
             services.doubted = True
             assert followed(services.api.loop, services.read()) == []
@@ -391,7 +391,7 @@ def test_a_long_lived_connection_on_each_network() -> None:
             sock.close()
             callers.append(caller)
         running.loop.at(time.monotonic() + 0.05, lambda: None)
-        running.loop.turn()
+        running.loop.run_once()
         stalls = {(stall["peer"], stall["net"]) for stall in running.streams.look()}
         assert stalls == set(running.streams.open) == {("w2/b", "primary"), ("w2/b", "extra")}
         assert set(running.results.bad) == {("w2/b", "primary", "tcp"), ("w2/b", "extra", "tcp")}

@@ -4,24 +4,9 @@ from collections.abc import Iterator
 
 from cni_migrate.core.model.objects import Budget, Pod
 from cni_migrate.core.model.selector import matches
-from cni_migrate.core.preflight.evicted import evicted
+from cni_migrate.core.preflight.evicted import evicted, moved
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
-from cni_migrate.core.steps.drain import Verdict, rulings
-
-
-def _evictable(pod: Pod, budget: Budget) -> bool:
-    """Whether the eviction API would let the pod go now, whatever its deletion costs others.
-
-    As in kubernetes/kubernetes, pkg/registry/core/pod/storage/eviction.go: a pod that has not started, or has ended,
-    meets no budget; one that is not Ready may go under AlwaysAllow, and under IfHealthyBudget while enough others
-    are healthy; any other needs a disruption that is allowed.
-    """
-    if pod.phase in ("Pending", "Succeeded", "Failed") or pod.deleting:
-        return True
-    if not pod.ready:
-        enough = 0 < budget.desired_healthy <= budget.current_healthy
-        return budget.unhealthy_always_allowed or enough or budget.disruptions_allowed > 0
-    return budget.disruptions_allowed > 0
+from cni_migrate.core.steps.drain import Verdict, evictable, rulings
 
 
 def _budgets(facts: Facts) -> Iterator[tuple[Pod, list[Budget]]]:
@@ -39,7 +24,7 @@ def budgets(facts: Facts) -> Iterator[Finding]:
     for pod, found in _budgets(facts):
         if len(found) > 1 and pod.phase not in ("Pending", "Succeeded", "Failed"):
             double.append(f"{pod.key}: {', '.join(sorted(budget.name for budget in found))}")
-        closed |= {f"{b.namespace}/{b.name}": b for b in found if not _evictable(pod, b)}
+        closed |= {f"{b.namespace}/{b.name}": b for b in found if not evictable(pod, b)}
     if closed:
         shown = [f"{n} ({b.current_healthy} healthy, {b.desired_healthy} needed)" for n, b in sorted(closed.items())]
         yield blocker(
@@ -83,18 +68,38 @@ def stubborn_pods(facts: Facts) -> Iterator[Finding]:
 
 
 @check
+def local_volumes(facts: Facts) -> Iterator[Finding]:
+    """Pods whose PersistentVolume is on their node cannot run anywhere else meanwhile."""
+    found = [
+        f"{pod.key} on {pod.node}: {facts.local_volumes[claim]}"
+        for pod in moved(facts)
+        for claim in (f"{pod.namespace}/{name}" for name in pod.claims)
+        if claim in facts.local_volumes
+    ]
+    if found:
+        yield warning(
+            "LOCAL_VOLUMES",
+            f"{many(len(found), 'pod')} with a volume on the node: Pending from the drain until the node is back",
+            "make sure that the workload can do without each of them for some minutes, or fail it over first",
+            sorted(found),
+        )
+
+
+@check
 def host_ports(facts: Facts) -> Iterator[Finding]:
     """Pods that are reached by a port of their host: Canal's portmap plugin does that, the built-in Cilium does not.
 
     Without the replacement of kube-proxy it takes the portmap plugin behind Cilium's own
     (https://docs.cilium.io/en/stable/installation/cni-chaining-portmap/).
     """
+    if facts.portmap:
+        return
     found = sorted(pod.key for node in facts.seen.nodes for pod in facts.seen.pods_on(node) if pod.host_ports)
     if found:
         yield warning(
             "HOST_PORTS",
             f"{many(len(found), 'pod')} with host ports: Cilium as it is installed here does not serve them, so these"
             " ports are closed on each node once it is migrated",
-            "give these pods hostNetwork or a NodePort first; or have your own Cilium serve them after the migration",
+            "give these pods hostNetwork or a NodePort first; or bring your own Cilium with cni-chaining-mode: portmap",
             found,
         )

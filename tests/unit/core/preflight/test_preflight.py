@@ -175,6 +175,8 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a multus by its image", lambda: _facts(_with(a_daemonset("net", containers=("net",),
                                                                images=("example.org/a/multus-cni:v4.2.2",)))),
      "OTHER_MULTUS", "kube-system/net"),
+    ("admission", lambda: _facts(refused=("a pod of DaemonSet kube-system/cilium: exceeded quota",)), "ADMISSION",
+     "exceeded quota"),
     ("rights", lambda: _facts(rights_missing=("create pods/eviction",)), "RIGHTS", "create pods/eviction"),
     ("no canal", lambda: _facts(_without_canal(), **_there(daemonsets=(("kube-flannel", "kube-flannel-ds"),))),
      "CANAL_DAEMONSET", "kube-flannel/kube-flannel-ds"),
@@ -287,6 +289,9 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("helm", lambda: _facts(_canal(labels={names.MANAGED_BY: "Helm"})), "GITOPS", "Helm"),
     ("the addon manager", lambda: _facts(_canal(labels={"addonmanager.kubernetes.io/mode": "Reconcile"})), "GITOPS",
      "addon manager"),
+    ("a volume on the node", lambda: _facts(_with(a_pod("db-0", claims=("data-db-0",))),
+                                             local_volumes={"default/data-db-0": "PersistentVolume pv-7"}),
+     "LOCAL_VOLUMES", "default/db-0 on w1: PersistentVolume pv-7"),
     ("cautions", lambda: _facts(cautions=("Cilium 1.7.2: tried on the simulator only",)), "MANIFESTS", "1.7.2"),
 ]  # fmt: skip
 
@@ -339,6 +344,7 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
                      id="a pod that has not started"),
         pytest.param(lambda: _facts(felix={"default": {"bpfEnabled": False, "chainInsertMode": "Insert"}}),
                      id="felix as usual"),
+        pytest.param(lambda: _facts(_with(a_pod(host_ports=True)), portmap=True), id="host ports that portmap serves"),
         pytest.param(lambda: _facts(ip_pools=("pool",)), id="pools that nothing uses"),
         pytest.param(lambda: _facts(proxy_mode="iptables", proxy_cidr="10.0.0.0/8"), id="kube-proxy as usual"),
         pytest.param(lambda: _facts(_with(a_node("w2", os="linux", arch="arm64"))), id="arm64"),
