@@ -52,7 +52,7 @@ def test_the_way_back_opens_nothing(writes: int) -> None:
             async with guarded(sim) as watch:
                 assert await Process(sim, config, kill_after=writes).run() is None
                 await asyncio.sleep(5)
-                other = Process(sim, config, goal=Goal(kind="back"), takeover=True, holder="second@test/2/2/x")
+                other = Process(sim, config, goal=Goal(kind="rollback"), takeover=True, holder="second@test/2/2/x")
                 back = await other.run()
                 assert back is not None
                 assert back.outcome == "done", back

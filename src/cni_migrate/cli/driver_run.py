@@ -24,7 +24,7 @@ from cni_migrate.core.model.record import Record
 from cni_migrate.core.reports.eta import Left, time_left
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock, identity
-from cni_migrate.engine.observers import Event, Narrator
+from cni_migrate.engine.observers import LogEvent, Narrator
 from cni_migrate.errors import Interrupted
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
@@ -152,7 +152,7 @@ class DriverRun:
         for event in self._narrator.take(decision, self._clock.now()):
             self._tell(event)
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: LogEvent) -> None:
         """On a terminal the table shows steps and waits, and history stays above it; the log file gets everything."""
         kind = str(event.pop("event"))
         if self._display is None:

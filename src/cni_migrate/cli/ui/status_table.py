@@ -11,7 +11,7 @@ from cni_migrate.cli.ui import colours, output
 from cni_migrate.core.model.lifecycle import NodeState, Phase
 from cni_migrate.core.model.record import Entry
 from cni_migrate.core.model.words import many
-from cni_migrate.core.reports.status import Network, Node, StatusView
+from cni_migrate.core.reports.status import Network, NodeStatus, StatusView
 
 
 def show(to: Console, view: StatusView, form: str, now: datetime) -> None:
@@ -95,7 +95,7 @@ def pods(network: Network) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts if number) or "-"
 
 
-def _note(node: Node) -> str:
+def _note(node: NodeStatus) -> str:
     if node.gone:
         return "gone"
     parts = [

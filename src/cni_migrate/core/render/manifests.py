@@ -40,7 +40,7 @@ _NODE_CONFIG = "ciliumnodeconfigs"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Payload:
     """What is found out elsewhere: the image that runs Canal (host tasks use it), and our agents' modules by file name.
 
     `agent` is the one of knet-stress, `identities` the one that makes Canal's pods known to Cilium. `cilium_config` is
@@ -76,7 +76,7 @@ class Manifests:
         self,
         templates: Mapping[str, str],
         config: Config,
-        facts: Facts,
+        facts: Payload,
         adapt: Callable[[Manifest], Manifest] | None = None,
         foreign: foreign_cilium.Foreign | None = None,
     ) -> None:
@@ -162,6 +162,14 @@ class Manifests:
             canal_image=self._facts.canal_image,
             host_task_script=script,
         )
+
+    def later(self) -> list[str]:
+        """What Cilium's owner asks for that comes with the last step only, as `key: text`."""
+        return foreign_cilium.later(self._foreign.config) if self._foreign is not None else []
+
+    def host_ports(self) -> str:
+        """Who serves host ports in the end: `portmap`, `kube-proxy-replacement`, or nobody ('')."""
+        return foreign_cilium.host_ports(self._given())
 
     def _given(self) -> Mapping[str, str]:
         """What Cilium's owner has said in `cilium-config`, wherever Cilium comes from."""

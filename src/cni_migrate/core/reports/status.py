@@ -62,14 +62,14 @@ class Gate(_Part):
     """The longest stall of a long-lived connection."""
 
 
-class Held(_Part):
+class HeldStatus(_Part):
     """Why it could not go on."""
 
     why: str
     since: datetime
 
 
-class Node(_Part):
+class NodeStatus(_Part):
     """One node."""
 
     name: str
@@ -138,13 +138,13 @@ class StatusView(_Part):
     """Until the last node is migrated, learned from this run; null while there is nothing to learn from."""
     paused: str | None = None
     """Since when it is paused on request."""
-    held: Held | None = None
+    held: HeldStatus | None = None
     """Why the cluster's own step could not go on."""
     next: str | None = None
     """What to type now."""
     summary: dict[NodeState, int] = {}
     """Nodes by state, those that are gone left out."""
-    nodes: list[Node] = []
+    nodes: list[NodeStatus] = []
     history: list[Entry] = []
     """The latest lines of the history, oldest first."""
     way_back: bool = True
@@ -244,7 +244,7 @@ def status_view(
         driver=driver,
         eta_seconds=eta_seconds(plan.node_lifecycle, record, at_once, plan.strategy.in_service, now),
         paused=seen.requests.paused_since or None,
-        held=Held(why=cluster.held.why, since=cluster.held.since) if cluster.held is not None else None,
+        held=HeldStatus(why=cluster.held.why, since=cluster.held.since) if cluster.held is not None else None,
         next=_next(record, driver, seen),
         summary={state: counted[state] for state in NodeState if counted[state]},
         nodes=nodes,
@@ -277,11 +277,11 @@ def _ordered(view: ClusterView) -> list[str]:
     return names + sorted(set(entries) - set(names))
 
 
-def _node(view: ClusterView, name: str, entry: NodeRecord) -> Node:
+def _node(view: ClusterView, name: str, entry: NodeRecord) -> NodeStatus:
     held = entry.held or entry.failure
     node = view.seen.nodes.get(name)
     gate = entry.gate
-    return Node(
+    return NodeStatus(
         name=name,
         state=entry.state,
         event=entry.event,
