@@ -195,8 +195,8 @@ def host_image(config: Config, seen: Snapshot | None) -> str:
 def cleaning_image(config: Config, seen: Snapshot | None) -> str:
     """The image in which Canal is removed from hosts: Calico's own, which has all that felix has used there.
 
-    Flannel's has no ipset, and had no nft up to 0.24. Calico's own is told from its installer's and its controllers' by the
-    last word of its name: `calico/node`, `mirrored-calico-node`, `hardened-calico`.
+    Flannel's has no ipset, and had no nft up to 0.24. Calico's own is told from those of its installer and its
+    controllers by the last word of its name: `calico/node`, `mirrored-calico-node`, `hardened-calico`.
     """
     names = config.canal.every_daemonset() if seen is not None else ()
     found = (seen.daemonsets[name] for name in names if seen is not None and name in seen.daemonsets)
