@@ -15,6 +15,8 @@ canal_cidr=${CANAL_POD_CIDR:-}
 cilium_cidr=${CILIUM_POD_CIDR:-}
 multus_file=${MULTUS_FILE:-00-multus.conflist}
 await_seconds=${AWAIT_SECONDS:-60}
+keep_seconds=${KEEP_SECONDS:-15}
+kept=${KEPT_FILE:-/tmp/rules}
 flannel_state=/var/lib/cni/flannel
 multus_state=/var/lib/cni/multus
 cilium_state=/run/cilium/state # its endpoints: an agent that finds the host's there later, without its link, takes the new link down
@@ -52,8 +54,21 @@ canal_network() { # the name in the node's own Canal file, also where Cilium has
     echo "$configured_network"
 }
 
+lease_folder() { # where host-local keeps leases: `dataDir` of the file's ipam section, else its default
+    for path in "$netd/$canal_file" "$netd/$canal_file.cilium_bak"; do
+        [ -f "$path" ] || continue
+        found=$(tr -d '\n' <"$path" | sed -n 's/.*"ipam"[[:space:]]*:[[:space:]]*{//p' |
+            grep -o '"dataDir"[[:space:]]*:[[:space:]]*"[^"]*"' | sed -n -e '1s/.*:[[:space:]]*"//' -e '1s|/*"$||p')
+        case $found in
+        *[!A-Za-z0-9/_.-]* | *..*) ;;
+        /?*) echo "$found"; return ;;
+        esac
+    done
+    echo /var/lib/cni/networks
+}
+
 network=$(canal_network) # once: clean-up removes the file before what is named after it
-leases=/var/lib/cni/networks/$network
+leases=$(lease_folder)/$network
 
 # --- the node's own programs, when it has them; the image's otherwise -------------------------------------------------
 
@@ -307,6 +322,16 @@ lay_rules() {
     done
 }
 
+# Somebody may flush the table (a firewall that is loaded anew). That the rule stands is told by a file, for a probe.
+keep_rules() {
+    trap 'exit 0' TERM
+    while :; do
+        if (lay_rules); then : >"$kept"; else rm -f "$kept"; fi
+        sleep "$keep_seconds" &
+        wait "$!" || true
+    done
+}
+
 remove_our_rules() {
     for pause in 0 1 1 2 3; do
         sleep "$pause"
@@ -432,7 +457,7 @@ value_of() { # OPERATION DEFAULT: what is behind the '=', or DEFAULT
 for operation in "$@"; do
     case $operation in
     *[!A-Za-z0-9._:,=-]* | *..*) fail "not an operation: $operation" 2 ;;
-    status | restore-bak | lay-rules | remove-rules | await-first=?* | remove-cni=?* | keep-leases=* | free-leases=*) ;;
+    status | restore-bak | lay-rules | keep-rules | remove-rules | await-first=?* | remove-cni=?* | keep-leases=* | free-leases=*) ;;
     remove-flannel | remove-flannel=* | remove-multus | remove-multus=* | remove-cilium | remove-cilium=*) ;;
     *) fail "unknown operation: $operation" 2 ;;
     esac
@@ -446,6 +471,7 @@ for operation in "$@"; do
     status) ;;
     restore-bak) restore_bak ;;
     lay-rules) lay_rules ;;
+    keep-rules) keep_rules ;;
     remove-rules) remove_our_rules ;;
     remove-cni=*) remove_files "${operation#*=}" ;;
     await-first=*) await_first "${operation#*=}" ;;

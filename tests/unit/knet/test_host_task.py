@@ -8,7 +8,8 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from threading import Timer
@@ -182,24 +183,27 @@ class Node:
         for name in found:
             (self.root / folder / name).write_text(f"content of {name}\n")
 
-    def run(self, *ops: str, shell: str = "sh", **more: str) -> tuple[int, dict[str, Any]]:
-        """Run the script; its exit code and what it left as termination message."""
-        message = self.state / "message"
-        message.write_text("")
-        env = os.environ | {
+    def environment(self, **more: str) -> dict[str, str]:
+        """What the script is told."""
+        return os.environ | {
             "PATH": f"{self.bin}:{_tools()}",
             "HOST_ROOT": str(self.root),
             "STATE": str(self.state),
-            "TERMINATION_LOG": str(message),
+            "TERMINATION_LOG": str(self.state / "message"),
             "CANAL_POD_CIDR": "10.244.0.0/16",
             "CILIUM_POD_CIDR": "10.245.0.0/16",
             "AWAIT_SECONDS": "1",
             **more,
         }
+
+    def run(self, *ops: str, shell: str = "sh", **more: str) -> tuple[int, dict[str, Any]]:
+        """Run the script; its exit code and what it left as termination message."""
+        message = self.state / "message"
+        message.write_text("")
         script = resources.read("templates", "host-task.sh")
         done = subprocess.run(
             [*shlex.split(shell), "-c", script, "host-task", *ops],
-            env=env,
+            env=self.environment(**more),
             capture_output=True,
             text=True,
             timeout=60,
@@ -497,6 +501,40 @@ def test_a_rule_that_cannot_be_laid_fails_the_task(tmp_path: Path) -> None:
     assert "10.244.0.0/16 to 10.245.0.0/16 does not stand in iptables" in message["error"]
 
 
+def _until(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def test_the_rule_is_kept_and_a_probe_is_told(tmp_path: Path) -> None:
+    """A table that somebody flushes gets it again; while it cannot be laid, the file that says that it stands is gone."""
+    node, kept = Node(tmp_path, {}), tmp_path / "kept"
+    table, restore = node.state / "nat" / "POSTROUTING", node.bin / "iptables-restore"
+    works = restore.read_text()
+    script = resources.read("templates", "host-task.sh")
+    with subprocess.Popen(
+        ["sh", "-c", script, "host-task", "keep-rules"],
+        env=node.environment(KEEP_SECONDS="0.1", KEPT_FILE=str(kept)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            _until(lambda: kept.exists() and RULE in table.read_text(), "the rule")
+            table.write_text("-j FLANNEL-POSTRTG\n")
+            _until(lambda: table.read_text() == f"{RULE}\n-j FLANNEL-POSTRTG\n", "the rule after a flush")
+            restore.write_text("#!/bin/sh\nexit 1\n")
+            table.write_text("")
+            _until(lambda: not kept.exists(), "the file to go while the rule cannot be laid")
+            restore.write_text(works)
+            _until(lambda: kept.exists() and RULE in table.read_text(), "the rule again")
+            process.terminate()
+            assert process.wait(timeout=30) == 0, "it ends at once when its pod does"
+        finally:
+            process.kill()
+
+
 def test_the_rule_is_laid_for_both_kinds_of_iptables_that_are_in_use(tmp_path: Path) -> None:
     """A packet passes the tables of both; a table that nobody uses is left alone."""
     node = Node(tmp_path, {})
@@ -514,6 +552,27 @@ def test_the_rule_is_laid_for_both_kinds_of_iptables_that_are_in_use(tmp_path: P
     assert node.run("remove-rules")[1]["rules"] == []
     (node.state / "legacy" / "nat" / "POSTROUTING").write_text("")
     assert node.run("lay-rules")[1]["rules"] == ["iptables-nft"]
+
+
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ('{"plugins": [{"type": "calico", "ipam": {"type": "host-local"}}]}', "var/lib/cni/networks"),
+        ('{"plugins": [{"ipam": {"type": "host-local",\n "dataDir": "/run/cni-ipam/"}}]}', "run/cni-ipam"),
+        ('{"ipam": {"ranges": [[{"subnet": "usePodCidr"}]], "dataDir" : "/run/a"}}', "run/a"),
+        ('{"plugins": [{"type": "flannel", "dataDir": "/var/lib/f", "delegate": {}}]}', "var/lib/cni/networks"),
+        ('{"ipam": {"dataDir": "/run/../etc"}}', "var/lib/cni/networks"),
+        ('{"ipam": {"dataDir": "relative"}}', "var/lib/cni/networks"),
+    ],
+    ids=["default", "named", "behind ranges", "flannel's own folder", "upwards", "relative"],
+)
+def test_leases_are_where_the_file_says(text: str, folder: str, tmp_path: Path) -> None:
+    """Host-local's `dataDir` is taken from the node's own Canal file."""
+    node = Node(tmp_path, {})
+    (node.root / "etc/cni/net.d/10-canal.conflist").write_text(text)
+    node._touch(f"{folder}/k8s-pod-network", ["10.244.1.7"])
+    code, message = node.run("status")
+    assert (code, message["leases"]) == (0, ["10.244.1.7"])
 
 
 NETWORKS: list[tuple[str, dict[str, str], str, str]] = [

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity import peers
-from cni_migrate.core.model import names
+from cni_migrate.core.model import leftovers, names
 from cni_migrate.core.render import foreign as foreign_cilium
 from cni_migrate.core.render import rights
 
@@ -222,15 +222,18 @@ class Manifests:
             if helm:
                 own.setdefault(config.cilium.namespace, []).append(rights.RELEASE)
         grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m.get("rules") or []]
-        work = [config.canal.namespace, config.multus.namespace, config.knet.namespace]
-        work[1:1] = [] if self._installed else [config.cilium.namespace]
-        work += [config.namespace] if identities else []
+        canals = list(dict.fromkeys(namespace for namespace, _ in config.canal.every_daemonset()))
+        work = [*canals, *([] if self._installed else [config.cilium.namespace])]
+        work += [config.multus.namespace, config.knet.namespace, *([config.namespace] if identities else [])]
         return homes + self._render(
             "rbac.yaml",
             grants=[rule for number, rule in enumerate(grants) if rule not in grants[:number]],
             own=own,
             namespaces=[config.namespace, config.knet.namespace],
             work_namespaces=list(dict.fromkeys(work)),
+            canal_namespaces=canals,
+            calico=leftovers,
+            definitions=[f"{kind}.{group}" for group in leftovers.CALICO_GROUPS for kind in leftovers.KINDS],
         )
 
     def job(self, settings: str) -> list[Manifest]:

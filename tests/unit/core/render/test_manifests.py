@@ -173,7 +173,7 @@ def test_an_agent_runs_as_the_package_that_its_volume_holds(name: str) -> None:
         return template
 
     pod = at(MODULES)
-    (container,) = pod["spec"]["containers"]
+    container = pod["spec"]["containers"][0]
     commands = [
         container["command"],
         *(p["exec"]["command"] for k, p in container.items() if "exec" in str(p) and k.endswith("Probe")),
