@@ -126,14 +126,35 @@ def test_a_migration_in_parts(
     log = tmp_path / "run.log"
     rest = typed("run", "--yes", "--log-file", str(log), *common)
     assert rest.code == 0, rest.err
-    assert rest.out.splitlines()[-1] == "done: the cluster runs on Cilium; the audit is clean"
-    assert "audit: clean" in rest.out
+    last = "done: the cluster runs on Cilium; hosts are clean, 2 objects of Canal left in the API"
+    assert rest.out.splitlines()[-1] == last
+    assert "audit: clean" not in rest.out
+    for told in (
+        "audit: hosts clean; 2 objects of Canal are left in the API: 1 ConfigMap, 1 ServiceAccount",
+        "kubectl delete configmap -n kube-system canal-config",
+        "kubectl delete serviceaccount -n kube-system canal",
+        "migrate cleanup --remove-leftovers",
+    ):
+        assert told in rest.out
     assert {event["event"] for event in _events(rest.err)} == {"history", "step", "wait"}
     assert _events(log.read_text(encoding="utf-8")) == _events(rest.err)
     view = _status(typed, *common)
     assert (view["phase"], view["audit"], view["summary"], view["next"]) == ("done", [], {"migrated": 3}, None)
     assert typed("rollback", "--yes", *common).code == 4
+    assert [one["object"] for one in view["left"]] == [
+        "v1/ConfigMap/kube-system/canal-config", "v1/ServiceAccount/kube-system/canal",
+    ]  # fmt: skip
     assert typed("cleanup", "--yes", *common).code == 0
+    assert len(_status(typed, *common)["left"]) == 2
+
+    for _ in range(2):
+        removed = typed("cleanup", "--yes", "--remove-leftovers", *common)
+        assert removed.code == 0, removed.err
+        assert removed.out.splitlines()[-1] == "done: the cluster runs on Cilium; the audit is clean"
+        assert "audit: clean" in removed.out
+    view = _status(typed, *common)
+    assert (view["left"], view["left_unread"]) == ([], "")
+    assert any("removing 2 objects that Canal left, as" in line["what"] for line in view["history"])
 
 
 def test_until_a_phase_and_up_to_the_point_of_no_return(
@@ -194,7 +215,7 @@ def test_progress_for_people_without_a_terminal(on: On, served: Make, config: st
     ended = typed("run", "--yes", "--nodes", "w1", "--progress", "plain", "--config", config)
     assert ended.code == 0, ended.err
     assert _events(ended.err) == []
-    assert re.search(r"^\d\d:\d\d:\d\d  node w1 is migrated$", ended.err, re.MULTILINE), ended.err
+    assert re.search(r"^\d\d:\d\d:\d\d  node w1: release done, migrated, ", ended.err, re.MULTILINE), ended.err
     ended = typed("run", "--yes", "--nodes", "w2", "--progress", "json", "--config", config)
     assert any(event["event"] == "wait" for event in _events(ended.err))
 

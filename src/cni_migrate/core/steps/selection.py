@@ -35,7 +35,12 @@ ON_DELETE: Final = "OnDelete"
 
 def owners_of(daemonset: DaemonSet) -> list[str]:
     """Who keeps the DaemonSet as it is, by its labels and annotations."""
-    marks = {**daemonset.labels, **daemonset.annotations}
+    return owners_by(daemonset.labels, daemonset.annotations)
+
+
+def owners_by(labels: Mapping[str, str], annotations: Mapping[str, str]) -> list[str]:
+    """Who keeps an object as it is, by its labels and annotations."""
+    marks = {**labels, **annotations}
     found = sorted({owner for key, owner in OWNERS.items() if key in marks})
     if marks.get(names.MANAGED_BY) == "Helm" and "Helm" not in found:
         found.append("Helm")

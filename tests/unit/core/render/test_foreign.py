@@ -90,6 +90,11 @@ def test_the_version_is_the_tag(image: str, version: str) -> None:
         ({"tunnel-port": ""}, "tunnel port is 8472, which is flannel's"),
         ({"enable-ipv4": "false"}, "enable-ipv4 is not true"),
         ({"custom-cni-conf": "true"}, "custom-cni-conf is true"),
+        ({"enable-ipv6": "true"}, "enable-ipv6 is true"),
+        ({"datapath-mode": "netkit"}, "datapath-mode is netkit"),
+        ({"cni-chaining-mode": "aws-cni"}, "cni-chaining-mode is aws-cni"),
+        ({"auto-direct-node-routes": "true"}, "auto-direct-node-routes is true"),
+        ({"ipam": "multi-pool"}, "ipam is multi-pool"),
         ({"identity-allocation-mode": "kvstore"}, "identity-allocation-mode is kvstore"),
     ],
 )
@@ -161,6 +166,51 @@ def test_the_transit_changes_what_it_must_and_nothing_else() -> None:
         "requiredDuringSchedulingIgnoredDuringExecution"
     ]["nodeSelectorTerms"]
     assert term["matchExpressions"][-1]["key"] == CONFIG.labels.detached.key
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "off"),
+    [
+        ({"kube-proxy-replacement": "true", "enable-bpf-masquerade": "true"},
+         {"kube-proxy-replacement: true", "enable-bpf-masquerade: true"}, {"enable-bpf-masquerade"}),
+        ({"enable-wireguard": "true", "encrypt-node": "true"}, {"enable-wireguard: true", "encrypt-node: true"},
+         {"encrypt-node"}),
+        ({"enable-ipsec": "true"}, {"enable-ipsec: true"}, set()),
+        ({"enable-egress-gateway": "true"}, {"enable-egress-gateway: true"}, {"enable-egress-gateway"}),
+        ({"enable-bbr": "true"}, {"enable-bbr: true"}, {"enable-bbr"}),
+        ({"enable-host-legacy-routing": "false"}, {"enable-host-legacy-routing: false"}, set()),
+        ({"enable-hubble": "true", "enable-envoy-config": "true"}, set(), set()),
+    ],
+)  # fmt: skip
+def test_what_takes_part_in_no_transit_comes_with_the_last_step(
+    settings: dict[str, str], told: set[str], off: set[str]
+) -> None:
+    """It is off while Canal is there, told before, and in the end what the operator wrote."""
+    source = foreign.read(objects(**settings))
+    assert foreign.problems(source, CONFIG) == []
+    assert set(foreign.later(source.config)) == told
+    data = one(foreign.transit(source, CONFIG, {}), "ConfigMap", foreign.CONFIG)["data"]
+    assert {key for key in foreign.OFF if data.get(key) == "false"} == off
+    for key in settings:
+        if key in foreign.TRANSIT:
+            assert data[key] == foreign.TRANSIT[key]
+    final = Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=source).cilium_final()
+    assert one(final, "ConfigMap", foreign.CONFIG)["data"].items() >= settings.items()
+
+
+@pytest.mark.parametrize(
+    ("settings", "who"),
+    [
+        ({}, ""), ({"kube-proxy-replacement": "true"}, "kube-proxy-replacement"), ({"cni-chaining-mode": "portmap"}, "portmap"),
+        ({"kube-proxy-replacement": "false", "cni-chaining-mode": "none"}, ""),
+    ],
+)  # fmt: skip
+def test_host_ports_are_served(settings: dict[str, str], who: str) -> None:
+    """By the portmap plugin from a node's first moment on Cilium; by the replacement of kube-proxy in the end."""
+    made = Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=foreign.read(objects(**settings)))
+    assert made.host_ports() == who
+    (node_config,) = made.node_config(["cilium.io/v2/ciliumnodeconfigs"])
+    assert node_config["spec"]["defaults"]["cni-chaining-mode"] == ("portmap" if who == "portmap" else "none")
 
 
 def test_terms_of_the_operator_stay() -> None:
