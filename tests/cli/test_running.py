@@ -215,7 +215,7 @@ def test_progress_for_people_without_a_terminal(on: On, served: Make, config: st
     ended = typed("run", "--yes", "--nodes", "w1", "--progress", "plain", "--config", config)
     assert ended.code == 0, ended.err
     assert _events(ended.err) == []
-    assert re.search(r"^\d\d:\d\d:\d\d  node w1 is migrated$", ended.err, re.MULTILINE), ended.err
+    assert re.search(r"^\d\d:\d\d:\d\d  node w1: release done, migrated, ", ended.err, re.MULTILINE), ended.err
     ended = typed("run", "--yes", "--nodes", "w2", "--progress", "json", "--config", config)
     assert any(event["event"] == "wait" for event in _events(ended.err))
 

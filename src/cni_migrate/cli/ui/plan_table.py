@@ -59,7 +59,7 @@ def headline(view: PlanView) -> str:
 
 def amounts(view: PlanView) -> str:
     """How much it is: nodes, pods that move, and about how long it takes, by what."""
-    nodes = output.plural(sum(1 for node in view.nodes if node.events), "node")
+    nodes = output.plural(sum(1 for node in view.nodes if node.goes), "node")
     moving = f"{nodes} to go, {output.plural(view.moving, 'pod')} will move"
     if view.seconds is None:
         return f"{moving}, how long is not known while something is held"

@@ -87,6 +87,11 @@ class PlannedNode(_Part):
     events: tuple[PlannedEvent, ...] = ()
     pods: tuple[PodClassification, ...] = ()
 
+    @property
+    def goes(self) -> bool:
+        """Whether this run takes it to Cilium."""
+        return self.chosen and bool(self.events)
+
 
 class PlanView(_Part):
     """What a run would do: `migrate plan -o json`."""
@@ -158,10 +163,9 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
 
 def _left(plan: Plan, record: Record, nodes: Sequence[PlannedNode], now: datetime) -> Left | None:
     """How long it takes; where only some nodes are chosen, for these."""
-    to_go = [node for node in nodes if node.events]
     if all(node.chosen for node in nodes):
         return time_left(plan, record, len(nodes), now)
-    return Left(by_default(plan, len(to_go), capacity(plan.config, len(nodes))), DEFAULT)
+    return Left(by_default(plan, sum(1 for node in nodes if node.goes), capacity(plan.config, len(nodes))), DEFAULT)
 
 
 def _blockers(nodes: Iterable[PlannedNode]) -> Iterator[str]:
