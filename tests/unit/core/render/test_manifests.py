@@ -706,3 +706,18 @@ def test_objects_are_made_once_and_can_be_adapted() -> None:
     assert manifests.knet()[0] is first[0]
     assert count == len(first)
     assert all(m["adapted"] for m in [*first, manifests.host_task("w1", "t", [])])
+
+
+@pytest.mark.parametrize(
+    ("own", "ops", "image"),
+    [
+        ("", ["status"], "flannel:1"),
+        ("", ["remove-rules", "remove-flannel=10-canal.conflist"], "calico/node:1"),
+        ("mine:1", ["remove-flannel"], "mine:1"),
+    ],
+)
+def test_canal_is_removed_in_another_image_than_the_rest(own: str, ops: list[str], image: str) -> None:
+    """Unless the operator has named one for all host tasks."""
+    payload = Payload("flannel:1", MODULES, cleaning_image="calico/node:1")
+    made = Manifests(TEXTS, merged("modern", "overlay", host_task={"image": own}), payload).host_task("w1", "t", ops)
+    assert made["spec"]["containers"][0]["image"] == image
