@@ -112,6 +112,8 @@ ABOUT: Final = {
               "Set `canal.pod_cidr` to the controller manager's `--cluster-cidr`; keep `cilium.pod_cidr` out of it."),
         About("CANAL_BACKEND", (BLOCKER,), "flannel's backend is not vxlan: no other was tried.",
               "Change `Backend.Type` to vxlan first. Waive it after a rehearsal on a copy of the cluster."),
+        About("CANAL_NFTABLES", (BLOCKER,), "flannel masquerades by nftables: policies would not know who calls.",
+              "Set `EnableNFTables: false` and restart Canal. Waive it where there are no NetworkPolicies."),
         About("DUAL_STACK", (BLOCKER,), "IPv6 is in use, and pods would lose it: Cilium is installed for IPv4 only.",
               "Make Services single stack and turn EnableIPv6 off first. Waive it when nothing needs IPv6."),
         About("CIDR_OVERLAP", (BLOCKER,), "Cilium's pod network is in use, or nodes have addresses in Canal's.",

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity import peers
-from cni_migrate.core.model import names
+from cni_migrate.core.model import leftovers, names
 from cni_migrate.core.render import foreign as foreign_cilium
 from cni_migrate.core.render import rights
 
@@ -44,13 +44,15 @@ class Payload:
     """What is found out elsewhere: the image that runs Canal (host tasks use it), and our agents' modules by file name.
 
     `agent` is the one of knet-stress, `identities` the one that makes Canal's pods known to Cilium. `cilium_config` is
-    what the installed Cilium is configured by (`cilium.source: existing`).
+    what the installed Cilium is configured by (`cilium.source: existing`). In `cleaning_image` Canal is removed from
+    hosts; in `canal_image`, too, where it is empty.
     """
 
     canal_image: str
     agent: Mapping[str, str]
     identities: Mapping[str, str] = field(default_factory=dict)
     cilium_config: Mapping[str, str] = field(default_factory=dict)
+    cleaning_image: str = ""
 
 
 def node_config_version(served: Collection[str]) -> str | None:
@@ -192,10 +194,13 @@ class Manifests:
         )
         spec = base["spec"]
         (container,) = spec["containers"]
+        container = {**container, "args": list(ops)}
+        if self._facts.cleaning_image and any(op.startswith("remove-flannel") for op in ops):
+            container["image"] = self._config.host_task.image or self._facts.cleaning_image
         return {
             **base,
             "metadata": {**base["metadata"], "name": name},
-            "spec": {**spec, "nodeName": node, "containers": [{**container, "args": list(ops)}]},
+            "spec": {**spec, "nodeName": node, "containers": [container]},
         }
 
     def rbac(self) -> list[Manifest]:
@@ -217,15 +222,18 @@ class Manifests:
             if helm:
                 own.setdefault(config.cilium.namespace, []).append(rights.RELEASE)
         grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m.get("rules") or []]
-        work = [config.canal.namespace, config.multus.namespace, config.knet.namespace]
-        work[1:1] = [] if self._installed else [config.cilium.namespace]
-        work += [config.namespace] if identities else []
+        canals = list(dict.fromkeys(namespace for namespace, _ in config.canal.every_daemonset()))
+        work = [*canals, *([] if self._installed else [config.cilium.namespace])]
+        work += [config.multus.namespace, config.knet.namespace, *([config.namespace] if identities else [])]
         return homes + self._render(
             "rbac.yaml",
             grants=[rule for number, rule in enumerate(grants) if rule not in grants[:number]],
             own=own,
             namespaces=[config.namespace, config.knet.namespace],
             work_namespaces=list(dict.fromkeys(work)),
+            canal_namespaces=canals,
+            calico=leftovers,
+            definitions=[f"{kind}.{group}" for group in leftovers.CALICO_GROUPS for kind in leftovers.KINDS],
         )
 
     def job(self, settings: str) -> list[Manifest]:

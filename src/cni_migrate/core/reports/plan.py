@@ -87,6 +87,11 @@ class PlannedNode(_Part):
     events: tuple[PlannedEvent, ...] = ()
     pods: tuple[PodClassification, ...] = ()
 
+    @property
+    def goes(self) -> bool:
+        """Whether this run takes it to Cilium."""
+        return self.chosen and bool(self.events)
+
 
 class PlanView(_Part):
     """What a run would do: `migrate plan -o json`."""
@@ -128,7 +133,7 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
         MigrateError: the record or the goal does not fit, as at the beginning of a run.
     """
     started = begin(plan, goal, record or new_record(plan.config, len(seen.nodes), tool), seen.nodes, now)
-    turn = decide(plan, goal, started, seen, now)
+    decision = decide(plan, goal, started, seen, now)
     known = sync_membership(plan, started, seen, now, Work())
     view = ClusterView(plan, seen, known, now, now)
     phase = known.cluster.phase
@@ -151,17 +156,16 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
         blockers=tuple(_blockers(nodes)),
         seconds=left.seconds if left is not None else None,
         seconds_by=left.basis if left is not None else "",
-        next_effects=tuple(describe(effect) for effect in turn.effects),
-        next_waits=tuple(f"{wait.node or 'the cluster'}: {wait.on}" for wait in turn.waits),
+        next_effects=tuple(describe(effect) for effect in decision.effects),
+        next_waits=tuple(f"{wait.node or 'the cluster'}: {wait.on}" for wait in decision.waits),
     )
 
 
 def _left(plan: Plan, record: Record, nodes: Sequence[PlannedNode], now: datetime) -> Left | None:
     """How long it takes; where only some nodes are chosen, for these."""
-    to_go = [node for node in nodes if node.events]
     if all(node.chosen for node in nodes):
         return time_left(plan, record, len(nodes), now)
-    return Left(by_default(plan, len(to_go), capacity(plan.config, len(nodes))), DEFAULT)
+    return Left(by_default(plan, sum(1 for node in nodes if node.goes), capacity(plan.config, len(nodes))), DEFAULT)
 
 
 def _blockers(nodes: Iterable[PlannedNode]) -> Iterator[str]:

@@ -5,7 +5,7 @@ added, never renamed or removed, under the same `schema`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cni_migrate.core.decision.no_return import passed, point_of_no_return
 from cni_migrate.core.decision.order import capacity, in_order
 from cni_migrate.core.model import names
+from cni_migrate.core.model.leftovers import Leftover, commands
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node as SeenNode
 from cni_migrate.core.model.objects import Pod, Snapshot
@@ -109,6 +110,19 @@ class Entry(_Part):
     what: str
 
 
+class Left(_Part):
+    """One object that Canal has left in the API."""
+
+    object: str
+    """As `apiVersion/Kind/namespace/name`."""
+    owner: str = ""
+    """Who keeps it, and would make it again."""
+    kept: str = ""
+    """Why it is not removed even when that is asked for."""
+    command: str
+    """What removes it."""
+
+
 class StatusView(_Part):
     """The status of a migration: `migrate status -o json`."""
 
@@ -152,7 +166,11 @@ class StatusView(_Part):
     point_of_no_return: str = ""
     """The step of clean-up from which on there is no way back."""
     audit: list[str] | None = None
-    """After `done`: what of the old network is still there; empty when the audit is clean."""
+    """After `done`: what of the migration and of the old network is still on nodes; empty when hosts are clean."""
+    left: list[Left] | None = None
+    """After `done`: what Canal has left in the API; null when that was not looked at."""
+    left_unread: str = ""
+    """Why it was not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +219,8 @@ def status_view(
     *,
     history: int = 8,
     before: tuple[str, ClusterRecord] | None = None,
+    left: Sequence[Leftover] | None = None,
+    unread: str = "",
 ) -> StatusView:
     """The status now.
 
@@ -212,6 +232,8 @@ def status_view(
         now: the present instant.
         history: how many lines of history to show.
         before: without a record, the one of the last migration, which was rolled back, and where it is kept.
+        left: what Canal has left in the API, where that was looked at.
+        unread: why it was not.
     """
     driver = lease.driver(now) if lease is not None else None
     if record is not None and closed(record):  # the driver died before it was put away
@@ -252,7 +274,14 @@ def status_view(
         way_back=not passed(plan, record),
         point_of_no_return=point_of_no_return(plan),
         audit=audit_problems(view) if cluster.phase is Phase.DONE else None,
+        left=[_left(one) for one in left] if left is not None else None,
+        left_unread=unread,
     )
+
+
+def _left(one: Leftover) -> Left:
+    (command,) = commands([one])
+    return Left(object=one.ref.text, owner=one.owner, kept=one.kept, command=command)
 
 
 def network_of(view: ClusterView, node: str) -> Network:
