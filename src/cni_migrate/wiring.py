@@ -5,10 +5,11 @@ The command line, the tests and the lab build a driver from the same pieces.
 
 import functools
 from pathlib import Path
+from types import ModuleType
 
 from pydantic import ValidationError
 
-from cni_migrate import identities, knet, resources
+from cni_migrate import resources
 from cni_migrate.config import Cilium, Config
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.plan import TABLES, make_plan
@@ -19,6 +20,8 @@ from cni_migrate.core.render.foreign import read as read_foreign
 from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.errors import ConfigError
+from cni_migrate.identities import agent as identities_agent
+from cni_migrate.knet import agent as knet_agent
 from cni_migrate.knet.reader import LogProber, lines_needed
 from cni_migrate.kube.logs import KubeLogs
 from cni_migrate.kube.pages import KubePages
@@ -42,10 +45,14 @@ def plan_for(config: Config, seen: Snapshot | None) -> Plan:
 def manifests_for(config: Config, seen: Snapshot | None) -> Manifests:
     """The manifests for a configuration."""
     templates = {name: resources.read("templates", name) for name in TEMPLATES}
-    agent = (Path(knet.__file__).parent / "agent.py").read_text(encoding="utf-8")
-    known = (Path(identities.__file__).parent / "agent.py").read_text(encoding="utf-8")
-    facts = Facts(host_image(config, seen), agent, known)
+    facts = Facts(host_image(config, seen), _modules(knet_agent), _modules(identities_agent))
     return Manifests(templates, config, facts, foreign=foreign_for(config))
+
+
+def _modules(package: ModuleType) -> dict[str, str]:
+    """The texts of a package that runs in the cluster, by file name."""
+    (folder,) = package.__path__
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).glob("*.py"))}
 
 
 def completed(loaded: Loaded, file: Path | None) -> Loaded:

@@ -14,6 +14,7 @@ from cni_migrate.config import Config
 from cni_migrate.core.connectivity.gate import expected
 from cni_migrate.core.connectivity.peers import graph
 from cni_migrate.knet import agent as source
+from cni_migrate.knet.agent.rounds import FAST
 
 PER_PEER = 4
 """http, http_large, udp and tcp; the policy pairs and what all agents share are left out."""
@@ -92,14 +93,14 @@ def agent_use(peers: int, *, fast_s: float, slow_s: float) -> list[Use]:
                 env = os.environ | {
                     "NODE_NAME": node, "KNET_MESH": mesh, "KNET_LISTEN": address, "KNET_CONFIG": str(at / "config.json"),
                     "KNET_PEERS_FILE": str(at / ("one.json" if number else "all.json")),
-                    "KNET_SKIP": "dns,policy_allow,policy_deny",
+                    "KNET_SKIP": "dns,policy_allow,policy_deny", "PYTHONPATH": str(Path(str(source.__file__)).parents[1]),
                 }  # fmt: skip
-                command = [sys.executable, "-B", str(source.__file__), "serve"]
+                command = [sys.executable, "-B", "-m", "agent", "serve"]
                 with (at / "log" if number == 0 else Path(os.devnull)).open("wb") as log:
                     running.append(subprocess.Popen(command, env=env, stdout=log, stderr=log))
             time.sleep(15)
             fast = _measured(running[0].pid, at / "log", fast_s)
-            deadline = time.monotonic() + 2 * source.FAST
+            deadline = time.monotonic() + 2 * FAST
             while _last(at / "log")["interval_s"] < IDLE and time.monotonic() < deadline:
                 time.sleep(1)
             time.sleep(15)  # the others started later, and are fast for longer

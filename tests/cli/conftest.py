@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from cni_migrate.cli.main import run
-from cni_migrate.cli.serving import faster
+from cni_migrate.cli.sim import faster
 from cni_migrate.sim.apiserver import serving
 from cni_migrate.sim.client import ApiError, Kind, Object
 from cni_migrate.sim.scenario import Scenario, load

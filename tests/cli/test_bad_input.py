@@ -323,7 +323,7 @@ def test_a_bug_ends_in_one_line_and_a_file(migrate: Typed, monkeypatch: pytest.M
     """No traceback on the screen, but one in a file that only its owner can read."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr("cni_migrate.cli.configuration.show", _boom)
+    monkeypatch.setattr("cni_migrate.configtemplate.value_text", _boom)
     ended = migrate("config", "show")
     assert ended.code == 1
     assert "RuntimeError: boom" in ended.err

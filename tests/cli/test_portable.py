@@ -26,7 +26,7 @@ for name in ("SIGHUP", "SIGPIPE", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGWINCH", "
     delattr(signal, name)
 import cni_migrate
 for found in pkgutil.walk_packages(cni_migrate.__path__, "cni_migrate."):
-    if found.name != "cni_migrate.knet.agent":  # that program runs on the nodes
+    if not found.name.startswith("cni_migrate.knet.agent."):  # that program runs on the nodes
         importlib.import_module(found.name)
 from cni_migrate.cli.main import run
 assert run(["config", "show", "-o", "json"]) == 0

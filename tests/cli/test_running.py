@@ -130,7 +130,7 @@ def test_until_a_phase_and_up_to_the_point_of_no_return(
     assert "(point of no return)" in plan.out
     assert "`migrate rollback` is possible until clean-up's step delete_canal" in plan.out
 
-    monkeypatch.setattr("cni_migrate.cli.running.needs_terminal", lambda **_: None)
+    monkeypatch.setattr("cni_migrate.cli.drive.needs_terminal", lambda **_: None)
     monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\n"))
     asked = typed("run", *common)
     assert asked.code == 0, asked.err

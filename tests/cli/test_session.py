@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from cni_migrate.cli.goals import goal_of
 from cni_migrate.cli.ui.confirmation import asked
-from cni_migrate.cli.wishes import goal_of
 from cni_migrate.config import Config
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.kube.cluster import KubeCluster
@@ -48,7 +48,7 @@ def test_a_run_connects_and_lists_once(migrate: Typed, tmp_path: Path, monkeypat
         return goal_of(*arguments)
 
     monkeypatch.setattr(KubeCluster, "__aenter__", counted)
-    monkeypatch.setattr("cni_migrate.cli.running.goal_of", meant)
+    monkeypatch.setattr("cni_migrate.cli.drive.goal_of", meant)
     config = tmp_path / "quick.yaml"
     config.write_text(QUICK, encoding="utf-8")
     with Served(tmp_path) as served:

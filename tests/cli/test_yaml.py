@@ -37,7 +37,7 @@ def test_scripts_can_be_read_as_printed(migrate: Typed) -> None:
     """Line by line, as they are in their files, not as one string with escapes."""
     printed = migrate("manifests", "knet").out
     assert '\n    """The knet-stress agent: probes its peers' in printed
-    assert "\\n" not in printed.split("agent.py: ", 1)[1].splitlines()[1]
+    assert "\\n" not in printed.split("__init__.py: ", 1)[1].splitlines()[1]
 
 
 TEXTS = st.text(st.sampled_from("ab \\\"'\r\n\t:#-|>{}%é\x85\u2028"), max_size=200) | st.text(max_size=200)

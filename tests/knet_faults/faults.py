@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cni_migrate.core.connectivity.gate import Failing
-from cni_migrate.knet.agent import TCP_PORT
+from cni_migrate.knet.agent.settings import TCP_PORT
 from tests.knet_faults.mesh import Mesh, now
 
 ROUNDS = 3

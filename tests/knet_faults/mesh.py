@@ -89,10 +89,10 @@ class Mesh:
         env = os.environ | {
             "NODE_NAME": node, "KNET_MESH": mesh, "POD_NAME": name, "POD_UID": f"{name}-{time.time_ns()}",
             "KNET_LISTEN": self._address(name), "KNET_PEERS_FILE": str(self.folder / "peers.json"),
-            "NODE_IP": self.net.host(node),
+            "NODE_IP": self.net.host(node), "PYTHONPATH": str(Path(str(source.__file__)).parents[1]),
             "KNET_CONFIG": str(self.folder / "config.json"), "KNET_SKIP": "dns,policy_deny",
         }  # fmt: skip
-        command = ["ip", "netns", "exec", self.net.namespace(node), sys.executable, "-B", str(source.__file__), "serve"]
+        command = ["ip", "netns", "exec", self.net.namespace(node), sys.executable, "-B", "-m", "agent", "serve"]
         with self._log(name).open("ab") as log:
             self._running[name] = subprocess.Popen(command, env=env, stdout=log, stderr=log)
 

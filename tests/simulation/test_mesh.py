@@ -102,9 +102,10 @@ def _real_lines(folder: Path) -> list[str]:
                 "NODE_NAME": f"w{n}", "KNET_MESH": "a", "POD_UID": f"uid-{n}", "NODE_IP": "127.0.0.1",
                 "KNET_LISTEN": f"{block}.{n}", "KNET_PEERS_FILE": str(folder / "peers.json"),
                 "KNET_CONFIG": str(folder / "config.json"), "KNET_SKIP": "dns,api,service",
+                "PYTHONPATH": str(Path(str(agent.__file__)).parents[1]),
             }  # fmt: skip
             with (log if n == 1 else folder / "other").open("wb") as out:
-                running.append(subprocess.Popen([sys.executable, agent.__file__, "serve"], env=env, stdout=out))
+                running.append(subprocess.Popen([sys.executable, "-m", "agent", "serve"], env=env, stdout=out))
         _wait_for(log, lambda lines: any(json.loads(line)["lost"] == 0 for line in lines))
         running[1].kill()
         _wait_for(log, lambda lines: all(json.loads(lines[-1])[name] for name in ("bad", "stalls")))

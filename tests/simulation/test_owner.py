@@ -1,7 +1,10 @@
 """Somebody owns Canal's DaemonSet and puts it back while nodes leave it."""
 
+import asyncio
+
 import pytest
 
+from cni_migrate.core.model.goal import Final
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
@@ -65,5 +68,45 @@ def test_the_selector_is_restored_when_the_run_goes_on(monkeypatch: pytest.Monke
             assert second is not None
             assert (second.outcome, second.message) == ("done", "the cluster runs on Cilium; the audit is clean")
             assert sim.world.ctx.cluster[DAEMON_SET].get("canal", "kube-system") is None
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("seconds", [0.5, 5.0])
+def test_an_owner_that_makes_canal_again_after_clean_up_is_noticed_at_once(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hold names it within moments; once it is suspended the next run deletes Canal again, hosts included."""
+    restore = Owner._restore
+    suspended: list[bool] = []
+
+    async def unless_suspended(self: Owner, place: meta.Key) -> None:
+        if not suspended:
+            await restore(self, place)
+
+    monkeypatch.setattr(Owner, "_restore", unless_suspended)
+
+    async def main() -> None:
+        config = config_for("overlay")
+        scenario = Scenario.model_validate({**OWNED, "canal": {"published": True, "owner_restores_after": seconds}})
+        async with Simulation(scenario) as sim:
+            process = Process(sim, config)
+            final = await process.run()
+            assert final is not None
+            assert final.outcome == "halted"
+            assert "has made DaemonSet kube-system/canal again" in final.message
+            assert "migrate run" in final.next
+            history = process.turns[-1].record.cluster.history
+            cleaning = next(entry for entry in history if entry.what == "phase cleaning")
+            assert (history[-1].at - cleaning.at).total_seconds() < seconds + 45
+            suspended.append(True)
+            await asyncio.sleep(60)
+            final = await Process(sim, config, holder="second@test/1/1/elsewhere").run()
+            assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
+            await asyncio.sleep(60)
+            assert sim.world.ctx.cluster[DAEMON_SET].get("canal", "kube-system") is None
+            for host in sim.world.ctx.net.hosts.values():
+                assert [name for name in host.plane.files if "canal" in name or "calico" in name] == []
+                assert [chain for chain in host.plane.chains if chain.startswith(("cali-", "FLANNEL"))] == []
 
     run_virtual(main())

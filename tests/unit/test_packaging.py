@@ -14,7 +14,8 @@ from cni_migrate.core.render.manifests import TEMPLATES
 ROOT = Path(__file__).parents[2]
 NEEDED = (
     "cni_migrate/py.typed",
-    "cni_migrate/knet/agent.py",
+    "cni_migrate/knet/agent/__main__.py",
+    "cni_migrate/identities/agent/__main__.py",
     "cni_migrate/sim/scenarios/calm.yaml",
     *(f"cni_migrate/_data/states/{name}" for name in TABLES),
     *(f"cni_migrate/_data/templates/{name}" for name in TEMPLATES),
@@ -32,7 +33,7 @@ texts = {name: resources.read("templates", name) for name in TEMPLATES}
 tables = {name: resources.read("states", name) for name in TABLES}
 for strategy in ("multus", "overlay"):
     config = Config(strategy=strategy)
-    manifests = Manifests(texts, config, Facts(canal_image="x", agent="y"))
+    manifests = Manifests(texts, config, Facts(canal_image="x", agent={"x.py": "y"}))
     make_plan(config, manifests, tables)
     assert manifests.cilium() and manifests.knet() and manifests.rbac()
 assert "node.yaml" in resources.names("states")

@@ -1,10 +1,37 @@
 """The tree of commands."""
 
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from cni_migrate.cli.commands import about, configuring, looking, meshing, migrating, simulating, steering
+from cni_migrate.cli import (
+    cleanup,
+    completion,
+    config_init,
+    config_schema,
+    config_show,
+    demo,
+    images,
+    knet_deploy,
+    knet_matrix,
+    knet_remove,
+    knet_status,
+    manifests,
+    pause,
+    plan,
+    preflight,
+    resume,
+    retry_node,
+    rollback,
+    rollback_node,
+    run,
+    sim,
+    sim_scenarios,
+    skip_node,
+    status,
+)
+from cni_migrate.cli import version as version_command
 from cni_migrate.cli.version import version
 
 EXIT_CODES = (
@@ -38,5 +65,35 @@ def root(
     """Take no options of its own but the version: all others belong to a command."""
 
 
-for part in (migrating, looking, meshing, steering, configuring, simulating, about):
-    part.register(app)
+config = typer.Typer(help="Write, show or describe the configuration.", no_args_is_help=True)
+config.command("init", epilog=config_init.EXAMPLES)(config_init.command)
+config.command("show", epilog=config_show.EXAMPLES)(config_show.command)
+config.command("schema", epilog=config_schema.EXAMPLES)(config_schema.command)
+
+knet = typer.Typer(help="Prove connectivity with agents on every node, without a migration.", no_args_is_help=True)
+knet.command("deploy", epilog=knet_deploy.EXAMPLES)(knet_deploy.command)
+knet.command("status", epilog=knet_status.EXAMPLES)(knet_status.command)
+knet.command("matrix", epilog=knet_matrix.EXAMPLES)(knet_matrix.command)
+knet.command("remove", epilog=knet_remove.EXAMPLES)(knet_remove.command)
+
+simulation = typer.Typer(help="Serve a simulated cluster on this machine.", invoke_without_command=True)
+simulation.callback(invoke_without_command=True)(sim.command)
+simulation.command("scenarios")(sim_scenarios.command)
+
+TREE: dict[str, dict[str, ModuleType | typer.Typer]] = {
+    "Migrate": {"run": run, "cleanup": cleanup, "rollback-node": rollback_node, "rollback": rollback},
+    "Look": {"status": status, "plan": plan, "preflight": preflight, "knet": knet},
+    "Steer": {"pause": pause, "resume": resume, "retry-node": retry_node, "skip-node": skip_node},
+    "Configure": {"config": config, "manifests": manifests, "images": images},
+    "Try": {"demo": demo, "sim": simulation},
+    "About": {"version": version_command, "completion": completion},
+}
+"""Panel of the help to its commands."""
+
+for panel, commands in TREE.items():
+    for name, one in commands.items():
+        if isinstance(one, typer.Typer):
+            epilog = sim.EXAMPLES if one is simulation else None
+            app.add_typer(one, name=name, rich_help_panel=panel, epilog=epilog)
+        else:
+            app.command(name, rich_help_panel=panel, epilog=getattr(one, "EXAMPLES", None))(one.command)

@@ -1,6 +1,6 @@
 """What can be typed with every command: which cluster, which configuration, and how much is said.
 
-Light on purpose: this module and those of `commands` are all that start-up imports.
+Light on purpose: start-up imports this module and those of all commands, and they import what they need when they run.
 """
 
 import functools
@@ -15,6 +15,7 @@ import typer
 
 CLUSTER = "Cluster and configuration"
 OUTPUT = "Output"
+DRAIN = "Drain, as kubectl's"
 
 
 class LogFormat(StrEnum):
@@ -119,3 +120,93 @@ Output = Annotated[Form, typer.Option("--output", "-o", help="How the result loo
 def examples(*lines: str) -> str:
     """The examples at the end of a command's help."""
     return "Examples:\n\n" + "\n\n".join(lines)
+
+
+class StrategyName(StrEnum):
+    """How a node gets both networks."""
+
+    MULTUS = "multus"
+    OVERLAY = "overlay"
+
+
+class Until(StrEnum):
+    """After which phase a run may stop."""
+
+    PREPARING = "preparing"
+    ATTACHING = "attaching"
+    MIGRATING = "migrating"
+
+
+Ignore = Annotated[
+    str,
+    typer.Option(
+        help="Kinds of probes that do not count, comma separated: policy_deny where nothing enforces NetworkPolicies.",
+        show_default=False,
+    ),
+]
+
+OnStrategy = Annotated[
+    StrategyName | None, typer.Option(help="How a node gets both networks.", show_default="from the configuration")
+]
+
+OnNodes = Annotated[str, typer.Option(help="Migrate only these nodes, comma separated.", show_default=False)]
+
+OnSelector = Annotated[
+    str,
+    typer.Option(
+        "--selector", "-l", help="Migrate only nodes with these labels: k=v,k2,!k3,k in (a,b).", show_default=False
+    ),
+]
+
+UpTo = Annotated[Until | None, typer.Option(help="Stop when this phase is complete.", show_default=False)]
+
+AtOnce = Annotated[
+    str,
+    typer.Option(help="How many nodes may be out of service at once: a number or a percentage.", show_default="1"),
+]
+
+NodeArgument = Annotated[str, typer.Argument(help="The node.", show_default=False)]
+
+Takeover = Annotated[bool, typer.Option("--takeover", help="Take the lock although its holder may be alive.")]
+
+AcceptGate = Annotated[
+    list[str] | None,
+    typer.Option("--accept-failing-gate", metavar="NODE", show_default=False,
+                 help="Go on although connectivity of this node is not proven; may be given again for another node. "
+                      "Who said so and what was failing is recorded."),
+]  # fmt: skip  # fmt: skip
+
+Waive = Annotated[
+    list[str] | None,
+    typer.Option("--waive", metavar="ID[:OBJECT]", show_default=False,
+                 help="Go on although preflight finds this, for all or for one object; may be given again. "
+                      "Who said so and when is recorded."),
+]  # fmt: skip  # fmt: skip
+
+EmptyDir = Annotated[
+    bool | None,
+    typer.Option("--delete-emptydir-data", help="Evict pods although they lose their emptyDir data.",
+                 rich_help_panel=DRAIN, show_default=False),
+]  # fmt: skip  # fmt: skip
+
+Force = Annotated[
+    bool | None,
+    typer.Option("--force", help="Evict pods that nothing will recreate.", rich_help_panel=DRAIN, show_default=False),
+]
+
+NoEviction = Annotated[
+    bool | None,
+    typer.Option("--disable-eviction", help="Delete instead of evicting: bypasses disruption budgets.",
+                 rich_help_panel=DRAIN, show_default=False),
+]  # fmt: skip  # fmt: skip
+
+
+def drain_flags(
+    delete_emptydir_data: bool | None, force: bool | None, disable_eviction: bool | None
+) -> dict[str, object]:
+    """The keys of the configuration that the drain's flags set."""
+    return {
+        "drain.delete_emptydir_data": delete_emptydir_data,
+        "drain.force": force,
+        "drain.disable_eviction": disable_eviction,
+    }

@@ -8,14 +8,16 @@ from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from cni_migrate.cli.effective_config import recorded
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.ui.logs import logging_to
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded, load
 from cni_migrate.core.model import names
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import Record
 from cni_migrate.core.preflight.waiving import check_waivers
-from cni_migrate.core.reports.status import LeaseInfo
+from cni_migrate.core.reports.status import LeaseInfo, StatusView, status_view
 from cni_migrate.engine.clock import WallClock
 from cni_migrate.engine.lease import surely_dead
 from cni_migrate.engine.store import RecordStore
@@ -27,7 +29,7 @@ from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.transport import Hook
 from cni_migrate.ports import Releases
-from cni_migrate.wiring import completed, prober_for, releases_for
+from cni_migrate.wiring import completed, plan_for, prober_for, releases_for
 
 T = TypeVar("T")
 
@@ -70,6 +72,20 @@ class Session:
     async def lease(self) -> LeaseInfo | None:
         """Who holds the lock."""
         return LeaseInfo.of(await self.documents.get("Lease", self.config.namespace, names.LEASE), surely_dead)
+
+    @property
+    def where(self) -> str:
+        """Which cluster this is, as the operator knows it."""
+        server = self.client.server.removeprefix("https://")
+        return f"context {self.client.context} ({server})" if self.client.context else server
+
+    async def status(self, seen: Snapshot) -> StatusView:
+        """The status now, with the record read anew."""
+        record = await self.record()
+        config = recorded(self.config, (), record)
+        kept = await self.store().last_closed() if record is None else None
+        before = (kept.name, kept.cluster) if kept is not None else None
+        return status_view(plan_for(config, seen), record, seen, await self.lease(), self.clock.now(), before=before)
 
     def prober(self) -> LogProber:
         """A reader of the agents' reports."""

@@ -1,4 +1,6 @@
-"""Which version this is."""
+"""`migrate version`, and which version this is."""
+
+import typer
 
 
 def version() -> str:
@@ -6,3 +8,8 @@ def version() -> str:
     from importlib.metadata import version as installed
 
     return installed("cni-migrate")
+
+
+def command() -> None:
+    """Show the version."""
+    typer.echo(f"migrate {version()}")

@@ -7,6 +7,7 @@ pods cost some ten megabytes (an unpacked pod's JSON is twenty times its view).
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from cni_migrate.core.model import names
@@ -119,7 +120,17 @@ def daemonset(raw: Json) -> DaemonSet:
         available=int(status.get("numberAvailable", 0)),
         writers=_writers(meta),
         node_terms=_node_terms(template),
+        created=_instant(meta.get("creationTimestamp")),
+        deleting=bool(meta.get("deletionTimestamp")),
     )
+
+
+def _instant(stamp: object) -> datetime | None:
+    """When something was; None where it is not told, or not as the API tells it."""
+    try:
+        return datetime.fromisoformat(str(stamp))
+    except ValueError:
+        return None
 
 
 def _node_terms(pod: Json) -> tuple[tuple[Requirement, ...], ...] | None:

@@ -5,7 +5,7 @@ as `500ms`, `30s`, `2m`. Unknown fields are refused.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from importlib import resources
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from cni_migrate import yamlfile
+from cni_migrate.sim import manifestfiles
 from cni_migrate.sim.scenariofaults import Fault as Fault
 from cni_migrate.sim.scenariofaults import Model
 from cni_migrate.sim.scenariofaults import NodeSpec as NodeSpec
@@ -54,8 +55,17 @@ class CanalSpec(Model):
     """The Canal installation.
 
     By default it is Canal as this simulator has had it from the beginning: one DaemonSet whose flannel shows its
-    `/run/flannel` on the host. With `published` it is what Calico publishes as `canal.yaml`.
+    `/run/flannel` on the host. With `published` it is what Calico publishes as `canal.yaml`. With `manifests` or
+    `objects` it is somebody else's, installed as it stands; then the other fields, but for `owner_restores_after`, have
+    no effect. It is told by what it says: the installer's environment and mounts, flannel's settings.
     """
+
+    manifests: list[str] = Field(
+        default_factory=list,
+        description="Files with Canal's manifests, such as a published `canal.yaml`; paths are taken from the "
+        "scenario's own folder. `pod_cidr` stays what the controller manager gives nodes their parts from.",
+    )
+    objects: list[Manifest] = Field(default_factory=list, description="Canal's manifests, in place of files.")
 
     namespace: Namespace = Field(default="kube-system", description="Its namespace.")
     name: WorkloadName = Field(default="canal", description="Name of its DaemonSet.")
@@ -197,7 +207,25 @@ def load(source: Path | str) -> Scenario:
         text = yamlfile.text_of(path)
     except yamlfile.BadFile as error:
         raise BadScenario(f"{source}: it cannot be read: {error.why}") from None
-    return parse(text, str(source))
+    scenario = parse(text, str(source))
+    return with_canal(scenario, [path.parent / one for one in scenario.canal.manifests])
+
+
+def with_canal(scenario: Scenario, files: Sequence[Path]) -> Scenario:
+    """The scenario with the Canal that these files hold; the same one when there are none.
+
+    Raises:
+        BadScenario: they hold no DaemonSet, or cannot be read.
+    """
+    if not files:
+        return scenario
+    try:
+        objects = manifestfiles.read(files)
+    except yamlfile.BadFile as error:
+        raise BadScenario(f"canal.manifests: {error.why}") from None
+    if not any(one["kind"] == "DaemonSet" for one in objects):
+        raise BadScenario(f"canal.manifests: no DaemonSet in {', '.join(map(str, files))}")
+    return scenario.model_copy(update={"canal": scenario.canal.model_copy(update={"objects": objects})})
 
 
 def parse(text: str, source: str = "") -> Scenario:

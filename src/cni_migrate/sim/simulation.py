@@ -32,10 +32,35 @@ class StoreSink:
         self._app = app
         self._write = Write(_MANAGER)
 
+    def kind_of(self, manifest: Object) -> Kind:
+        """What a manifest is.
+
+        Raises:
+            BadScenario: this API server serves no such thing.
+        """
+        for resource in self._app.catalog:
+            if resource.kind.kind == manifest["kind"] and resource.kind.api_version == manifest["apiVersion"]:
+                return resource.kind
+        raise BadScenario(f"the simulator serves no {manifest['apiVersion']} {manifest['kind']}")
+
+    def check(self, manifest: Object) -> None:
+        """Make sure that a manifest of a DaemonSet could be stored, before anything is.
+
+        Raises:
+            BadScenario: this API server serves no such thing, or it has no pod template.
+        """
+        self.kind_of(manifest)
+        spec = manifest.get("spec")
+        template = spec.get("template") if isinstance(spec, dict) else None
+        if not isinstance(template, dict) or not isinstance(template.get("spec"), dict):
+            raise BadScenario(f"DaemonSet {manifest['metadata']['name']} has no spec.template.spec")
+
     def create(self, kind: Kind, obj: Object) -> Object:
         """Store an object; answers it as the server's own controllers have left it."""
         resource = self._app.catalog.of(kind)
         namespace = obj["metadata"].get("namespace", "")
+        if not resource.namespaced:
+            namespace, obj = "", {**obj, "metadata": {**obj["metadata"], "namespace": ""}}
         made = self._app.machinery.create(resource, namespace, obj, self._write)
         return (self._app.store.get(resource, made.namespace, made.name) or made).object
 
@@ -85,10 +110,11 @@ class Simulation:
         self.app = ApiServer(self.store)
         self.client = self.app.client(_MANAGER)
         machines = machines_of(scenario, self._nodes)
-        builder = Builder(scenario, machines, self.store.timestamp(), StoreSink(self.app))
+        sink = StoreSink(self.app)
+        builder = Builder(scenario, machines, self.store.timestamp(), sink)
         builder.build()
         for manifest in scenario.objects:
-            self._apply(manifest)
+            sink.create(sink.kind_of(manifest), manifest)
         self.world = World(
             self.client,
             self.clock,
@@ -117,14 +143,6 @@ class Simulation:
         if error is not None and not isinstance(error, asyncio.CancelledError):
             kind, error, trace = None, None, None
         await self._group.__aexit__(kind, error, trace)
-
-    def _apply(self, manifest: Object) -> None:
-        """One of the scenario's further manifests."""
-        for resource in self.app.catalog:
-            if resource.kind.kind == manifest["kind"] and resource.kind.api_version == manifest["apiVersion"]:
-                StoreSink(self.app).create(resource.kind, manifest)
-                return
-        raise BadScenario(f"the simulator serves no {manifest['apiVersion']} {manifest['kind']}")
 
     async def _pages(self, pod: Object, port: int, path: str, query: Mapping[str, str]) -> tuple[str, str] | None:
         return pages.page(self.world, pod, port, path, query)

@@ -201,7 +201,7 @@ def _templates() -> Mapping[str, str]:
 def a_plan(strategy: str = "multus", **sections: Any) -> Plan:
     """The plan for a configuration, with the tables and templates that are shipped."""
     config = Config.model_validate({"strategy": strategy, **sections})
-    facts = Facts(canal_image="example.org/canal:1", agent="print('agent')\n")
+    facts = Facts(canal_image="example.org/canal:1", agent={"__main__.py": "print('agent')\n"})
     return make_plan(config, Manifests(_templates(), config, facts), _tables())
 
 

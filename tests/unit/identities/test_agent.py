@@ -11,8 +11,16 @@ from typing import Any
 import pytest
 
 from cni_migrate.core.model import names
-from cni_migrate.identities import agent
-from cni_migrate.identities.agent import ApiError, Filter, Keeper, Settings, canal_address, security_labels
+from cni_migrate.identities.agent.__main__ import main
+from cni_migrate.identities.agent.apiserver import ApiError
+from cni_migrate.identities.agent.controller import GONE, Controller
+from cni_migrate.identities.agent.endpoints import LABEL, POD_IP, canal_address, endpoint_name
+from cni_migrate.identities.agent.health import state_file
+from cni_migrate.identities.agent.identities import HEARTBEAT, identity, number_of
+from cni_migrate.identities.agent.labelfilter import Filter
+from cni_migrate.identities.agent.labels import security_labels
+from cni_migrate.identities.agent.settings import Settings
+from cni_migrate.identities.agent.watches import Watched
 
 Json = dict[str, Any]
 ENV = {"NODE_NAME": "w1", "NODE_IP": "192.0.2.11"}
@@ -103,27 +111,27 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setattr(agent, "APART", 0.0)
+    monkeypatch.setattr("cni_migrate.identities.agent.controller.APART", 0.0)
     monkeypatch.setattr("socket.if_nameindex", lambda: LINKS)
     return Server()
 
 
-def a_keeper(server: Server, *pods: Json, settings: Settings = SETTINGS) -> Keeper:
-    keeper = Keeper(settings, lambda: server)  # type: ignore[arg-type, return-value]
-    look(keeper, server, *pods)
-    return keeper
+def a_controller(server: Server, *pods: Json, settings: Settings = SETTINGS) -> Controller:
+    controller = Controller(settings, lambda: server)  # type: ignore[arg-type, return-value]
+    look(controller, server, *pods)
+    return controller
 
 
-def look(keeper: Keeper, server: Server, *pods: Json) -> None:
+def look(controller: Controller, server: Server, *pods: Json) -> None:
     """What the watches bring, then one turn."""
-    keeper.namespaces.objects = {("", "shop"): NAMESPACE}
-    keeper.pods.objects = {(p["metadata"]["namespace"], p["metadata"]["name"]): p for p in pods}
-    own, _ = server.listed("/apis/cilium.io/v2/namespaces", {"labelSelector": f"{agent.LABEL}={keeper.settings.mark}"})
-    keeper.own.objects = {(o["metadata"]["namespace"], o["metadata"]["name"]): o for o in own}
-    for one in keeper.watched:
+    controller.namespaces.objects = {("", "shop"): NAMESPACE}
+    controller.pods.objects = {(p["metadata"]["namespace"], p["metadata"]["name"]): p for p in pods}
+    own, _ = server.listed("/apis/cilium.io/v2/namespaces", {"labelSelector": f"{LABEL}={controller.settings.mark}"})
+    controller.own.objects = {(o["metadata"]["namespace"], o["metadata"]["name"]): o for o in own}
+    for one in controller.watched:
         one.synced = True
-    keeper.seen()
-    keeper.turn()
+    controller.seen()
+    controller.reconcile()
 
 
 @pytest.mark.parametrize(
@@ -182,8 +190,8 @@ def test_the_labels_of_an_identity_are_those_of_pod_namespace_and_account() -> N
         (a_pod(spec_hostNetwork=True), ""),
         (a_pod(status_phase="Succeeded"), ""),
         (a_pod(status_phase="Failed"), ""),
-        (a_pod(ip="", metadata_annotations={agent.POD_IP: "10.244.1.9/32"}), "10.244.1.9"),
-        (a_pod(metadata_annotations={agent.POD_IP: ""}, metadata_deletionTimestamp="2030-01-01T00:00:00Z"), ""),
+        (a_pod(ip="", metadata_annotations={POD_IP: "10.244.1.9/32"}), "10.244.1.9"),
+        (a_pod(metadata_annotations={POD_IP: ""}, metadata_deletionTimestamp="2030-01-01T00:00:00Z"), ""),
         (a_pod(metadata_deletionTimestamp="2030-01-01T00:00:00Z"), "10.244.1.5"),
     ],
     ids=["canal", "cilium", "none yet", "host", "done", "failed", "told by the plugin", "taken down", "ending"],
@@ -196,7 +204,7 @@ def test_pods_on_canal_have_an_address_of_its_network(pod: Json, address: str) -
 def test_a_pod_gets_an_endpoint_with_the_identity_of_its_labels(server: Server) -> None:
     """Under a name that no agent of Cilium uses, with the pod as owner, and with its named ports."""
     pod = a_pod(spec_containers=[{"name": "c", "ports": [{"name": "http", "containerPort": 80}, {"containerPort": 1}]}])
-    keeper = a_keeper(server, pod)
+    controller = a_controller(server, pod)
     (made,) = server.of("ciliumendpoints").values()
     ((number, identity),) = server.of("ciliumidentities").items()
     assert identity["security-labels"] == security_labels(pod, NAMESPACE, SETTINGS)
@@ -209,17 +217,17 @@ def test_a_pod_gets_an_endpoint_with_the_identity_of_its_labels(server: Server) 
     assert status["networking"] == {"addressing": [{"ipv4": "10.244.1.5"}], "node": "192.0.2.11"}
     assert status["identity"]["id"] == int(number)
     assert status["named-ports"] == [{"name": "http", "port": 80, "protocol": "TCP"}]
-    assert keeper.report() | {"at": ""} == {
+    assert controller.report() | {"at": ""} == {
         "at": "", "node": "w1", "pods": 1, "lacking": 0, "made": 1, "changed": 0, "removed": 0, "identities": 1, "error": "",
     }  # fmt: skip
 
 
 def test_what_is_right_is_not_written_again(server: Server) -> None:
     """Neither by the next look nor by the next agent."""
-    keeper = a_keeper(server, a_pod())
+    controller = a_controller(server, a_pod())
     server.written()
-    look(keeper, server, a_pod())
-    a_keeper(server, a_pod())
+    look(controller, server, a_pod())
+    a_controller(server, a_pod())
     assert server.written() == []
 
 
@@ -227,10 +235,10 @@ def test_an_identity_of_cilium_s_own_is_used_and_is_no_longer_marked_for_deletio
     """The oldest one with exactly these labels, as an agent of Cilium chooses."""
     labels = security_labels(a_pod(), NAMESPACE, SETTINGS)
     for number, at in ((4001, "2030-01-02T00:00:00Z"), (4002, "2030-01-01T00:00:00Z")):
-        made = agent.identity(number, labels)
-        made["metadata"] |= {"creationTimestamp": at, "annotations": {agent.HEARTBEAT: "x"}}
+        made = identity(number, labels)
+        made["metadata"] |= {"creationTimestamp": at, "annotations": {HEARTBEAT: "x"}}
         server.put(f"/apis/cilium.io/v2/ciliumidentities/{number}", made)
-    a_keeper(server, a_pod())
+    a_controller(server, a_pod())
     (made,) = server.of("ciliumendpoints").values()
     assert made["status"]["identity"]["id"] == 4002
     assert server.of("ciliumidentities")["4002"]["metadata"]["annotations"] == {}
@@ -240,51 +248,51 @@ def test_an_identity_of_cilium_s_own_is_used_and_is_no_longer_marked_for_deletio
 def test_agents_of_two_nodes_make_one_identity(server: Server) -> None:
     """They try the same numbers, so the second finds what the first has made, even before it could list it."""
     labels = security_labels(a_pod(), NAMESPACE, SETTINGS)
-    hidden = agent.identity(agent.number_of(labels, 0, SETTINGS), labels)
+    hidden = identity(number_of(labels, 0, SETTINGS), labels)
     hidden["metadata"]["labels"] = {}
     server.put(f"/apis/cilium.io/v2/ciliumidentities/{hidden['metadata']['name']}", hidden)
-    a_keeper(server, a_pod())
+    a_controller(server, a_pod())
     assert list(server.of("ciliumidentities")) == [hidden["metadata"]["name"]]
 
 
 def test_a_number_that_others_have_is_left_to_them(server: Server) -> None:
     """The next one is tried."""
     labels = security_labels(a_pod(), NAMESPACE, SETTINGS)
-    other = agent.identity(agent.number_of(labels, 0, SETTINGS), {"k8s:x": "y"})
+    other = identity(number_of(labels, 0, SETTINGS), {"k8s:x": "y"})
     server.put(f"/apis/cilium.io/v2/ciliumidentities/{other['metadata']['name']}", other)
-    a_keeper(server, a_pod())
+    a_controller(server, a_pod())
     (made,) = server.of("ciliumendpoints").values()
-    assert made["status"]["identity"]["id"] == agent.number_of(labels, 1, SETTINGS)
+    assert made["status"]["identity"]["id"] == number_of(labels, 1, SETTINGS)
 
 
 def test_numbers_are_cilium_s_range_of_the_cluster() -> None:
     """Below 256 they are reserved, above 16 bits is the cluster's own number."""
     settings = Settings(ENV, {**CIDRS, "cluster_id": 3})
-    drawn = [agent.number_of({"k8s:a": str(n)}, 0, settings) for n in range(500)]
+    drawn = [number_of({"k8s:a": str(n)}, 0, settings) for n in range(500)]
     assert all(3 << 16 | 256 <= one <= 3 << 16 | 65535 for one in drawn)
     assert len(set(drawn)) > 490
 
 
 def test_a_pod_that_has_gone_takes_its_endpoint_along(server: Server) -> None:
     """And so does one that has moved to Cilium."""
-    keeper = a_keeper(server, a_pod(), a_pod("web-1", "10.244.1.6"))
-    look(keeper, server, a_pod("web-1", "10.245.1.6"))
+    controller = a_controller(server, a_pod(), a_pod("web-1", "10.244.1.6"))
+    look(controller, server, a_pod("web-1", "10.245.1.6"))
     assert server.of("ciliumendpoints") == {}
 
 
 def test_a_pod_of_the_same_name_gets_an_endpoint_of_its_own(server: Server) -> None:
     """An owner cannot be exchanged: with the old one the garbage collector would delete it."""
-    keeper = a_keeper(server, a_pod())
-    look(keeper, server, a_pod(metadata_uid="another"))
+    controller = a_controller(server, a_pod())
+    look(controller, server, a_pod(metadata_uid="another"))
     (made,) = server.of("ciliumendpoints").values()
     assert made["metadata"]["ownerReferences"][0]["uid"] == "another"
 
 
 def test_new_labels_are_another_identity(server: Server) -> None:
     """Of the pod as of its namespace."""
-    keeper = a_keeper(server, a_pod())
+    controller = a_controller(server, a_pod())
     before = next(iter(server.of("ciliumendpoints").values()))["status"]["identity"]["id"]
-    look(keeper, server, a_pod(metadata_labels={"app": "other"}))
+    look(controller, server, a_pod(metadata_labels={"app": "other"}))
     (made,) = server.of("ciliumendpoints").values()
     assert made["status"]["identity"]["id"] != before
     assert "k8s:app=other" in made["status"]["identity"]["labels"]
@@ -292,21 +300,21 @@ def test_new_labels_are_another_identity(server: Server) -> None:
 
 def test_what_somebody_has_deleted_is_made_again(server: Server) -> None:
     """An agent of Cilium that starts with its default deletes endpoints that it does not know."""
-    keeper = a_keeper(server, a_pod())
+    controller = a_controller(server, a_pod())
     for path in [p for p in server.objects if "ciliumendpoints" in p]:
         del server.objects[path]
-    keeper.written.clear()  # the watch had brought it
-    look(keeper, server, a_pod())
+    controller.written.clear()  # the watch had brought it
+    look(controller, server, a_pod())
     assert len(server.of("ciliumendpoints")) == 1
 
 
 def test_an_identity_that_is_gone_is_made_again(server: Server) -> None:
     """The operator deletes what it thinks is unused."""
-    keeper = a_keeper(server, a_pod())
+    controller = a_controller(server, a_pod())
     for path in [p for p in server.objects if "ciliumidentities" in p]:
         del server.objects[path]
-    keeper.identities.verify()
-    look(keeper, server, a_pod())
+    controller.identities.verify()
+    look(controller, server, a_pod())
     (made,) = server.of("ciliumendpoints").values()
     assert str(made["status"]["identity"]["id"]) in server.of("ciliumidentities")
 
@@ -315,8 +323,8 @@ def test_endpoints_of_cilium_s_agents_and_of_other_nodes_are_left_alone(server: 
     """Only what carries this node's mark is ours to remove."""
     theirs = {"metadata": {"name": "web-0", "namespace": "shop", "labels": {"app": "web"}}, "status": {}}
     server.put("/apis/cilium.io/v2/namespaces/shop/ciliumendpoints/web-0", theirs)
-    a_keeper(server, a_pod("x"), settings=Settings({**ENV, "NODE_NAME": "w2"}, CIDRS))
-    a_keeper(server)
+    a_controller(server, a_pod("x"), settings=Settings({**ENV, "NODE_NAME": "w2"}, CIDRS))
+    a_controller(server)
     assert set(server.of("ciliumendpoints")) == {"web-0", names.endpoint_of("x")}
 
 
@@ -324,55 +332,55 @@ def test_one_pod_that_cannot_be_served_does_not_keep_the_others_waiting(server: 
     """It is counted, and said."""
     lost = a_pod("lost", "10.244.1.7")
     lost["metadata"]["namespace"] = "unknown"
-    keeper = a_keeper(server, lost, a_pod())
+    controller = a_controller(server, lost, a_pod())
     assert set(server.of("ciliumendpoints")) == {names.endpoint_of("web-0")}
-    assert (keeper.on_canal, keeper.lacking) == (2, 1)
-    assert "unknown/lost" in keeper.error
+    assert (controller.on_canal, controller.lacking) == (2, 1)
+    assert "unknown/lost" in controller.error
 
 
 def test_without_cilium_on_the_node_there_are_no_endpoints(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other nodes would send what is for them into a tunnel that nobody hears; a link that is made anew is not gone."""
     links = [(1, "lo")]
     monkeypatch.setattr("socket.if_nameindex", lambda: links)
-    keeper = a_keeper(server, a_pod())
-    assert (server.of("ciliumendpoints"), keeper.lacking) == ({}, 1)
+    controller = a_controller(server, a_pod())
+    assert (server.of("ciliumendpoints"), controller.lacking) == ({}, 1)
     links.append((9, "cilium_host"))
-    look(keeper, server, a_pod())
-    assert (len(server.of("ciliumendpoints")), keeper.lacking) == (1, 0)
+    look(controller, server, a_pod())
+    assert (len(server.of("ciliumendpoints")), controller.lacking) == (1, 0)
     links.pop()
-    look(keeper, server, a_pod())
+    look(controller, server, a_pod())
     assert len(server.of("ciliumendpoints")) == 1
-    keeper.link_seen -= agent.GONE
-    look(keeper, server, a_pod())
+    controller.link_seen -= GONE
+    look(controller, server, a_pod())
     assert server.of("ciliumendpoints") == {}
 
 
 def test_until_everything_is_known_nothing_is_written(server: Server) -> None:
     """A list of pods that is not there yet is no reason to remove endpoints."""
-    keeper = a_keeper(server, a_pod())
+    controller = a_controller(server, a_pod())
     server.written()
-    keeper.pods.synced, keeper.pods.objects = False, {}
-    keeper.turn()
-    assert (server.written(), keeper.lacking) == ([], -1)
+    controller.pods.synced, controller.pods.objects = False, {}
+    controller.reconcile()
+    assert (server.written(), controller.lacking) == ([], -1)
 
 
 @pytest.mark.parametrize("name", ["web-0", "x" * 241, "x" * 242, "x" * 253])
 def test_names_are_those_that_the_driver_looks_for(name: str) -> None:
     """Both sides have the rule; a name is never longer than Kubernetes allows."""
-    assert agent.endpoint_name(name) == names.endpoint_of(name)
-    assert len(agent.endpoint_name(name)) <= 253
-    assert agent.LABEL == names.OURS
+    assert endpoint_name(name) == names.endpoint_of(name)
+    assert len(endpoint_name(name)) <= 253
+    assert LABEL == names.OURS
 
 
 def test_health_is_told_by_the_file_that_the_agent_writes(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ready once nobody lacks an endpoint; alive as long as it looks at all."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert agent.main(["agent.py", "alive"]) == 1
-    agent.state_file().write_text("1", encoding="ascii")
-    assert (agent.main(["agent.py", "alive"]), agent.main(["agent.py", "ready"])) == (0, 1)
-    agent.state_file().write_text("0", encoding="ascii")
-    assert agent.main(["agent.py", "ready"]) == 0
-    assert agent.main(["agent.py"]) == 2
+    assert main(["agent", "alive"]) == 1
+    state_file().write_text("1", encoding="ascii")
+    assert (main(["agent", "alive"]), main(["agent", "ready"])) == (0, 1)
+    state_file().write_text("0", encoding="ascii")
+    assert main(["agent", "ready"]) == 0
+    assert main(["agent"]) == 2
 
 
 def test_a_watch_takes_in_what_has_happened(server: Server) -> None:
@@ -391,6 +399,6 @@ def test_a_watch_takes_in_what_has_happened(server: Server) -> None:
         yield from events
 
     server.watch = watch  # type: ignore[attr-defined]
-    watched = agent.Watched(server, "/api/v1/pods", {}, lambda: None)  # type: ignore[arg-type]
+    watched = Watched(server, "/api/v1/pods", {}, lambda: None)  # type: ignore[arg-type]
     watched.follow()
     assert list(watched.objects) == [("shop", "a")]

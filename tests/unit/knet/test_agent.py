@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,15 +24,30 @@ from cni_migrate.core.connectivity import diagnosis, gate
 from cni_migrate.core.connectivity.gate import Failing, Passed, Verdict
 from cni_migrate.core.connectivity.peers import Graph
 from cni_migrate.core.model.objects import GateAsk
+from cni_migrate.identities import agent as identities_agent
 from cni_migrate.knet import agent
+from cni_migrate.knet.agent import apiserver
+from cni_migrate.knet.agent.datagrams import HEARD
+from cni_migrate.knet.agent.discovery import Directory
+from cni_migrate.knet.agent.dns import resolver
+from cni_migrate.knet.agent.eventloop import READ, Loop, Steps, Task
+from cni_migrate.knet.agent.peers import entry, neighbours
+from cni_migrate.knet.agent.protocol import LARGE_REQUEST
+from cni_migrate.knet.agent.results import at_share
+from cni_migrate.knet.agent.rounds import Rounds
+from cni_migrate.knet.agent.server import Server
+from cni_migrate.knet.agent.services import Services
+from cni_migrate.knet.agent.settings import TCP_PORT, Settings
+from cni_migrate.knet.agent.sockets import TROUBLE
+from cni_migrate.knet.agent.wording import words
 from cni_migrate.knet.reader import LogProber, rounds_of
 from tests.unit.knet.secure_api import SecureApi
 
-SOURCE = Path(agent.__file__)
+FOLDER = Path(agent.__file__).parents[1]
 
 
-def settings(**env: str) -> agent.Settings:
-    return agent.Settings({"NODE_NAME": "w1", "KNET_MESH": "a", "POD_IP": "10.244.1.2", **env})
+def settings(**env: str) -> Settings:
+    return Settings({"NODE_NAME": "w1", "KNET_MESH": "a", "POD_IP": "10.244.1.2", **env})
 
 
 @given(st.sets(st.text("abcdef-0123", min_size=1, max_size=6), min_size=1, max_size=30), st.sampled_from([2, 4, 6]))
@@ -40,25 +56,25 @@ def test_the_agent_and_the_gate_know_the_same_graph(nodes: set[str], degree: int
     mine.full_mesh_max, mine.degree, mine.seed = 5, degree, "s"
     graph = Graph(nodes, full_mesh_max=5, degree=degree, seed="s")
     for node in nodes:
-        assert agent.neighbours(node, nodes, mine) == graph.neighbours(node)
+        assert neighbours(node, nodes, mine) == graph.neighbours(node)
 
 
 NAMES = st.sets(st.text("abcdef-0123", min_size=1, max_size=6), min_size=1, max_size=30)
 
 
 def whom(node: str, nodes: set[str], transit: set[str], most: int) -> tuple[set[str], set[str]]:
-    """The peers of an agent, and those of them that it probes now and then."""
+    """The peers of an agent, and those of them that it running now and then."""
     mine = settings(NODE_NAME=node)
     mine.full_mesh_max, mine.degree, mine.seed = most, 4, "s"
-    directory = agent.Directory(mine, agent.Loop())
+    directory = Directory(mine, Loop())
     directory.transit, directory.fast_until = frozenset(transit), time.time() + 60
-    directory.take(agent.entry(pod(f"{one}-{mesh}", one, mesh, "10.0.0.1")) for one in nodes for mesh in "ab")
+    directory.take(entry(pod(f"{one}-{mesh}", one, mesh, "10.0.0.1")) for one in nodes for mesh in "ab")
     return set(directory.peers), {name for name, peer in directory.peers.items() if peer.far}
 
 
 @given(NAMES, NAMES, st.sampled_from([1, 5, 40]))
 def test_nodes_in_transit_are_everybody_s_peers(nodes: set[str], named: set[str], most: int) -> None:
-    """Beside those of the graph, which stay as they are; where everybody probes everybody nothing changes."""
+    """Beside those of the graph, which stay as they are; where everybody running everybody nothing changes."""
     graph = Graph(nodes, full_mesh_max=most, degree=4, seed="s")
     there = {f"{node}/{mesh}" for node in named & nodes for mesh in "ab"}
     for node in nodes:
@@ -77,49 +93,49 @@ def test_a_newcomer_changes_the_peers_of_its_neighbours_only(nodes: set[str], na
 
 def test_nobody_overwhelms_a_node_in_transit() -> None:
     """Of a thousand nodes each looks every ten seconds or so, and soon again at what fails; of a few every two."""
-    probes = calm_probes()
+    running = calm_rounds()
     far = frozenset({"w9"})
     for size, least, most in ((20, 1.5, 2.5), (1000, 7.5, 12.5)):
-        probes.directory.size = size
-        probes.turn_of = {"w9": 0.0, "gone": 0.0}
-        assert probes._whose_turn(far) == {"w9"}
-        assert least - 0.1 < probes.turn_of["w9"] - time.monotonic() <= most
-        assert probes._whose_turn(far) == set()
-        assert set(probes.turn_of) == far
-    probes._soon_again(far)
-    assert probes.turn_of["w9"] - time.monotonic() > 7
-    probes.bad["w9/b", "primary", "http"] = "timeout"
-    probes._soon_again(far)
-    assert probes.turn_of["w9"] - time.monotonic() <= 2.5
+        running.directory.size = size
+        running.turn_of = {"w9": 0.0, "gone": 0.0}
+        assert running._whose_turn(far) == {"w9"}
+        assert least - 0.1 < running.turn_of["w9"] - time.monotonic() <= most
+        assert running._whose_turn(far) == set()
+        assert set(running.turn_of) == far
+    running._soon_again(far)
+    assert running.turn_of["w9"] - time.monotonic() > 7
+    running.results.bad["w9/b", "primary", "http"] = "timeout"
+    running._soon_again(far)
+    assert running.turn_of["w9"] - time.monotonic() <= 2.5
 
 
 def test_a_node_in_transit_is_probed_in_its_turn_and_keeps_its_last_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a long-lived connection, of which a node can serve so many only."""
-    probes = calm_probes()
-    probes.settings.full_mesh_max, probes.settings.degree = 1, 0
+    running = calm_rounds()
+    running.settings.full_mesh_max, running.settings.degree = 1, 0
     asked: list[str] = []
 
-    def node(address: str) -> agent.Steps:
+    def node(address: str) -> Steps:
         asked.append(address)
         yield None, 0, time.monotonic()
         raise TimeoutError
 
-    monkeypatch.setattr(probes, "_node", node)
+    monkeypatch.setattr(running.probes, "_node", node)
     reports: list[dict[str, Any]] = []
     there = [pod("one", "w9", "a", "", hostIP="192.0.2.9"), pod("two", "w8", "a", "10.0.0.8")]
 
-    def rounds() -> agent.Steps:
+    def rounds() -> Steps:
         for turn, until in ((0.0, 60), (1e12, 60), (1e12, 0)):
-            directory = probes.directory
+            directory = running.directory
             directory.transit, directory.fast_until = frozenset({"w9", "elsewhere"}), time.time() + 60
-            directory.entries = {one["metadata"]["uid"]: agent.entry(one) for one in there}
+            directory.entries = {one["metadata"]["uid"]: entry(one) for one in there}
             directory.take(directory.entries.values())
-            assert reports or not probes.fast_until, "nobody near has changed"
-            directory.fast_until, probes.turn_of = time.time() + until, {"w9": turn}
-            reports.append((yield from probes.round(len(reports) + 1)))
+            assert reports or not running.fast_until, "nobody near has changed"
+            directory.fast_until, running.turn_of = time.time() + until, {"w9": turn}
+            reports.append((yield from running.round(len(reports) + 1)))
 
-    probes.task = agent.Task(probes.loop, rounds())
-    turns(probes.loop, lambda: len(reports) == 3)
+    running.task = Task(running.loop, rounds())
+    turns(running.loop, lambda: len(reports) == 3)
     assert asked == ["192.0.2.9"]
     assert [report["peers"] for report in reports] == [["w9/a"], ["w9/a"], []]  # nobody asks any more
     assert [[(bad["peer"], bad["error"]) for bad in report["bad"]] for report in reports] == [
@@ -127,14 +143,23 @@ def test_a_node_in_transit_is_probed_in_its_turn_and_keeps_its_last_result(monke
         [("node:w9", "timeout"), ("w9/a", "it has no address yet")],
         [],
     ]
-    assert not probes.streams
+    assert not running.streams.open
 
 
-def test_it_is_one_file_of_python_3_9_with_the_standard_library_alone() -> None:
-    tree = ast.parse(SOURCE.read_text(), feature_version=(3, 9))
-    plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    parts = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.partition(".")[0] for name in plain | parts} <= sys.stdlib_module_names
+@pytest.mark.parametrize("package", [agent, identities_agent], ids=["knet", "identities"])
+def test_the_agents_are_python_3_9_with_the_standard_library_alone(package: ModuleType) -> None:
+    """Every module is small, and imports nothing but that and its neighbours."""
+    modules = sorted(Path(str(package.__file__)).parent.glob("*.py"))
+    for module in modules:
+        text = module.read_text()
+        assert text.count("\n") < 400, module
+        tree = ast.parse(text, feature_version=(3, 9))
+        plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        parts = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        plain |= {str(node.module) for node in parts if not node.level}
+        assert {name.partition(".")[0] for name in plain} <= sys.stdlib_module_names, module
+        assert {node.level for node in parts} <= {0, 1}, module
+    assert {"__init__.py", "__main__.py"} < {module.name for module in modules}
 
 
 def pod(name: str, node: str = "w2", mesh: str = "b", address: str = "10.244.2.3", **values: Any) -> dict[str, Any]:
@@ -146,12 +171,12 @@ def pod(name: str, node: str = "w2", mesh: str = "b", address: str = "10.244.2.3
     }
 
 
-def known(directory: agent.Directory) -> dict[str, str]:
+def known(directory: Directory) -> dict[str, str]:
     return {name: peer.address for name, peer in sorted(directory.peers.items())}
 
 
 def test_peers_are_the_agents_that_stay() -> None:
-    directory = agent.Directory(settings(), agent.Loop())
+    directory = Directory(settings(), Loop())
     found = [
         pod("self", "w1", "a"),
         pod("other", "w1", "b", "10.244.1.3"),
@@ -161,31 +186,31 @@ def test_peers_are_the_agents_that_stay() -> None:
         pod("starting", "w4", "a", ""),
         pod("unscheduled", "", "a", ""),
     ]
-    directory.take(map(agent.entry, found))
+    directory.take(map(entry, found))
     assert known(directory) == {"w1/b": "10.244.1.3", "w2/b": "10.245.2.9", "w4/a": ""}
 
 
 def test_the_nodes_of_the_peers_are_known_by_their_pods() -> None:
-    directory = agent.Directory(settings(), agent.Loop())
+    directory = Directory(settings(), Loop())
     found = [
         pod("beside", "w1", "b", hostIP="192.0.2.1"),
         pod("bound", "w2", "a", ""),
         pod("runs", "w2", "b", hostIP="192.0.2.2"),
         pod("too", "w3", "a", hostIP="192.0.2.3"),
     ]
-    directory.take(map(agent.entry, found))
+    directory.take(map(entry, found))
     assert directory.hosts == {"w2": "192.0.2.2", "w3": "192.0.2.3"}
-    directory.take(map(agent.entry, found[:3]))
+    directory.take(map(entry, found[:3]))
     assert directory.hosts == {"w2": "192.0.2.2"}
 
 
 def test_a_peer_that_stays_keeps_what_it_told_and_a_new_pod_starts_anew() -> None:
-    directory = agent.Directory(settings(), agent.Loop())
-    directory.take([agent.entry(pod("one"))])
+    directory = Directory(settings(), Loop())
+    directory.take([entry(pod("one"))])
     directory.peers["w2/b"].extra = "10.245.2.3"
-    directory.take([agent.entry(pod("one"))])
+    directory.take([entry(pod("one"))])
     assert directory.peers["w2/b"].extra == "10.245.2.3"
-    directory.take([agent.entry(pod("two"))])
+    directory.take([entry(pod("two"))])
     assert directory.peers["w2/b"].extra == ""
 
 
@@ -198,26 +223,26 @@ def test_cilium_s_address_is_known_by_its_network() -> None:
 
 def test_the_resolver_s_file() -> None:
     text = "search knet.svc.example.org svc.example.org example.org\nnameserver 10.96.0.10\noptions ndots:5\n"
-    assert agent.resolver(text) == ("10.96.0.10", "kubernetes.default.svc.example.org")
+    assert resolver(text) == ("10.96.0.10", "kubernetes.default.svc.example.org")
     with pytest.raises(ValueError, match="no name server"):
-        agent.resolver("search example.org\n")
+        resolver("search example.org\n")
 
 
 def test_shares_of_times() -> None:
-    assert agent.at_share([], 0.99) == 0.0
-    assert [agent.at_share([1.0, 2.0, 3.0, 40.04], share) for share in (0.5, 0.99, 1.0)] == [3.0, 40.0, 40.0]
+    assert at_share([], 0.99) == 0.0
+    assert [at_share([1.0, 2.0, 3.0, 40.04], share) for share in (0.5, 0.99, 1.0)] == [3.0, 40.0, 40.0]
 
 
 def test_the_agent_and_the_gate_have_the_same_word_for_a_broken_way() -> None:
-    assert agent.HEARD == diagnosis.HEARD
+    assert HEARD == diagnosis.HEARD
 
 
 def test_errors_in_words() -> None:
     known = [ConnectionRefusedError(), EOFError(), TimeoutError(), OSError(113, "No route to host")]
-    assert [agent.words(problem) for problem in known] == ["refused", "reset", "timeout", "no route to host"]
+    assert [words(problem) for problem in known] == ["refused", "reset", "timeout", "no route to host"]
 
 
-def turns(loop: agent.Loop, enough: Callable[[], bool]) -> None:
+def turns(loop: Loop, enough: Callable[[], bool]) -> None:
     """Let the loop turn until it is enough."""
     deadline = time.monotonic() + 10
     while not enough() or loop.closing:
@@ -237,25 +262,25 @@ def page(items: list[dict[str, Any]], more: str = "") -> bytes:
 GONE = {"type": "ERROR", "object": {"code": 410}}
 
 
-def followed(directory: agent.Directory, steps: agent.Steps) -> list[BaseException]:
+def followed(loop: Loop, steps: Steps) -> list[BaseException]:
     """Take the steps to their end; how they ended when it was by an error."""
     ended: list[BaseException | None] = []
 
-    def all_of() -> agent.Steps:
+    def all_of() -> Steps:
         try:
             yield from steps
-        except agent.TROUBLE as problem:
+        except TROUBLE as problem:
             ended.append(problem)
         else:
             ended.append(None)
 
-    agent.Task(directory.loop, all_of())
-    turns(directory.loop, lambda: bool(ended))
+    Task(loop, all_of())
+    turns(loop, lambda: bool(ended))
     return [problem for problem in ended if problem]
 
 
 def test_it_follows_the_pods_by_list_and_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(apiserver, "ACCOUNT", tmp_path)
     events = [
         {"type": "ADDED", "object": pod("two", "w3")},
         {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "8"}}},
@@ -264,8 +289,8 @@ def test_it_follows_the_pods_by_list_and_watch(tmp_path: Path, monkeypatch: pyte
     ]
     answers = [page([pod("one")], more="next page"), page([pod("three", "w4")]), ok(*events), ok(GONE)]
     with SecureApi(tmp_path, lambda _: answers.pop(0)) as api:
-        directory = agent.Directory(settings(**api.env), agent.Loop())
-        assert followed(directory, directory.follow_pods()) == []
+        directory = Directory(settings(**api.env), Loop())
+        assert followed(directory.loop, directory.follow_pods()) == []
     assert known(directory) == {"w3/b": "10.244.3.9", "w4/b": "10.244.2.3"}
     assert all("Authorization: Bearer secret" in head for head in api.asked)
     assert "continue=next+page" in api.asked[1]
@@ -273,15 +298,15 @@ def test_it_follows_the_pods_by_list_and_watch(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_refused_list_is_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(apiserver, "ACCOUNT", tmp_path)
     with SecureApi(tmp_path, lambda _: b"HTTP/1.0 403 Forbidden\r\n\r\n") as api:
-        directory = agent.Directory(settings(**api.env), agent.Loop())
-        problems = followed(directory, directory.follow_pods())
+        directory = Directory(settings(**api.env), Loop())
+        problems = followed(directory.loop, directory.follow_pods())
     assert [str(problem) for problem in problems] == ["the API server says 403"]
 
 
 def test_the_pace_comes_from_one_config_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(apiserver, "ACCOUNT", tmp_path)
 
     def pace(until: str, **more: str) -> dict[str, Any]:
         meta = {"name": "knet-stress-pace", "resourceVersion": "6"}
@@ -291,8 +316,8 @@ def test_the_pace_comes_from_one_config_map(tmp_path: Path, monkeypatch: pytest.
     answers = [page([pace("2100-01-01T00:00:00Z")]), ok(changed, GONE)]
     heard: list[float] = []
     with SecureApi(tmp_path, lambda _: answers.pop(0)) as api:
-        directory = agent.Directory(settings(**api.env), agent.Loop(), lambda: heard.append(directory.fast_until))
-        assert followed(directory, directory.follow_pace()) == []
+        directory = Directory(settings(**api.env), Loop(), lambda: heard.append(directory.fast_until))
+        assert followed(directory.loop, directory.follow_pace()) == []
     century = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
     assert heard == [century, century]  # what cannot be understood changes nothing
     assert directory.transit == {"w3", "w4"}
@@ -300,44 +325,44 @@ def test_the_pace_comes_from_one_config_map(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_node_port_comes_from_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(apiserver, "ACCOUNT", tmp_path)
     ports: list[dict[str, Any]] = [{"port": 80, "nodePort": 30123}, {"port": 80}]
     with SecureApi(tmp_path, lambda _: ok({"kind": "Service", "spec": {"ports": [ports.pop(0)]}})) as api:
-        directory = agent.Directory(settings(**api.env), agent.Loop())
+        services = Services(settings(**api.env), Loop())
         for known_port in (30123, 0):
-            directory.doubted = True
-            assert followed(directory, directory.read_port()) == []
-            assert (directory.node_port, directory.doubted) == (known_port, False)
+            services.doubted = True
+            assert followed(services.api.loop, services.read()) == []
+            assert (services.node_port, services.doubted) == (known_port, False)
     assert all("/namespaces/knet-stress/services/knet-stress " in head for head in api.asked)
 
 
 def test_the_node_port_is_probed_when_it_is_known_and_doubted_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    probes = calm_probes()
-    probes.settings.node_address = "192.0.2.1"
+    running = calm_rounds()
+    running.settings.node_address = "192.0.2.1"
     asked: list[tuple[str, int]] = []
 
-    def hello(address: tuple[str, int]) -> agent.Steps:
+    def hello(address: tuple[str, int]) -> Steps:
         asked.append(address)
         yield None, 0, time.monotonic()
         if address[1] == 30123:
             raise ConnectionRefusedError
 
-    def node(address: str) -> agent.Steps:
+    def node(address: str) -> Steps:
         yield None, 0, time.monotonic()
 
-    monkeypatch.setattr(probes, "_service", hello)
-    monkeypatch.setattr(probes, "_node", node)
+    monkeypatch.setattr(running.probes, "_service", hello)
+    monkeypatch.setattr(running.probes, "_node", node)
     found: list[tuple[list[tuple[str, str, str]], bool]] = []
 
-    def rounds() -> agent.Steps:
+    def rounds() -> Steps:
         for port, ago in ((0, 9.0), (30123, 9.0), (30123, 0.0), (30456, 9.0)):
-            probes.directory.node_port, probes.rare = port, time.monotonic() - ago
-            report = yield from probes.round(len(found) + 1)
+            running.services.node_port, running.rare = port, time.monotonic() - ago
+            report = yield from running.round(len(found) + 1)
             bad = [(one["peer"], one["kind"], one["error"]) for one in report["bad"]]
-            found.append((bad, probes.directory.doubted))
+            found.append((bad, running.services.doubted))
 
-    probes.task = agent.Task(probes.loop, rounds())
-    turns(probes.loop, lambda: len(found) == 4)
+    running.task = Task(running.loop, rounds())
+    turns(running.loop, lambda: len(found) == 4)
     refused = ([("nodeport", "nodeport", "refused")], True)
     assert found == [([], False), refused, refused, ([], False)]
     assert asked == [("192.0.2.1", 30123), ("192.0.2.1", 30456)]
@@ -346,123 +371,123 @@ def test_the_node_port_is_probed_when_it_is_known_and_doubted_when_it_fails(monk
 @pytest.mark.skipif(sys.platform != "linux", reason="needs loopback addresses besides 127.0.0.1")
 def test_a_long_lived_connection_on_each_network() -> None:
     """The extra one once the peer has told its address there, from the own address there; both end with the peer."""
-    probes = calm_probes()
+    running = calm_rounds()
     block = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}"
-    probes.extra = f"{block}.9"
+    running.streams.extra = f"{block}.9"
     callers: list[str] = []
-    listeners = [socket.create_server((f"{block}.{n}", agent.TCP_PORT)) for n in (2, 3)]
+    listeners = [socket.create_server((f"{block}.{n}", TCP_PORT)) for n in (2, 3)]
     try:
         for listener in listeners:
             listener.setblocking(False)
-        probes.directory.take([agent.entry(pod("one", address=f"{block}.2"))])
-        peers = probes.directory.peers
-        probes._keep_streams(peers)
-        assert list(probes.streams) == [("w2/b", "primary")]
+        running.directory.take([entry(pod("one", address=f"{block}.2"))])
+        peers = running.directory.peers
+        running.streams.keep(peers)
+        assert list(running.streams.open) == [("w2/b", "primary")]
         peers["w2/b"].extra = f"{block}.3"
-        probes._keep_streams(peers)
-        turns(probes.loop, lambda: all(stream.up for stream in probes.streams.values()))
+        running.streams.keep(peers)
+        turns(running.loop, lambda: all(stream.up for stream in running.streams.open.values()))
         for listener in listeners:
             sock, (caller, _) = listener.accept()
             sock.close()
             callers.append(caller)
-        probes.loop.at(time.monotonic() + 0.05, lambda: None)
-        probes.loop.turn()
-        stalls = {(stall["peer"], stall["net"]) for stall in probes._look()}
-        assert stalls == set(probes.streams) == {("w2/b", "primary"), ("w2/b", "extra")}
-        assert set(probes.bad) == {("w2/b", "primary", "tcp"), ("w2/b", "extra", "tcp")}
+        running.loop.at(time.monotonic() + 0.05, lambda: None)
+        running.loop.turn()
+        stalls = {(stall["peer"], stall["net"]) for stall in running.streams.look()}
+        assert stalls == set(running.streams.open) == {("w2/b", "primary"), ("w2/b", "extra")}
+        assert set(running.results.bad) == {("w2/b", "primary", "tcp"), ("w2/b", "extra", "tcp")}
     finally:
-        probes._keep_streams({})
-        turns(probes.loop, lambda: True)
+        running.streams.keep({})
+        turns(running.loop, lambda: True)
         for listener in listeners:
             listener.close()
-    assert probes.streams == {}
+    assert running.streams.open == {}
     assert callers[1] == f"{block}.9"
 
 
-def calm_probes(**config: float) -> agent.Probes:
+def calm_rounds(**config: float) -> Rounds:
     """An agent's rounds with nothing to probe, long after its start."""
-    mine, loop = settings(KNET_SKIP="dns"), agent.Loop()
+    mine, loop = settings(KNET_SKIP="dns"), Loop()
     mine.interval, mine.idle_interval = config.get("interval", 0.5), config.get("idle", 5.0)
-    probes = agent.Probes(mine, agent.Server(mine, [], loop), loop)
-    probes.fast_until = 0.0
-    return probes
+    running = Rounds(Server(mine, [], loop))
+    running.fast_until = 0.0
+    return running
 
 
 def test_without_a_slow_pace_the_rounds_stay_as_they_are() -> None:
-    assert agent.Settings({}).idle_interval == agent.Settings({}).interval == 0.5
-    probes = calm_probes(idle=0.5)
-    assert (probes.pace, probes.calm) == (0.5, False)
+    assert Settings({}).idle_interval == Settings({}).interval == 0.5
+    running = calm_rounds(idle=0.5)
+    assert (running.pace, running.calm) == (0.5, False)
 
 
 def test_rounds_are_slow_until_something_changes() -> None:
-    probes = calm_probes()
-    assert (probes.pace, probes.calm) == (5.0, True)
-    probes.directory.take([agent.entry(pod("one"))])
-    assert (probes.pace, probes.calm) == (0.5, False)
-    probes.fast_until = 0.0
-    probes.directory.take([agent.entry(pod("one"))])
-    assert probes.calm  # nothing new
-    probes.directory.fast_until = time.time() + 10
-    assert not probes.calm
+    running = calm_rounds()
+    assert (running.pace, running.calm) == (5.0, True)
+    running.directory.take([entry(pod("one"))])
+    assert (running.pace, running.calm) == (0.5, False)
+    running.fast_until = 0.0
+    running.directory.take([entry(pod("one"))])
+    assert running.calm  # nothing new
+    running.directory.fast_until = time.time() + 10
+    assert not running.calm
 
 
 def test_a_new_failure_and_its_end_make_the_rounds_fast() -> None:
-    probes = calm_probes()
+    running = calm_rounds()
     paces: list[float] = []
 
-    def rounds() -> agent.Steps:
+    def rounds() -> Steps:
         for found in ([], [pod("starting", address="")], [pod("starting", address="")], []):
-            probes.directory.take(map(agent.entry, found))
-            probes.fast_until = 0.0  # not for the peer that is new
-            report = yield from probes.round(len(paces) + 1)
+            running.directory.take(map(entry, found))
+            running.fast_until = 0.0  # not for the peer that is new
+            report = yield from running.round(len(paces) + 1)
             paces.append(report["interval_s"])
 
-    probes.task = agent.Task(probes.loop, rounds())
-    turns(probes.loop, lambda: len(paces) == 4)
+    running.task = Task(running.loop, rounds())
+    turns(running.loop, lambda: len(paces) == 4)
     assert paces == [5.0, 0.5, 5.0, 0.5]
 
 
 def test_other_nodes_are_probed_rarely_and_keep_their_last_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    probes = calm_probes()
+    running = calm_rounds()
     asked: list[str] = []
 
-    def node(address: str) -> agent.Steps:
+    def node(address: str) -> Steps:
         asked.append(address)
         yield None, 0, time.monotonic()
         if address == "192.0.2.3":
             raise TimeoutError
 
-    monkeypatch.setattr(probes, "_node", node)
+    monkeypatch.setattr(running.probes, "_node", node)
     reports: list[dict[str, Any]] = []
     there = [pod("one", address="", hostIP="192.0.2.2"), pod("two", "w3", "a", "", hostIP="192.0.2.3")]
 
-    def rounds() -> agent.Steps:
+    def rounds() -> Steps:
         for found, ago in ((there, 9.0), (there, 0.0), (there, 9.0), (there[:1], 0.0)):
-            probes.directory.take(map(agent.entry, found))
-            probes.rare = time.monotonic() - ago
-            reports.append((yield from probes.round(len(reports) + 1)))
+            running.directory.take(map(entry, found))
+            running.rare = time.monotonic() - ago
+            reports.append((yield from running.round(len(reports) + 1)))
 
-    probes.task = agent.Task(probes.loop, rounds())
-    turns(probes.loop, lambda: len(reports) == 4)
+    running.task = Task(running.loop, rounds())
+    turns(running.loop, lambda: len(reports) == 4)
     assert asked == ["192.0.2.2", "192.0.2.3"] * 2
     bad = [[(b["peer"], b["net"], b["kind"], b["error"]) for b in r["bad"] if b["net"] == "host"] for r in reports]
     assert bad == [[("node:w3", "host", "tcp", "timeout")]] * 3 + [[]]  # and what is no peer's node is nobody's
 
 
 def test_answers_to_requests_in_pieces_and_in_a_row() -> None:
-    server = calm_probes().server
-    assert server.http(agent.LARGE_REQUEST[:5000]) == (b"", agent.LARGE_REQUEST[:5000])
-    said, left = server.http(agent.LARGE_REQUEST + b"GET /nothing HTTP/1.1\r\n\r\nGET /he")
+    server = calm_rounds().server
+    assert server.http(LARGE_REQUEST[:5000]) == (b"", LARGE_REQUEST[:5000])
+    said, left = server.http(LARGE_REQUEST + b"GET /nothing HTTP/1.1\r\n\r\nGET /he")
     assert said.count(b"HTTP/1.1 200 OK") == said.count(b"HTTP/1.1 404") == 1
     assert left == b"GET /he"
 
 
-def body(server: agent.Server, path: str) -> str:
+def body(server: Server, path: str) -> str:
     return server.http(f"GET {path} HTTP/1.1\r\n\r\n".encode())[0].decode().partition("\r\n\r\n")[2]
 
 
 def test_the_report_gives_the_newest_rounds_last() -> None:
-    server = calm_probes().server
+    server = calm_rounds().server
     assert body(server, "/readyz") == "no round yet"
     server.rounds.extend(f'{{"round":{number}}}\n' for number in range(1, 31))
     assert body(server, "/readyz") == "ok"
@@ -473,12 +498,12 @@ def test_the_report_gives_the_newest_rounds_last() -> None:
 
 
 def test_metrics_have_the_original_s_names_and_a_label_for_the_peer() -> None:
-    probes = calm_probes()
-    probes.note("w2/b", "primary", "http", "", 200, 7.0)
-    probes.note("w2/b", "primary", "http", "status 500")
-    probes.note("w2/b", "primary", "udp", "timeout")
-    probes.note("api", "primary", "api", "", 403, 1.0)
-    lines = body(probes.server, "/metrics").splitlines()
+    running = calm_rounds()
+    running.results.note("w2/b", "primary", "http", "", 200, 7.0)
+    running.results.note("w2/b", "primary", "http", "status 500")
+    running.results.note("w2/b", "primary", "udp", "timeout")
+    running.results.note("api", "primary", "api", "", 403, 1.0)
+    lines = body(running.server, "/metrics").splitlines()
     me = 'instance_id="w1",mesh="a"'
     sent = f"knet_stress_client_requests_sent{{{me}"
     assert f'{sent},code="200",peer="w2/b",net="primary",kind="http"}} 1' in lines
@@ -493,14 +518,14 @@ def test_metrics_have_the_original_s_names_and_a_label_for_the_peer() -> None:
 
 
 def test_a_sleeping_agent_is_woken(tmp_path: Path) -> None:
-    loop = agent.Loop()
+    loop = Loop()
     went: list[float] = []
 
-    def sleeper() -> agent.Steps:
+    def sleeper() -> Steps:
         yield None, 0, time.monotonic() + 60
         went.append(time.monotonic())
 
-    task = agent.Task(loop, sleeper())
+    task = Task(loop, sleeper())
     task.wake(time.monotonic() + 0.05)
     began = time.monotonic()
     turns(loop, lambda: bool(went))
@@ -509,13 +534,13 @@ def test_a_sleeping_agent_is_woken(tmp_path: Path) -> None:
 
 def test_an_agent_that_gets_no_processor_blames_nobody() -> None:
     """What came while it did not run is taken before a deadline that passed meanwhile counts."""
-    loop = agent.Loop()
+    loop = Loop()
     (here, there), (ours, theirs) = socket.socketpair(), socket.socketpair()
     ended: list[str] = []
 
-    def probe() -> agent.Steps:
+    def probe() -> Steps:
         try:
-            yield here, agent.READ, time.monotonic() + 0.05
+            yield here, READ, time.monotonic() + 0.05
         except TimeoutError:
             ended.append("timeout")
         else:
@@ -527,8 +552,8 @@ def test_an_agent_that_gets_no_processor_blames_nobody() -> None:
         time.sleep(0.2)
 
     with here, there, ours, theirs:
-        agent.Task(loop, probe())
-        loop.watch(ours, agent.READ, held_up)
+        Task(loop, probe())
+        loop.watch(ours, READ, held_up)
         theirs.send(b"x")
         turns(loop, lambda: bool(ended))
     assert ended == ["answer"]
@@ -571,6 +596,7 @@ class Agents:
             "NODE_NAME": name[:2], "KNET_MESH": name[-1], "POD_UID": f"uid-{name}", "NODE_IP": "127.0.0.1",
             "KNET_LISTEN": self.addresses[name], "KNET_PEERS_FILE": str(self.folder / "peers.json"),
             "KNET_CONFIG": str(self.folder / "config.json"), "KNET_SKIP": "dns", "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(FOLDER),
         }  # fmt: skip
 
     def log(self, name: str) -> Path:
@@ -578,11 +604,11 @@ class Agents:
 
     def start(self, name: str) -> None:
         with self.log(name).open("ab") as log:
-            command = [sys.executable, str(SOURCE), "serve"]
+            command = [sys.executable, "-m", "agent", "serve"]
             self.running[name] = subprocess.Popen(command, env=self.env(name), stdout=log, stderr=log)
 
     def status(self, name: str) -> int:
-        command = [sys.executable, str(SOURCE), "status"]
+        command = [sys.executable, "-m", "agent", "status"]
         done = subprocess.run(command, env=self.env(name), capture_output=True, text=True, check=False, timeout=30)
         assert (done.stdout == "STATUS OK\n") == (done.returncode == 0) == (not done.stderr), done
         return done.returncode

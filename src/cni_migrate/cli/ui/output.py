@@ -51,6 +51,11 @@ def show_table(to: Console, made: Table) -> None:
     to.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
+def show_next(what: str) -> None:
+    """Print what to type next, as the last line of a result."""
+    out().print(Text.assemble(("next: ", "cyan"), what), soft_wrap=True)
+
+
 def state(name: str, *, held: bool = False) -> Text:
     """A state in its colour."""
     return Text(name, style="bold red" if held else STATE_STYLES.get(name, ""))

@@ -12,7 +12,7 @@ from cni_migrate.core.decision.draft import Decision, Draft
 from cni_migrate.core.decision.forward import complete_already, forward
 from cni_migrate.core.decision.in_flight import carry_on, roll_back_held, stop, stop_for_held, turn_round
 from cni_migrate.core.decision.membership import sync_membership
-from cni_migrate.core.decision.ownership import keep_selected
+from cni_migrate.core.decision.ownership import keep_deleted, keep_selected
 from cni_migrate.core.decision.probe_rate import keep_pace
 from cni_migrate.core.decision.schedule import settle
 from cni_migrate.core.model.goal import Goal
@@ -41,6 +41,7 @@ def decide(
     if record.cluster.phase is not Phase.PREFLIGHT or record.nodes:
         draft.record = sync_membership(plan, record, seen, now, draft.work)
     keep_selected(draft)
+    keep_deleted(draft)
     turn_round(draft)
     carry_on(draft)
     roll_back_held(draft)

@@ -1,7 +1,8 @@
 """Canal's DaemonSets stay as the migration made them: an owner that puts them back stops the run, by name and field.
 
 Canal would return to nodes that have left it, and its file to theirs. So nothing goes on until the owner is suspended;
-who types `migrate run` after that gets the selector back first.
+who types `migrate run` after that gets the selector back first. The same with a DaemonSet that clean-up has deleted
+and that is there again: the next run deletes it anew, and cleans the hosts after it.
 """
 
 from cni_migrate.core.decision.advance import Waiting, due, history
@@ -10,9 +11,11 @@ from cni_migrate.core.model.effects import PatchObject
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.record import Held
-from cni_migrate.core.steps.selection import PutBack, put_back, selecting
+from cni_migrate.core.steps.selection import PutBack, canals, put_back, selecting, who_made
 
 STEP = "select_canal"
+DELETION = "delete_canal"
+CLEANING = "clean"
 
 
 def keep_selected(draft: Draft) -> None:
@@ -28,6 +31,34 @@ def keep_selected(draft: Draft) -> None:
         _select(draft, found)
     else:
         _hold(draft, found)
+
+
+def keep_deleted(draft: Draft) -> None:
+    """Look whether Canal was made again after clean-up had deleted it: hold, or, at the beginning of a run, go back."""
+    cluster = draft.record.cluster
+    if cluster.phase is not Phase.CLEANING or cluster.direction != "forward" or cluster.held is not None:
+        return
+    steps = draft.plan.strategy.phases[CLEANING]
+    deletion = steps.index(DELETION)
+    if cluster.list_name != CLEANING or cluster.position <= deletion or cluster.started is None:
+        return
+    began = cluster.started
+    again = [one for one in canals(draft.plan.config, draft.seen) if one.created is not None and one.created > began]
+    if not again:
+        return
+    what = "; ".join(f"{who_made(one)} has made DaemonSet {one.namespace}/{one.name} again" for one in again)
+    if not cluster.reselect:
+        why = f"{what}: Canal's pods and files come back to the nodes"
+        owner = who_made(again[0])
+        to_do = f"take Canal out of {owner} for good, then `migrate run`: it deletes Canal again and cleans the nodes"
+        held = Held(why=why, next=to_do, since=draft.now)
+        draft.record = draft.record.with_cluster(cluster.model_copy(update={"held": held}))
+        draft.record = history(draft.record, draft.now, f"held: {why}")
+        return
+    back = {"position": deletion, "step": DELETION, "since": draft.now, "reselect": False}
+    nodes = {name: node.model_copy(update={"cleaned": False}) for name, node in draft.record.nodes.items()}
+    draft.record = draft.record.with_cluster(cluster.model_copy(update=back)).with_nodes(nodes)
+    draft.record = history(draft.record, draft.now, f"{what}: it is deleted again")
 
 
 def _is_selected(draft: Draft) -> bool:

@@ -70,7 +70,7 @@ long as it is not yet what the operator wrote."""
 
 
 def endpoint_of(pod: str) -> str:
-    """The name of the endpoint that our agents give a pod on Canal (`identities/agent.py` has the same rule)."""
+    """The name of the endpoint that our agents give a pod on Canal (`identities/agent/endpoints.py` has it, too)."""
     if len(pod) + len(ENDPOINT_SUFFIX) <= LONGEST_NAME:
         return pod + ENDPOINT_SUFFIX
     return hashlib.sha256(pod.encode()).hexdigest()[:40] + ENDPOINT_SUFFIX

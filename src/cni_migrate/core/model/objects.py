@@ -194,6 +194,8 @@ class DaemonSet:
     available: int
     writers: tuple[Writer, ...] = ()
     node_terms: tuple[tuple[Requirement, ...], ...] | None = None
+    created: datetime | None = None
+    deleting: bool = False
 
     def meant_for(self, node: Node, but: str = "") -> bool:
         """Whether its node selector and affinity take the node; the selector's label `but` does not count.

@@ -107,8 +107,9 @@ class ClusterRecord(_Frozen):
     `since` is when the cluster's step began, `resumed` when the driver did: no deadline is before that.
     `direction` is `back` from the first moment of a cluster rollback to its end, `back_since` is that moment. `epoch`
     counts the drivers that have held the lock. `shards` is fixed when the record is made. `canal_before` is what
-    `select_canal` changed, `reselect` whether that may be set again, should somebody have put it back while nobody
-    drove. `history` are the latest lines; the older ones are in `history_parts` ConfigMaps of their own.
+    `select_canal` changed, `reselect` whether that may be set again, or Canal be deleted again, should somebody have
+    put it back while nobody drove. `history` are the latest lines; the older ones are in `history_parts` ConfigMaps of
+    their own.
     """
 
     record_schema: int = Field(default=SCHEMA, alias="schema")

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -57,14 +57,14 @@ _NODE_CONFIG = "ciliumnodeconfigs"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is found out elsewhere: the image that runs Canal (host tasks use it), and the texts of our agents.
+    """What is found out elsewhere: the image that runs Canal (host tasks use it), and our agents' modules by file name.
 
     `agent` is the one of knet-stress, `identities` the one that makes Canal's pods known to Cilium.
     """
 
     canal_image: str
-    agent: str
-    identities: str = ""
+    agent: Mapping[str, str]
+    identities: Mapping[str, str] = field(default_factory=dict)
 
 
 def node_config_version(served: Collection[str]) -> str | None:
@@ -119,7 +119,7 @@ class Manifests:
     def knet(self) -> list[Manifest]:
         """The knet-stress agents with all they need, their namespace first."""
         settings = json.dumps(knet_config(self._config), sort_keys=True)
-        digest = hashlib.sha256((self._facts.agent + settings).encode()).hexdigest()[:16]
+        digest = _digest(self._facts.agent, settings)
         return self._render("knet-stress.yaml", agent=self._facts.agent, knet_config=settings, knet_digest=digest)
 
     def pace(self, until: datetime) -> Manifest:
@@ -161,7 +161,7 @@ class Manifests:
         given = self._foreign.config if self._foreign is not None else self._config.cilium.extra_config
         settings = json.dumps(identities_config(self._config, given), sort_keys=True)
         script = self._templates["host-task.sh"]
-        digest = hashlib.sha256((self._facts.identities + settings + script).encode()).hexdigest()[:16]
+        digest = _digest(self._facts.identities, settings, script)
         return self._render(
             "identities.yaml",
             agent=self._facts.identities,
@@ -282,6 +282,11 @@ class Manifests:
             made = [self._adapt(found) for found in YAML(typ="safe", pure=True).load_all(io.StringIO(text)) if found]
             self._made[key or template] = made
         return list(made)
+
+
+def _digest(modules: Mapping[str, str], *more: str) -> str:
+    """What an agent's pods are annotated with: any change of a module, or of the rest, makes them anew."""
+    return hashlib.sha256(json.dumps([sorted(modules.items()), *more]).encode()).hexdigest()[:16]
 
 
 def knet_config(config: Config) -> dict[str, Any]:

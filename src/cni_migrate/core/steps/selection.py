@@ -19,6 +19,8 @@ OWNERS: Final = {
     "helm.toolkit.fluxcd.io/name": "Flux",
     "addonmanager.kubernetes.io/mode": "the addon manager",
     "addon.kops.k8s.io/name": "kops",
+    "kubeone.io/addon": "KubeOne",
+    "kubermatic-addon": "Kubermatic's addon controller",
     "helm.cattle.io/chart": "the Helm controller",
     "meta.helm.sh/release-name": "Helm",
     "objectset.rio.cattle.io/hash": "Rancher",
@@ -99,6 +101,11 @@ def put_back(config: Config, seen: Snapshot) -> list[PutBack]:
         elif one.update_strategy != ON_DELETE:
             found.append(PutBack(one, UPDATE_STRATEGY, one.update_strategy, _who(one, "updateStrategy")))
     return found
+
+
+def who_made(one: DaemonSet) -> str:
+    """Who has made a DaemonSet, as far as it tells."""
+    return _who(one, "")
 
 
 def _who(one: DaemonSet, field: str) -> str:

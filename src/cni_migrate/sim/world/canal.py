@@ -12,7 +12,7 @@ from cni_migrate.sim.client import Object
 from cni_migrate.sim.world import flannel, meta
 from cni_migrate.sim.world.cniconf import parse
 from cni_migrate.sim.world.cniinstall import installed
-from cni_migrate.sim.world.environment import NoValue
+from cni_migrate.sim.world.environment import NoValue, config_maps
 from cni_migrate.sim.world.host import (
     ALWAYS,
     CALICO_BINARIES,
@@ -24,7 +24,7 @@ from cni_migrate.sim.world.host import (
     FLANNEL_CHAINS,
     Plane,
 )
-from cni_migrate.sim.world.kinds import CONFIG_MAP, NODE
+from cni_migrate.sim.world.kinds import NODE
 from cni_migrate.sim.world.masquerade import FLANNEL
 from cni_migrate.sim.world.nodestatus import network_available
 from cni_migrate.sim.world.programs import Health, Program, Run
@@ -55,16 +55,15 @@ class Canal(Program):
 
     container = flannel.CONTAINER
 
-    @property
-    def containers(self) -> tuple[str, ...]:
-        """Either daemon's container."""
-        return flannel.CONTAINER, FELIX
+    def runs(self, pod: Object) -> bool:
+        """Either daemon."""
+        return flannel.runs_in(pod) or FELIX in meta.containers(pod)
 
     async def begin(self, run: Run) -> Health | None:
         """install-cni writes the CNI file; the daemons come a moment later."""
         host = run.host
         try:
-            new = await installed(self.ctx, run.pod)
+            new = installed(await config_maps(self.ctx, run.pod), run.pod)
         except NoValue as error:
             return Health(crashed=str(error))
         if new is not None:
@@ -75,10 +74,9 @@ class Canal(Program):
 
     async def step(self, run: Run, name: str) -> Health | None:
         """The daemons are up, each that the pod has."""
-        has = meta.containers(run.pod)
-        if FELIX in has:
+        if FELIX in meta.containers(run.pod):
             self._felix_up(run)
-        if flannel.CONTAINER not in has:
+        if not flannel.runs_in(run.pod):
             return Health(ready=True)
         return await self._flannel_up(run)
 
@@ -89,7 +87,10 @@ class Canal(Program):
         if node is None or not subnet:
             self.after(run, "daemons", self.ctx.timings.crash_backoff, background=True)
             return Health(crashed=f"failed to acquire lease: node {run.host.name!r} pod cidr not assigned")
-        conf = flannel.net_conf(await self._net_conf(run.pod))
+        try:
+            conf = flannel.net_conf_of(await config_maps(self.ctx, run.pod), run.pod)
+        except flannel.BadNetConf as error:
+            return Health(crashed=str(error))
         self.ctx.pod_network = conf.network or self.ctx.pod_network
         if conf.network and not IPv4Network(subnet).subnet_of(IPv4Network(conf.network)):
             return Health(crashed=f"subnet {subnet} is not in the flannel net config {conf.network}")
@@ -100,15 +101,6 @@ class Canal(Program):
             await self.ctx.cluster.patch(NODE, node, {"metadata": {"annotations": wanted}})
         await network_available(self.ctx, run.host.name, "FlannelIsUp", "Flannel is running on this node")
         return Health(ready=True)
-
-    async def _net_conf(self, pod: Object) -> str:
-        """`net-conf.json` of the ConfigMap that the pod has as a volume, whatever it is called."""
-        for volume in pod["spec"].get("volumes") or ():
-            if "configMap" in volume:
-                found = await self.ctx.cluster.find(CONFIG_MAP, volume["configMap"]["name"], meta.namespace(pod))
-                if text := ((found or {}).get("data") or {}).get("net-conf.json"):
-                    return str(text)
-        return ""
 
     def _flanneld(self, run: Run, subnet: str, conf: flannel.NetConf) -> None:
         host = run.host
@@ -133,8 +125,8 @@ class Canal(Program):
 
     async def end(self, run: Run, *, graceful: bool) -> None:
         """The daemons stop; what they laid stays, and no longer follows what changes elsewhere."""
-        has, plane, now = meta.containers(run.pod), run.host.plane, self.ctx.now()
-        if flannel.CONTAINER in has and plane.flanneld:
+        plane, now = run.host.plane, self.ctx.now()
+        if flannel.runs_in(run.pod) and plane.flanneld:
             run.host.change(flannel_seen=now)
-        if FELIX in has and plane.felix:
+        if FELIX in meta.containers(run.pod) and plane.felix:
             run.host.change(calico_seen=now)

@@ -57,14 +57,11 @@ def net_conf_text(scenario: "Scenario") -> str:
     return json.dumps({"Network": canal.network or scenario.pod_cidr, "Backend": backend})
 
 
-def install_values(scenario: "Scenario") -> dict[str, str]:
-    """The environment of `install-cni`, as far as it comes from the scenario."""
-    return {"CNI_CONF_NAME": scenario.canal.cni_file, "CNI_MTU": "0"}
-
-
 def canal_objects(scenario: "Scenario") -> list[Object]:
-    """Canal as it is installed everywhere, and what Calico's manifest brings beside it."""
+    """Canal as it is installed everywhere, and what Calico's manifest brings beside it; or another's manifests."""
     canal = scenario.canal
+    if canal.objects:
+        return [_placed(one) for one in canal.objects]
     data = {"cni_network_config": cni_network_config(scenario), "net-conf.json": net_conf_text(scenario)}
     if published(scenario):
         data |= {"typha_service_name": "none", "canal_iface": "", "masquerade": "true", "veth_mtu": "0"}
@@ -72,12 +69,23 @@ def canal_objects(scenario: "Scenario") -> list[Object]:
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _meta(canal.name, canal.namespace)},
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _meta(canal.config, canal.namespace), "data": data},
         *(calico_objects(canal.namespace, canal.name, scenario.versions.calico) if published(scenario) else ()),
-        *daemon_sets(scenario),
+        *_own_daemon_sets(scenario),
     ]
 
 
+def _placed(manifest: Object) -> Object:
+    """With the namespace that kubectl would put it into; the API server forgets that of what lives in none."""
+    metadata = manifest["metadata"]
+    return {**manifest, "metadata": {**metadata, "namespace": metadata.get("namespace") or "default"}}
+
+
 def daemon_sets(scenario: "Scenario") -> list[Object]:
-    """Canal's DaemonSets: one, or one per daemon, or one per architecture."""
+    """Canal's DaemonSets."""
+    return [one for one in canal_objects(scenario) if one["kind"] == "DaemonSet"]
+
+
+def _own_daemon_sets(scenario: "Scenario") -> list[Object]:
+    """One, or one per daemon, or one per architecture."""
     canal = scenario.canal
     pods = {canal.name: _canal_pod(scenario)}
     if published(scenario):

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from cni_migrate.sim.client import Object
 from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.cniconf import parse
-from cni_migrate.sim.world.context import Context
-from cni_migrate.sim.world.environment import NoValue, environment, every_container
+from cni_migrate.sim.world.environment import ConfigMaps, NoValue, environment, every_container, mounted
 from cni_migrate.sim.world.host import CALICO_KUBECONFIG
-from cni_migrate.sim.world.kinds import CONFIG_MAP
 
 CONTAINER = "install-cni"
 USUAL_FILE = "10-canal.conflist"
+_TEMPLATE = "CNI_NETWORK_CONFIG"
 _FOLDER = "/etc/cni/net.d"
 _CREDENTIALS = "apiVersion: v1\nkind: Config\n"
 
@@ -34,22 +33,27 @@ class Installed:
         return {self.file: self.text} | ({CALICO_KUBECONFIG: self.kubeconfig} if self.kubeconfig else {})
 
 
-async def installed(ctx: Context, pod: Object) -> Installed | None:
+def installed(maps: ConfigMaps, pod: Object) -> Installed | None:
     """What the pod's installer puts on its node; None when the pod has none, or another one's file is left alone.
+
+    Calico's is told by the template in its environment, flannel's by the folder into which it copies.
 
     Raises:
         NoValue: its configuration is not in the API.
     """
-    container = next((one for one in every_container(pod) if one["name"] == CONTAINER), None)
-    if container is None:
-        return None
-    values = await environment(ctx, pod, container)
-    if template := values.get("CNI_NETWORK_CONFIG"):
-        return filled(template, values, meta.node_of(pod))
-    target = (container.get("args") or [""])[-1]
-    if target.startswith(_FOLDER):
-        return Installed(target.rpartition("/")[2], await _mounted(ctx, pod, "cni-conf.json"))
-    return copied(await _mounted(ctx, pod, "cni_network_config"))
+    for container in every_container(pod):
+        if not any(entry.get("name") == _TEMPLATE for entry in container.get("env") or ()):
+            continue
+        values = environment(maps, pod, container)
+        if values[_TEMPLATE]:
+            return filled(values[_TEMPLATE], values, meta.node_of(pod))
+    for container in every_container(pod):
+        words = [str(word) for word in (*(container.get("command") or ()), *(container.get("args") or ()))]
+        if words and words[-1].startswith(f"{_FOLDER}/") and container["name"].startswith(CONTAINER):
+            return Installed(words[-1].rpartition("/")[2], _file(maps, pod, "cni-conf.json"))
+    if any(container["name"] == CONTAINER for container in every_container(pod)):
+        return copied(_file(maps, pod, "cni_network_config"))
+    return None
 
 
 def copied(text: str) -> Installed:
@@ -78,11 +82,9 @@ def filled(template: str, values: dict[str, str], node: str) -> Installed:
     return Installed(values.get("CNI_CONF_NAME", "10-calico.conflist"), template, _CREDENTIALS)
 
 
-async def _mounted(ctx: Context, pod: Object, key: str) -> str:
+def _file(maps: ConfigMaps, pod: Object, name: str) -> str:
     """A file of one of the ConfigMaps that the pod has as volumes."""
-    names = [volume["configMap"]["name"] for volume in pod["spec"].get("volumes") or () if "configMap" in volume]
-    for name in names:
-        found = await ctx.cluster.find(CONFIG_MAP, name, meta.namespace(pod))
-        if found is not None and key in (found.get("data") or {}):
-            return str(found["data"][key])
-    raise NoValue(f"{key} is missing in the Canal ConfigMap")
+    text = mounted(maps, pod, name)
+    if text is None:
+        raise NoValue(f"{name} is missing in the Canal ConfigMap")
+    return text

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cni_migrate.sim.client import Object
-from cni_migrate.sim.world.environment import every_container
+from cni_migrate.sim.world.environment import ConfigMaps, every_container, mounted
 from cni_migrate.sim.world.host import FLANNEL_PORT, Host
 
 CONTAINER = "kube-flannel"
@@ -28,9 +28,33 @@ class NetConf:
         return {"vxlan": f"flannel.{self.vni}", "udp": "flannel0"}.get(self.backend, "")
 
 
+class BadNetConf(ValueError):
+    """Flanneld does not start with this `net-conf.json`."""
+
+
+def net_conf_of(maps: ConfigMaps, pod: Object) -> NetConf:
+    """`net-conf.json` of the ConfigMap that the pod has as a volume, whatever it is called.
+
+    Raises:
+        BadNetConf: flanneld would not start with it.
+    """
+    return net_conf(mounted(maps, pod, "net-conf.json") or "")
+
+
 def net_conf(text: str) -> NetConf:
-    """Read `net-conf.json`; defaults as flannel's (`Documentation/backends.md`)."""
-    content: dict[str, Any] = json.loads(text or "{}")
+    """Read `net-conf.json`; defaults as flannel's (`Documentation/backends.md`).
+
+    Keys are found in any case, as Go's decoder finds them.
+
+    Raises:
+        BadNetConf: it is not JSON, or has no object in it.
+    """
+    try:
+        content = _any_case(json.loads(text or "{}"))
+    except ValueError as error:
+        raise BadNetConf(f"error parsing subnet config: {error}") from None
+    if not isinstance(content, dict):
+        raise BadNetConf("error parsing subnet config: it is no object")
     backend = content.get("Backend") or {}
     return NetConf(
         network=str(content.get("Network", "")),
@@ -38,6 +62,15 @@ def net_conf(text: str) -> NetConf:
         vni=int(backend.get("VNI") or 1),
         port=int(backend.get("Port") or FLANNEL_PORT),
     )
+
+
+_KEYS = {name.lower(): name for name in ("Network", "Backend", "Type", "VNI", "Port")}
+
+
+def _any_case(content: Any) -> Any:
+    if not isinstance(content, dict):
+        return content
+    return {_KEYS.get(key.lower(), key): _any_case(value) for key, value in content.items()}
 
 
 def vtep_mac(node: str) -> str:
@@ -59,12 +92,28 @@ def annotations(host: Host, conf: NetConf) -> dict[str, str]:
     }
 
 
+def is_daemon(container: Object) -> bool:
+    """Whether a container is flanneld: by its name, or by what it runs."""
+    words = (*(container.get("command") or ()), *(container.get("args") or ()))
+    return container["name"] == CONTAINER or any(str(word).rpartition("/")[2] == "flanneld" for word in words)
+
+
+def runs_in(pod: Object) -> bool:
+    """Whether flanneld is one of the pod's containers."""
+    return any(is_daemon(container) for container in pod["spec"].get("containers") or ())
+
+
 def shows_run(pod: Object) -> bool:
     """Whether flannel's /run/flannel is the host's own folder: then the host sees its subnet file."""
     paths = {volume["name"]: (volume.get("hostPath") or {}).get("path") for volume in pod["spec"].get("volumes") or ()}
     return any(
-        mount["mountPath"].rstrip("/") == RUN_FOLDER and (paths.get(mount["name"]) or "").rstrip("/") == RUN_FOLDER
+        _run(mount["mountPath"]) == RUN_FOLDER and _run(paths.get(mount["name"]) or "") == RUN_FOLDER
         for container in every_container(pod)
-        if container["name"] == CONTAINER
+        if is_daemon(container)
         for mount in container.get("volumeMounts") or ()
     )
+
+
+def _run(path: str) -> str:
+    """/var/run is /run."""
+    return path.rstrip("/").replace("/var/run/", "/run/")

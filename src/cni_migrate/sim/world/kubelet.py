@@ -26,7 +26,7 @@ class Kubelets:
 
     def __init__(self, ctx: Context, programs: Iterable[Program]) -> None:
         self._ctx = ctx
-        self._programs = {name: program for program in programs for name in program.containers}
+        self._programs = tuple(programs)
         self._ordinary = Program(ctx)
         self._pulled: set[tuple[str, str]] = set()
         self._blocked: dict[str, set[str]] = {}
@@ -82,10 +82,7 @@ class Kubelets:
         return run
 
     def _program(self, pod: Object) -> Program:
-        for name in meta.containers(pod):
-            if name in self._programs:
-                return self._programs[name]
-        return self._ordinary
+        return next((program for program in self._programs if program.runs(pod)), self._ordinary)
 
     def _adopt(self, run: Run) -> None:
         """A pod that runs already: its images are on the node, its network is as its address says."""

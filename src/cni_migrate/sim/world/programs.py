@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cni_migrate.sim.client import Object
+from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.host import Host
 
@@ -49,10 +50,9 @@ class Program:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
 
-    @property
-    def containers(self) -> tuple[str, ...]:
-        """The names of the containers that this program is recognised by."""
-        return (self.container,)
+    def runs(self, pod: Object) -> bool:
+        """Whether this program is what runs in a pod: by the name of a container, if nothing else is said."""
+        return self.container in meta.containers(pod)
 
     async def begin(self, run: Run) -> Health | None:
         """The containers start (again). None: readiness comes later, from a step."""

@@ -10,20 +10,15 @@ from typing import TYPE_CHECKING, Protocol
 from cni_migrate.sim.client import Kind, Object
 from cni_migrate.sim.world import addresses, flannel, kinds, meta, podstatus
 from cni_migrate.sim.world.canal import FELIX, binaries, felix_state
-from cni_migrate.sim.world.canalmanifests import (
-    canal_objects,
-    cni_network_config,
-    daemon_sets,
-    install_values,
-    net_conf_text,
-    published,
-)
-from cni_migrate.sim.world.cniinstall import copied, filled
+from cni_migrate.sim.world.canalmanifests import canal_objects
+from cni_migrate.sim.world.cniconf import parse
+from cni_migrate.sim.world.cniinstall import installed
 from cni_migrate.sim.world.controllers.daemonset import daemon_pod, placement
 from cni_migrate.sim.world.controllers.deployment import HASH_LABEL, replica_set_for
 from cni_migrate.sim.world.controllers.scheduler import fits
 from cni_migrate.sim.world.controllers.statefulset import stateful_pod
 from cni_migrate.sim.world.controllers.template import fingerprint, pod_from
+from cni_migrate.sim.world.environment import NoValue
 from cni_migrate.sim.world.host import ALWAYS, BRIDGE, FLANNEL_CHAINS, FLANNEL_FOLDER, Host, Plane, kept_of
 from cni_migrate.sim.world.machines import CONTROL_PLANE, Machine, conditions, node_object, zone_labels
 from cni_migrate.sim.world.manifests import dns_objects, workload_objects
@@ -83,6 +78,14 @@ def node_mask(scenario: "Scenario", nodes: int) -> int:
 class Sink(Protocol):
     """Where the objects go: the API server's store, with its defaults."""
 
+    def kind_of(self, manifest: Object) -> Kind:
+        """What a manifest is; BadScenario when the API server serves no such thing."""
+        ...
+
+    def check(self, manifest: Object) -> None:
+        """Refuse what `create` would refuse of a DaemonSet: BadScenario, ApiError."""
+        ...
+
     def create(self, kind: Kind, obj: Object) -> Object:
         """Store an object; answers it with its uid and defaults."""
         ...
@@ -101,6 +104,8 @@ class Builder:
         self._now = now
         self._sink = sink
         self.planes: dict[str, Plane] = {}
+        self._canal = canal_objects(scenario)
+        self._maps = {meta.key(one): one.get("data") or {} for one in self._canal if one["kind"] == "ConfigMap"}
         self._nodes: dict[str, Object] = {}
         self._addresses: dict[str, str] = {}
         self._shares: dict[str, str] = {}
@@ -109,10 +114,14 @@ class Builder:
 
     def build(self) -> None:
         """Everything."""
+        for one in self._canal:
+            if one["kind"] == "DaemonSet":
+                self._sink.check(one)
         self._make_nodes()
         scenario = self._scenario
-        manifests = [*canal_objects(scenario), *dns_objects(scenario), *workload_objects(scenario, len(self._nodes))]
-        for name in sorted({meta.namespace(m) for m in manifests} - _PRESENT):
+        manifests = [*self._canal, *dns_objects(scenario), *workload_objects(scenario, len(self._nodes))]
+        said = {meta.name(one) for one in manifests if one["kind"] == "Namespace"}
+        for name in sorted({meta.namespace(m) for m in manifests} - _PRESENT - said):
             self._sink.create(kinds.NAMESPACE, _namespace(name))
         for manifest in manifests:
             self._furnish(manifest)
@@ -120,47 +129,78 @@ class Builder:
     def _make_nodes(self) -> None:
         scenario = self._scenario
         shares = IPv4Network(scenario.pod_cidr).subnets(new_prefix=node_mask(scenario, len(self._machines)))
-        conf = flannel.net_conf(net_conf_text(scenario))
         for machine in self._machines:
             share = str(next(shares))
             node = node_object(machine, f"{machine.name}-boot-0")
             node["spec"] |= {"podCIDR": share, "podCIDRs": [share]}
-            plane = self._plane(share, node, conf)
+            pods = self._canal_pods(node)
+            plane = self._plane(share, pods)
             self.planes[machine.name] = plane
             node["status"]["conditions"] = conditions(plane, self._now)
             if plane.flanneld:
-                node["metadata"]["annotations"] = flannel.annotations(Host(machine.name, machine.address), conf)
+                host = Host(machine.name, machine.address)
+                node["metadata"]["annotations"] = flannel.annotations(host, self._net_conf(pods))
                 node["status"]["conditions"].insert(0, _network_available(self._now))
             self._addresses[machine.name] = machine.address
             self._shares[machine.name] = share
             self._next_ip[machine.name] = 2
             self._nodes[machine.name] = self._sink.create(kinds.NODE, node)
 
-    def _plane(self, share: str, node: Object, conf: flannel.NetConf) -> Plane:
-        """The node's state with whichever of Canal's DaemonSets run there."""
-        scenario = self._scenario
-        sets = [one["spec"]["template"] for one in daemon_sets(scenario) if placement(one, node)[0]]
-        if not sets:
-            return Plane()
-        text = cni_network_config(scenario)
-        template = published(scenario)
-        new = filled(text, install_values(scenario), meta.name(node)) if template else copied(text)
-        plane = Plane(
-            files=new.files,
-            links=frozenset({conf.link} - {""}),
-            chains=frozenset(FLANNEL_CHAINS),
-            subnet=share,
-            flannel_run=any(flannel.shows_run(template) for template in sets),
-            vtep=conf.link,
-            vtep_port=conf.port,
-            network=scenario.canal.cni_name,
-            left=binaries(new.text) | kept_of(scenario.canal.cni_name),
-            flannel_seen=ALWAYS,
-            postrouting=(FLANNEL,),
-        )
-        if not scenario.calico:
-            plane = replace(plane, left=plane.left | {FLANNEL_FOLDER}, links=plane.links | {BRIDGE})
-        if any(FELIX in meta.containers(template) for template in sets):
+    def _canal_pods(self, node: Object) -> list[Object]:
+        """The pods of Canal's DaemonSets that run on a node."""
+        made: list[Object] = []
+        for daemon_set in self._canal:
+            if daemon_set["kind"] == "DaemonSet" and placement(daemon_set, node)[0]:
+                template = daemon_set["spec"]["template"]
+                namespace, name = meta.key(daemon_set)
+                metadata = {**(template.get("metadata") or {}), "namespace": namespace, "name": name}
+                made.append({"metadata": metadata, "spec": {**template["spec"], "nodeName": meta.name(node)}})
+        return made
+
+    def _net_conf(self, pods: list[Object]) -> flannel.NetConf:
+        """Flannel's settings; its defaults where they are none any more: it reads them when it starts only."""
+        try:
+            return next(flannel.net_conf_of(self._maps, pod) for pod in pods if flannel.runs_in(pod))
+        except flannel.BadNetConf:
+            return flannel.NetConf()
+
+    def _plane(self, share: str, pods: list[Object]) -> Plane:
+        """The node's state with whichever of Canal's pods run there."""
+        plane = Plane()
+        for pod in pods:
+            try:
+                new = installed(self._maps, pod)
+            except NoValue:  # such a pod runs no more when it is restarted
+                continue
+            if new is None:
+                continue
+            network = parse(new.text)
+            name = network.name if network is not None else ""
+            kept = binaries(new.text) | kept_of(name)
+            links: set[str] = set()
+            if network is not None and network.bridged:
+                kept, links = kept | {FLANNEL_FOLDER}, {BRIDGE}
+            plane = replace(
+                plane,
+                files={**plane.files, **new.files},
+                network=name,
+                left=plane.left | kept,
+                links=plane.links | links,
+            )
+        if any(flannel.runs_in(pod) for pod in pods):
+            conf = self._net_conf(pods)
+            plane = replace(
+                plane,
+                links=plane.links | ({conf.link} - {""}),
+                chains=plane.chains | set(FLANNEL_CHAINS),
+                subnet=share,
+                flannel_run=any(flannel.shows_run(pod) for pod in pods),
+                vtep=conf.link,
+                vtep_port=conf.port,
+                flannel_seen=ALWAYS,
+                postrouting=(FLANNEL,),
+            )
+        if any(FELIX in meta.containers(pod) for pod in pods):
             plane = replace(plane, **felix_state(plane))
         return plane
 
@@ -169,7 +209,7 @@ class Builder:
         if manifest["kind"] == "Pod":
             self._pod(manifest, meta.node_of(manifest) or self._choose(manifest["spec"], set()))
             return
-        obj = self._sink.create(_BY_NAME[manifest["kind"]], manifest)
+        obj = self._sink.create(self._sink.kind_of(manifest), manifest)
         makers = {
             "DaemonSet": self._daemon_set,
             "Deployment": self._deployment,
@@ -257,9 +297,6 @@ class Builder:
 
 
 _PRESENT = {"", "default", "kube-system", "kube-public", "kube-node-lease"}
-_BY_NAME = {
-    kind.kind: kind for kind in (*kinds.WATCHED, kinds.SERVICE_ACCOUNT, kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING)
-}
 
 
 def _namespace(name: str) -> Object:

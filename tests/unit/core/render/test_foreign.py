@@ -30,7 +30,7 @@ RELAY: Manifest = {
 def objects(**settings: str) -> list[Manifest]:
     """The objects of a Cilium 1.18.2 as its operator wants it, with Hubble's relay."""
     wanted = Config.model_validate({"strategy": "overlay", "cilium": {"version": "1.18.2"}})
-    made = copy.deepcopy(Manifests(TEXTS, wanted, Facts("canal:1", "")).cilium_final())
+    made = copy.deepcopy(Manifests(TEXTS, wanted, Facts("canal:1", {})).cilium_final())
     for one in made:
         if one["kind"] == "DaemonSet":
             del one["spec"]["template"]["metadata"]["labels"][names.STAGE]
@@ -196,6 +196,6 @@ def test_multus_gets_two_daemonsets_of_the_one() -> None:
 def test_the_end_is_what_the_operator_wrote() -> None:
     """In the end every object is applied as it came, and every image is listed."""
     source = foreign.read(objects())
-    made = Manifests(TEXTS, CONFIG, Facts("canal:1", ""), foreign=source)
+    made = Manifests(TEXTS, CONFIG, Facts("canal:1", {}), foreign=source)
     assert made.cilium_final() == list(source.objects)
     assert "quay.io/cilium/hubble-relay:v1.18.2" in made.images().values()

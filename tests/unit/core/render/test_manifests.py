@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -31,6 +32,7 @@ from cni_migrate.errors import EXIT_CODES, ClusterError, Interrupted, LockHeld, 
 from cni_migrate.kube import views
 
 AGENT = "# agent with 'quotes', <angles> & \"more\"\n\tprint('{{ not a template }}')\n"
+MODULES = {"__init__.py": "", "__main__.py": AGENT}
 TEXTS = {name: resources.read("templates", name) for name in TEMPLATES}
 SERVED = {"v2": "cilium.io/v2/ciliumnodeconfigs", "v2alpha1": "cilium.io/v2alpha1/ciliumnodeconfigs"}
 ALL = list(product(["modern", "seed"], ["multus", "overlay"]))
@@ -45,11 +47,11 @@ def merged(profile: Any, strategy: str, **values: Any) -> Config:
 
 @lru_cache
 def cached(profile: str, strategy: str) -> Manifests:
-    return Manifests(TEXTS, merged(profile, strategy), Facts("canal:1", AGENT))
+    return Manifests(TEXTS, merged(profile, strategy), Facts("canal:1", MODULES))
 
 
 def made(**values: Any) -> Manifests:
-    return Manifests(TEXTS, merged("modern", values.pop("strategy", "multus"), **values), Facts("canal:1", AGENT))
+    return Manifests(TEXTS, merged("modern", values.pop("strategy", "multus"), **values), Facts("canal:1", MODULES))
 
 
 def every(manifests: Manifests) -> list[Manifest]:
@@ -128,7 +130,7 @@ def test_knet_stress(profile: str, strategy: str) -> None:
     found = cached(profile, strategy).knet()
     namespace = one(found, "Namespace", "knet-stress")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    assert one(found, "ConfigMap", "knet-stress-agent")["data"]["agent.py"] == AGENT
+    assert one(found, "ConfigMap", "knet-stress-agent")["data"] == MODULES
     settings = json.loads(one(found, "ConfigMap", "knet-stress-config")["data"]["config.json"])
     assert settings.items() >= {"interval_s": 0.5, "timeout_s": 1.0, "full_mesh_max": 12, "degree": 4}.items()
     assert isinstance(settings["seed"], str)
@@ -141,6 +143,35 @@ def test_knet_stress(profile: str, strategy: str) -> None:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["resources"]["requests"]
         assert "hostNetwork" not in daemonset["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("name", [*names.KNET.values(), names.IDENTITIES])
+def test_an_agent_runs_as_the_package_that_its_volume_holds(name: str) -> None:
+    """Every module lies in the folder from where `python3 -m` finds it, and any change of one makes the pods anew."""
+
+    def at(modules: Mapping[str, str]) -> Manifest:
+        manifests = Manifests(TEXTS, merged("modern", "overlay"), Facts("canal:1", modules, modules))
+        found = one([*manifests.knet(), *manifests.identities()], "DaemonSet", name)
+        template: Manifest = found["spec"]["template"]
+        return template
+
+    pod = at(MODULES)
+    (container,) = pod["spec"]["containers"]
+    commands = [
+        container["command"],
+        *(p["exec"]["command"] for k, p in container.items() if "exec" in str(p) and k.endswith("Probe")),
+    ]
+    assert all("-m agent" in " ".join(command) for command in commands)
+    (mount,) = [m for m in container["volumeMounts"] if m["name"] == "agent"]
+    assert container["workingDir"] == mount["mountPath"]
+    (volume,) = [v for v in pod["spec"]["volumes"] if v["name"] == "agent"]
+    laid = {item["key"]: item["path"] for item in volume["configMap"]["items"]}
+    assert {key: laid[key] for key in MODULES} == {key: f"agent/{key}" for key in MODULES}
+    digests = [
+        at(modules)["metadata"]["annotations"]["cni-migrate.io/config-digest"]
+        for modules in (MODULES, {**MODULES, "__init__.py": "x = 1\n"}, {**MODULES, "more.py": ""})
+    ]
+    assert len(set(digests)) == 3
 
 
 @pytest.mark.parametrize("node_port", [True, False])
@@ -284,7 +315,7 @@ def test_what_outranks_extra_config_is_refused_in_it(strategy: str, version: str
 
     def found(**extra: str) -> dict[str, str]:
         config = Config.model_validate({"strategy": strategy, "cilium": {"version": version, "extra_config": extra}})
-        return cilium_config(config, Manifests(TEXTS, config, Facts("canal:1", AGENT)).cilium_version, final=final)
+        return cilium_config(config, Manifests(TEXTS, config, Facts("canal:1", MODULES)).cilium_version, final=final)
 
     for key in set(found()) - FREE_IN_THE_END:
         try:
@@ -298,7 +329,7 @@ def test_what_outranks_extra_config_is_refused_in_it(strategy: str, version: str
 def test_pull_secrets_reach_every_pod(strategy: str) -> None:
     """Every pod that the tool brings names the secrets, none without them."""
     config = Config.model_validate({"strategy": strategy, "pull_secrets": ["mirror"], "job": {"image": "x:1"}})
-    manifests = Manifests(TEXTS, config, Facts("canal:1", AGENT))
+    manifests = Manifests(TEXTS, config, Facts("canal:1", MODULES))
     objects = [*manifests.cilium(), *manifests.cilium_final(), *manifests.knet(), *manifests.job("")]
     objects += manifests.multus() if strategy == "multus" else []
     pods = [m["spec"]["template"]["spec"] for m in objects if m["kind"] in ("DaemonSet", "Deployment", "Job")]
@@ -637,7 +668,7 @@ def test_objects_are_made_once_and_can_be_adapted() -> None:
         count += 1
         return {**manifest, "adapted": True}
 
-    manifests = Manifests(TEXTS, Config(), Facts("canal:1", AGENT), adapt)
+    manifests = Manifests(TEXTS, Config(), Facts("canal:1", MODULES), adapt)
     first = manifests.knet()
     assert manifests.knet()[0] is first[0]
     assert count == len(first)

@@ -39,7 +39,7 @@ def test_every_object_can_be_put_and_taken_away(source: str, changes: set[str]) 
     given = {"source": source, "chart": "c", "manifests": "m"}
     config = Config.model_validate({"strategy": "overlay", "cilium": {key: given[key] for key in ("source", source)}})
     own = foreign.read([SECRETS, ROLE, *objects()])
-    found = Manifests(TEXTS, config, Facts("canal:1", ""), foreign=own).rbac()
+    found = Manifests(TEXTS, config, Facts("canal:1", {}), foreign=own).rbac()
 
     assert found[0]["metadata"]["name"] == "cilium-secrets"
     ours = {
@@ -72,5 +72,5 @@ def test_every_object_can_be_put_and_taken_away(source: str, changes: set[str]) 
 
 def test_nobody_else_gets_more() -> None:
     """With the built-in Cilium there are no such rights."""
-    found = Manifests(TEXTS, Config(), Facts("canal:1", "")).rbac()
+    found = Manifests(TEXTS, Config(), Facts("canal:1", {})).rbac()
     assert not [m for m in found if m["metadata"]["name"] == "cni-migrate-own" or m["kind"] == "Namespace"]

@@ -1,0 +1,135 @@
+"""What `run`, `cleanup`, `rollback-node` and `rollback` share: announce, ask, drive, show how it ended."""
+
+import sys
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cni_migrate.cli.announcement import announce
+from cni_migrate.cli.driver_run import DriverRun
+from cni_migrate.cli.effective_config import adopted, begun, settle
+from cni_migrate.cli.goals import Cleanup, Typed, goal_of
+from cni_migrate.cli.options import Common
+from cni_migrate.cli.session import Session, run_async, session
+from cni_migrate.cli.ui import output, status_table
+from cni_migrate.cli.ui.confirmation import asked, confirm, needs_terminal
+from cni_migrate.cli.ui.failing import say_next
+from cni_migrate.configfile import Loaded
+from cni_migrate.core.decision.begin import check_identity
+from cni_migrate.core.decision.forward import complete_already
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.reports.status import StatusView
+from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
+from cni_migrate.kube.cluster import KubeCluster
+
+if TYPE_CHECKING:
+    from cni_migrate.engine.metrics import Metrics
+
+
+def drive(common: Common, loaded: Loaded, typed: Typed, *, yes: bool, takeover: bool, metrics_port: int = 0) -> None:
+    """Do one driving command.
+
+    Raises:
+        MigrateError: it could not be done, or not to the end; nothing is lost.
+    """
+    needs_terminal(yes=yes)
+    metrics = _metrics(metrics_port)
+    _ended(run_async(_run(common, loaded, typed, yes=yes, takeover=takeover, metrics=metrics)))
+
+
+def _metrics(port: int) -> "Metrics | None":
+    """Metrics on a port, if one was asked for."""
+    if not port:
+        return None
+    from cni_migrate.engine.metrics import Metrics
+
+    metrics = Metrics()
+    metrics.serve(port)
+    return metrics
+
+
+async def _run(
+    common: Common, loaded: Loaded, typed: Typed, *, yes: bool, takeover: bool, metrics: "Metrics | None"
+) -> Final:
+    """Say what is about to happen, ask, and drive: on one connection, with one look at the cluster that is kept."""
+    counted = metrics.request if metrics is not None else None
+    async with session(common, loaded.config, counted) as connected:
+        record = await connected.record()
+        if record is not None and begun(record):
+            check_identity(adopted(loaded, record), record)
+        async with connected.cluster() as cluster:
+            config, canal = await settle(connected, loaded, record, cluster)
+            if record is not None:
+                check_identity(config, record)
+            here = replace(connected, config=config)
+            goal = goal_of(typed, record, cluster.snapshot())
+            if record is not None and (final := complete_already(goal, record)) is not None:
+                await _show(here, cluster.snapshot())
+                return final
+            question, goal = await announce(here, config, cluster, record, typed, goal, canal)
+            await confirm(question, yes=yes)
+            driven = partial(_drive, here, cluster, takeover=takeover, metrics=metrics)
+            final = await driven(goal if yes or isinstance(typed, Cleanup) else replace(goal, consented=False))
+            if final.outcome == "consent":
+                sys.stderr.write(f"{final.message}.\n")
+                if not await asked("Clean-up removes Canal, and there is no way back after that. Go on?"):
+                    return replace(final, outcome="done")
+                final = await driven(goal)
+            return final
+
+
+async def _drive(
+    here: Session, cluster: KubeCluster, goal: Goal, *, takeover: bool, metrics: "Metrics | None"
+) -> Final:
+    """Drive towards the goal and show how the cluster stands in the end."""
+    one = DriverRun(here, cluster, goal, await here.record(), takeover=takeover, metrics=metrics)
+    try:
+        final = await one.run()
+    except MigrateError as error:
+        view = await _show(here, cluster.snapshot(), quietly=True) if one.began else None
+        if isinstance(error, Interrupted) and view is not None:
+            raise Interrupted(_with_those_out(error.message, view), next=error.next) from None
+        raise
+    view = await _show(here, cluster.snapshot())
+    if final.outcome == "interrupted" and view is not None:
+        return replace(final, message=_with_those_out(final.message, view))
+    return final
+
+
+def _with_those_out(message: str, view: StatusView) -> str:
+    """Who stops must know which nodes have been left out of service."""
+    out = status_table.out_of_service(view)
+    return f"{message}; {out}" if out else message
+
+
+async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> StatusView | None:
+    """The status table, the last thing on the screen but for what to do next; what it shows."""
+    try:
+        view = await here.status(seen)
+    except MigrateError:
+        if quietly:
+            return None  # what is on its way up says more
+        raise
+    sys.stderr.flush()
+    # Who drives, what happened, and what to type next is said before and after.
+    known = view.model_copy(update={"next": None, "driver": None, "eta_seconds": None, "history": []})
+    status_table.show(output.out(), known, "table", here.clock.now())
+    sys.stdout.flush()
+    return view
+
+
+def _ended(final: Final) -> None:
+    """Say how it ended.
+
+    Raises:
+        Halted, GateFailed, Interrupted: it did not reach the goal.
+    """
+    if final.outcome == "done":
+        sys.stdout.write(f"done: {final.message}\n")
+        sys.stdout.flush()
+        if final.next:
+            say_next(final.next)
+        return
+    kind: dict[str, type[MigrateError]] = {"halted": Halted, "gate": GateFailed, "interrupted": Interrupted}
+    raise kind[final.outcome](final.message, next=final.next)

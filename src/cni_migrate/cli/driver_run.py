@@ -1,0 +1,148 @@
+"""One run of the driver: signals, progress on stderr, and its end."""
+
+import asyncio
+import contextlib
+import platform
+import sys
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from cni_migrate.cli import interrupts
+from cni_migrate.cli.session import Session
+from cni_migrate.cli.ui.live import Screen
+from cni_migrate.cli.version import version
+from cni_migrate.core.decision.decide import Decision
+from cni_migrate.core.decision.order import in_order
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.news import Newspaper
+from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.model.record import Record
+from cni_migrate.engine.driver import Driver
+from cni_migrate.engine.lease import Lock, identity
+from cni_migrate.engine.observers import Event, Narrator
+from cni_migrate.errors import Interrupted
+from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.kube.documents import KubeDocuments
+from cni_migrate.kube.events import NodeEvents
+from cni_migrate.wiring import plan_for
+
+if TYPE_CHECKING:
+    from cni_migrate.engine.metrics import Metrics
+
+
+class DriverRun:
+    """Runs the driver once, shows what it does, and stops it on Ctrl-C or SIGTERM."""
+
+    def __init__(
+        self,
+        here: Session,
+        cluster: KubeCluster,
+        goal: Goal,
+        record: Record | None,
+        *,
+        takeover: bool,
+        metrics: "Metrics | None" = None,
+    ) -> None:
+        self.began = False
+        self._goal = goal
+        self._clock = here.clock
+        self._log = structlog.get_logger()
+        self._narrator = Narrator()
+        if record is not None:
+            self._narrator.begin(record.cluster.history)
+        self._screen = None if here.as_json or not sys.stderr.isatty() else Screen(here.clock)
+        self._config = config = here.config
+        self._metrics = metrics
+        self._news = Newspaper()
+        if record is not None:
+            self._news.begin(record)
+        self._events = NodeEvents(here.client, here.clock, platform.node())
+        # The lock gives up on one renewal before it is time for the next.
+        patient = KubeDocuments(here.client, here.clock, deadline=config.lease_seconds / 3)
+        self._driver = Driver(
+            plan=plan_for(config, cluster.snapshot()),
+            goal=goal,
+            cluster=cluster,
+            prober=here.prober(),
+            clock=here.clock,
+            store=here.store(),
+            lock=Lock(patient, here.clock, config.namespace, config.lease_seconds, identity(), self._notice),
+            observer=self._observe,
+            tool=f"migrate/{version()}",
+            takeover=takeover,
+        )
+        self._task: asyncio.Task[Final] | None = None
+        self._signals = 0
+
+    async def run(self) -> Final:
+        """Drive to the end.
+
+        Raises:
+            MigrateError: as the driver does.
+            Interrupted: it was stopped at once.
+        """
+        async with self._shown(), self._events.sending():
+            return await self._driven()
+
+    async def _driven(self) -> Final:
+        with interrupts.taken(self._stop):
+            self._task = asyncio.create_task(self._driver.run(), name="driver")
+            while not self._task.done():
+                await asyncio.wait({self._task})
+            if self._task.cancelled():
+                raise Interrupted(
+                    "stopped at once: the record is safe", next=f"{self._goal.command}  (goes on from here)"
+                )
+            return self._task.result()
+
+    @contextlib.asynccontextmanager
+    async def _shown(self) -> AsyncIterator[None]:
+        if self._screen is None:
+            yield
+            return
+        async with self._screen.shown():
+            yield
+
+    def _stop(self) -> None:
+        self._signals += 1
+        if self._signals == 1 and self.began:
+            self._driver.stop()
+            text = "finishing the current step; press again to stop at once"
+            if self._screen is not None:
+                self._screen.note(text)
+            else:
+                self._log.warning("stopping", what=text)
+        elif self._task is not None:
+            self._task.cancel()
+
+    def _notice(self, text: str) -> None:
+        if self._screen is not None:
+            self._screen.note(text)
+        else:
+            self._log.info("lock", what=text)
+
+    def _observe(self, decision: Decision, seen: Snapshot) -> None:
+        self.began = True
+        if self._screen is not None:
+            self._screen.decision(decision, [node.name for node in in_order(self._config, seen.nodes.values())])
+        if self._metrics is not None:
+            self._metrics.lock(held=True)
+            self._metrics.take(decision, seen.attempts, self._clock.now())
+        for news in self._news.take(decision.record):
+            self._events.tell(news)
+        for event in self._narrator.take(decision, self._clock.now()):
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        """On a terminal the table shows steps and waits, and history stays above it; the log file gets everything."""
+        kind = str(event.pop("event"))
+        if self._screen is None:
+            self._log.info(kind, **event)
+            return
+        self._log.info(kind, quiet=True, **event)
+        if kind == "history":
+            what = str(event["what"])
+            self._screen.say(datetime.fromisoformat(event["noted"]), what, style="red" if " held: " in what else "")

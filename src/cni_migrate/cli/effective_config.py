@@ -1,0 +1,68 @@
+"""Which configuration holds for a cluster: what was said, then what the record began with, then what is found there."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Final
+
+from cni_migrate.config import Config
+from cni_migrate.configfile import FOUND, Loaded
+from cni_migrate.core.model.canal import FoundCanal, settled, with_values
+from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.model.record import Record
+from cni_migrate.kube.canal import found_canal
+from cni_migrate.kube.cluster import KubeCluster
+
+if TYPE_CHECKING:
+    from cni_migrate.cli.session import Session
+
+NOTHING: Final = FoundCanal()
+
+
+def begun(record: Record | None) -> bool:
+    """Whether a migration has begun: then what it began with holds."""
+    return record is not None and record.cluster.phase is not Phase.PREFLIGHT
+
+
+def adopted(loaded: Loaded, record: Record | None) -> Config:
+    """The configuration, with what the migration began with where nothing was said: strategy and facts of Canal."""
+    return recorded(loaded.config, loaded.said, record)
+
+
+def recorded(config: Config, said: Collection[str], record: Record | None) -> Config:
+    """The configuration with the record's values, but for the keys that were said."""
+    if record is None or not begun(record):
+        return config
+    identity = record.cluster.identity_values
+    values: dict[str, Any] = {}
+    for section, keys in FOUND.items():
+        known = identity.get(section)
+        if isinstance(known, dict):
+            values |= {f"{section}.{key}": known[key] for key in keys if key in known}
+    config = with_values(config, {key: value for key, value in values.items() if key not in said})
+    if "strategy" in said or record.cluster.strategy == config.strategy:
+        return config
+    return config.model_copy(update={"strategy": record.cluster.strategy})
+
+
+async def look_for_canal(here: "Session", cluster: KubeCluster) -> FoundCanal:
+    """What the cluster tells about its Canal.
+
+    Raises:
+        ClusterError: the API server does not answer, or does not allow it.
+    """
+    nodes = cluster.snapshot().nodes.values()
+    cidrs = [node.pod_cidr for node in nodes if node.pod_cidr]
+    return await found_canal(here.client, cidrs, [node.internal_ip for node in nodes])
+
+
+async def settle(
+    here: "Session", loaded: Loaded, record: Record | None, cluster: KubeCluster
+) -> tuple[Config, FoundCanal]:
+    """The configuration that holds, and the Canal that was found; nothing is looked for once a migration has begun.
+
+    Raises:
+        ClusterError: the API server does not answer, or does not allow it.
+    """
+    if begun(record):
+        return adopted(loaded, record), NOTHING
+    found = await look_for_canal(here, cluster)
+    return settled(loaded.config, loaded.said, found), found

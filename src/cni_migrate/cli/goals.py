@@ -1,0 +1,130 @@
+"""What was typed, and which goal of the driver it is."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cni_migrate.cli.selectors import parse
+from cni_migrate.cli.ui import output
+from cni_migrate.core.model import guards
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import NodeState, Phase
+from cni_migrate.core.model.objects import Node, Snapshot
+from cni_migrate.core.model.record import Record
+from cni_migrate.engine.lease import identity
+from cni_migrate.errors import Halted, UsageError
+
+
+@dataclass(frozen=True)
+class Run:
+    """`migrate run`."""
+
+    nodes: str = ""
+    selector: str = ""
+    until: str = ""
+    accept: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuse what can be refused without a cluster.
+
+        Raises:
+            UsageError: the selector cannot be read.
+        """
+        if self.selector:
+            parse(self.selector)
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """`migrate cleanup`."""
+
+
+@dataclass(frozen=True)
+class RollbackNode:
+    """`migrate rollback-node`."""
+
+    node: str
+    to: str
+    accept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """`migrate rollback`."""
+
+    accept: tuple[str, ...] = ()
+
+
+Typed = Run | Cleanup | RollbackNode | Rollback
+
+
+def goal_of(typed: Typed, record: Record | None, seen: Snapshot) -> Goal:
+    """The driver's goal.
+
+    Raises:
+        UsageError: a node that is named is not there.
+        Halted: clean-up cannot begin yet.
+    """
+    match typed:
+        case RollbackNode(node, to, accept):
+            return Goal(kind="node_back", node=node, to="canal" if to == "canal" else "dual", **_accepting(accept))
+        case Rollback(accept):
+            return Goal(kind="back", **_accepting(accept))
+        case Cleanup():
+            _cleanable(record, seen)
+            return Goal()
+        case Run():
+            return replace(_forward(typed, seen), **_accepting(typed.accept))
+
+
+def _accepting(names: tuple[str, ...]) -> dict[str, Any]:
+    """Whose failing gates are accepted, and by whom."""
+    return {"accept": frozenset(names), "by": who()} if names else {}
+
+
+def who() -> str:
+    """Who types, as user@host."""
+    return identity().split("/")[0]
+
+
+def _forward(typed: Run, seen: Snapshot) -> Goal:
+    until = Phase(typed.until) if typed.until else None
+    if not typed.nodes and not typed.selector:
+        return Goal(until=until)
+    named = {name.strip() for name in typed.nodes.split(",") if name.strip()}
+    if unknown := sorted(named - set(seen.nodes)):
+        raise UsageError(
+            f"--nodes: there is no node {output.listed(unknown)}; there are: {output.listed(sorted(seen.nodes), 10)}",
+            next="kubectl get nodes",
+        )
+    matches = parse(typed.selector) if typed.selector else None
+    if matches is not None and not any(matches(node.labels) for node in seen.nodes.values()):
+        raise UsageError(f"--selector {typed.selector!r}: no node matches", next="kubectl get nodes --show-labels")
+
+    def wanted(node: Node) -> bool:
+        return (not named or node.name in named) and (matches is None or matches(node.labels))
+
+    return Goal(wanted=wanted, partial=True, until=until)
+
+
+def _cleanable(record: Record | None, seen: Snapshot) -> None:
+    if record is None:
+        raise Halted("no migration was begun in this cluster: there is nothing to clean up", next="migrate status")
+    if record.cluster.phase in (Phase.CLEANING, Phase.DONE):
+        return
+    known = {name: entry.uid for name, entry in record.nodes.items() if not entry.gone}
+    joined = [name for name, node in seen.nodes.items() if known.get(name) != node.uid]
+    left = [*{*guards.not_migrated(record), *joined}]
+    if left or record.cluster.phase is not Phase.MIGRATING:
+        what = f"{output.listed(sorted(left))} not migrated" if left else "no node is migrated"
+        raise Halted(f"clean-up has to wait: phase {record.cluster.phase}, {what}", next="migrate run")
+
+
+def resumed(record: Record) -> str:
+    """What a resumed run goes on with, in one line."""
+    there = {name: entry for name, entry in record.nodes.items() if not entry.gone}
+    done = sum(1 for entry in there.values() if entry.state is NodeState.MIGRATED)
+    parts = [f"phase {record.cluster.phase}", f"{done} of {output.plural(len(there), 'node')} migrated"]
+    under_way = [f"node {n} in {e.event}/{e.step}" for n, e in there.items() if e.event is not None]
+    if record.cluster.step:
+        parts.append(f"step {record.cluster.step}")
+    return ", ".join([*parts, output.listed(under_way, 3)] if under_way else parts)

@@ -1,0 +1,147 @@
+"""`migrate manifests`: what a migration applies, as YAML."""
+
+import difflib
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cni_migrate.cli.options import Common, OnStrategy, examples, with_common
+
+if TYPE_CHECKING:
+    from cni_migrate.configfile import Loaded
+    from cni_migrate.core.render.manifests import Manifests
+
+EXAMPLES = examples(
+    "migrate manifests rbac | kubectl apply -f -",
+    "migrate manifests job --image REGISTRY/cni-migrate:0.1.0 | kubectl apply -f -",
+    "migrate manifests --strategy overlay",
+    "migrate manifests --diff",
+)
+
+
+class Part(StrEnum):
+    """What to print the manifests of."""
+
+    ALL = "all"
+    CILIUM = "cilium"
+    CILIUM_FINAL = "cilium-final"
+    MULTUS = "multus"
+    KNET = "knet"
+    RBAC = "rbac"
+    JOB = "job"
+
+
+@with_common
+def command(
+    common: Common,
+    part: Annotated[Part, typer.Argument(help="Which of them.")] = Part.ALL,
+    strategy: OnStrategy = None,
+    image: Annotated[
+        str, typer.Option(help="The image of the Job, with `migrate` in it.", show_default="from the configuration")
+    ] = "",
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show how Cilium differs, while Canal is there, too, from what stays.")
+    ] = False,
+) -> None:
+    """Print what a migration applies, as YAML. Needs no cluster.
+
+    Part `cilium` is Cilium as it runs beside Canal, `cilium-final` as it stays. Two parts are for running `migrate` in
+    the cluster: `rbac`, its account and the least rights, and `job`.
+    """
+    from cni_migrate.cli.session import configured
+    from cni_migrate.cli.ui import output
+    from cni_migrate.wiring import manifests_for
+
+    loaded = configured(common, {"strategy": strategy.value if strategy else None, "job.image": image or None})
+    made = manifests_for(loaded.config, None)
+    if diff:
+        _print_differences(made)
+        return
+    seen: set[str] = set()
+    for manifest in _part(loaded, made, part.value):
+        text = output.yaml_text(manifest)
+        if text not in seen:
+            seen.add(text)
+            sys.stdout.write(f"---\n{text}")
+
+
+def _part(loaded: "Loaded", made: "Manifests", part: str) -> list[dict[str, Any]]:
+    """The objects of one part.
+
+    Raises:
+        UsageError: there is no such part with this configuration.
+    """
+    from cni_migrate.cli.ui import output
+    from cni_migrate.core.render.manifests import node_config_version
+    from cni_migrate.errors import UsageError
+
+    config = loaded.config
+    if part == "multus" and config.strategy != "multus":
+        raise UsageError("strategy overlay has no Multus", next="migrate manifests multus --strategy multus")
+    if part == "job" and not config.job.image:
+        raise UsageError(
+            "the Job needs an image with `migrate` in it (key `job.image`): none is published, the project's"
+            " Dockerfile makes one",
+            next="migrate manifests job --image REGISTRY/cni-migrate:VERSION",
+        )
+    version = "v2" if made.cilium_version >= (1, 16) else "v2alpha1"
+    served = [f"cilium.io/{version}/ciliumnodeconfigs"]
+    cilium = made.cilium()
+    if config.strategy == "overlay" and node_config_version(served):
+        cilium += made.node_config(served)
+    multus = made.multus() if config.strategy == "multus" else []
+    match part:
+        case "cilium":
+            return cilium
+        case "cilium-final":
+            return made.cilium_final()
+        case "knet":
+            return made.knet()
+        case "multus":
+            return multus
+        case "rbac":
+            return [*made.namespaces(), *made.rbac()]
+        case "job":
+            return made.job(output.yaml_text(_chosen(loaded)))
+        case _:
+            return [*made.namespaces(), *made.knet(), *cilium, *multus]
+
+
+def _print_differences(made: "Manifests") -> None:
+    """Print how Cilium's objects differ while Canal is there, too, from what stays, as a unified diff each."""
+    from cni_migrate.cli.ui import output
+
+    final = {_name_of(one): output.yaml_text(one).splitlines() for one in made.cilium_final()}
+    transit = {_name_of(one): output.yaml_text(one).splitlines() for one in made.cilium()}
+    for name in dict.fromkeys([*final, *transit]):
+        lines = difflib.unified_diff(
+            final.get(name, []), transit.get(name, []), f"{name}  (what stays)", f"{name}  (beside Canal)", lineterm=""
+        )
+        for line in lines:
+            sys.stdout.write(f"{line}\n")
+
+
+def _name_of(manifest: Mapping[str, Any]) -> str:
+    meta = manifest["metadata"]
+    return "/".join(part for part in (str(manifest["kind"]), meta.get("namespace", ""), meta["name"]) if part)
+
+
+def _chosen(loaded: "Loaded") -> dict[str, Any]:
+    """What was chosen and is no default, wherever it was said, as a file for another `migrate`.
+
+    Without what is about the Job itself: it names its own node by a flag.
+    """
+    data = loaded.config.model_dump(mode="json")
+    tree: dict[str, Any] = {}
+    for key, source in loaded.origin.items():
+        path = key.split(".")
+        if source == "default" or source.startswith("profile ") or path[0] in ("job", "own_node"):
+            continue
+        value, place = data, tree
+        for part in path[:-1]:
+            value, place = value[part], place.setdefault(part, {})
+        place[path[-1]] = value[path[-1]]
+    return tree

@@ -1,0 +1,107 @@
+"""`migrate plan`, and `migrate run --dry-run`: what a run would do."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cni_migrate.cli.options import (
+    AtOnce,
+    Common,
+    EmptyDir,
+    Force,
+    Form,
+    NoEviction,
+    OnNodes,
+    OnSelector,
+    OnStrategy,
+    Output,
+    UpTo,
+    drain_flags,
+    examples,
+    with_common,
+)
+
+if TYPE_CHECKING:
+    from cni_migrate.cli.goals import Run
+    from cni_migrate.configfile import Loaded
+
+EXAMPLES = examples("migrate plan --nodes w1,w2", "migrate plan --steps")
+
+
+@with_common
+def command(
+    common: Common,
+    strategy: OnStrategy = None,
+    nodes: OnNodes = "",
+    selector: OnSelector = "",
+    until: UpTo = None,
+    max_unavailable: AtOnce = "",
+    steps: Annotated[bool, typer.Option("--steps", help="List the steps of each event, too.")] = False,
+    delete_emptydir_data: EmptyDir = None,
+    force: Force = None,
+    disable_eviction: NoEviction = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """Show which node comes when, which pods move, and what is in the way. Takes what `run` takes; writes nothing."""
+    from cni_migrate.cli import goals, session
+
+    flags = {
+        "strategy": strategy.value if strategy else None,
+        "max_unavailable": max_unavailable or None,
+        **drain_flags(delete_emptydir_data, force, disable_eviction),
+    }
+    typed = goals.Run(nodes=nodes, selector=selector, until=until.value if until else "")
+    typed.check()
+    loaded = session.configured(common, flags)
+    session.run_async(_plan(common, loaded, typed, form=output.value, dry_run=False, steps=steps))
+
+
+def dry_run(common: Common, loaded: "Loaded", typed: "Run") -> None:
+    """Show what this very run would do, and next."""
+    from cni_migrate.cli.session import run_async
+
+    run_async(_plan(common, loaded, typed, form="table", dry_run=True, steps=True))
+
+
+async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dry_run: bool, steps: bool) -> None:
+    from cni_migrate.cli import checks
+    from cni_migrate.cli.effective_config import settle
+    from cni_migrate.cli.goals import goal_of
+    from cni_migrate.cli.session import session
+    from cni_migrate.cli.ui import output, plan_table
+    from cni_migrate.cli.version import version
+    from cni_migrate.core.decision.begin import check_identity
+    from cni_migrate.core.model.lifecycle import Phase
+    from cni_migrate.core.preflight.findings import Severity
+    from cni_migrate.core.reports.plan import plan_view
+    from cni_migrate.wiring import plan_for
+
+    async with session(common, loaded.config) as here:
+        record = await here.record()
+        async with here.cluster() as cluster:
+            config, canal = await settle(here, loaded, record, cluster)
+            if record is not None:
+                check_identity(config, record)
+            seen = cluster.snapshot()
+            goal = goal_of(typed, record, seen)
+            made = plan_for(config, seen)
+            view = plan_view(made, goal, record, seen, here.clock.now(), f"migrate/{version()}")
+            fresh = record is None or record.cluster.phase is Phase.PREFLIGHT
+            found = await checks.checked(here, config, cluster, canal) if dry_run and fresh else []
+        where = here.where
+    if form == "json":
+        output.as_json(view.model_dump(mode="json", by_alias=True))
+    elif form == "yaml":
+        output.as_yaml(view.model_dump(mode="json", by_alias=True))
+    else:
+        to = output.out()
+        if found:
+            serious = [finding for finding in found if finding.severity is not Severity.INFO]
+            checks.show(to, serious, loaded.config.preflight.waive)
+            to.print()
+        to.print(where, style="bold", markup=False, highlight=False, soft_wrap=True)
+        plan_table.show(to, view, steps=steps)
+        if dry_run:
+            plan_table.show_first_turn(to, view)
+        to.print("\nNothing was written.")
+        output.show_next("migrate run")

@@ -1,0 +1,72 @@
+"""`migrate preflight`: whether the cluster is fit for a migration."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from cni_migrate.cli.options import Common, Form, OnStrategy, Output, Waive, examples, with_common
+
+if TYPE_CHECKING:
+    from cni_migrate.core.model.record import Record
+
+EXAMPLES = examples(
+    "migrate preflight --strategy overlay", "migrate preflight -o json", "migrate preflight --waive DUAL_STACK"
+)
+
+
+@with_common
+def command(common: Common, strategy: OnStrategy = None, waive: Waive = None, output: Output = Form.TABLE) -> None:
+    """Check whether the cluster is fit for a migration. Writes nothing.
+
+    Exit code 3 when a check fails that a migration cannot do without.
+    """
+    from cni_migrate.cli.session import run_async
+
+    flags = {"strategy": strategy.value if strategy else None, "preflight.waive": waive or None}
+    run_async(_preflight(common, flags, output.value))
+
+
+async def _preflight(common: Common, flags: Mapping[str, object], form: str) -> None:
+    from cni_migrate.cli import checks, effective_config
+    from cni_migrate.cli.session import configured, session
+    from cni_migrate.cli.ui import output
+    from cni_migrate.core.preflight.catalogue import ABOUT
+    from cni_migrate.core.preflight.findings import blockers
+
+    loaded = configured(common, flags)
+    async with session(common, loaded.config) as here, here.cluster() as cluster:
+        record = await here.record()
+        if record is not None and effective_config.begun(record):
+            _say_begun(record, form)
+            return
+        config, _ = await effective_config.settle(here, loaded, record, cluster)
+        found = await checks.checked(here, config, cluster, await effective_config.look_for_canal(here, cluster))
+    if form == "table":
+        checks.show(output.out(), found, config.preflight.waive)
+    else:
+        listed = [asdict(finding) | {"waivable": ABOUT[finding.id].waivable} for finding in found]
+        data = {"schema": 1, "passed": not blockers(found), "findings": listed}
+        (output.as_json if form == "json" else output.as_yaml)(data)
+    checks.refuse(found, next="mend what is named above, then `migrate preflight` again")
+    if form == "table":
+        output.show_next("migrate plan, then migrate run")
+
+
+def _say_begun(record: "Record", form: str) -> None:
+    """Say that the checks are for the time before a migration.
+
+    Later they would find what the migration did itself, and advise to remove it.
+    """
+    from cni_migrate.cli.ui import output
+    from cni_migrate.core.model.lifecycle import Phase
+
+    phase = record.cluster.phase
+    if form == "table":
+        what = "was migrated" if phase is Phase.DONE else f"is being migrated, phase {phase}"
+        to = output.out()
+        to.print(f"The cluster {what}: the checks are for the time before, and were not made.", soft_wrap=True)
+        order = "migrate status" if phase is Phase.DONE else "migrate status, then migrate run or migrate rollback"
+        output.show_next(order)
+        return
+    data: dict[str, Any] = {"schema": 1, "passed": True, "phase": phase.value, "findings": []}
+    (output.as_json if form == "json" else output.as_yaml)(data)

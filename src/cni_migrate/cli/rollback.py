@@ -1,0 +1,36 @@
+"""`migrate rollback`: the whole cluster back to Canal."""
+
+from cni_migrate.cli.options import (
+    AcceptGate,
+    Common,
+    EmptyDir,
+    Force,
+    NoEviction,
+    Takeover,
+    Yes,
+    drain_flags,
+    examples,
+    with_common,
+)
+
+EXAMPLES = examples("migrate rollback --yes")
+
+
+@with_common
+def command(
+    common: Common,
+    yes: Yes = False,
+    takeover: Takeover = False,
+    accept_failing_gate: AcceptGate = None,
+    delete_emptydir_data: EmptyDir = None,
+    force: Force = None,
+    disable_eviction: NoEviction = None,
+) -> None:
+    """Take the whole cluster back to Canal, in reverse order, as it was found.
+
+    Possible until clean-up deletes Canal, the point of no return: `plan` and `status` name it.
+    """
+    from cni_migrate.cli import drive, goals, session
+
+    loaded = session.configured(common, drain_flags(delete_emptydir_data, force, disable_eviction))
+    drive.drive(common, loaded, goals.Rollback(tuple(accept_failing_gate or ())), yes=yes, takeover=takeover)

@@ -1,0 +1,51 @@
+"""`migrate rollback-node`: one node back to both networks, or to Canal."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cni_migrate.cli.options import (
+    AcceptGate,
+    Common,
+    EmptyDir,
+    Force,
+    NoEviction,
+    Takeover,
+    Yes,
+    drain_flags,
+    examples,
+    with_common,
+)
+
+EXAMPLES = examples("migrate rollback-node worker-1", "migrate rollback-node worker-1 --to canal --yes")
+
+
+class BackTo(StrEnum):
+    """Where a rolled back node ends."""
+
+    DUAL = "dual"
+    CANAL = "canal"
+
+
+@with_common
+def command(
+    common: Common,
+    node: Annotated[str, typer.Argument(help="The node.", show_default=False)],
+    to: Annotated[BackTo, typer.Option(help="How far back.")] = BackTo.DUAL,
+    yes: Yes = False,
+    takeover: Takeover = False,
+    accept_failing_gate: AcceptGate = None,
+    delete_emptydir_data: EmptyDir = None,
+    force: Force = None,
+    disable_eviction: NoEviction = None,
+) -> None:
+    """Take one node back: to both networks (dual), or to Canal alone.
+
+    Works from every state and every held step. Back to canal only while no other node is beyond dual.
+    """
+    from cni_migrate.cli import drive, goals, session
+
+    loaded = session.configured(common, drain_flags(delete_emptydir_data, force, disable_eviction))
+    wanted = goals.RollbackNode(node, to.value, tuple(accept_failing_gate or ()))
+    drive.drive(common, loaded, wanted, yes=yes, takeover=takeover)

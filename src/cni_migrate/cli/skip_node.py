@@ -1,0 +1,27 @@
+"""`migrate skip-node`: a node is left out, or takes part again."""
+
+from typing import Annotated
+
+import typer
+
+from cni_migrate.cli.options import Common, NodeArgument, examples, with_common
+
+EXAMPLES = examples("migrate skip-node worker-1", "migrate skip-node worker-1 --undo")
+
+
+@with_common
+def command(
+    common: Common,
+    node: NodeArgument,
+    undo: Annotated[bool, typer.Option("--undo", help="Let the node take part again.")] = False,
+) -> None:
+    """Leave a node out: the others go on without it, and clean-up waits for it."""
+    from cni_migrate.cli import requests
+
+    def change(data: dict[str, str], now: str) -> str:
+        if undo:
+            return f"node {node} takes part again" if data.pop(f"skip.{node}", None) else f"node {node} was not skipped"
+        data.setdefault(f"skip.{node}", now)
+        return f"node {node} is skipped; clean-up waits until it is migrated or gone"
+
+    requests.request(common, change, node=node)

@@ -1,0 +1,169 @@
+"""What is probed, and how: the other agents, what all agents share, and nodes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterable
+from time import monotonic
+
+from . import dns
+from .apiserver import Secure
+from .datagrams import Datagrams
+from .discovery import Directory
+from .eventloop import READ, Steps
+from .peers import Peer
+from .protocol import HELLO_LAST, HELLO_REQUEST, LARGE, LARGE_REQUEST, check, told
+from .results import Results
+from .server import Server
+from .services import Services
+from .settings import GUARD_PORT, HTTP_PORT
+from .sockets import TROUBLE, connected, exchanged, opened
+from .wording import words
+
+DENIED = 0.2  # seconds after which a forbidden connection counts as blocked: a round takes so long
+NEW = 10.0  # seconds in which an agent tells its address: the API does so only when the kubelet looks, a second later
+NODE_PORT = 1  # of a node, on which nobody listens
+
+
+class Probes:
+    """Each probe as steps that note how they ended; `extra` is the own address on Cilium's network, or ''."""
+
+    def __init__(self, server: Server, results: Results, directory: Directory, services: Services, extra: str) -> None:
+        self.settings, self.loop = server.settings, server.loop
+        self.results, self.directory, self.services, self.extra = results, directory, services, extra
+        self.datagrams = Datagrams(self.settings, results, self.loop, server.heard)
+        self.here = f"\r\nX-Knet-Here: {self.settings.uid} {self.settings.address}\r\n\r\n".encode()
+        self.new_until = monotonic() + NEW
+
+    def common(self) -> list[Steps]:
+        """The probes of what all agents share, and of the own node."""
+        me, work = self.settings, []
+        if "dns" not in me.skip:
+            work.append(self.results.attempt("dns", "primary", "dns", dns.asked(self.loop, me.timeout)))
+        if me.service[0] and "service" not in me.skip:
+            work.append(self.results.attempt("service", "primary", "service", self._service(me.service)))
+        if me.node_address:
+            work.append(self.results.attempt(f"node:{me.node}", "host", "tcp", self._node(me.node_address)))
+        return work
+
+    def rare(self) -> list[Steps]:
+        """The probes that are not for every round: the API server and the node port."""
+        work: list[Steps] = []
+        if self.settings.api[0] and "api" not in self.settings.skip:
+            work.append(self.results.attempt("api", "primary", "api", self._api()))
+        port = self.services.node_port
+        if port and "nodeport" not in self.settings.skip:
+            work.append(self._node_port((self.settings.node_address, port)))
+        return work
+
+    def hosts(self, hosts: dict[str, str]) -> list[Steps]:
+        """The probes of the peers' nodes."""
+        return [
+            self.results.attempt(f"node:{node}", "host", "tcp", self._node(address)) for node, address in hosts.items()
+        ]
+
+    def of(self, peer: Peer, large: bool) -> list[Steps]:
+        """The probes of one peer, but for datagrams."""
+        if not peer.address:
+            self.results.note(peer.name, "primary", "http", "it has no address yet")
+            return []
+        work = [self._http(peer, "primary", peer.address, "", large)]
+        if self.extra and peer.extra:
+            work.append(self._http(peer, "extra", peer.extra, self.extra, large))
+        kind = "policy_allow" if self.settings.mesh == "a" else "policy_deny"
+        if peer.mesh == "b" and kind not in self.settings.skip:
+            probe = self._allowed(peer, self.settings.timeout) if kind == "policy_allow" else self._denied(peer)
+            work.append(self.results.attempt(peer.name, "primary", kind, probe))
+        return work
+
+    def by_datagram(self, peers: Iterable[Peer]) -> list[Steps]:
+        """The probes of all peers by UDP, one for each network."""
+        known = [peer for peer in peers if peer.address]
+        extra = [(peer.name, peer.extra) for peer in known if self.extra and peer.extra]
+        if "udp" in self.settings.skip:
+            return []
+        primary = [(peer.name, peer.address) for peer in known]
+        return [self.datagrams.probe("primary", primary, ""), self.datagrams.probe("extra", extra, self.extra)]
+
+    def _http(self, peer: Peer, net: str, address: str, local: str, large: bool) -> Steps:
+        """A small request, then a large one over the same connection: the second is not tried without the first."""
+        results = self.results
+        try:
+            sock = opened(address, local=local)
+        except OSError as problem:
+            results.note(peer.name, net, "http", words(problem))
+            return
+        try:
+            if (yield from results.attempt(peer.name, net, "http", self._small(sock, peer, address, large))) and large:
+                yield from results.attempt(peer.name, net, "http_large", self._large(sock))
+        finally:
+            self.loop.close(sock)
+
+    def _small(self, sock: socket.socket, peer: Peer, address: str, large: bool) -> Steps:
+        until, hello = monotonic() + self.settings.timeout, HELLO_REQUEST if large else HELLO_LAST
+        if monotonic() < self.new_until:
+            hello = hello[:-4] + self.here
+        head, _ = yield from exchanged(sock, hello, until, (address, HTTP_PORT))
+        check(head)
+        if peer.sign not in head:
+            raise ValueError(f"answered by {told(head, 'Agent') or 'somebody else'}")
+        for uid, _, where in (one.partition("=") for one in told(head, "Heard").split(",")):
+            self.directory.introduced(uid, where)
+        if self.settings.cilium_cidr and not peer.extra:
+            peer.extra = self.settings.of_cilium(told(head, "Addresses").split(","))
+
+    def _large(self, sock: socket.socket) -> Steps:
+        head, body = yield from exchanged(sock, LARGE_REQUEST, monotonic() + self.settings.timeout)
+        check(head)
+        if len(body) != LARGE:
+            raise ValueError(f"{len(body)} of {LARGE} bytes")
+
+    def _allowed(self, peer: Peer, within: float) -> Steps:
+        until, sock = monotonic() + within, opened(peer.address)
+        try:
+            yield from connected(sock, (peer.address, GUARD_PORT), until)
+            yield sock, READ, until
+            if not sock.recv(5):
+                raise EOFError
+        finally:
+            self.loop.close(sock)
+
+    def _denied(self, peer: Peer) -> Steps:
+        try:
+            yield from self._allowed(peer, DENIED)
+        except TROUBLE:
+            return
+        raise ValueError("not blocked")
+
+    def _api(self) -> Steps:
+        """Any answer will do that comes from the holder of the cluster's certificate."""
+        connection = Secure(self.settings, self.loop, self.settings.timeout)
+        try:
+            yield from connection.request("/version")
+            answer = yield from connection.read(self.settings.timeout)
+        finally:
+            connection.close()
+        if not answer.startswith(b"HTTP/1."):
+            raise EOFError
+        return int(answer[9:12])
+
+    def _service(self, address: tuple[str, int]) -> Steps:
+        until, sock = monotonic() + self.settings.timeout, opened(address[0])
+        try:
+            check((yield from exchanged(sock, HELLO_LAST, until, address))[0])
+        finally:
+            self.loop.close(sock)
+
+    def _node_port(self, address: tuple[str, int]) -> Steps:
+        good = yield from self.results.attempt("nodeport", "primary", "nodeport", self._service(address))
+        self.services.doubted = not good
+
+    def _node(self, address: str) -> Steps:
+        """A node answers on a port that nobody listens on: a refusal is an answer."""
+        sock = opened(address)
+        try:
+            with contextlib.suppress(ConnectionRefusedError):
+                yield from connected(sock, (address, NODE_PORT), monotonic() + self.settings.timeout)
+        finally:
+            self.loop.close(sock)
