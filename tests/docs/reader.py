@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cni_migrate.cli.serving import free_port
 from tests.controlplane import build
 from tests.docs import pages, terminal
 from tests.docs.pages import Block
@@ -51,7 +51,7 @@ class _Reader:
         self._loud = loud
         self._environ = _environ(folder)
         self._terminals: dict[str, Terminal] = {}
-        self._words: dict[str, str] = dict([HURRY, ("--port 7443", f"--port {free_port()}")])
+        self._words: dict[str, str] = dict([HURRY, ("--port 7443", f"--port {_free_port()}")])
         self._never: list[tuple[re.Pattern[str], str]] = []
         self._printed: list[str] = []
 
@@ -157,6 +157,12 @@ class _Reader:
 
     def _wrong(self, block: Block, why: str) -> None:
         self.found.wrong.append(f"line {block.line}: {why}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _environ(folder: Path) -> dict[str, str]:
