@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from cni_migrate import consistency, validation
+from cni_migrate.strategies import Traits, traits
 
 Strategy = Literal["multus", "overlay"]
 ProfileName = Literal["modern", "seed"]
@@ -290,6 +291,7 @@ class Job(Section):
 PROFILES: dict[ProfileName, dict[str, Any]] = {
     "modern": {},
     "seed": {
+        "strategy": "multus",
         "cilium": {
             "version": "1.7.2",
             "tunnel_protocol": "geneve",
@@ -350,9 +352,8 @@ class Config(Section):
 
     profile: ProfileName = Field(default="modern", description="which defaults the rest starts from")
     strategy: Strategy = Field(
-        default="multus",
-        description="how a node gets both networks; where nothing is said and Canal has Calico's plugin, as published:"
-        " overlay",
+        default="overlay",
+        description="how a node gets both networks; a migration that has begun goes on with its own",
     )
     namespace: Namespace = Field(default="cni-migrate", description="namespace of the record, the lock and host tasks")
     registry: Registry = Field(
@@ -397,6 +398,11 @@ class Config(Section):
     def _consistent(self) -> Self:
         consistency.check(self)
         return self
+
+    @property
+    def traits(self) -> Traits:
+        """What is particular about the strategy."""
+        return traits(self.strategy)
 
     def identity(self) -> dict[str, Any]:
         """What must not change between the start of a migration and its end."""

@@ -135,7 +135,7 @@ def _cni_files(config: "Config") -> Iterator[Problem]:
             " file is the one in force",
             ("cilium.primary_file", "canal.cni_file"),
         )
-    if config.strategy != "multus":
+    if not config.traits.multus:
         return
     if not multus.cni_file < min(canal.cni_file, cilium.extra_file):
         yield Problem(

@@ -15,10 +15,14 @@ from typing import Any
 
 import pytest
 
+from cni_migrate.sim.scenario import Scenario, load
 from tests.cli.conftest import CONFIG_MAPS, DAEMONSETS, QUICK, Served, Typed
 
 On = Callable[[Served], Typed]
 Make = Callable[..., Served]
+
+FLANNEL = load("calm").model_copy(update={"calico": False})
+"""A calm cluster without Calico, beside which multus works."""
 
 
 @pytest.fixture
@@ -48,19 +52,38 @@ def test_before_anything(on: On, untouched: Served) -> None:
     assert "No migration was begun" in typed("status").out
     assert typed("preflight").code == 0
     assert json.loads(typed("preflight", "-o", "json").out)["passed"] is True
-    for strategy in ("multus", "overlay"):
-        assert "Nothing was written" in typed("plan", "--strategy", strategy).out
-        dry = typed("run", "--dry-run", "--strategy", strategy)
+    for strategy in ((), ("--strategy", "multus", "--waive", "CALICO_NODE")):
+        assert "Nothing was written" in typed("plan", *strategy[:2]).out
+        dry = typed("run", "--dry-run", *strategy)
         assert dry.code == 0, dry.err
         assert "apply Namespace cni-migrate" in dry.out
     assert len(json.loads(typed("plan", "-o", "json").out)["nodes"]) == 3
     assert untouched.writes == before
 
 
-@pytest.mark.parametrize("strategy", ["overlay", "multus"])
-def test_a_migration_in_parts(on: On, served: Make, config: str, strategy: str, tmp_path: Path) -> None:
+def test_multus_is_refused_beside_calico(on: On, served: Make, config: str) -> None:
+    """By name, with why and what to type; nothing was written. The default is what works there."""
+    cluster = served("calico")
+    typed = on(cluster)
+    for command in (("preflight",), ("run", "--yes")):
+        refused = typed(*command, "--strategy", "multus", "--config", config)
+        assert refused.code == 3
+        assert "CALICO_NODE" in refused.out + refused.err
+        assert "--strategy overlay" in refused.out + refused.err
+    assert cluster.writes == 0
+    passed = typed("preflight", "--config", config)
+    assert passed.code == 0, passed.out
+    assert "CALICO_NODE" not in passed.out
+
+
+@pytest.mark.parametrize(
+    ("scenario", "strategy"), [("calm", "overlay"), (FLANNEL, "multus")], ids=["overlay", "multus"]
+)
+def test_a_migration_in_parts(
+    on: On, served: Make, config: str, scenario: Scenario | str, strategy: str, tmp_path: Path
+) -> None:
     """Attached, one node migrated, rolled back, then everything; the strategy need not be repeated."""
-    cluster = served(nodes=3)
+    cluster = served(scenario, nodes=3)
     typed = on(cluster)
     common = ("--config", config)
 
@@ -166,7 +189,7 @@ def test_events_are_told_once(on: On, served: Make, config: str) -> None:
 
 def test_the_whole_cluster_goes_back(on: On, served: Make, config: str, tmp_path: Path) -> None:
     """As it was found; the record is closed and kept, and a run may begin anew with another strategy and network."""
-    cluster = served(nodes=3)
+    cluster = served(FLANNEL, nodes=3)
     typed = on(cluster)
     before = cluster.read(DAEMONSETS, "canal", "kube-system")["spec"]["template"]["spec"]
     common = ("--config", config)
@@ -176,17 +199,17 @@ def test_the_whole_cluster_goes_back(on: On, served: Make, config: str, tmp_path
     assert "the cluster is as it was found" in back.out
     assert cluster.read(DAEMONSETS, "canal", "kube-system")["spec"]["template"]["spec"] == before
     view = _status(typed, *common)
-    assert (view["begun"], view["phase"], view["strategy"]) == (False, "preflight", "multus")
+    assert (view["begun"], view["phase"], view["strategy"]) == (False, "preflight", "overlay")
     assert view["rolled_back"]
     assert cluster.read(CONFIG_MAPS, view["closed_record"], "cni-migrate")["data"]["cluster"]
     said = typed("status", *common)
-    assert "The migration with multus was rolled back" in said.out
+    assert "The migration with overlay was rolled back" in said.out
     assert view["closed_record"] in said.out
     other = tmp_path / "other.yaml"
     other.write_text(f"{QUICK}cilium: {{pod_cidr: 10.99.0.0/16}}\n", encoding="utf-8")
-    anew = typed("run", "--yes", "--until", "preparing", "--strategy", "overlay", "--config", str(other))
+    anew = typed("run", "--yes", "--until", "preparing", "--strategy", "multus", "--config", str(other))
     assert anew.code == 0, anew.err
-    assert _status(typed, "--config", str(other))["strategy"] == "overlay"
+    assert _status(typed, "--config", str(other))["strategy"] == "multus"
 
 
 def test_a_budget_that_allows_nothing(on: On, served: Make) -> None:
@@ -205,7 +228,7 @@ def test_a_held_node(on: On, served: Make, tmp_path: Path) -> None:
     cluster = served("never-ready")
     typed = on(cluster)
     common = ("--config", str(config))
-    ended = typed("run", "--yes", "--strategy", "multus", *common)
+    ended = typed("run", "--yes", *common)
     assert ended.code == 4, ended.err
     assert "w2" in ended.err
     assert "next: " in ended.err.splitlines()[-1]

@@ -52,9 +52,9 @@ LONG = "a" * 64
         ("canal:\n  cni_file: 10-canal", 2, "ends in .conflist"),
         ("cilium:\n  primary_file: 05-cilium.conf", 2, "ends in .conflist"),
         ("cilium:\n  primary_file: 11-cilium.conflist", 2, "must sort before canal.cni_file"),
-        ("cilium:\n  extra_file: 09-cilium.conflist", 2, "must sort behind canal.cni_file"),
-        ("multus:\n  cni_file: 20-multus.conflist", 2, "must sort before"),
-        ("multus:\n  cni_file: 05-cilium.conflist", 2, "must differ"),
+        ("strategy: multus\ncilium:\n  extra_file: 09-cilium.conflist", 3, "must sort behind canal.cni_file"),
+        ("strategy: multus\nmultus:\n  cni_file: 20-multus.conflist", 3, "must sort before"),
+        ("strategy: multus\nmultus:\n  cni_file: 05-cilium.conflist", 3, "must differ"),
         ("host_task:\n  cni_folder: etc/cni", 2, "an absolute path"),
         ("host_task:\n  bin_folder: /opt/../bin", 2, "an absolute path"),
         ("job:\n  host_folders: [/]", 2, "an absolute path"),
@@ -219,6 +219,7 @@ def test_the_version_alone_decides_the_images(tmp_path: Path) -> None:
     ):
         assert (config.cilium.image, config.cilium.operator_image) == wanted
     seed = load(written(tmp_path, "profile: seed"), {}, {}).config
+    assert seed.strategy == "multus", "such a Cilium knows no CiliumNodeConfig"
     assert (seed.cilium.image, seed.cilium.operator_image) == (
         "docker.io/cilium/cilium:v1.7.2", "docker.io/cilium/operator:v1.7.2",
     )  # fmt: skip

@@ -22,7 +22,7 @@ from cni_migrate.cli.loopback import free_port
 from cni_migrate.cli.options import StrategyName, examples
 from cni_migrate.cli.ui.failing import coloured
 
-EXAMPLES = examples("migrate demo", "migrate demo --strategy overlay --nodes 10")
+EXAMPLES = examples("migrate demo", "migrate demo --strategy multus --nodes 10")
 
 PROGRAM: Final = (sys.executable, "-m", "cni_migrate.cli.main")
 
@@ -43,7 +43,7 @@ class Unexpected(Exception):
 
 def command(
     nodes: Annotated[int, typer.Option(min=3, max=50, help="How many nodes.")] = 6,
-    strategy: Annotated[StrategyName, typer.Option(help="How a node gets both networks.")] = StrategyName.MULTUS,
+    strategy: Annotated[StrategyName, typer.Option(help="How a node gets both networks.")] = StrategyName.OVERLAY,
     speed: Annotated[float, typer.Option(min=0.1, help="How much faster than life the cluster works.")] = 40.0,
     seed: Annotated[int, typer.Option(help="From what the simulated cluster takes its chances.")] = 1,
 ) -> None:

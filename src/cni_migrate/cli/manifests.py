@@ -77,10 +77,14 @@ def _part(loaded: "Loaded", made: "Manifests", part: str) -> list[dict[str, Any]
     from cni_migrate.cli.ui import output
     from cni_migrate.core.render.manifests import node_config_version
     from cni_migrate.errors import UsageError
+    from cni_migrate.strategies import with_trait
 
     config = loaded.config
-    if part == "multus" and config.strategy != "multus":
-        raise UsageError("strategy overlay has no Multus", next="migrate manifests multus --strategy multus")
+    if part == Part.MULTUS and not config.traits.multus:
+        raise UsageError(
+            f"strategy {config.strategy} has no Multus",
+            next=f"migrate manifests multus --strategy {with_trait('multus')}",
+        )
     if part == "job" and not config.job.image:
         raise UsageError(
             "the Job needs an image with `migrate` in it (key `job.image`): none is published, the project's"
@@ -90,9 +94,9 @@ def _part(loaded: "Loaded", made: "Manifests", part: str) -> list[dict[str, Any]
     version = "v2" if made.cilium_version >= (1, 16) else "v2alpha1"
     served = [f"cilium.io/{version}/ciliumnodeconfigs"]
     cilium = made.cilium()
-    if config.strategy == "overlay" and node_config_version(served):
+    if config.traits.node_config and node_config_version(served):
         cilium += made.node_config(served)
-    multus = made.multus() if config.strategy == "multus" else []
+    multus = made.multus() if config.traits.multus else []
     match part:
         case "cilium":
             return cilium

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cni_migrate.core.model.record import Record
 
 EXAMPLES = examples(
-    "migrate preflight --strategy overlay", "migrate preflight -o json", "migrate preflight --waive DUAL_STACK"
+    "migrate preflight --strategy multus", "migrate preflight -o json", "migrate preflight --waive DUAL_STACK"
 )
 
 

@@ -27,9 +27,6 @@ NET_CONF: Final = "net-conf.json"
 
 _NET_FOLDERS: Final = ("/host/etc/cni/net.d", "/etc/cni/net.d")
 _BIN_FOLDERS: Final = ("/host/opt/cni/bin", "/opt/cni/bin")
-FLANNEL_RUN: Final = "/run/flannel"
-"""Where flannel tells its plugin the node's part. No `canal.yaml` that Calico publishes shares it with the host."""
-
 _PLACEHOLDER: Final = re.compile(r"(?<![\"\w])__[A-Z0-9_]+__(?![\"\w])")
 """What Calico's installer replaces in its template and is no JSON before: `"mtu": __CNI_MTU__`."""
 
@@ -137,15 +134,18 @@ async def found_canal(client: Client, node_cidrs: Iterable[str], node_addresses:
         ipam=file.ipam,
         cni_folder=_folder(own, _NET_FOLDERS),
         bin_folder=_folder(own, _BIN_FOLDERS),
-        published=file.plugin == "calico" and not _shares(own, FLANNEL_RUN),
+        calico=tuple(_by_calico(own, file)),
         unread=unread,
     )
 
 
-def _shares(own: Iterable[Json], folder: str) -> bool:
-    """Whether a DaemonSet of Canal has this folder of the host."""
-    volumes = [volume for raw in own for volume in _pod(raw).get("volumes") or ()]
-    return any(str((volume.get("hostPath") or {}).get("path", "")).rstrip("/") == folder for volume in volumes)
+def _by_calico(own: Iterable[Json], file: "_CniFile") -> Iterator[str]:
+    """By what it is known that Calico is part of this Canal, in words."""
+    for raw in own:
+        if CALICO in roles(raw):
+            yield f"DaemonSet {'/'.join(name_of(raw))} runs calico-node"
+    if file.plugin == CALICO:
+        yield f"CNI file {file.name or 'of network ' + file.network} has the plugin calico"
 
 
 # --- flannel's settings --------------------------------------------------------------------------------------------

@@ -114,16 +114,29 @@ def test_rke2s_names() -> None:
         ipam="host-local",
         cni_folder="/etc/cni/net.d",
         bin_folder="/opt/cni/bin",
-        published=True,
+        calico=(
+            "DaemonSet kube-system/rke2-canal runs calico-node",
+            "CNI file 10-canal.conflist has the plugin calico",
+        ),
     )
 
 
-def test_a_canal_that_shares_flannels_folder_is_not_the_published_one() -> None:
-    """Calico's plugin, but flannel's folder is on the host: a Canal of somebody's own."""
-    own = published("canal", "settings")
-    own["spec"]["template"]["spec"]["volumes"].append({"name": "run", "hostPath": {"path": "/run/flannel/"}})
-    texts = {"net-conf.json": net_conf("10.42.0.0/16"), "cni_network_config": CONFLIST}
-    assert found([own], {"kube-system/settings": texts}).published is False
+def test_by_what_calico_is_known() -> None:
+    """A container of Calico's, also in a DaemonSet of its own, or its plugin; flannel alone has neither."""
+    flannel = published("canal", "settings")
+    spec = flannel["spec"]["template"]["spec"]
+    spec["containers"] = [one for one in spec["containers"] if one["name"] == "kube-flannel"]
+    bridged = json.dumps({"name": "cbr0", "plugins": [{"type": "flannel"}]})
+    texts = {"net-conf.json": net_conf("10.42.0.0/16"), "cni_network_config": bridged}
+    assert found([flannel], {"kube-system/settings": texts}).calico == ()
+
+    node = published("calico-node", "settings")
+    node["spec"]["template"]["spec"]["containers"] = [{"name": "calico-node", "image": "calico/node:v3.29.2"}]
+    by_container = found([flannel, node], {"kube-system/settings": texts}).calico
+    assert by_container == ("DaemonSet kube-system/calico-node runs calico-node",)
+
+    by_plugin = found([flannel], {"kube-system/settings": texts | {"cni_network_config": CONFLIST}}).calico
+    assert by_plugin == ("CNI file 10-canal.conflist has the plugin calico",)
 
 
 def test_all_that_differs_from_the_usual() -> None:

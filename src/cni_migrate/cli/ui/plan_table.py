@@ -7,6 +7,7 @@ from rich.text import Text
 
 from cni_migrate.cli.ui import output
 from cni_migrate.core.reports.plan import PlannedNode, PlanView
+from cni_migrate.strategies import traits
 
 
 def show(to: Console, view: PlanView, *, steps: bool) -> None:
@@ -43,16 +44,11 @@ def headline(view: PlanView) -> str:
     )
 
 
-SECONDS_PER_NODE = {"overlay": 13, "multus": 21}
-"""What a node took on the lab, drained and proven (docs/explanation/real-clusters.md); pods that shut down slowly, and
-budgets, come on top."""
-
-
 def amounts(view: PlanView) -> str:
     """How much it is: nodes, pods that move, and about how long it takes."""
     chosen = [node for node in view.nodes if node.events]
     pods = sum(1 for node in chosen for pod in node.pods if pod.verdict == "evict")
-    minutes = max(1, round(len(chosen) * SECONDS_PER_NODE[view.strategy] / view.at_once / 60))
+    minutes = max(1, round(len(chosen) * traits(view.strategy).seconds_per_node / view.at_once / 60))
     nodes = output.plural(len(chosen), "node")
     return f"{nodes}, {output.plural(pods, 'pod')} will move, about {minutes} min with pods that leave at once"
 

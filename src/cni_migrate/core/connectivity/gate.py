@@ -137,9 +137,9 @@ def baseline(reading: GateReading, *, newest: int = 3) -> frozenset[Known]:
 def unasked(config: Config, *, final: bool = False) -> frozenset[str]:
     """The kinds of probes that cannot be asked for: what policies forbid, where Cilium is told to enforce none.
 
-    Overlay enforces on the way, whatever is configured for the end.
+    A strategy may enforce on the way, whatever is configured for the end.
     """
-    off = config.cilium.policy_enforcement == "never" and (final or config.strategy != "overlay")
+    off = config.cilium.policy_enforcement == "never" and (final or not config.traits.enforces_in_transit)
     return frozenset({"policy_deny"}) if off else frozenset()
 
 

@@ -8,8 +8,8 @@ nor a pause stand against what follows.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from cni_migrate.core.decision.advance import begin_event
 from cni_migrate.core.decision.draft import Blocked, Draft, names_of
 from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model import guards
@@ -55,14 +55,37 @@ class Case:
 def admit(draft: Draft, name: str, event: NodeEvent) -> Blocked | None:
     """Begin an event on a node, or answer why it cannot begin now; that is shown as a wait (`schedule.settle`)."""
     paused = draft.seen.requests.paused_since
-    blocked = why_not(Case(draft.plan, draft.goal, draft.record, draft.seen.nodes, paused, name, event))
-    if blocked is not None:
-        draft.blocked[name] = blocked
-        return blocked
-    entry = begin_event(draft.plan, draft.record.nodes[name], event, draft.now)
-    draft.record = draft.record.with_node(name, entry)
+    begun = begin_event(Case(draft.plan, draft.goal, draft.record, draft.seen.nodes, paused, name, event), draft.now)
+    if isinstance(begun, Blocked):
+        draft.blocked[name] = begun
+        return begun
+    draft.record = draft.record.with_node(name, begun)
     draft.blocked.pop(name, None)
     return None
+
+
+def begin_event(case: Case, now: datetime) -> NodeRecord | Blocked:
+    """The node's entry with the event begun, its first step as the intent to be recorded; or why it cannot begin.
+
+    Nothing else begins an event.
+    """
+    return why_not(case) or case.entry.model_copy(
+        update={
+            "event": case.event,
+            "step": case.plan.strategy.events[case.event][0],
+            "since": now,
+            "started": now,
+            "attempt": case.entry.attempt + 1,
+            "held": None,
+            "old_uid": "",
+            "targets": None,
+            "renewed": None,
+            "leases": (),
+            "alone": False,
+            "accepted": (),
+            "unproven": "",
+        }
+    )
 
 
 def why_not(case: Case) -> Blocked | None:

@@ -240,27 +240,6 @@ def _next(view: ClusterView, work: Work, name: str) -> str:
     return f"{going_on}; or go back: `{back}`"
 
 
-def begin_event(plan: Plan, entry: NodeRecord, event: NodeEvent, now: datetime) -> NodeRecord:
-    """The entry with an event begun: its first step is the intent that will be recorded."""
-    return entry.model_copy(
-        update={
-            "event": event,
-            "step": plan.strategy.events[event][0],
-            "since": now,
-            "started": now,
-            "attempt": entry.attempt + 1,
-            "held": None,
-            "old_uid": "",
-            "targets": None,
-            "renewed": None,
-            "leases": (),
-            "alone": False,
-            "accepted": (),
-            "unproven": "",
-        }
-    )
-
-
 def advance_list(
     plan: Plan, record: Record, seen: Snapshot, now: datetime, name: str, work: Work, stopping: bool
 ) -> tuple[Record, bool]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from cni_migrate.config import Config
-from cni_migrate.core.decision.admission import Case, why_not
-from cni_migrate.core.decision.advance import begin_event, history
+from cni_migrate.core.decision.admission import Case, begin_event, why_not
+from cni_migrate.core.decision.advance import history
 from cni_migrate.core.decision.backward import FINISH, next_back
 from cni_migrate.core.decision.in_flight import way_back
 from cni_migrate.core.decision.no_return import passed, point_of_no_return
@@ -138,7 +138,7 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
             record = history(record, now, f"preflight waived by {goal.by or 'an operator'}: {finding}")
     if record.cluster.started is None:
         record = record.with_cluster(record.cluster.model_copy(update={"started": now}))
-    return _retry_held(_reroute_again(plan, record, now), now)
+    return _retry_held(_reroute_again(plan, goal, record, nodes, now), now)
 
 
 def _accepting(goal: Goal, record: Record, now: datetime) -> Record:
@@ -163,11 +163,16 @@ def _accepting(goal: Goal, record: Record, now: datetime) -> Record:
     return record
 
 
-def _reroute_again(plan: Plan, record: Record, now: datetime) -> Record:
-    """Begin anew to lay the way to Canal's pods where that is held: what is missing is only laid at the beginning."""
+def _reroute_again(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
+    """Begin anew to lay the way to Canal's pods where that is held: what is missing is only laid at the beginning.
+
+    Where it cannot begin, as the node is gone or skipped, it stays at the step that it was in.
+    """
     for name, entry in record.nodes.items():
         if entry.event is NodeEvent.REROUTE and entry.held is not None:
-            record = record.with_node(name, begin_event(plan, entry, NodeEvent.REROUTE, now))
+            begun = begin_event(Case(plan, goal, record, nodes, "", name, NodeEvent.REROUTE), now)
+            if isinstance(begun, NodeRecord):
+                record = record.with_node(name, begun)
     return record
 
 

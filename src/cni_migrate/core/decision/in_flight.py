@@ -11,16 +11,6 @@ from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
 from cni_migrate.core.model.record import Held, NodeRecord, Record
 from cni_migrate.core.steps.registry import safe_to_stop
 
-NEXT_EVENT = {
-    NodeEvent.ADOPT: NodeEvent.RELEASE,
-    NodeEvent.DRAIN: NodeEvent.SWITCH,
-    NodeEvent.SWITCH: NodeEvent.RELEASE,
-}
-"""What follows without another choice: a node that was drained is switched, then released."""
-
-BETWEEN = {NodeState.DRAINING: NodeEvent.SWITCH, NodeState.CILIUM: NodeEvent.RELEASE}
-"""The same, by the state in which the node was left."""
-
 
 def turn_round(draft: Draft) -> None:
     """Begin the way back on nodes that the goal takes back while their event leads forward.
@@ -64,8 +54,8 @@ def carry_on(draft: Draft) -> None:
             continue
         if draft.goal.kind == "node_back" and (name != draft.goal.node or not _backwards(entry)):
             continue
-        if forward and entry.event is None and entry.state in BETWEEN:
-            admit(draft, name, BETWEEN[entry.state])
+        if forward and entry.event is None and (left := draft.plan.node_lifecycle.left_at(entry.state)) is not None:
+            admit(draft, name, left)
         advance(draft, name)
 
 
@@ -87,7 +77,7 @@ def advance(draft: Draft, name: str) -> None:
         if not moved.ended:
             return
         draft.record = _ended(draft, name, event)
-        following = NEXT_EVENT.get(event)
+        following = draft.plan.node_lifecycle.then.get(event)
         if following is None or draft.stopping or draft.goal.kind != "forward":
             return
         if admit(draft, name, following) is not None:

@@ -51,7 +51,7 @@ def sync_membership(plan: Plan, record: Record, seen: Snapshot, now: datetime, w
         for line in lines:
             cluster = noted(cluster, now, line)
         record = record.with_cluster(cluster)
-    if plan.config.strategy == "multus" and record.cluster.phase in (Phase.ATTACHING, Phase.MIGRATING):
+    if plan.config.traits.two_daemonsets and record.cluster.phase in (Phase.ATTACHING, Phase.MIGRATING):
         _label_newcomers(plan, record, seen, now, work)
     return _obeyed(record, seen, now)
 

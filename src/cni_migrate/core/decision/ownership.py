@@ -11,10 +11,11 @@ from cni_migrate.core.model.effects import PatchObject
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.record import Held
+from cni_migrate.core.steps.registry import ABOUT
 from cni_migrate.core.steps.selection import PutBack, canals, put_back, selecting, who_made
 
-STEP = "select_canal"
-DELETION = "delete_canal"
+STEP = next(step.name for step in ABOUT.values() if step.selects_canal)
+DELETION = next(step.name for step in ABOUT.values() if step.deletes_canal)
 CLEANING = "clean"
 
 

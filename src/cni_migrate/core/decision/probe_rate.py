@@ -14,6 +14,7 @@ from cni_migrate.core.model.effects import PutObject
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import Attempt, Snapshot
 from cni_migrate.core.model.record import Record
+from cni_migrate.core.steps.registry import ends_probing
 from cni_migrate.core.steps.view import Plan, in_transit
 
 SLOT = 300
@@ -31,7 +32,7 @@ def keep_pace(plan: Plan, record: Record, seen: Snapshot, now: datetime) -> PutO
 
     Nothing either while there are no agents.
     """
-    if record.cluster.phase in (Phase.PREFLIGHT, Phase.DONE) or record.cluster.step == "remove_knet":
+    if record.cluster.phase in (Phase.PREFLIGHT, Phase.DONE) or ends_probing(record.cluster.step):
         return None
     if not all((plan.config.knet.namespace, agents) in seen.daemonsets for agents in names.KNET.values()):
         return None

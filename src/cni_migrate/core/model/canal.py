@@ -19,9 +19,8 @@ class FoundCanal:
 
     `daemonsets` are (namespace, name), the one with flannel first; `config_map` is `namespace/name` of the ConfigMap
     with flannel's settings. `network` is flannel's Network, `pods` the part of it that pods have, by what is told in
-    `pods_from`. `plugin` is the type of the CNI file's first plugin, `ipam` of its address management. `published`: it
-    has the shape in which Calico publishes it, with Calico's plugin and routed pods. `unread` says in words what of
-    flannel's settings was looked for in vain.
+    `pods_from`. `plugin` is the type of the CNI file's first plugin, `ipam` of its address management. `calico` says in
+    words by what Calico was recognised. `unread` says in words what of flannel's settings was looked for in vain.
     """
 
     daemonsets: tuple[tuple[str, str], ...] = ()
@@ -41,7 +40,7 @@ class FoundCanal:
     ipam: str = ""
     cni_folder: str = ""
     bin_folder: str = ""
-    published: bool = False
+    calico: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
 
@@ -72,9 +71,6 @@ def settled(config: Config, said: Collection[str], found: FoundCanal) -> Config:
     whole network to be taken from the cluster.
     """
     values = configuration_of(found)
-    if found.published and "strategy" not in said:
-        # Beside Calico's plugin multus does not work (docs/explanation/policies.md).
-        config = config.model_copy(update={"strategy": "overlay"})
     if "canal.pod_cidr" in said and "canal.network" not in said and found.network:
         part = str(config.canal.pod_cidr)
         values["canal.network"] = found.network if found.network != part and within(part, found.network) else ""

@@ -3,7 +3,7 @@
 The edges are data (`states/*.yaml`); `transitions.Machine` is used synchronously, as a pure table.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -126,6 +126,10 @@ class Lifecycle(Generic[S, E]):
             events(name): (tuple(states(s) for s in edge["from"]), states(edge["to"]), edge.get("requires", ""))
             for name, edge in table["events"].items()
         }
+        self.then: dict[E, E] = {
+            events(name): events(edge["then"]) for name, edge in table["events"].items() if "then" in edge
+        }
+        """Which event follows by itself on the way forward."""
         if set(self.meanings) != set(states) or set(self.edges) != set(events):
             raise ValueError(f"the table must name every member of {states.__name__} and {events.__name__}")
         self.initial = states(table["initial"])
@@ -155,6 +159,18 @@ class Lifecycle(Generic[S, E]):
     def target(self, event: E) -> S:
         """The state after the event. Its guard is asked when it begins, not when its steps are done."""
         return self.edges[event][1]
+
+    def left_at(self, state: S) -> E | None:
+        """The event that follows by itself from a state, for one that was left there."""
+        return next((then for event, then in self.then.items() if self.target(event) == state), None)
+
+    def path(self, state: S, along: Collection[E]) -> list[E]:
+        """The events ahead of a state, in their order, of those that are named: none leads back."""
+        found: list[E] = []
+        while (event := next((e for e in along if self.allows(state, e)), None)) is not None:
+            found.append(event)
+            state = self.target(event)
+        return found
 
     def advance(self, state: S, event: E, facts: Facts) -> S:
         """The state after the event.
@@ -208,4 +224,13 @@ class StrategyTable:
 
 
 NodeLifecycle = Lifecycle[NodeState, NodeEvent]
+FORWARD = tuple(event for event in NodeEvent if not event.backwards and not event.of_some)
+"""The events of the way forward, by which every node goes."""
+
+
+def ahead(lifecycle: NodeLifecycle, state: NodeState) -> list[NodeEvent]:
+    """The events that a node in this state still has before it."""
+    return lifecycle.path(state, FORWARD)
+
+
 ClusterLifecycle = Lifecycle[Phase, PhaseEvent]

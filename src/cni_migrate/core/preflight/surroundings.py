@@ -45,18 +45,6 @@ def gitops(facts: Facts) -> Iterator[Finding]:
 
 
 @check
-def calico(facts: Facts) -> Iterator[Finding]:
-    """Canal with Calico: what was seen to fail on the real programs (docs/explanation/policies.md)."""
-    if facts.canal is not None and "calico-node" in facts.canal.containers and facts.config.strategy == "multus":
-        yield warning(
-            "CALICO_NODE",
-            "Canal runs Calico here: with multus kubelets' probes of dual pods fail, and so do calls by ClusterIP "
-            "between them under a policy",
-            "use --strategy overlay",
-        )
-
-
-@check
 def cautions(facts: Facts) -> Iterator[Finding]:
     """What the manifests cannot promise."""
     for text in facts.cautions:

@@ -225,7 +225,7 @@ def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[M
 
 
 def _agents(daemonset: Manifest, config: Config) -> list[Manifest]:
-    if config.strategy == "overlay":
+    if not config.traits.two_daemonsets:
         made = _ours(daemonset)
         keep_off = {"key": config.labels.detached.key, "operator": "NotIn", "values": [config.labels.detached.value]}
         affinity = made["spec"]["template"]["spec"].setdefault("affinity", {}).setdefault("nodeAffinity", {})

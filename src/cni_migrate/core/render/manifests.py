@@ -201,8 +201,8 @@ class Manifests:
         the rules of what is installed are among them. A namespace that an operator's own Cilium brings comes first.
         """
         config = self._config
-        overlay = config.strategy == "overlay"
-        installed = [*self.cilium(), *self.knet(), *(self.identities() if overlay else ())]
+        identities = config.traits.identities
+        installed = [*self.cilium(), *self.knet(), *(self.identities() if identities else ())]
         own: dict[str, list[rights.Rule]] = {}
         homes: list[Manifest] = []
         if self._foreign is not None:
@@ -214,7 +214,7 @@ class Manifests:
                 own.setdefault(config.cilium.namespace, []).append(rights.RELEASE)
         grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m.get("rules") or []]
         work = [config.canal.namespace, config.cilium.namespace, config.multus.namespace, config.knet.namespace]
-        work += [config.namespace] if overlay else []
+        work += [config.namespace] if identities else []
         return homes + self._render(
             "rbac.yaml",
             grants=[rule for number, rule in enumerate(grants) if rule not in grants[:number]],
@@ -238,7 +238,7 @@ class Manifests:
             "knet-stress": config.knet.image,
             "host-task": config.host_task.image or self._facts.canal_image,
         }
-        if config.strategy == "multus":
+        if config.traits.multus:
             found["multus"] = config.multus.image
         return found
 
@@ -321,7 +321,7 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
     routes for Canal's pods, and an operator that restarts no pod it does not know.
     """
     cilium = config.cilium
-    overlay = config.strategy == "overlay"
+    traits = config.traits
     file = f"/host/etc/cni/net.d/{cilium.primary_file}"
     plain = {
         "identity-allocation-mode": "crd",
@@ -363,16 +363,16 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
         }
         return {**plain, **owned, **cilium.extra_config}
     owned |= {
-        # Overlay: Canal's pods have identities by our agents, so policies hold whatever becomes of them in the end.
-        "enable-policy": "default" if overlay else cilium.policy_enforcement,
-        # Overlay: no agent writes a CNI file until a CiliumNodeConfig says so. Multus: the agents' arguments say which.
-        "custom-cni-conf": "true" if overlay else "false",
+        # Where Canal's pods have identities, policies hold on the way, whatever becomes of them in the end.
+        "enable-policy": "default" if traits.enforces_in_transit else cilium.policy_enforcement,
+        # No agent writes a CNI file until a CiliumNodeConfig says so; or the agents' arguments say which.
+        "custom-cni-conf": "true" if traits.node_config else "false",
         "cni-exclusive": "false",
         "unmanaged-pod-watcher-interval": "0",
-        # By this label the operator knows agents; the two DaemonSets of multus have it in common.
+        # By this label the operator knows agents; two DaemonSets have it in common.
         "cilium-pod-labels": "app.kubernetes.io/name=cilium-agent",
     }
-    if overlay:
+    if traits.enforces_in_transit:
         owned |= {
             # An agent that starts would put its chains before Calico's, and let through what policies forbid until
             # felix has moved its own back: some 13 seconds, measured with Calico 3.32.

@@ -4,17 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from statistics import mean
 
-from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeLifecycle, Phase, ahead
 from cni_migrate.core.model.record import NodeRecord, Record
-
-AHEAD: dict[NodeState, tuple[NodeEvent, ...]] = {
-    NodeState.CANAL: (NodeEvent.ATTACH, NodeEvent.DRAIN, NodeEvent.SWITCH, NodeEvent.RELEASE),
-    NodeState.DUAL: (NodeEvent.DRAIN, NodeEvent.SWITCH, NodeEvent.RELEASE),
-    NodeState.DRAINING: (NodeEvent.SWITCH, NodeEvent.RELEASE),
-    NodeState.CILIUM: (NodeEvent.RELEASE,),
-    NodeState.MIGRATED: (),
-}
-"""The events that a node still has before it."""
 
 
 def learned(entries: Iterable[NodeRecord]) -> dict[NodeEvent, float]:
@@ -26,7 +17,9 @@ def learned(entries: Iterable[NodeRecord]) -> dict[NodeEvent, float]:
     return {event: mean(found) for event, found in samples.items()}
 
 
-def eta_seconds(record: Record, at_once: int, in_service: Iterable[NodeEvent], now: datetime) -> int | None:
+def eta_seconds(
+    lifecycle: NodeLifecycle, record: Record, at_once: int, in_service: Iterable[NodeEvent], now: datetime
+) -> int | None:
     """Seconds until the last node is migrated, clean-up not included.
 
     Events that leave nodes in service happen on many at once and count once; the others count per node, `at_once` side
@@ -41,14 +34,14 @@ def eta_seconds(record: Record, at_once: int, in_service: Iterable[NodeEvent], n
     together = frozenset(in_service)
     alone, side_by_side = 0.0, 0.0
     for entry in entries:
-        ahead = AHEAD[entry.state]
+        coming = ahead(lifecycle, entry.state)
         if entry.event is not None and entry.event.backwards:
             return None
-        if any(event not in known for event in ahead):
+        if any(event not in known for event in coming):
             return None
-        alone = max(alone, sum(known[event] for event in ahead if event in together))
-        mine = sum(known[event] for event in ahead if event not in together)
-        if entry.event in ahead and entry.event not in together and entry.started is not None:
+        alone = max(alone, sum(known[event] for event in coming if event in together))
+        mine = sum(known[event] for event in coming if event not in together)
+        if entry.event in coming and entry.event not in together and entry.started is not None:
             mine -= min(known[entry.event], max(0.0, (now - entry.started).total_seconds()))
         side_by_side += mine
     return round(alone + side_by_side / max(1, at_once))

@@ -19,12 +19,11 @@ from cni_migrate.core.decision.order import capacity, in_order
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, EvictPod, PatchNode, PatchObject, PutObject, describe
 from cni_migrate.core.model.goal import Goal
-from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase, ahead
 from cni_migrate.core.model.objects import Node as ClusterNode
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.core.model.selector import matches
-from cni_migrate.core.reports.eta import AHEAD
 from cni_migrate.core.steps.answers import Apply
 from cni_migrate.core.steps.drain import Ruling, Verdict, rulings
 from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS
@@ -144,7 +143,7 @@ def _list(view: ClusterView, name: str) -> Event:
 
 
 def _cluster_step(view: ClusterView, name: str) -> Step:
-    answer = CLUSTER_STEPS[name](view) if name.startswith(("apply_", "label_", "select_", "unselect_")) else None
+    answer = CLUSTER_STEPS[name](view) if ABOUT[name].foreseeable else None
     return Step(
         name=name,
         about=ABOUT[name].title,
@@ -155,10 +154,10 @@ def _cluster_step(view: ClusterView, name: str) -> Step:
 
 def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -> PlannedNode:
     chosen = goal.wanted(node)
-    ahead = [event for event in AHEAD[entry.state] if chosen or event is NodeEvent.ATTACH]
+    coming = [e for e in ahead(view.plan.node_lifecycle, entry.state) if chosen or e is NodeEvent.ATTACH]
     one = NodeView(view.plan, view.seen, view.record, view.now, view.now, node, entry)
     strategy = view.plan.strategy
-    drained = [event for event in ahead if "evict_pods" in strategy.events[event]]
+    drained = any(ABOUT[step].evicts for event in coming for step in strategy.events[event])
     found = rulings(view.seen.pods_on(node.name), view.plan.taint, view.config.drain) if drained else []
     return PlannedNode(
         name=node.name,
@@ -173,23 +172,14 @@ def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -
                 in_service=event in strategy.in_service,
                 steps=tuple(_node_step(one, step) for step in strategy.events[event]),
             )
-            for event in ahead
+            for event in coming
         ),
         pods=tuple(_ruling(view.seen, ruling) for ruling in found),
     )
 
 
-KNOWABLE = frozenset(
-    {
-        "cordon", "evict_host_ports", "evict_pods", "taint", "label_dual", "label_multus", "label_switched",
-        "exchange_labels", "label_migrated",
-    }
-)  # fmt: skip
-"""Steps whose effects follow from what is there now, whatever the steps before them do."""
-
-
 def _node_step(view: NodeView, name: str) -> Step:
-    answer = NODE_STEPS[name](view) if name in KNOWABLE else None
+    answer = NODE_STEPS[name](view) if ABOUT[name].foreseeable else None
     return Step(name=name, about=ABOUT[name].title, effects=_told(answer.effects) if isinstance(answer, Apply) else ())
 
 

@@ -240,7 +240,7 @@ def status_view(
         since=cluster.since,
         started=cluster.started,
         driver=driver,
-        eta_seconds=eta_seconds(record, at_once, plan.strategy.in_service, now),
+        eta_seconds=eta_seconds(plan.node_lifecycle, record, at_once, plan.strategy.in_service, now),
         paused=seen.requests.paused_since or None,
         held=Held(why=cluster.held.why, since=cluster.held.since) if cluster.held is not None else None,
         next=_next(record, driver, seen),

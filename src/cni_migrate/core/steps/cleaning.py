@@ -58,7 +58,7 @@ def delete_multus(view: ClusterView) -> Answer:
     return delete_all(view, refs_of(view.plan.manifests.multus()), "Multus")
 
 
-@cluster_step("pods", irreversible=True)
+@cluster_step("pods", irreversible=True, deletes_canal=True)
 def delete_canal(view: ClusterView) -> Answer:
     """Delete Canal's DaemonSet, and the objects of canal.extra_objects."""
     config = view.config.canal
@@ -168,7 +168,7 @@ def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
 def clean_hosts(view: ClusterView) -> Answer:
     """Remove Canal's and Multus's links, routes, chains, leases and files from every host, and our rule."""
     config = view.config
-    ours = ["remove-rules"] if config.strategy == "overlay" else []
+    ours = ["remove-rules"] if config.traits.identities else []
     flannel, multus = f"remove-flannel={config.canal.cni_file}", f"remove-multus={config.multus.cni_file}"
     return _clean_hosts(view, "clean", *ours, flannel, multus)
 
@@ -176,7 +176,7 @@ def clean_hosts(view: ClusterView) -> Answer:
 @cluster_step("host")
 def clean_cilium_hosts(view: ClusterView) -> Answer:
     """Remove Cilium's and Multus's links, chains and files from every host, and our rule (undo)."""
-    ours = ["remove-rules"] if view.config.strategy == "overlay" else []
+    ours = ["remove-rules"] if view.config.traits.identities else []
     return _clean_hosts(view, "undo", "remove-cilium", f"remove-multus={view.config.multus.cni_file}", *ours)
 
 
@@ -221,7 +221,7 @@ def remove_labels(view: ClusterView) -> Answer:
     return Apply(tuple(effects), on=f"marks of {len(effects)} nodes to go") if effects else Done()
 
 
-@cluster_step("pods")
+@cluster_step("pods", ends_probing=True)
 def remove_knet(view: ClusterView) -> Answer:
     """Remove the knet-stress agents, unless they are to be kept."""
     if view.config.knet.keep:

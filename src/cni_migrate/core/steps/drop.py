@@ -30,7 +30,7 @@ def _refused(view: NodeView, reasons: list[str]) -> Refuse:
     )
 
 
-@node_step("host")
+@node_step("host", foreseeable=True)
 def cordon(view: NodeView) -> Answer:
     """Keep new pods off the node. Pods that cannot be moved are reported before anything is touched.
 
@@ -52,7 +52,7 @@ def cordon(view: NodeView) -> Answer:
     return Apply((patch,), on=f"cordon of node {node.name}", remember=NodeChanges(before=Before(unschedulable=False)))
 
 
-@node_step("drain")
+@node_step("drain", foreseeable=True)
 def evict_host_ports(view: NodeView) -> Answer:
     """Evict the pods that have ports of the host, within their budgets, and wait until they are gone."""
     found = _rulings(view)
@@ -60,7 +60,7 @@ def evict_host_ports(view: NodeView) -> Answer:
     return _evict(view, found, leaving, lambda pod: pod.host_ports)
 
 
-@node_step("drain")
+@node_step("drain", foreseeable=True, evicts=True)
 def evict_pods(view: NodeView) -> Answer:
     """Evict the node's pods within their budgets, in parallel, until every eviction is accepted."""
     return Done() if view.never_switched else _evict(view, _rulings(view), [], lambda pod: True)
@@ -107,7 +107,7 @@ def _owners(view: NodeView, pods: list[Pod]) -> tuple[str, ...]:
     return tuple(sorted(owners))
 
 
-@node_step("host")
+@node_step("host", foreseeable=True)
 def taint(view: NodeView) -> Answer:
     """Taint the node, so that nothing comes back before its network is switched."""
     if view.never_switched or view.tainted:

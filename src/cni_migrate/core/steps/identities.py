@@ -33,7 +33,7 @@ def _everybody_known(view: ClusterView) -> Answer:
     )
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_identities(view: ClusterView) -> Answer:
     """Deploy the agents that give Canal's pods identities in Cilium; they lay the rule on each node, too."""
     return put_all(view, view.plan.manifests.identities(), "the identity agents")

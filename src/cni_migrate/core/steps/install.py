@@ -42,13 +42,13 @@ def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answe
     return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes", observed=first)
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_namespaces(view: ClusterView) -> Answer:
     """Create the namespaces of the record and of the agents."""
     return put_all(view, view.plan.manifests.namespaces(), "namespaces")
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_knet(view: ClusterView) -> Answer:
     """Deploy the two knet-stress DaemonSets."""
     return put_all(view, view.plan.manifests.knet(), "knet-stress")
@@ -64,7 +64,7 @@ def await_knet(view: ClusterView) -> Answer:
     return Done()
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def label_nodes(view: ClusterView) -> Answer:
     """Label every node as one that runs Canal and the first Cilium."""
     own = [view.config.labels.canal_cilium]
@@ -80,7 +80,7 @@ def _ref(one: DaemonSet) -> ObjectRef:
     return ObjectRef("apps/v1", "DaemonSet", one.namespace, one.name)
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True, selects_canal=True)
 def select_canal(view: ClusterView) -> Answer:
     """Patch Canal's DaemonSets to run on the labelled nodes only, restarted by nobody.
 
@@ -108,7 +108,7 @@ def select_canal(view: ClusterView) -> Answer:
     return Apply(effects, on=f"node selector of {_ref(left[0])}", remember=remember)
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def unselect_canal(view: ClusterView) -> Answer:
     """Let Canal run everywhere again, with the update strategy it had."""
     label = view.config.labels.canal_cilium
@@ -123,7 +123,7 @@ def unselect_canal(view: ClusterView) -> Answer:
     return Apply(tuple(effects), on="node selector of Canal to go") if effects else Done()
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_cilium(view: ClusterView) -> Answer:
     """Deploy Cilium beside Canal: no pod's network changes."""
     return put_all(view, view.plan.manifests.cilium(), "Cilium")
@@ -132,7 +132,7 @@ def apply_cilium(view: ClusterView) -> Answer:
 @cluster_step("agent")
 def await_cilium_everywhere(view: ClusterView) -> Answer:
     """Wait until Cilium is Ready on every node, and its operator has given each a pod CIDR."""
-    name = names.FIRST_CILIUM if view.config.strategy == "multus" else names.CILIUM
+    name = names.FIRST_CILIUM if view.config.traits.two_daemonsets else names.CILIUM
     answer = await_everywhere(view, view.config.cilium.namespace, name)
     if not isinstance(answer, Done):
         return answer
@@ -143,7 +143,7 @@ def await_cilium_everywhere(view: ClusterView) -> Answer:
     return Done()
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_node_config(view: ClusterView) -> Answer:
     """Apply the CiliumNodeConfig that switches labelled nodes, in the version that this Cilium serves."""
     if node_config_version(view.seen.served) is None:
@@ -154,7 +154,7 @@ def apply_node_config(view: ClusterView) -> Answer:
     return put_all(view, view.plan.manifests.node_config(view.seen.served), "CiliumNodeConfig")
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def apply_multus(view: ClusterView) -> Answer:
     """Deploy Multus; it runs on no node until a node is attached."""
     return put_all(view, view.plan.manifests.multus(), "Multus")

@@ -40,13 +40,13 @@ def _set(view: NodeView, add: Iterable[Label] = (), remove: Iterable[Label] = ()
     return Apply((patch,), on=f"labels of node {view.node.name}") if patch else Done()
 
 
-@node_step("host")
+@node_step("host", foreseeable=True)
 def label_dual(view: NodeView) -> Answer:
     """Give the node the label by which Canal and the first Cilium run there."""
     return _set(view, add=[view.config.labels.canal_cilium])
 
 
-@node_step("host")
+@node_step("host", foreseeable=True)
 def exchange_labels(view: NodeView) -> Answer:
     """Take away the labels of Canal, the first Cilium and Multus, and set that of the second Cilium, in one patch.
 
@@ -58,7 +58,7 @@ def exchange_labels(view: NodeView) -> Answer:
     return Done(remember=NodeChanges(boot=view.node.boot_id)) if isinstance(answer, Done) else answer
 
 
-@node_step("host")
+@node_step("host", foreseeable=True)
 def label_multus(view: NodeView) -> Answer:
     """Let Multus run on the node, unless it goes back to Canal alone."""
     if view.entry.alone:
@@ -79,7 +79,7 @@ def unlabel_cilium(view: NodeView) -> Answer:
     return _set(view, remove=[labels.cilium, labels.migrated])
 
 
-@node_step("host")
+@node_step("host", foreseeable=True)
 def label_switched(view: NodeView) -> Answer:
     """Select the node with the CiliumNodeConfig, so that its agent makes every pod's network once it restarts."""
     return _set(view, add=[view.config.labels.switched])
@@ -104,7 +104,7 @@ def unlabel_detached(view: NodeView) -> Answer:
     return _set(view, remove=[view.config.labels.detached])
 
 
-@node_step("host")
+@node_step("host", foreseeable=True)
 def label_migrated(view: NodeView) -> Answer:
     """Mark the node as migrated."""
     return _set(view, add=[view.config.labels.migrated])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from cni_migrate.config import Deadlines
 from cni_migrate.core.steps.view import ClusterStep, NodeStep
@@ -14,16 +14,28 @@ DeadlineKind = Literal["drain", "pods", "agent", "host", "gate", "none"]
 class Registered:
     """A step's function, the kind of its deadline, and what it does in words (its docstring's first line).
 
-    `beside` are steps right before it during which its host task may run already. A node whose event `gives_way` there
-    was not touched yet, and leaves its place to others. `irreversible`: what it does cannot be undone by a rollback.
+    What other modules need to know of a step is said here, so that none of them knows it by its name.
     """
 
     name: str
     deadline: DeadlineKind
     title: str
     beside: tuple[str, ...] = ()
+    """Steps right before it during which its host task may run already."""
     gives_way: bool = False
+    """A node whose event is there was not touched yet, and leaves its place to others."""
     irreversible: bool = False
+    """What it does cannot be undone by a rollback."""
+    foreseeable: bool = False
+    """What it changes follows from what is there now, whatever the steps before it do: `plan` can tell it."""
+    evicts: bool = False
+    """It moves the node's pods away."""
+    ends_probing: bool = False
+    """The agents of knet-stress go in it: nobody asks them for anything any more."""
+    selects_canal: bool = False
+    """It gives Canal's DaemonSets the selector that they keep until they go."""
+    deletes_canal: bool = False
+    """Canal's DaemonSets go in it."""
 
 
 NODE_STEPS: dict[str, NodeStep] = {}
@@ -31,46 +43,53 @@ CLUSTER_STEPS: dict[str, ClusterStep] = {}
 ABOUT: dict[str, Registered] = {}
 
 
-def _about(
-    name: str,
-    deadline: DeadlineKind,
-    doc: str | None,
-    beside: tuple[str, ...] = (),
-    *,
-    gives_way: bool = False,
-    irreversible: bool = False,
-) -> None:
+def _about(name: str, deadline: DeadlineKind, doc: str | None, **more: Any) -> None:
     if name in ABOUT:
         raise ValueError(f"two steps are called {name}")
     title = (doc or "").strip().splitlines()[0] if doc else ""
-    ABOUT[name] = Registered(name, deadline, title, beside, gives_way, irreversible)
+    ABOUT[name] = Registered(name, deadline, title, **more)
 
 
 def node_step(
-    deadline: DeadlineKind, *, beside: tuple[str, ...] = (), gives_way: bool = False
+    deadline: DeadlineKind,
+    *,
+    beside: tuple[str, ...] = (),
+    gives_way: bool = False,
+    foreseeable: bool = False,
+    evicts: bool = False,
 ) -> Callable[[NodeStep], NodeStep]:
-    """Register a function as the node step of its own name.
+    """Register a function as the node step of its own name; see `Registered`.
 
     With `beside` its host task is started as soon as only such steps are between. That must do no harm, whatever
     becomes of them, and also if nobody ever asks for the result.
     """
 
     def register(function: NodeStep) -> NodeStep:
-        _about(function.__name__, deadline, function.__doc__, beside, gives_way=gives_way)
+        _about(function.__name__, deadline, function.__doc__, beside=beside, gives_way=gives_way,
+               foreseeable=foreseeable, evicts=evicts)  # fmt: skip
         NODE_STEPS[function.__name__] = function
         return function
 
     return register
 
 
-def cluster_step(deadline: DeadlineKind, *, irreversible: bool = False) -> Callable[[ClusterStep], ClusterStep]:
-    """Register a function as the cluster step of its own name.
+def cluster_step(
+    deadline: DeadlineKind,
+    *,
+    irreversible: bool = False,
+    foreseeable: bool = False,
+    ends_probing: bool = False,
+    selects_canal: bool = False,
+    deletes_canal: bool = False,
+) -> Callable[[ClusterStep], ClusterStep]:
+    """Register a function as the cluster step of its own name; see `Registered`.
 
-    `irreversible`: no rollback can undo what it does. The first such step of a strategy is its point of no return.
+    The first step of a strategy that is `irreversible` is its point of no return.
     """
 
     def register(function: ClusterStep) -> ClusterStep:
-        _about(function.__name__, deadline, function.__doc__, irreversible=irreversible)
+        _about(function.__name__, deadline, function.__doc__, irreversible=irreversible, foreseeable=foreseeable,
+               ends_probing=ends_probing, selects_canal=selects_canal, deletes_canal=deletes_canal)  # fmt: skip
         CLUSTER_STEPS[function.__name__] = function
         return function
 
@@ -80,6 +99,11 @@ def cluster_step(deadline: DeadlineKind, *, irreversible: bool = False) -> Calla
 def gives_way(step: str) -> bool:
     """Whether a node in this step leaves its place to others; '' is no step."""
     return bool(step) and ABOUT[step].gives_way
+
+
+def ends_probing(step: str) -> bool:
+    """Whether the agents are going in this step; '' is no step."""
+    return bool(step) and ABOUT[step].ends_probing
 
 
 def safe_to_stop(step: str) -> bool:

@@ -19,13 +19,13 @@ def _label(view: ClusterView, label: Label) -> Answer:
     return Apply(effects, on=f"labels of {len(effects)} nodes") if effects else Done()
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def label_cilium_nodes(view: ClusterView) -> Answer:
     """Label every node as one that runs the second Cilium; those that joined during clean-up are not yet."""
     return _label(view, view.config.labels.cilium)
 
 
-@cluster_step("host")
+@cluster_step("host", foreseeable=True)
 def label_switched_nodes(view: ClusterView) -> Answer:
     """Select every node for the CiliumNodeConfig; those that joined during clean-up are not yet."""
     return _label(view, view.config.labels.switched)

@@ -139,8 +139,9 @@ class NodeView(ClusterView):
         Then its pods are where they belong: nobody needs to be moved, so that a node that is held because its pods
         cannot be moved can go back all the same.
         """
-        back = {NodeEvent.RESTORE: NodeState.DUAL, NodeEvent.DETACH: NodeState.CANAL}
-        return self.entry.event is not None and back.get(self.entry.event) is self.entry.state
+        event = self.entry.event
+        there = event is not None and event.backwards and self.plan.node_lifecycle.target(event)
+        return there is self.entry.state
 
     @property
     def tainted(self) -> bool:

@@ -1,9 +1,12 @@
 """The one door: each reason for which an event may not begin on a node now, in words, and that it is a wait with an end."""
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cni_migrate.core.decision import admission
 from cni_migrate.core.decision.admission import Case, why_not
 from cni_migrate.core.decision.begin import begin
 from cni_migrate.core.decision.decide import Decision, decide
@@ -304,3 +307,16 @@ def test_who_is_stopped_or_held_is_told_the_command_that_goes_on(goal: Goal, com
     quiet = decide(OVERLAY, goal, a_record(OVERLAY, {"w1": an_entry(state=DUAL)}), found, NOW, stopping=True).final
     assert quiet is not None
     assert quiet.next == command
+
+
+def test_nothing_but_the_door_begins_an_event() -> None:
+    """An entry gets its event, and the first step of it, in one place; elsewhere events only end."""
+    folder = Path(admission.__file__).parents[1]
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Dict):
+                for key, value in zip(node.keys, node.values, strict=True):
+                    if isinstance(key, ast.Constant) and key.value == "event" and not isinstance(value, ast.Constant):
+                        found.append(path.name)
+    assert found == ["admission.py"]

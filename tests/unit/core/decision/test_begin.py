@@ -67,7 +67,7 @@ def test_a_new_record_says_what_must_not_change() -> None:
 def test_what_must_not_change_is_named_when_it_has(changes: dict[str, Any], says: list[str]) -> None:
     """A changed identity is refused, key by key."""
     with pytest.raises(RecordMismatch) as caught:
-        check_identity(Config(**changes), a_record(PLAN))
+        check_identity(Config.model_validate({"strategy": "multus", **changes}), a_record(PLAN))
     for words in says:
         assert words in caught.value.message
     assert caught.value.next
@@ -88,7 +88,7 @@ def test_what_must_not_change_is_named_when_it_has(changes: dict[str, Any], says
 )
 def test_what_may_change_on_the_way_may(changes: dict[str, Any]) -> None:
     """Deadlines, budgets, gates and order are asked anew on every run."""
-    check_identity(Config(**changes), a_record(PLAN))
+    check_identity(Config.model_validate({"strategy": "multus", **changes}), a_record(PLAN))
 
 
 def test_an_identity_that_was_edited_by_hand_is_refused() -> None:
@@ -225,6 +225,16 @@ def test_a_way_that_was_not_laid_is_laid_anew() -> None:
     first = PLAN.strategy.events[NodeEvent.REROUTE][0]
     assert [(entry.step, entry.attempt) for entry in found.nodes.values()] == [(first, 2), ("gate", 1)]
     assert found.nodes["w1"].held is None
+
+
+@pytest.mark.parametrize("why", ["skipped", "gone"])
+def test_a_way_is_laid_anew_by_the_door_that_every_event_has(why: str) -> None:
+    """A node that is skipped, or gone, is left at the step that it was in."""
+    held = under_way("w1", NodeState.MIGRATED, NodeEvent.REROUTE, "gate", held=HELD, skipped=why == "skipped")
+    record = a_record(PLAN, {"w1": held, "w2": an_entry("w2", NodeState.DUAL)}, phase=Phase.MIGRATING)
+    nodes = {"w2": a_node("w2")} if why == "gone" else {name: a_node(name) for name in record.nodes}
+    entry = begin(PLAN, Goal(), record, nodes, LATER).nodes["w1"]
+    assert (entry.step, entry.attempt) == ("gate", held.attempt)
 
 
 def test_a_rolled_back_cluster_starts_over() -> None:

@@ -88,10 +88,7 @@ def test_the_pods_part_of_a_network(
     assert pods_part(network, cluster_cidr, nodes, addresses)[0] == part
 
 
-@pytest.mark.parametrize(
-    ("published", "said", "strategy"),
-    [(True, [], "overlay"), (False, [], "multus"), (True, ["strategy"], "multus")],
-)
-def test_beside_calicos_plugin_the_default_is_what_works_there(published: bool, said: list[str], strategy: str) -> None:
-    """Where nothing was said, a published Canal gets overlay; what was said stays."""
-    assert settled(Config(), said, FoundCanal(published=published)).strategy == strategy
+def test_what_is_found_leaves_the_strategy_alone() -> None:
+    """It is overlay everywhere, or what somebody chose."""
+    assert settled(Config(), (), FoundCanal()).strategy == "overlay"
+    assert settled(Config(strategy="multus"), (), FoundCanal(calico=("by its plugin",))).strategy == "multus"

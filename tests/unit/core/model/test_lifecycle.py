@@ -19,6 +19,7 @@ from cni_migrate.core.model.lifecycle import (
     Phase,
     PhaseEvent,
     StrategyTable,
+    ahead,
 )
 from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS
 
@@ -174,3 +175,26 @@ def test_mermaid_shows_every_edge() -> None:
     for event, (sources, target, guard) in NODE.edges.items():
         for source in sources:
             assert f"  {source} --> {target}: {event}" + (f" [{guard}]" if guard else "") in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("state", "coming"),
+    [
+        (NodeState.CANAL, ["attach", "drain", "switch", "release"]),
+        (NodeState.DUAL, ["drain", "switch", "release"]),
+        (NodeState.DRAINING, ["switch", "release"]),
+        (NodeState.CILIUM, ["release"]),
+        (NodeState.MIGRATED, []),
+    ],
+)
+def test_the_way_forward_is_that_of_the_table(state: NodeState, coming: list[str]) -> None:
+    """The order is said once, by the edges; plan and time that is left are counted by it."""
+    assert ahead(NODE, state) == coming
+
+
+def test_what_follows_by_itself_is_an_edge() -> None:
+    """And who was left between two events is taken on by the same."""
+    for event, then in NODE.then.items():
+        assert NODE.allows(NODE.target(event), then)
+    left = {state: NODE.left_at(state) for state in NodeState}
+    assert {state: event for state, event in left.items() if event} == {"draining": "switch", "cilium": "release"}

@@ -132,6 +132,8 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      **_there(daemonsets=(("kube-system", "canal"), ("kube-system", "calico-node")))), "CANAL_READY", "w1"),
     ("a label taken", lambda: _facts(_with(a_node("w2", labels={"node-role.kubernetes/cilium": "pool"}))),
      "LABELS_TAKEN", "w2: node-role.kubernetes/cilium=pool instead of cilium"),
+    ("calico beside multus", lambda: _facts(**_there(calico=("CNI file 10-canal.conflist has the plugin calico",))),
+     "CALICO_NODE", "--strategy overlay"),
     ("canal's selector taken", lambda: _facts(_canal(node_selector={"node-role.kubernetes/cilium-canal": "x"})),
      "LABELS_TAKEN", "DaemonSet kube-system/canal: node selector node-role.kubernetes/cilium-canal=x"),
     ("the taint taken", lambda: _facts(_with(a_node("w2", taints=(replace(OUR_TAINT, effect="NoSchedule"),)))),
@@ -223,8 +225,6 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("helm", lambda: _facts(_canal(labels={names.MANAGED_BY: "Helm"})), "GITOPS", "Helm"),
     ("the addon manager", lambda: _facts(_canal(labels={"addonmanager.kubernetes.io/mode": "Reconcile"})), "GITOPS",
      "addon manager"),
-    ("calico beside multus", lambda: _facts(_canal(containers=("calico-node", "kube-flannel"))), "CALICO_NODE",
-     "probes of dual pods fail"),
     ("cautions", lambda: _facts(cautions=("Cilium 1.7.2: tried on the simulator only",)), "MANIFESTS", "1.7.2"),
 ]  # fmt: skip
 
@@ -288,6 +288,7 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
         pytest.param(lambda: _facts(_with(a_pod("node-agent", ip="10.245.0.7", host_network=True))),
                      id="a host's address is not a pod's"),
         pytest.param(lambda: _facts(policies=(("NetworkPolicy", "shop", "db"),)), id="policies under multus"),
+        pytest.param(lambda: _facts(strategy="overlay", **_there(calico=("calico-node",))), id="calico beside overlay"),
         pytest.param(lambda: _facts(_with(a_pod("broken", ip="none"))), id="an address that is none"),
     ],
 )  # fmt: skip

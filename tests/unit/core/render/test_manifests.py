@@ -39,7 +39,7 @@ ALL = list(product(["modern", "seed"], ["multus", "overlay"]))
 
 
 def merged(profile: Any, strategy: str, **values: Any) -> Config:
-    base: dict[str, Any] = {"profile": profile, "strategy": strategy, **PROFILES[profile]}
+    base: dict[str, Any] = {"profile": profile, **PROFILES[profile], "strategy": strategy}
     return Config.model_validate(
         base | {k: {**base.get(k, {}), **v} if isinstance(v, dict) else v for k, v in values.items()}
     )

@@ -182,7 +182,7 @@ def test_a_node_that_is_gone_comes_last_and_does_not_count() -> None:
 
 
 def _eta(entries: dict[str, NodeRecord], at_once: int = 1, in_service: Any = (), **cluster: Any) -> int | None:
-    return eta_seconds(a_record(PLAN, entries, **cluster), at_once, in_service, NOW)
+    return eta_seconds(PLAN.node_lifecycle, a_record(PLAN, entries, **cluster), at_once, in_service, NOW)
 
 
 DONE = an_entry("w0", NodeState.MIGRATED, took=TOOK)
