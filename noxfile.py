@@ -31,7 +31,7 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 SIDE_BY_SIDE = ["tests/unit", "tests/simulation"]
 """Tests that share nothing: as many at once as there are processors."""
 
-ONE_BY_ONE = ["tests/conformance", "tests/cli", "tests/real"]
+ONE_BY_ONE = ["tests/conformance", "tests/cli", "tests/docs", "tests/real"]
 """Tests that share a control plane, or go by the clock. Those that need root are sessions of their own."""
 
 
@@ -52,7 +52,7 @@ def lint(session: nox.Session) -> None:
 
 def _tests(session: nox.Session) -> None:
     """The tests: the one list for `make test`, nox and CI."""
-    session.install("--editable", ".", *_groups("test"))
+    session.install("--editable", ".", *_groups("test", "docs"))
     session.run("pytest", "-n", "auto", "--dist", "worksteal", *SIDE_BY_SIDE, *session.posargs)
     session.run("pytest", *ONE_BY_ONE, *session.posargs)
 

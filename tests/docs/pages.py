@@ -4,8 +4,8 @@ A fence of `sh` is typed line by line; a `console` fence shows a prompt, what is
 fence behind commands is an excerpt of what the last of them printed. Around a fence, an HTML comment that begins with
 `test:` tells in YAML what a reader does without being told, or why nobody can do it here:
 
-    <!-- test: {not run: needs Docker} -->      the next fence; with `page: true` each `sh` fence of the page that uses
-                                                one of the `programs`
+    <!-- test: {not run: needs Docker} -->      the next fence; with `programs: [docker]` each command of the page from
+                                                here on that calls one of them
     <!-- test: {file: migrate.yaml} -->         the next fence is the content of that file
     <!-- test: {code: 4} -->                    the exit code with which the last command of the next fence ends
     <!-- test: {keys: [["[y/N]", y]]} -->       what is seen, and the key that is pressed then, in this order; `^C` too
@@ -28,7 +28,7 @@ from ruamel.yaml import YAML
 ROOT: Final = Path(__file__).parents[2]
 
 KEYS: Final = frozenset({
-    "not run", "page", "programs", "file", "code", "keys", "terminal", "until", "until command", "before", "vary", "words",
+    "not run", "programs", "file", "code", "keys", "terminal", "until", "until command", "before", "vary", "words",
 })  # fmt: skip
 
 TYPED: Final = frozenset({"sh", "console"})
@@ -68,7 +68,9 @@ def blocks(page: str) -> list[Block]:
             notes |= _note(piece["note"], line)
             continue
         indent = len(piece["indent"])
-        text = "".join(one[indent:] if one[:indent].isspace() else one for one in piece["text"].splitlines(keepends=True))
+        text = "".join(
+            one[indent:] if one[:indent].isspace() else one for one in piece["text"].splitlines(keepends=True)
+        )
         found.append(Block(line, piece["language"].strip(), text, notes))
         notes = {}
     if notes:
@@ -112,7 +114,7 @@ _VOLATILE: Final = (
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z| UTC)?"), "<time>"),
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "<time>"),
     (re.compile(r"\b(\d+(\.\d+)?(ms|s|m|min|h|d))+\b|\b\d+(\.\d+)? (s|min|h)\b"), "<span>"),
-    (re.compile(r"(-[bcdfghjklmnpqrstvwxz2456789]{5,10})?-[bcdfghjklmnpqrstvwxz2456789]{5}\b"), "-<pod>"),
+    (re.compile(r"(-[a-z0-9]{8,10})?-[bcdfghjklmnpqrstvwxz2456789]{5}\b"), "-<pod>"),
     (re.compile(r"\b127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
 )
 

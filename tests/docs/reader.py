@@ -44,6 +44,41 @@ def read(path: Path, *, loud: bool = False) -> Read:
         return reader.found
 
 
+def left_out(path: Path) -> list[tuple[str, str]]:
+    """The commands of a page that nobody types here, with the reason."""
+    found: list[tuple[str, str]] = []
+    never = _Never()
+    for block in pages.blocks(path.read_text(encoding="utf-8")):
+        never.hear(block.notes)
+        if block.language in pages.TYPED:
+            found += [(command, why) for command in _commands(block) if (why := never.why_not(block, command))]
+    return found
+
+
+def _commands(block: Block) -> list[str]:
+    texts = [one.command for one in pages.spoken(block.text)] if block.language == "console" else [block.text]
+    return [command for text in texts for command in terminal.commands(text)]
+
+
+class _Never:
+    """What is not to be had here, as the page says."""
+
+    def __init__(self) -> None:
+        self._programs: list[tuple[re.Pattern[str], str]] = []
+
+    def hear(self, notes: dict[str, Any]) -> None:
+        """Take in programs that are missing for the whole page."""
+        if programs := notes.get("programs"):
+            words = "|".join(re.escape(program) for program in programs)
+            self._programs.append((re.compile(rf"(?<![\w./-])({words})\b"), notes["not run"]))
+
+    def why_not(self, block: Block, command: str) -> str:
+        """The reason why a command cannot be typed; empty when it can."""
+        if "not run" in block.notes and "programs" not in block.notes:
+            return str(block.notes["not run"])
+        return next((why for pattern, why in self._programs if pattern.search(command)), "")
+
+
 class _Reader:
     def __init__(self, folder: Path, loud: bool) -> None:
         self.found = Read()
@@ -52,7 +87,7 @@ class _Reader:
         self._environ = _environ(folder)
         self._terminals: dict[str, Terminal] = {}
         self._words: dict[str, str] = dict([HURRY, ("--port 7443", f"--port {_free_port()}")])
-        self._never: list[tuple[re.Pattern[str], str]] = []
+        self._never = _Never()
         self._printed: list[str] = []
 
     @contextmanager
@@ -67,12 +102,7 @@ class _Reader:
         """One fence."""
         notes = block.notes
         self._words |= {str(word): str(said) for word, said in notes.get("words", {}).items()}
-        if notes.get("page"):
-            programs = "|".join(map(re.escape, notes["programs"]))
-            self._never.append((re.compile(rf"(^|[;&|(] *|\n *)({programs})\b"), notes["not run"]))
-        elif "not run" in notes:
-            self._leave(block, notes["not run"])
-            return
+        self._never.hear(notes)
         try:
             if "before" in notes:
                 self._type(notes["before"], block, "what is done first")
@@ -101,9 +131,9 @@ class _Reader:
             if "before" not in notes:
                 self._wait(notes, block)
         elif block.language == "console":
-            for one in pages.spoken(block.text):
-                self._type(one.command, block, "", notes)
-                self._compare(block, list(one.shown), whole=True)
+            for line in pages.spoken(block.text):
+                self._type(line.command, block, "", notes)
+                self._compare(block, list(line.shown), whole=True)
         elif block.language == "text" and self.found.typed:
             self._compare(block, block.text.splitlines(), whole=False)
 
@@ -111,8 +141,9 @@ class _Reader:
         notes = notes or {}
         commands = terminal.commands(self._put(text))
         for number, command in enumerate(commands, 1):
-            if why := self._why_not(command):
+            if why := self._never.why_not(block, command):
                 self.found.not_run.append((command, why))
+                self._printed = ["..."]
                 continue
             last = number == len(commands)
             keys = [(str(seen), str(key)) for seen, key in notes.get("keys", ())] if last else []
@@ -123,6 +154,8 @@ class _Reader:
                 self._wrong(block, f"{what or 'typed was'} `{command}`, which ended with {code}:\n{said}")
 
     def _compare(self, block: Block, shown: list[str], *, whole: bool) -> None:
+        if self._printed == ["..."]:
+            return
         if why := pages.differs(shown, self._printed, whole=whole, vary=block.notes.get("vary", "")):
             self._wrong(block, why)
 
@@ -132,13 +165,6 @@ class _Reader:
         if command := notes.get("until command"):
             self._type(f"for i in $(seq 120); do {{ {command}; }} >/dev/null 2>&1 && break; sleep 0.25; done; {command}",
                        block, "waited for")  # fmt: skip
-
-    def _leave(self, block: Block, why: str) -> None:
-        texts = [one.command for one in pages.spoken(block.text)] if block.language == "console" else [block.text]
-        self.found.not_run += [(command, why) for text in texts for command in terminal.commands(text)]
-
-    def _why_not(self, command: str) -> str:
-        return next((why for pattern, why in self._never if pattern.search(command)), "")
 
     def _put(self, text: str) -> str:
         for word, said in self._words.items():

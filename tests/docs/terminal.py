@@ -13,7 +13,7 @@ from typing import Final
 
 import pexpect
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 180.0
 """Seconds after which a command is taken for one that hangs."""
 
 CONTROL_C: Final = "^C"
@@ -27,7 +27,7 @@ class HangsError(Exception):
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a fence, each whole: a loop, a here-document or a `\\` at a line's end goes over several lines."""
+    """The commands of a fence, each whole: a loop, a here-document or a backslash goes over several lines."""
     found: list[str] = []
     pending = ""
     for line in text.splitlines():
@@ -59,7 +59,16 @@ class Terminal:
             "bash",
             ["--norc", "--noprofile", "--noediting", "-i"],
             cwd=str(folder),
-            env={**environ, "TERM": "dumb", "COLUMNS": "120", "NO_COLOR": "1", "PS1": "", "PS2": "", "HISTFILE": "", "VIRTUAL_ENV_DISABLE_PROMPT": "1"},
+            env={
+                **environ,
+                "TERM": "dumb",
+                "COLUMNS": "120",
+                "NO_COLOR": "1",
+                "PS1": "",
+                "PS2": "",
+                "HISTFILE": "",
+                "VIRTUAL_ENV_DISABLE_PROMPT": "1",
+            },
             dimensions=(50, 120),
             encoding="utf-8",
             echo=False,
@@ -73,6 +82,7 @@ class Terminal:
         Raises:
             HangsError: it does not end, or what a key waits for does not come.
         """
+        self._stop()
         self._enter(command)
         said, ended = "", rf"<<{self._typed} (\d+)>>\r\n"
         try:
