@@ -17,7 +17,7 @@ import typer
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from cni_migrate import errors, resources
+from cni_migrate import cilium_versions, errors, resources
 from cni_migrate.cli.app import app
 from cni_migrate.config import PROFILES, Config
 from cni_migrate.configfile import leaves, variable
@@ -32,7 +32,8 @@ from cni_migrate.sim import scenario
 DOCS = Path(__file__).parent
 MARK = "<!-- Made by `python docs/generate.py`: change the code, not this page. -->\n\n"
 STRATEGIES = [
-    StrategyTable.load(name, resources.read("states", f"strategies/{name}.yaml")) for name in ("multus", "overlay")
+    StrategyTable.load(name, resources.read("states", f"{folder}/{name}.yaml"))
+    for folder, name in (("strategies", "multus"), ("strategies", "overlay"), ("sources", "existing"))
 ]
 NODE = Lifecycle(resources.read("states", "node.yaml"), NodeState, NodeEvent)
 CLUSTER = Lifecycle(resources.read("states", "cluster.yaml"), Phase, PhaseEvent)
@@ -451,6 +452,63 @@ def _notice(strategy: StrategyTable, event: NodeEvent, at: int) -> str:
     return away
 
 
+# --- Cilium ----------------------------------------------------------------------------------------------------------
+
+
+def versions_of_cilium() -> str:
+    """What differs between the versions of Cilium that can be installed."""
+    every = sorted(cilium_versions.KUBERNETES)
+    named = [f"{major}.{minor}" for major, minor in every]
+    text = (
+        "# Versions of Cilium\n\n"
+        f"`cilium.version` is one of {cilium_versions.known()}; the profile `seed` has 1.7.2, which was run on the"
+        " simulator only. Others are refused when the configuration is read.\n\n"
+        "All of it was read in Cilium's sources of 1.15.19, 1.16.0, 1.17.2, 1.18.2, 1.19.0 and 1.20.2.\n"
+        "The lab ran 1.15.19 and 1.20.2 ([real clusters](../explanation/real-clusters.md)).\n\n"
+        "## Kubernetes and CiliumNodeConfig\n\n"
+        "The versions of Kubernetes are those of Cilium's page *Kubernetes Compatibility* of each version"
+        " (`Documentation/network/kubernetes/compatibility.rst`); another one is the finding `CILIUM_KUBERNETES`.\n\n"
+    )
+    rows = [
+        [name, ", ".join(cilium_versions.KUBERNETES[one]), code(cilium_versions.node_config(one)),
+         "a DaemonSet of its own" if cilium_versions.ENVOY.holds(one) else "in the agent"]
+        for name, one in zip(named, every, strict=True)
+    ]  # fmt: skip
+    text += table(
+        ["Cilium", "tested with Kubernetes", "CiliumNodeConfig", "Envoy in the chart, where nothing is said"], rows
+    )
+    text += "## Keys of `cilium-config`\n\nThe chart's choices where the programs' default is another.\n\n"
+    text += table(
+        ["key", "value", *named],
+        [
+            [code(key), code(value), *("yes" if span.holds(one) else "default" for one in every)]
+            for key, value, span in cilium_versions.CHOICES
+        ],
+    )
+    text += "## Rights\n\nWhat not every version's chart grants"
+    text += " (`install/kubernetes/cilium/templates/cilium-*/clusterrole.yaml`).\n\n"
+    rights = [("agent", cilium_versions.AGENT), ("operator", cilium_versions.OPERATOR)]
+    text += table(
+        ["who", "resources", "verbs", *named],
+        [
+            [who, ", ".join(map(code, one.resources)), ", ".join(one.verbs),
+             *("yes" if one.span.holds(version) else "" for version in every)]
+            for who, those in rights
+            for one in those
+        ],
+    )  # fmt: skip
+    text += "## Definitions\n\nKinds that not every version has; the operator may update their definitions.\n\n"
+    text += table(
+        ["kind", *named],
+        [
+            [code(name), *("yes" if span.holds(one) else "" for one in every)]
+            for name, span in cilium_versions.DEFINITIONS.items()
+        ],
+    )
+    text += "## The same in all\n\nInit containers of the chart's agent: " + ", ".join(map(code, cilium_versions.INIT))
+    return text + ". The programs' arguments.\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli,
     "reference/configuration.md": configuration,
@@ -459,6 +517,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/preflight.md": preflight,
     "reference/status-json.md": status_json,
     "reference/scenarios.md": scenarios,
+    "reference/cilium-versions.md": versions_of_cilium,
     "explanation/what-if-it-dies-here.md": death,
 }
 

@@ -8,9 +8,9 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cni_migrate import consistency, validation
+from cni_migrate import consistency, labelselector, validation
 from cni_migrate.strategies import Traits, traits
 
 Strategy = Literal["multus", "overlay"]
@@ -32,6 +32,7 @@ NoImage = Annotated[str, AfterValidator(validation.optional(validation.image))]
 Registry = Annotated[str, AfterValidator(validation.optional(validation.registry))]
 Release = Annotated[str, AfterValidator(validation.release)]
 ConfigKey = Annotated[str, AfterValidator(validation.config_key)]
+PodSelector = Annotated[str, AfterValidator(validation.optional(labelselector.checked))]
 ObjectReference = Annotated[str, AfterValidator(validation.object_reference)]
 Word = Annotated[str, AfterValidator(validation.word)]
 Seconds = Annotated[float, Field(le=604800)]
@@ -88,10 +89,10 @@ class Canal(Section):
 class Cilium(Section):
     """The Cilium to install."""
 
-    source: Literal["builtin", "chart", "manifests"] = Field(
+    source: Literal["builtin", "chart", "manifests", "existing"] = Field(
         default="builtin",
         description="whose Cilium the cluster ends with: the tool's own, a chart that `helm` renders and comes to own,"
-        " or manifests that something else has rendered",
+        " manifests that something else has rendered, or one that is installed already (overlay)",
     )
     chart: str = Field(
         default="", description="source chart: a folder, an archive, oci://…, or a repository's name for it"
@@ -216,15 +217,52 @@ class Gate(Section):
 class Drain(Section):
     """How nodes are drained: kubectl's semantics, its overrides as explicit settings."""
 
+    taint_effect: Literal["NoExecute", "NoSchedule"] = Field(
+        default="NoExecute",
+        description="effect of the taint that keeps pods off a node in transit; Canal's own pods have to tolerate it",
+    )
     delete_emptydir_data: bool = Field(default=False, description="evict pods although they lose emptyDir data")
     force: bool = Field(default=False, description="evict pods that nothing will recreate")
-    disable_eviction: bool = Field(default=False, description="delete instead of evicting: bypasses budgets")
+    disable_eviction: PodSelector = Field(
+        default="",
+        description="labels of the pods that are deleted instead of evicted, past their budgets, for example app=db",
+    )
+    pod_selector: PodSelector = Field(
+        default="",
+        description="labels of the pods that are evicted; the others on the pod network go last, when the node is"
+        " tainted, and their budgets are not asked",
+    )
+    grace_period: int = Field(
+        default=-1,
+        ge=-1,
+        le=604800,
+        description="seconds that a pod gets to end; -1: as long as it says itself; 0 counts as 1",
+    )
+    skip_wait_for_delete_timeout: int = Field(
+        default=0,
+        ge=0,
+        le=604800,
+        description="pods that should have been gone for more seconds than this are not waited for; 0: all are",
+    )
     retry_seconds: Seconds = Field(
         default=5.0,
         gt=0,
         description="pause before a blocked eviction is tried again while its budget allows no disruption;"
         " as soon as it allows some, so many are tried at once",
     )
+
+    @field_validator("disable_eviction", mode="before")
+    @classmethod
+    def _was_a_switch(cls, given: object) -> object:
+        """It was true for all pods or false for none; as a selector, `true` would silently select nothing."""
+        if given is False or given == "false":
+            return ""
+        if given is True or given == "true":
+            raise ValueError(
+                "it takes the labels of the pods to delete instead of evicting them, for example app=db; it is not true"
+                " for all pods any more"
+            )
+        return given
 
 
 class Safety(Section):
@@ -248,11 +286,16 @@ class Preflight(Section):
 class Deadlines(Section):
     """How long each kind of step may take, in seconds, before its node is held."""
 
-    drain: Seconds = Field(default=900, gt=0, description="evictions, and the time that pods take to leave")
+    drain: Seconds = Field(
+        default=900, ge=0, description="evictions, and the time that pods take to leave; 0: as long as it takes"
+    )
     pods: Seconds = Field(default=300, gt=0, description="pods to go or to become Ready")
     agent: Seconds = Field(default=300, gt=0, description="a network agent to become Ready")
     host: Seconds = Field(default=120, gt=0, description="a task on a host")
     gate: Seconds = Field(default=120, gt=0, description="a connectivity gate")
+    upgrade: Seconds = Field(
+        default=3600, gt=0, description="the `helm upgrade` of Cilium's owner (`cilium.source: existing`)"
+    )
     request: Seconds = Field(default=10, gt=0, description="one API request")
 
 
@@ -391,8 +434,13 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _with_images(cls, given: Any) -> Any:
-        """Fill in the images that nobody named: of Cilium's version, and from `registry`."""
-        return images_filled(given) if isinstance(given, Mapping) else given
+        """Fill in what follows from other keys: the images, and the strategy that alone goes with `existing`."""
+        if not isinstance(given, Mapping):
+            return given
+        cilium = given.get("cilium")
+        if isinstance(cilium, Mapping) and cilium.get("source") == "existing":
+            given = {"strategy": "overlay", **given}
+        return images_filled(given)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -409,6 +457,7 @@ class Config(Section):
         usual = {"more_daemonsets", "network_name", "network", "vni"}
         canal = self.canal.model_dump(include={"namespace", "daemonset", "cni_file", "pod_cidr", "tunnel_port"})
         folders = self.host_task.model_dump(include={"cni_folder", "bin_folder"}, exclude_defaults=True)
+        taint = self.drain.model_dump(include={"taint_effect"}, exclude_defaults=True)
         return {
             "strategy": self.strategy,
             # What is as everywhere is left out, so that records from before these keys fit.
@@ -422,6 +471,7 @@ class Config(Section):
             ),
             "multus": self.multus.model_dump(include={"namespace", "image", "cni_file"}),
             "labels": self.labels.model_dump(),
+            **({"drain": taint} if taint else {}),
             "knet": {"namespace": self.knet.namespace},
         }  # fmt: skip
 

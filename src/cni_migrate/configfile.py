@@ -93,6 +93,8 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     base = Config.model_validate(profile).model_dump()
     for section, key in IMAGES:  # but those of images: they follow from the version and the registry
         del base[section][key]
+    if "strategy" not in origin:  # and the strategy, which may follow from where Cilium comes from
+        del base["strategy"]
     for section, keys in FOUND.items():  # and what a cluster tells: only what somebody said is set
         for key in keys:
             if f"{section}.{key}" not in origin:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
-from cni_migrate import validation
+from cni_migrate import cilium_versions, validation
 
 if TYPE_CHECKING:
     from cni_migrate.config import Config
@@ -72,6 +72,12 @@ def _networks(config: "Config") -> Iterator[Problem]:
 def _version(config: "Config") -> Iterator[Problem]:
     """The version decides what the manifests contain: an image of another one would run with the wrong settings."""
     wanted = config.cilium.version.removeprefix("v")
+    if not cilium_versions.supported(wanted):
+        yield Problem(
+            f"cilium.version {wanted} is not known to this program: {cilium_versions.known()} are, and 1.7 with profile"
+            " seed",
+            ("cilium.version", "cilium.source"),
+        )
     for key in ("image", "operator_image"):
         image = getattr(config.cilium, key)
         found = re.match(r"v?(\d+\.\d+\.\d+)", validation.tag_of(image))
@@ -105,6 +111,12 @@ def _source(config: "Config") -> Iterator[Problem]:
                 f"cilium.{key} is set, and cilium.source is {cilium.source}: set cilium.source to {key}",
                 (f"cilium.{key}", "cilium.source"),
             )
+    if cilium.source == "existing" and config.strategy != "overlay":
+        yield Problem(
+            f"cilium.source existing works by strategy overlay only, and strategy is {config.strategy}: with multus"
+            " each node has two agents of Cilium, which an installed one has not",
+            ("strategy", "cilium.source"),
+        )
     if cilium.source != "builtin" and cilium.extra_config:
         yield Problem(
             f"cilium.extra_config is for cilium.source builtin; with {cilium.source}, write it where the rest is",

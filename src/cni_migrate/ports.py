@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from cni_migrate.core.model.effects import Effect, UpgradeRelease
-from cni_migrate.core.model.objects import GateAsk, GateReading, Result, Snapshot
+from cni_migrate.core.model.objects import GateAsk, GateReading, Pod, Result, Snapshot
 
 
 class Clock(Protocol):
@@ -38,6 +38,10 @@ class Cluster(Protocol):
 
     async def changed(self, until: datetime, gather: float) -> None:
         """Return `gather` seconds after the snapshot has changed since the last `snapshot()`, or at `until`."""
+        ...
+
+    async def look_up(self, pods: Iterable[Pod]) -> None:
+        """Put the last Events of these pods into the snapshot; what cannot be read is left out, never an exception."""
         ...
 
     def note_readings(self, readings: Mapping[str, GateReading]) -> None:

@@ -45,7 +45,13 @@ def plan_for(config: Config, seen: Snapshot | None) -> Plan:
 def manifests_for(config: Config, seen: Snapshot | None) -> Manifests:
     """The manifests for a configuration."""
     templates = {name: resources.read("templates", name) for name in TEMPLATES}
-    facts = Facts(host_image(config, seen), _modules(knet_agent), _modules(identities_agent))
+    found = seen.cilium_config if seen is not None else None
+    facts = Facts(
+        host_image(config, seen),
+        _modules(knet_agent),
+        _modules(identities_agent),
+        found.data if found is not None else {},
+    )
     return Manifests(templates, config, facts, foreign=foreign_for(config))
 
 
@@ -65,7 +71,7 @@ def completed(loaded: Loaded, file: Path | None) -> Loaded:
         ConfigError: naming what contradicts, and what to write where.
         UsageError: `helm` is needed and not there.
     """
-    if loaded.config.cilium.source == "builtin":
+    if loaded.config.cilium.source in _NOTHING_TO_READ:
         return loaded
     config = _located(loaded, file)
     foreign = foreign_for(config)
@@ -132,17 +138,20 @@ def _named(config: Config) -> str:
 
 
 def foreign_for(config: Config) -> Foreign | None:
-    """The operator's own Cilium, read once per process; None when the tool's own is wanted.
+    """The operator's own Cilium, read once per process; None for the tool's own, and for one that is installed.
 
     Raises:
         ConfigError: it cannot be read, or is no Cilium.
         UsageError: `helm` is needed and not there.
     """
     cilium = config.cilium
-    if cilium.source == "builtin":
+    if cilium.source in _NOTHING_TO_READ:
         return None
     return _read(cilium.model_dump_json(include=_ASKED))
 
+
+_NOTHING_TO_READ = ("builtin", "existing")
+"""Sources of Cilium that no file tells of."""
 
 _ASKED = {"source", "chart", "chart_version", "chart_repository", "values", "release", "manifests", "namespace"}
 

@@ -184,7 +184,7 @@ async def evictions(scene: Scene) -> None:
     await scene.eventually(lambda seen: seen.budgets[(scene.space, "b")].current_healthy == 2)
     result, message = await scene.do(scene.evict(first))
     assert result == "blocked"
-    assert "The disruption budget b needs 2 healthy pods and has 2 currently" in message
+    assert "b allows 0 disruptions: it needs 2 healthy pods and has 2" in message
     assert not next(pod for pod in scene.cluster.snapshot().pods_on(scene.node) if pod.name == "p1").deleting
     other = scene.manifest("policy/v1", "PodDisruptionBudget", "b2", spec={"minAvailable": 0, **selector})
     await scene.do(PutObject(other))

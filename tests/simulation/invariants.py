@@ -164,14 +164,15 @@ class Invariants:
         if pod is None or pod["metadata"].get("labels", {}).get(names.COMPONENT) == names.HOST_TASK:
             return
         entry = self.entries.get(pod["spec"].get("nodeName", ""), {})
-        # A rollback out of clean-up restarts agents by a step of the cluster.
-        if not entry.get("event") and self.cluster.get("step") != "restart_finished_cilium":
+        # Steps of the cluster that restart agents: of a rollback out of clean-up, and of an installed Cilium's new values.
+        restarting = self.cluster.get("step") in ("restart_finished_cilium", "restart_unaware_cilium")
+        if not entry.get("event") and not restarting:
             self.broken.append(f"{call.path}: deleted while the record has no intent for its node")
 
 
 def _draining(entry: dict[str, Any]) -> bool:
     """Whether the node is being taken out of service; the first steps of a drain only look."""
-    looking = ("check_all_dual", "baseline_gate", "await_newcomers")
+    looking = ("check_all_dual", "check_cilium_keys", "baseline_gate", "await_newcomers")
     return entry.get("event") == "drain" and entry.get("step") not in looking
 
 

@@ -11,6 +11,7 @@ from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from tests.simulation.harness import SMALL, Process, config_for, simulated
 from tests.simulation.outcome import outcome
+from tests.unit.sim_world.shapes import flannel_alone
 
 STRATEGIES = ["multus", "overlay"]
 
@@ -84,6 +85,37 @@ def test_a_canal_of_several_daemonsets_comes_back(
         config = config_for(strategy, canal=settings)
         scenario = _of(canal, "w2", {"kubernetes.io/arch": "arm64"})
         async with simulated(scenario, config) as (sim, watch):
+            before = outcome(sim, config)
+            workers = Goal(wanted=lambda node: node.name != "cp1", partial=True)
+            final = await Process(sim, config, goal=workers).run()
+            assert final is not None
+            assert "1 more to go" in final.message
+            final = await Process(sim, config, goal=Goal(kind="back")).run()
+            assert final is not None
+            assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
+            assert outcome(sim, config) == before
+            final = await Process(sim, config).run()
+            assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
+            watch.check()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_flannel_that_tolerates_no_eviction_comes_back(strategy: str) -> None:
+    """Flannel's own manifest tolerates NoSchedule alone: with the taint found for it, there and back and there again."""
+
+    async def main() -> None:
+        tolerations = [{"operator": "Exists", "effect": "NoSchedule"}]
+        objects = flannel_alone(tolerations=tolerations)
+        settings = {
+            "daemonset": "kube-flannel-ds",
+            "namespace": "kube-flannel",
+            "cni_file": "10-flannel.conflist",
+            "network_name": "cbr0",
+        }
+        config = config_for(strategy, canal=settings, drain={"taint_effect": "NoSchedule"})
+        async with simulated(_of({"objects": objects}, "", {}), config) as (sim, watch):
             before = outcome(sim, config)
             workers = Goal(wanted=lambda node: node.name != "cp1", partial=True)
             final = await Process(sim, config, goal=workers).run()

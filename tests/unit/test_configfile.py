@@ -80,6 +80,11 @@ LONG = "a" * 64
         ("gate:\n  rounds: 99999999999999999999", 2, "10000"),
         ("canal:\n  tunnel_port: 70000", 2, "65535"),
         ("max_unavailable: 99999999999", 1, "a number or a percentage"),
+        ("drain:\n  disable_eviction: true", 2, "it takes the labels of the pods"),
+        ("drain:\n  disable_eviction: 'true'", 2, "it takes the labels of the pods"),
+        ("drain:\n  pod_selector: app in db", 2, "expected k=v, k!=v"),
+        ("drain:\n  grace_period: -2", 2, "-1"),
+        ("drain:\n  skip_wait_for_delete_timeout: -1", 2, "0"),
         ("gate:\n  seconds: 500", 2, "deadlines.gate is 120 s"),
         ("knet:\n  degree: 3", 2, "must be even"),
         # networks

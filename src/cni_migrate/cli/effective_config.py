@@ -10,11 +10,15 @@ from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record
 from cni_migrate.kube.canal import found_canal
 from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.kube.installed import installed_cilium
 
 if TYPE_CHECKING:
     from cni_migrate.cli.session import Session
 
 NOTHING: Final = FoundCanal()
+
+INSTALLED: Final = ("image", "operator_image", "pod_cidr", "mask_size", "tunnel_protocol", "tunnel_port")
+"""Keys of the section `cilium` that an installed Cilium tells (`cilium.source: existing`)."""
 
 
 def begun(record: Record | None) -> bool:
@@ -33,7 +37,7 @@ def recorded(config: Config, said: Collection[str], record: Record | None) -> Co
         return config
     identity = record.cluster.identity_values
     values: dict[str, Any] = {}
-    for section, keys in FOUND.items():
+    for section, keys in _found(config).items():
         known = identity.get(section)
         if isinstance(known, dict):
             values |= {f"{section}.{key}": known[key] for key in keys if key in known}
@@ -41,6 +45,11 @@ def recorded(config: Config, said: Collection[str], record: Record | None) -> Co
     if "strategy" in said or record.cluster.strategy == config.strategy:
         return config
     return config.model_copy(update={"strategy": record.cluster.strategy})
+
+
+def _found(config: Config) -> dict[str, tuple[str, ...]]:
+    """The keys that are found in the cluster, by section."""
+    return {**FOUND, **({"cilium": INSTALLED} if config.cilium.source == "existing" else {})}
 
 
 async def look_for_canal(here: "Session", cluster: KubeCluster) -> FoundCanal:
@@ -65,4 +74,9 @@ async def settle(
     if begun(record):
         return adopted(loaded, record), NOTHING
     found = await look_for_canal(here, cluster)
-    return settled(loaded.config, loaded.said, found), found
+    config = settled(loaded.config, loaded.said, found)
+    if config.cilium.source == "existing":
+        told = await installed_cilium(here.client, config.cilium.namespace)
+        values = {f"cilium.{key}": value for key, value in told.items()}
+        config = with_values(config, {key: value for key, value in values.items() if key not in loaded.said})
+    return config, found

@@ -19,6 +19,7 @@ EXAMPLES = examples(
     "migrate manifests job --image REGISTRY/cni-migrate:0.1.0 | kubectl apply -f -",
     "migrate manifests --strategy overlay",
     "migrate manifests --diff",
+    "migrate manifests cilium-values > cilium-values.yaml",
 )
 
 
@@ -28,6 +29,8 @@ class Part(StrEnum):
     ALL = "all"
     CILIUM = "cilium"
     CILIUM_FINAL = "cilium-final"
+    CILIUM_VALUES = "cilium-values"
+    CILIUM_VALUES_FINAL = "cilium-values-final"
     MULTUS = "multus"
     KNET = "knet"
     RBAC = "rbac"
@@ -48,14 +51,19 @@ def command(
 ) -> None:
     """Print what a migration applies, as YAML. Needs no cluster.
 
-    Part `cilium` is Cilium as it runs beside Canal, `cilium-final` as it stays. Two parts are for running `migrate` in
-    the cluster: `rbac`, its account and the least rights, and `job`.
+    Part `cilium` is Cilium as it runs beside Canal, `cilium-final` as it stays; `cilium-values` and
+    `cilium-values-final` are the helm values for these two, of a Cilium that you install yourself. Two parts are for
+    running `migrate` in the cluster: `rbac`, its account and the least rights, and `job`.
     """
     from cni_migrate.cli.session import configured
     from cni_migrate.cli.ui import output
+    from cni_migrate.core.render.coexistence import values
     from cni_migrate.wiring import manifests_for
 
     loaded = configured(common, {"strategy": strategy.value if strategy else None, "job.image": image or None})
+    if part in (Part.CILIUM_VALUES, Part.CILIUM_VALUES_FINAL):
+        sys.stdout.write(output.yaml_text(values(loaded.config, "transit" if part is Part.CILIUM_VALUES else "final")))
+        return
     made = manifests_for(loaded.config, None)
     if diff:
         _print_differences(made)
@@ -74,6 +82,7 @@ def _part(loaded: "Loaded", made: "Manifests", part: str) -> list[dict[str, Any]
     Raises:
         UsageError: there is no such part with this configuration.
     """
+    from cni_migrate import cilium_versions
     from cni_migrate.cli.ui import output
     from cni_migrate.core.render.manifests import node_config_version
     from cni_migrate.errors import UsageError
@@ -91,8 +100,7 @@ def _part(loaded: "Loaded", made: "Manifests", part: str) -> list[dict[str, Any]
             " Dockerfile makes one",
             next="migrate manifests job --image REGISTRY/cni-migrate:VERSION",
         )
-    version = "v2" if made.cilium_version >= (1, 16) else "v2alpha1"
-    served = [f"cilium.io/{version}/ciliumnodeconfigs"]
+    served = [f"{cilium_versions.node_config(made.cilium_version)}/ciliumnodeconfigs"]
     cilium = made.cilium()
     if config.traits.node_config and node_config_version(served):
         cilium += made.node_config(served)

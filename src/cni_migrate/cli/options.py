@@ -6,7 +6,7 @@ Light on purpose: start-up imports this module and those of all commands, and th
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,6 @@ import typer
 
 CLUSTER = "Cluster and configuration"
 OUTPUT = "Output"
-DRAIN = "Drain, as kubectl's"
 
 
 class LogFormat(StrEnum):
@@ -94,23 +93,38 @@ class Common:
 
 
 def with_common(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `Common`, collected in its first parameter `common`."""
+    """Give a command the options of `Common`, and those of any other dataclass that it has as a parameter.
+
+    What was typed of them comes collected: `common: Common`, `drain: DrainOptions`.
+    """
     own = inspect.signature(function)
-    shared = [
-        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
-        for field in fields(Common)
-    ]
+    bundles: dict[str, Any] = {name: p.annotation for name, p in own.parameters.items() if is_dataclass(p.annotation)}
     kind = inspect.Parameter.KEYWORD_ONLY
-    parameters = [p.replace(kind=kind) for name, p in own.parameters.items() if name != "common"]
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in own.parameters.items():
+        if name not in bundles:
+            parameters.append(parameter.replace(kind=kind))
+        elif name != "common":
+            parameters += _parameters(bundles[name])
+    parameters += _parameters(bundles["common"])
 
     @functools.wraps(function)
     def command(**given: Any) -> None:
-        common = Common(**{field.name: given.pop(field.name) for field in fields(Common)})
-        function(common, **given)
+        made = {
+            name: bundle(**{field.name: given.pop(field.name) for field in fields(bundle)})
+            for name, bundle in bundles.items()
+        }
+        function(**made, **given)
 
-    command.__signature__ = own.replace(parameters=[*parameters, *shared])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in (*parameters, *shared)}
+    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
+
+
+def _parameters(bundle: Any) -> list[inspect.Parameter]:
+    """The fields of a dataclass as parameters."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(one.name, kind, default=one.default, annotation=one.type) for one in fields(bundle)]
 
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")]
@@ -174,39 +188,11 @@ AcceptGate = Annotated[
     typer.Option("--accept-failing-gate", metavar="NODE", show_default=False,
                  help="Go on although connectivity of this node is not proven; may be given again for another node. "
                       "Who said so and what was failing is recorded."),
-]  # fmt: skip  # fmt: skip
+]  # fmt: skip
 
 Waive = Annotated[
     list[str] | None,
     typer.Option("--waive", metavar="ID[:OBJECT]", show_default=False,
                  help="Go on although preflight finds this, for all or for one object; may be given again. "
                       "Who said so and when is recorded."),
-]  # fmt: skip  # fmt: skip
-
-EmptyDir = Annotated[
-    bool | None,
-    typer.Option("--delete-emptydir-data", help="Evict pods although they lose their emptyDir data.",
-                 rich_help_panel=DRAIN, show_default=False),
-]  # fmt: skip  # fmt: skip
-
-Force = Annotated[
-    bool | None,
-    typer.Option("--force", help="Evict pods that nothing will recreate.", rich_help_panel=DRAIN, show_default=False),
-]
-
-NoEviction = Annotated[
-    bool | None,
-    typer.Option("--disable-eviction", help="Delete instead of evicting: bypasses disruption budgets.",
-                 rich_help_panel=DRAIN, show_default=False),
-]  # fmt: skip  # fmt: skip
-
-
-def drain_flags(
-    delete_emptydir_data: bool | None, force: bool | None, disable_eviction: bool | None
-) -> dict[str, object]:
-    """The keys of the configuration that the drain's flags set."""
-    return {
-        "drain.delete_emptydir_data": delete_emptydir_data,
-        "drain.force": force,
-        "drain.disable_eviction": disable_eviction,
-    }
+]  # fmt: skip

@@ -4,19 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cni_migrate.cli.drain_options import NO_DRAIN_OPTIONS, DrainOptions
 from cni_migrate.cli.options import (
     AtOnce,
     Common,
-    EmptyDir,
-    Force,
     Form,
-    NoEviction,
     OnNodes,
     OnSelector,
     OnStrategy,
     Output,
     UpTo,
-    drain_flags,
     examples,
     with_common,
 )
@@ -37,9 +34,7 @@ def command(
     until: UpTo = None,
     max_unavailable: AtOnce = "",
     steps: Annotated[bool, typer.Option("--steps", help="List the steps of each event, too.")] = False,
-    delete_emptydir_data: EmptyDir = None,
-    force: Force = None,
-    disable_eviction: NoEviction = None,
+    drain: DrainOptions = NO_DRAIN_OPTIONS,
     output: Output = Form.TABLE,
 ) -> None:
     """Show which node comes when, which pods move, and what is in the way. Takes what `run` takes; writes nothing."""
@@ -48,7 +43,7 @@ def command(
     flags = {
         "strategy": strategy.value if strategy else None,
         "max_unavailable": max_unavailable or None,
-        **drain_flags(delete_emptydir_data, force, disable_eviction),
+        **drain.keys(),
     }
     typed = goals.Run(nodes=nodes, selector=selector, until=until.value if until else "")
     typed.check()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from cni_migrate.cli.drain_options import NO_DRAIN_OPTIONS, DrainOptions
 from cni_migrate.cli.options import Common, Form, OnStrategy, Output, Waive, examples, with_common
 
 if TYPE_CHECKING:
@@ -15,14 +16,20 @@ EXAMPLES = examples(
 
 
 @with_common
-def command(common: Common, strategy: OnStrategy = None, waive: Waive = None, output: Output = Form.TABLE) -> None:
+def command(
+    common: Common,
+    strategy: OnStrategy = None,
+    waive: Waive = None,
+    drain: DrainOptions = NO_DRAIN_OPTIONS,
+    output: Output = Form.TABLE,
+) -> None:
     """Check whether the cluster is fit for a migration. Writes nothing.
 
     Exit code 3 when a check fails that a migration cannot do without.
     """
     from cni_migrate.cli.session import run_async
 
-    flags = {"strategy": strategy.value if strategy else None, "preflight.waive": waive or None}
+    flags = {"strategy": strategy.value if strategy else None, "preflight.waive": waive or None, **drain.keys()}
     run_async(_preflight(common, flags, output.value))
 
 

@@ -1,14 +1,11 @@
 """`migrate rollback`: the whole cluster back to Canal."""
 
+from cni_migrate.cli.drain_options import NO_DRAIN_OPTIONS, DrainOptions
 from cni_migrate.cli.options import (
     AcceptGate,
     Common,
-    EmptyDir,
-    Force,
-    NoEviction,
     Takeover,
     Yes,
-    drain_flags,
     examples,
     with_common,
 )
@@ -22,9 +19,7 @@ def command(
     yes: Yes = False,
     takeover: Takeover = False,
     accept_failing_gate: AcceptGate = None,
-    delete_emptydir_data: EmptyDir = None,
-    force: Force = None,
-    disable_eviction: NoEviction = None,
+    drain: DrainOptions = NO_DRAIN_OPTIONS,
 ) -> None:
     """Take the whole cluster back to Canal, in reverse order, as it was found.
 
@@ -32,5 +27,5 @@ def command(
     """
     from cni_migrate.cli import drive, goals, session
 
-    loaded = session.configured(common, drain_flags(delete_emptydir_data, force, disable_eviction))
+    loaded = session.configured(common, drain.keys())
     drive.drive(common, loaded, goals.Rollback(tuple(accept_failing_gate or ())), yes=yes, takeover=takeover)

@@ -5,15 +5,12 @@ from typing import Annotated
 
 import typer
 
+from cni_migrate.cli.drain_options import NO_DRAIN_OPTIONS, DrainOptions
 from cni_migrate.cli.options import (
     AcceptGate,
     Common,
-    EmptyDir,
-    Force,
-    NoEviction,
     Takeover,
     Yes,
-    drain_flags,
     examples,
     with_common,
 )
@@ -36,9 +33,7 @@ def command(
     yes: Yes = False,
     takeover: Takeover = False,
     accept_failing_gate: AcceptGate = None,
-    delete_emptydir_data: EmptyDir = None,
-    force: Force = None,
-    disable_eviction: NoEviction = None,
+    drain: DrainOptions = NO_DRAIN_OPTIONS,
 ) -> None:
     """Take one node back: to both networks (dual), or to Canal alone.
 
@@ -46,6 +41,6 @@ def command(
     """
     from cni_migrate.cli import drive, goals, session
 
-    loaded = session.configured(common, drain_flags(delete_emptydir_data, force, disable_eviction))
+    loaded = session.configured(common, drain.keys())
     wanted = goals.RollbackNode(node, to.value, tuple(accept_failing_gate or ()))
     drive.drive(common, loaded, wanted, yes=yes, takeover=takeover)

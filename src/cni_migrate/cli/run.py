@@ -4,13 +4,11 @@ from typing import Annotated
 
 import typer
 
+from cni_migrate.cli.drain_options import NO_DRAIN_OPTIONS, DrainOptions
 from cni_migrate.cli.options import (
     AcceptGate,
     AtOnce,
     Common,
-    EmptyDir,
-    Force,
-    NoEviction,
     OnNodes,
     OnSelector,
     OnStrategy,
@@ -18,7 +16,6 @@ from cni_migrate.cli.options import (
     UpTo,
     Waive,
     Yes,
-    drain_flags,
     examples,
     with_common,
 )
@@ -60,9 +57,7 @@ def command(
     own_node: Annotated[
         str, typer.Option(help="The node this program runs on: it goes last.", show_default=False)
     ] = "",
-    delete_emptydir_data: EmptyDir = None,
-    force: Force = None,
-    disable_eviction: NoEviction = None,
+    drain: DrainOptions = NO_DRAIN_OPTIONS,
 ) -> None:  # fmt: skip
     """Migrate the cluster, or go on with it.
 
@@ -77,7 +72,7 @@ def command(
         "auto_rollback": auto_rollback,
         "own_node": own_node or None,
         "preflight.waive": waive or None,
-        **drain_flags(delete_emptydir_data, force, disable_eviction),
+        **drain.keys(),
     }
     wanted = goals.Run(nodes=nodes, selector=selector, until=until.value if until else "",
                        accept=tuple(accept_failing_gate or ()))  # fmt: skip

@@ -121,6 +121,8 @@ class Driver:
             if decision.asks:
                 for key, later in (await self._meanwhile(self.prober.read(decision.asks))).items():
                     readings[key] = readings[key].then(later) if key in readings else later
+            if decision.lookups:
+                await self._meanwhile(self.cluster.look_up(decision.lookups))
             if not decision.asks or any(ask.key not in readings for ask in decision.asks):
                 await self._meanwhile(self._changed(decision))
             record = self._record

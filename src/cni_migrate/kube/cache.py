@@ -12,6 +12,7 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import (
     Attempt,
     Budget,
+    CiliumConfig,
     CiliumNode,
     DaemonSet,
     Endpoint,
@@ -41,13 +42,14 @@ ATTEMPTS: Final = 10_000
 class Cache:
     """The tables, the tasks that fill them, and who is woken by a change."""
 
-    def __init__(self, client: Client, clock: Clock, namespace: str) -> None:
+    def __init__(self, client: Client, clock: Clock, namespace: str, cilium: str = "") -> None:
         """A cache that is empty until entered.
 
         Args:
             client: reads the cluster.
             clock: the time.
             namespace: where the operators' ConfigMap is.
+            cilium: where the `cilium-config` is that somebody else keeps; '' when none is looked at.
         """
         self._client = client
         self._clock = clock
@@ -61,8 +63,10 @@ class Cache:
         self.requests: Final = Table(views.requests, by_namespace, wake)
         self.cilium_nodes: Final = Table(views.cilium_node, by_name, wake)
         self.endpoints: Final = Table(views.endpoint, by_namespace, wake)
+        self.cilium_config: Final = Table(views.cilium_config, by_namespace, wake)
         self.attempts: Final[dict[str, Attempt]] = {}
         self.readings: Final[dict[str, GateReading]] = {}
+        self.pod_events: Final[dict[str, str]] = {}
         self._reflectors = [
             self._reflector(self.nodes, paths.path("v1", "nodes")),
             self._reflector(self.pods, paths.path("v1", "pods")),
@@ -74,6 +78,10 @@ class Cache:
                 {"fieldSelector": f"metadata.name={names.REQUESTS}"},
             ),
         ]
+        if cilium:
+            place = paths.path("v1", "configmaps", namespace=cilium)
+            own = {"fieldSelector": f"metadata.name={names.CILIUM_CONFIG}"}
+            self._reflectors.append(self._reflector(self.cilium_config, place, own))
         self.cilium: Final = CiliumKinds(
             client, clock, self.health, wake,
             {"ciliumnodes": self.cilium_nodes, "ciliumendpoints": self.endpoints},
@@ -147,6 +155,12 @@ class Cache:
             del self.attempts[next(iter(self.attempts))]
         self._dirty.set()
 
+    def told(self, uid: str, event: str) -> None:
+        """The last Event of a pod."""
+        if self.pod_events.get(uid) != event:
+            self.pod_events[uid] = event
+            self._dirty.set()
+
     def read(self, readings: Mapping[str, GateReading]) -> None:
         """Show these readings of the agents, and no others."""
         self.readings.clear()
@@ -211,6 +225,7 @@ class _Live:
         self.endpoints: Final[Mapping[tuple[str, str], Endpoint]] = MappingProxyType(cache.endpoints.views)
         self.attempts: Final[Mapping[str, Attempt]] = MappingProxyType(cache.attempts)
         self.readings: Final[Mapping[str, GateReading]] = MappingProxyType(cache.readings)
+        self.pod_events: Final[Mapping[str, str]] = MappingProxyType(cache.pod_events)
 
     def pods_on(self, node: str) -> Collection[Pod]:
         return self._cache.pods.on(node)
@@ -228,6 +243,10 @@ class _Live:
     @property
     def served(self) -> Collection[str]:
         return self._cache.cilium.served
+
+    @property
+    def cilium_config(self) -> CiliumConfig | None:
+        return next(iter(self._cache.cilium_config.views.values()), None)
 
     @property
     def requests(self) -> Requests:

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cni_migrate.core.model.canal import FoundCanal, pods_part
+from cni_migrate.core.model.objects import Toleration
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.controlplane import cluster_cidr
+from cni_migrate.kube.flannel import BadNetConf, NetConf, net_conf
 from cni_migrate.kube.listing import listed
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.services import services
@@ -27,6 +29,10 @@ NET_CONF: Final = "net-conf.json"
 
 _NET_FOLDERS: Final = ("/host/etc/cni/net.d", "/etc/cni/net.d")
 _BIN_FOLDERS: Final = ("/host/opt/cni/bin", "/opt/cni/bin")
+_TEMPLATE: Final = "CNI_NETWORK_CONFIG"
+_DEFAULT_FILE: Final = "10-calico.conflist"
+"""What Calico's installer calls its file where `CNI_CONF_NAME` is not given (cni-plugin/pkg/install)."""
+
 _PLACEHOLDER: Final = re.compile(r"(?<![\"\w])__[A-Z0-9_]+__(?![\"\w])")
 """What Calico's installer replaces in its template and is no JSON before: `"mtu": __CNI_MTU__`."""
 
@@ -103,31 +109,30 @@ async def found_canal(client: Client, node_cidrs: Iterable[str], node_addresses:
     if not own:
         return FoundCanal()
     maps = _ConfigMaps(client)
-    where, net, unread = await _net_conf(maps, own)
-    backend = net.get("Backend") or {}
-    kind = str(backend.get("Type", "udp")) if net else ""
-    network = str(net.get("Network", ""))
+    settings = await _settings(maps, own)
+    net = settings.net
     pods, pods_from = "", ""
-    if network:
+    if net.network:
         pods, pods_from = pods_part(
-            network,
+            net.network,
             await cluster_cidr(client),
             node_cidrs,
             [*node_addresses, *[ip for one in await services(client) for ip in one.addresses]],
         )
-    file = await _cni_file(maps, own) or await _beside(maps, where)
+    file = await _cni_file(maps, own) or await _beside(maps, settings.config_map)
     return FoundCanal(
         daemonsets=tuple(name_of(raw) for raw in own),
-        config_map=where,
-        network=network,
-        network6=str(net.get("IPv6Network", "")) if net.get("EnableIPv6") else "",
-        ipv4=bool(net.get("EnableIPv4", True)),
+        flannels=tuple(name_of(raw) for raw in own if FLANNEL in roles(raw)),
+        config_map=settings.config_map,
+        network=net.network,
+        network6=net.network6,
+        ipv4=net.ipv4,
         pods=pods,
         pods_from=pods_from,
-        backend=kind,
-        vni=int(backend.get("VNI") or 1) if kind == "vxlan" else 0,
-        port=int(backend.get("Port") or 8472) if kind == "vxlan" else 0,
-        mtu=file.mtu or int(backend.get("MTU") or 0),
+        backend=net.backend,
+        vni=net.vni,
+        port=net.port,
+        mtu=file.mtu or net.mtu,
         cni_file=file.name,
         network_name=file.network,
         plugin=file.plugin,
@@ -135,8 +140,52 @@ async def found_canal(client: Client, node_cidrs: Iterable[str], node_addresses:
         cni_folder=_folder(own, _NET_FOLDERS),
         bin_folder=_folder(own, _BIN_FOLDERS),
         calico=tuple(_by_calico(own, file)),
-        unread=unread,
+        unread=(*settings.unread, *file.unread),
+        broken=settings.broken,
+        flannel_etcd=any(_flannel_of_etcd(container) for container in _every(own, FLANNEL)),
+        calico_etcd=await _calico_of_etcd(maps, own),
+        tolerations=tuple(_tolerations(_pod(raw)) for raw in own),
     )
+
+
+def _tolerations(pod: Json) -> tuple[Toleration, ...]:
+    return tuple(
+        Toleration(*(str(one.get(key) or default) for key, default in _TOLERATION))
+        for one in pod.get("tolerations") or ()
+    )
+
+
+_TOLERATION: Final = (("key", ""), ("operator", "Equal"), ("value", ""), ("effect", ""))
+
+
+def _every(own: Iterable[Json], wanted: str) -> Iterator[Json]:
+    """Canal's containers with this role."""
+    for raw in own:
+        yield from (one for one in _pod(raw).get("containers") or () if role(one) == wanted)
+
+
+def _flannel_of_etcd(container: Json) -> bool:
+    """Whether flanneld has its networks from etcd: it asks Kubernetes only with `--kube-subnet-mgr`.
+
+    A command of a shell or of an image's own is not judged.
+    """
+    words = [str(word) for word in (*(container.get("command") or ()), *(container.get("args") or ()))]
+    plain = bool(words) and words[0].rpartition("/")[2] == "flanneld"
+    asks = any(re.fullmatch(r"--?kube-subnet-mgr(=(true|1|t))?", word, re.IGNORECASE) for word in words)
+    named = {str(one.get("name", "")): str(one.get("value") or "") for one in container.get("env") or ()}
+    return plain and not asks and named.get("FLANNELD_KUBE_SUBNET_MGR", "").lower() not in ("true", "1", "t")
+
+
+async def _calico_of_etcd(maps: "_ConfigMaps", own: Iterable[Json]) -> bool:
+    """Whether calico-node keeps its own objects in etcd (docs.tigera.io: "Configuring calico/node", DATASTORE_TYPE)."""
+    for raw in own:
+        namespace, _ = name_of(raw)
+        for container in (one for one in _pod(raw).get("containers") or () if role(one) == CALICO):
+            env = _environment(container)
+            kind = await _value(maps, namespace, container, "DATASTORE_TYPE")
+            if kind.startswith("etcd") or (not kind and "ETCD_ENDPOINTS" in env):
+                return True
+    return False
 
 
 def _by_calico(own: Iterable[Json], file: "_CniFile") -> Iterator[str]:
@@ -151,8 +200,17 @@ def _by_calico(own: Iterable[Json], file: "_CniFile") -> Iterator[str]:
 # --- flannel's settings --------------------------------------------------------------------------------------------
 
 
-async def _net_conf(maps: _ConfigMaps, own: Iterable[Json]) -> tuple[str, Json, tuple[str, ...]]:
-    """Where flannel's settings are, what they say, and what was looked for in vain."""
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """Where flannel's settings are, what they say; what was looked for in vain; why flanneld would not start."""
+
+    config_map: str = ""
+    net: NetConf = field(default_factory=NetConf)
+    unread: tuple[str, ...] = ()
+    broken: str = ""
+
+
+async def _settings(maps: _ConfigMaps, own: Iterable[Json]) -> _Settings:
     looked: list[str] = []
     for raw in own:
         if FLANNEL not in roles(raw):
@@ -165,12 +223,11 @@ async def _net_conf(maps: _ConfigMaps, own: Iterable[Json]) -> tuple[str, Json, 
             if text is None:
                 continue
             try:
-                net = json.loads(text)
-            except ValueError:
-                return where, {}, (f"{key} in ConfigMap {where}: it is not JSON",)
-            return where, net if isinstance(net, dict) else {}, ()
+                return _Settings(where, net_conf(text))
+            except BadNetConf as error:
+                return _Settings(where, broken=f"{key} in ConfigMap {where}: {error}")
     places = ", ".join(looked) or "no ConfigMap among its volumes"
-    return "", {}, (f"{NET_CONF} among the volumes of Canal's DaemonSet ({places})",)
+    return _Settings(unread=(f"{NET_CONF} among the volumes of Canal's DaemonSet ({places})",))
 
 
 def _mounted(pod: Json, file: str) -> Iterator[tuple[str, str]]:
@@ -196,6 +253,7 @@ class _CniFile:
     plugin: str = ""
     ipam: str = ""
     mtu: int = 0
+    unread: tuple[str, ...] = ()
 
 
 async def _beside(maps: _ConfigMaps, where: str) -> _CniFile:
@@ -212,12 +270,11 @@ async def _cni_file(maps: _ConfigMaps, own: Iterable[Json]) -> _CniFile | None:
         namespace, _ = name_of(raw)
         pod = _pod(raw)
         for container in (*(pod.get("initContainers") or ()), *(pod.get("containers") or ())):
-            env = {str(one["name"]): one for one in container.get("env") or ()}
-            name = await _value(maps, namespace, env.get("CNI_CONF_NAME"))
-            text = await _value(maps, namespace, env.get("CNI_NETWORK_CONFIG"))
-            if name or text:
-                mtu = await _value(maps, namespace, env.get("CNI_MTU"))
-                return _described(name, text, mtu)
+            text = await _value(maps, namespace, container, _TEMPLATE)
+            name = await _value(maps, namespace, container, "CNI_CONF_NAME")
+            if name or text or _TEMPLATE in _environment(container):
+                mtu = await _value(maps, namespace, container, "CNI_MTU")
+                return _described(name or _DEFAULT_FILE, text, mtu)
             if copied is None and (target := _copied(container)):
                 sources = [str(word).rpartition("/")[2] for word in container.get("args") or () if "cni" in str(word)]
                 text = ""
@@ -227,13 +284,25 @@ async def _cni_file(maps: _ConfigMaps, own: Iterable[Json]) -> _CniFile | None:
     return copied
 
 
-async def _value(maps: _ConfigMaps, namespace: str, env: Json | None) -> str:
-    """The value of a variable, from the ConfigMap that it names where it names one."""
-    if env is None:
+def _environment(container: Json) -> dict[str, Json]:
+    """The variables that a container is given one by one."""
+    return {str(one["name"]): one for one in container.get("env") or ()}
+
+
+async def _value(maps: _ConfigMaps, namespace: str, container: Json, name: str) -> str:
+    """The value of a variable, from the ConfigMap that it names where it names one; or from a whole one (`envFrom`)."""
+    given = _environment(container).get(name)
+    if given is None:
+        for source in reversed(container.get("envFrom") or ()):
+            if ref := source.get("configMapRef"):
+                data = await maps.data(namespace, str(ref.get("name", "")))
+                prefix = str(source.get("prefix") or "")
+                if name.startswith(prefix) and (value := data.get(name.removeprefix(prefix))) is not None:
+                    return value
         return ""
-    if ref := (env.get("valueFrom") or {}).get("configMapKeyRef"):
+    if ref := (given.get("valueFrom") or {}).get("configMapKeyRef"):
         return (await maps.data(namespace, str(ref.get("name", "")))).get(str(ref.get("key", "")), "")
-    return str(env.get("value") or "")
+    return str(given.get("value") or "")
 
 
 def _copied(container: Json) -> str:
@@ -247,6 +316,7 @@ def _copied(container: Json) -> str:
 
 def _described(name: str, text: str, mtu: str) -> _CniFile:
     network, plugin, ipam, found = "", "", "", 0
+    unread: tuple[str, ...] = ()
     try:
         content = json.loads(_PLACEHOLDER.sub("0", text)) if text else {}
         plugins = content.get("plugins") or [content]
@@ -254,8 +324,9 @@ def _described(name: str, text: str, mtu: str) -> _CniFile:
         ipam = str((plugins[0].get("ipam") or {}).get("type", ""))
         found = int(mtu or plugins[0].get("mtu") or 0)
     except (ValueError, AttributeError, IndexError, TypeError):
-        pass
-    return _CniFile(name, network, plugin, ipam, found)
+        if not plugin:
+            unread = (f"the network's name in Canal's CNI file {name or 'of no name'}: it is no CNI configuration",)
+    return _CniFile(name, network, plugin, ipam, found, unread)
 
 
 def _folder(own: Iterable[Json], mounts: tuple[str, ...]) -> str:

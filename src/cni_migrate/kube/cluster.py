@@ -9,9 +9,10 @@ from kr8s.asyncio import Api
 
 from cni_migrate.config import Config
 from cni_migrate.core.model.effects import Effect
-from cni_migrate.core.model.objects import GateReading, Snapshot
+from cni_migrate.core.model.objects import GateReading, Pod, Snapshot
 from cni_migrate.kube.cache import Cache
 from cni_migrate.kube.perform import Performer
+from cni_migrate.kube.podevents import PodEvents
 from cni_migrate.kube.request import Client
 from cni_migrate.ports import Clock, Releases
 
@@ -40,8 +41,10 @@ class KubeCluster:
             releases: Helm, where a release is to be made.
         """
         timeout = config.deadlines.request
+        existing = config.cilium.namespace if config.cilium.source == "existing" else ""
         self._client = api if isinstance(api, Client) else Client(api, clock, rng, timeout=timeout)
-        self._cache = Cache(self._client, clock, config.namespace)
+        self._cache = Cache(self._client, clock, config.namespace, existing)
+        self._pod_events = PodEvents(self._client, self._cache, clock)
         self._performer = Performer(self._client, self._cache, clock, releases)
 
     async def __aenter__(self) -> Self:
@@ -81,6 +84,10 @@ class KubeCluster:
             ClusterUnreachable: nothing could be listed or watched for a minute.
         """
         await self._cache.changed(until, gather)
+
+    async def look_up(self, pods: Iterable[Pod]) -> None:
+        """Put the last Events of these pods into the snapshot; what cannot be read is left out, never an exception."""
+        await self._pod_events.look_up(pods)
 
     def note_readings(self, readings: Mapping[str, GateReading]) -> None:
         """Put what the prober read into the snapshot, in place of what was there."""

@@ -5,6 +5,7 @@ answers to a stale resourceVersion, a wrong uid, and so on were seen on a real A
 """
 
 import asyncio
+import re
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -169,18 +170,21 @@ class Performer:
                 "apiVersion": "policy/v1",
                 "kind": "Eviction",
                 "metadata": {"name": effect.name, "namespace": effect.namespace},
-                "deleteOptions": {"preconditions": {"uid": effect.uid}},
+                "deleteOptions": {
+                    "preconditions": {"uid": effect.uid},
+                    **({} if effect.grace is None else {"gracePeriodSeconds": effect.grace}),
+                },
             },
         )
         if answer.status == 429:
-            return "blocked", f"pod {effect.namespace}/{effect.name}: {answer.cause(BUDGET) or answer.message}"
+            return "blocked", f"pod {effect.namespace}/{effect.name}: {_budget_says(effect, answer)}"
         return self._left(effect, answer)
 
     async def _delete_pod(self, effect: DeletePod) -> Outcome:
         answer = await self._client.request(
             "DELETE",
             paths.path("v1", "pods", namespace=effect.namespace, name=effect.name),
-            body=_delete_options(effect.uid, at_once=effect.at_once),
+            body=_delete_options(effect.uid, grace=0 if effect.at_once else effect.grace),
         )
         return self._left(effect, answer)
 
@@ -288,6 +292,19 @@ class Performer:
         return _refused(answer)
 
 
+_NEEDS: Final = re.compile(r"The disruption budget (\S+) needs (\d+) healthy pods and has (\d+) currently")
+"""kubernetes: pkg/registry/core/pod/storage/eviction.go; a budget that is not this one's words is quoted as it is."""
+
+
+def _budget_says(effect: EvictPod, answer: Answer) -> str:
+    cause = answer.cause(BUDGET) or answer.message
+    if (found := _NEEDS.search(cause)) is None:
+        return cause
+    name, needs, has = found.groups()
+    budget = f"PodDisruptionBudget {effect.namespace}/{name}"
+    return f"{budget} allows 0 disruptions: it needs {needs} healthy pods and has {has}"
+
+
 async def _all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Run all to their ends, then raise the first error; what is no `Exception` ends the run, and all at once."""
     tasks = [asyncio.create_task(work) for work in works]
@@ -343,14 +360,14 @@ def _of_another_uid(answer: Answer) -> bool:
     return answer.status == 422 and "metadata.uid" in fields
 
 
-def _delete_options(uid: str, propagation: str = "", *, at_once: bool = False) -> dict[str, Any]:
+def _delete_options(uid: str, propagation: str = "", *, grace: int | None = None) -> dict[str, Any]:
     options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
     if uid:
         options["preconditions"] = {"uid": uid}
     if propagation:
         options["propagationPolicy"] = propagation
-    if at_once:
-        options["gracePeriodSeconds"] = 0
+    if grace is not None:
+        options["gracePeriodSeconds"] = grace
     return options
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import (
     Budget,
+    CiliumConfig,
     CiliumNode,
     DaemonSet,
     Endpoint,
@@ -89,6 +90,10 @@ def pod(raw: Json) -> Pod:
         message=_message(spec, status),
         tolerations=_tolerated(spec.get("tolerations") or ()),
         host_ports=not spec.get("hostNetwork") and _host_ports(spec),
+        unready=_unready(status),
+        finalizers=tuple(_text(one) for one in meta.get("finalizers") or ()),
+        due_gone=datetime.fromisoformat(meta["deletionTimestamp"]) if deleting else None,
+        created=_text(meta.get("creationTimestamp") or ""),
     )
 
 
@@ -202,6 +207,14 @@ def cilium_node(raw: Json) -> CiliumNode:
     return CiliumNode(_text(raw["metadata"]["name"]), tuple(str(one) for one in ipam.get("podCIDRs") or ()))
 
 
+def cilium_config(raw: Json) -> CiliumConfig:
+    """The ConfigMap `cilium-config`."""
+    meta = raw["metadata"]
+    written = [str(one.get("time") or "") for one in meta.get("managedFields") or ()]
+    changed = max([str(meta.get("creationTimestamp") or ""), *written])
+    return CiliumConfig(str(meta.get("namespace", "")), dict(raw.get("data") or {}), changed)
+
+
 def endpoint(raw: Json) -> Endpoint:
     """A CiliumEndpoint (cilium.io/v2): it has the pod as owner, and its name, unless our agents have made it."""
     meta = raw["metadata"]
@@ -303,13 +316,34 @@ def _troubles(spec: Json, status: Json) -> Iterator[str]:
     for one in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
         state = one.get("state") or {}
         if waiting := state.get("waiting"):
-            yield _said(waiting.get("reason") or "Waiting", waiting.get("message"))
+            yield _said(waiting.get("reason") or "Waiting", waiting.get("message")) + _last_end(one)
         elif (ended := state.get("terminated")) and ended.get("exitCode"):
             yield _said(f"{ended.get('reason') or 'Error'} (exit code {ended['exitCode']})", ended.get("message"))
 
 
+def _last_end(status: Json) -> str:
+    """How a container ended the last time, before it was started again."""
+    ended = (status.get("lastState") or {}).get("terminated")
+    if not ended:
+        return ""
+    message = _one_line(ended.get("message"))
+    return f"; it ended with exit code {ended.get('exitCode')} ({ended.get('reason') or 'no reason given'})" + (
+        f": {message}" if message else ""
+    )
+
+
+def _unready(status: Json) -> str:
+    """What the Ready condition says while it is not True; '' before a kubelet or a gate has written one."""
+    ready = _condition(status, "Ready")
+    return "" if ready.get("status") == "True" else _one_line(ready.get("message") or ready.get("reason"))
+
+
 def _said(reason: str, message: Any) -> str:
-    return f"{reason}: {str(message).strip()}" if message else _text(reason)
+    return f"{reason}: {_one_line(message)}" if message else _text(reason)
+
+
+def _one_line(text: Any) -> str:
+    return " ".join(str(text or "").split())
 
 
 def _message(spec: Json, status: Json) -> str:

@@ -102,6 +102,18 @@ class CanalSpec(Model):
     )
 
 
+class InstalledCilium(Model):
+    """A Cilium that is there already, installed as Cilium's guide "Migrating a cluster to Cilium" has it."""
+
+    namespace: Namespace = Field(default="kube-system", description="Its namespace.")
+    version: str = Field(default="1.20.2", pattern=r"^\d+\.\d+\.\d+$", description="Its version.")
+    pod_cidr: Cidr = Field(default="10.245.0.0/16", description="The network its pods have their addresses from.")
+    tunnel_port: Port = Field(default=8473, description="UDP port of its VXLAN.")
+    config: dict[str, str | None] = Field(
+        default_factory=dict, description="Further keys of cilium-config; null takes one away that it would have."
+    )
+
+
 class Budget(Model):
     """A PodDisruptionBudget for a workload's pods; exactly one of the two."""
 
@@ -167,6 +179,7 @@ class Scenario(Model):
     node_mask: int = Field(default=24, ge=16, le=28, description="Size of each node's share of it.")
     node_cidr: Cidr = Field(default="172.18.0.0/16", description="The nodes' own addresses.")
     canal: CanalSpec = Field(default_factory=CanalSpec, description="The Canal installation.")
+    cilium: InstalledCilium | None = Field(default=None, description="A Cilium that is there already.")
     workloads: list[Workload] = Field(default_factory=list, description="What runs beside DNS and Canal.")
     network_policies: list[Named] = Field(
         default_factory=list, description="NetworkPolicy manifests (metadata and spec)."

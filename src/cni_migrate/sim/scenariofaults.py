@@ -131,6 +131,7 @@ ACTIONS = (
     "delete_route",
     "delete_lease",
     "delete_file",
+    "helm_upgrade",
     "api",
 )
 
@@ -159,6 +160,9 @@ class Fault(Model):
     delete_route: OnDisk | None = Field(default=None, description="Flannel's route to another node disappears.")
     delete_lease: OnDisk | None = Field(default=None, description="A lease file disappears: an address is given twice.")
     delete_file: OnDisk | None = Field(default=None, description="A CNI file disappears.")
+    helm_upgrade: dict[str, str | None] | None = Field(
+        default=None, description="The owner of an installed Cilium gives cilium-config these keys; null removes one."
+    )
     api: ApiFault | None = Field(default=None, description="The API server fails clients.")
 
     @model_validator(mode="after")

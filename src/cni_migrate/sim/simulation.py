@@ -17,6 +17,7 @@ from cni_migrate.sim.clock import EPOCH, SimClock
 from cni_migrate.sim.scenario import BadScenario, Scenario, check, load
 from cni_migrate.sim.world import meta, pages
 from cni_migrate.sim.world.canalmanifests import daemon_sets
+from cni_migrate.sim.world.ciliummanifests import cilium_objects
 from cni_migrate.sim.world.faults import Faults
 from cni_migrate.sim.world.owner import Owner
 from cni_migrate.sim.world.settled import Builder, machines_of, node_mask
@@ -113,7 +114,7 @@ class Simulation:
         sink = StoreSink(self.app)
         builder = Builder(scenario, machines, self.store.timestamp(), sink)
         builder.build()
-        for manifest in scenario.objects:
+        for manifest in (*(cilium_objects(scenario.cilium) if scenario.cilium else ()), *scenario.objects):
             sink.create(sink.kind_of(manifest), manifest)
         self.world = World(
             self.client,

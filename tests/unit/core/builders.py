@@ -14,6 +14,7 @@ from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import (
     Attempt,
     Budget,
+    CiliumConfig,
     CiliumNode,
     DaemonSet,
     Endpoint,
@@ -48,10 +49,12 @@ class Seen:
     budgets: dict[tuple[str, str], Budget] = field(default_factory=dict)
     cilium_nodes: dict[str, CiliumNode] = field(default_factory=dict)
     endpoints: dict[tuple[str, str], Endpoint] = field(default_factory=dict)
+    cilium_config: CiliumConfig | None = None
     served: Collection[str] = ()
     requests: Requests = field(default_factory=Requests)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     readings: dict[str, GateReading] = field(default_factory=dict)
+    pod_events: dict[str, str] = field(default_factory=dict)
 
     def pods_on(self, node: str) -> list[Pod]:
         """The pods bound to a node."""

@@ -14,7 +14,7 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject, RunHostTask
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
-from cni_migrate.core.model.objects import GateAsk, GateReading, Requests, Snapshot
+from cni_migrate.core.model.objects import GateAsk, GateReading, Pod, Requests, Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock
@@ -48,6 +48,7 @@ class FakeCluster:
         self._log = log
         self._documents = documents
         self._dirty = False
+        self.looked_up: list[str] = []
 
     def snapshot(self) -> Snapshot:
         """What is known."""
@@ -83,6 +84,10 @@ class FakeCluster:
         if self._dirty:
             return
         await asyncio.sleep(max((until - self._clock.now()).total_seconds(), 0))
+
+    async def look_up(self, pods: Iterable[Pod]) -> None:
+        """Nobody tells anything of these pods, but they are counted."""
+        self.looked_up.extend(pod.uid for pod in pods)
 
     def note_readings(self, readings: Mapping[str, GateReading]) -> None:
         """Take them."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.core.model.canal import FoundCanal
+from cni_migrate.config import Config
+from cni_migrate.core.model.canal import FoundCanal, configuration_of, settled, taint_effect
 from cni_migrate.kube.canal import found_canal
 from cni_migrate.kube.controlplane import Started, started
 from cni_migrate.kube.request import Client
@@ -101,6 +102,7 @@ def test_rke2s_names() -> None:
     )  # fmt: skip
     assert seen == FoundCanal(
         daemonsets=(("kube-system", "rke2-canal"),),
+        flannels=(("kube-system", "rke2-canal"),),
         config_map="kube-system/rke2-canal-config",
         network="10.42.0.0/16",
         pods="10.42.0.0/16",
@@ -118,6 +120,7 @@ def test_rke2s_names() -> None:
             "DaemonSet kube-system/rke2-canal runs calico-node",
             "CNI file 10-canal.conflist has the plugin calico",
         ),
+        tolerations=((),),
     )
 
 
@@ -216,14 +219,117 @@ def test_what_a_container_is(container: dict[str, Any], is_canal: bool) -> None:
     assert bool(seen.daemonsets) is is_canal
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]"])
-def test_settings_that_cannot_be_read(text: str | None) -> None:
+def test_settings_that_are_not_there() -> None:
     """No values are made up; what was looked for, and where, is told."""
-    data = {} if text is None else {"net-conf.json": text}
-    seen = found([published()], {"kube-system/canal-config": data})
+    seen = found([published()], {"kube-system/canal-config": {"cni_network_config": CONFLIST}})
+    assert (seen.network, seen.backend, seen.port, seen.broken) == ("", "", 0, "")
+    assert "kube-system/canal-config" in seen.unread[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "it is not JSON"),
+        ("{", "it is not JSON"),
+        (f"{net_conf('10.42.0.0/16')} // ours", "it is not JSON"),
+        ("[]", "it is no object"),
+        ('{"Network": "10.42.0.0/16", "Backend": "vxlan"}', 'Backend is "vxlan"'),
+        ('{"Network": "10.42.0.0/16", "Backend": {"Type": "vxlan", "VNI": "1"}}', 'VNI is "1"'),
+        ('{"Network": "10.42.0.0/16", "Backend": {"Type": "vxlan", "Port": true}}', "Port is true"),
+        ('{"Network": "10.42.0.0", "Backend": {"Type": 7}}', "Type is 7"),
+        ('{"Network": "ten", "Backend": {"Type": "vxlan"}}', "Network is no network: ten"),
+    ],
+)
+def test_settings_that_flanneld_would_not_start_with(text: str, says: str) -> None:
+    """Nothing of them is believed, and nothing breaks; where they are and what is wrong is told."""
+    seen = found([published()], {"kube-system/canal-config": {"net-conf.json": text}})
     assert (seen.network, seen.backend, seen.port) == ("", "", 0)
-    if text != "[]":
-        assert "kube-system/canal-config" in seen.unread[0]
+    assert "net-conf.json in ConfigMap kube-system/canal-config" in seen.broken
+    assert says in seen.broken
+
+
+def test_settings_in_any_case_and_spacing() -> None:
+    """As flanneld's decoder takes them: keys in any case, backends in lower case, nulls, spaces around."""
+    text = ' {"network": "10.42.0.0/16", "BACKEND": {"type": "VXLAN", "vni": 7, "port": null}, "enableIPv6": null}\n\n'
+    seen = found([published()], {"kube-system/canal-config": {"net-conf.json": text}})
+    assert (seen.network, seen.backend, seen.vni, seen.port, seen.broken) == ("10.42.0.0/16", "vxlan", 7, 8472, "")
+
+
+@pytest.mark.parametrize("backend", ["host-gw", "wireguard", "ipip", "udp", ""])
+def test_another_backend_has_its_name(backend: str) -> None:
+    """A backend that is not said is udp, flannel's default; ports and numbers are vxlan's only."""
+    text = json.dumps({"Network": "10.42.0.0/16"} | ({"Backend": {"Type": backend}} if backend else {}))
+    seen = found([published()], {"kube-system/canal-config": {"net-conf.json": text}})
+    assert (seen.backend, seen.vni, seen.port) == (backend or "udp", 0, 0)
+
+
+def test_a_file_that_nobody_has_named() -> None:
+    """Calico's installer has a name of its own for it."""
+    own = published()
+    install = own["spec"]["template"]["spec"]["initContainers"][0]
+    install["env"] = [one for one in install["env"] if one["name"] != "CNI_CONF_NAME"]
+    seen = found([own], {"kube-system/canal-config": {"cni_network_config": CONFLIST}})
+    assert (seen.cni_file, seen.network_name) == ("10-calico.conflist", "k8s-pod-network")
+
+
+def test_values_from_a_whole_config_map() -> None:
+    """`envFrom` counts, with its prefix; a variable of its own goes before it."""
+    own = published(CNI_MTU="1300")
+    install = own["spec"]["template"]["spec"]["initContainers"][0]
+    install["env"] = [one for one in install["env"] if one["name"] != "CNI_CONF_NAME"]
+    install["envFrom"] = [
+        {"configMapRef": {"name": "more", "prefix": ""}},
+        {"prefix": "CNI_", "configMapRef": {"name": "prefixed"}},
+        {"secretRef": {"name": "hidden"}},
+    ]
+    maps = {
+        "kube-system/canal-config": {"cni_network_config": CONFLIST},
+        "kube-system/more": {"CNI_CONF_NAME": "01-first.conflist", "CNI_MTU": "9000"},
+        "kube-system/prefixed": {"CONF_NAME": "02-last.conflist"},
+    }
+    seen = found([own], maps)
+    assert (seen.cni_file, seen.mtu) == ("02-last.conflist", 1300)
+
+
+def test_a_cni_file_that_is_none() -> None:
+    """What cannot be read of it is told, its name is known all the same."""
+    maps = {"kube-system/canal-config": {"net-conf.json": net_conf("10.42.0.0/16"), "cni_network_config": "{"}}
+    seen = found([published()], maps)
+    assert (seen.cni_file, seen.network_name) == ("10-canal.conflist", "")
+    assert "10-canal.conflist: it is no CNI configuration" in seen.unread[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "env", "etcd"),
+    [
+        (["/opt/bin/flanneld", "--ip-masq", "--kube-subnet-mgr"], {}, False),
+        (["/opt/bin/flanneld", "-kube-subnet-mgr=true"], {}, False),
+        (["/opt/bin/flanneld", "--kube-subnet-mgr=false"], {}, True),
+        (["/opt/bin/flanneld", "--ip-masq"], {"FLANNELD_ETCD_ENDPOINTS": "https://10.0.0.1:2379"}, True),
+        (["/opt/bin/flanneld"], {"FLANNELD_KUBE_SUBNET_MGR": "true"}, False),
+        (["/bin/sh", "-c", "/opt/bin/flanneld --kube-subnet-mgr"], {}, False),
+        ([], {}, False),
+    ],
+)
+def test_where_flannel_has_its_networks_from(command: list[str], env: dict[str, str], etcd: bool) -> None:
+    """From etcd, unless it was told to ask Kubernetes; what cannot be seen is not judged."""
+    given = [{"name": key, "value": value} for key, value in env.items()]
+    one = daemonset("canal", containers=[{**FLANNEL, "command": command, "env": given}])
+    assert found([one], {}).flannel_etcd is etcd
+
+
+@pytest.mark.parametrize(
+    ("env", "etcd"),
+    [
+        ([{"name": "DATASTORE_TYPE", "value": "kubernetes"}], False),
+        ([{"name": "DATASTORE_TYPE", "value": "etcdv3"}], True),
+        ([{"name": "ETCD_ENDPOINTS", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "etcd"}}}], True),
+        ([], False),
+    ],
+)
+def test_where_calico_has_its_objects(env: list[dict[str, Any]], etcd: bool) -> None:
+    """In etcd by the type of its datastore, or because it is given etcd's address."""
+    assert found([daemonset("canal", containers=[{**CALICO, "env": env}, FLANNEL])], {}).calico_etcd is etcd
 
 
 @pytest.mark.parametrize(
@@ -250,3 +356,25 @@ def test_what_the_control_plane_was_started_with(
     answer = (404, {}) if text is None else (200, {"data": {"config.conf": text}})
     server.on("GET", "/api/v1/namespaces/kube-system/configmaps/kube-proxy", answer)
     assert run(server, started) == says
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "effect"),
+    [
+        ([{"operator": "Exists"}], "NoExecute"),
+        ([{"operator": "Exists", "effect": "NoSchedule"}, {"operator": "Exists", "effect": "NoExecute"}], "NoExecute"),
+        ([{"operator": "Exists", "effect": "NoSchedule"}], "NoSchedule"),
+        ([{"key": "node-role.kubernetes/cilium", "value": "cilium"}], "NoExecute"),
+        ([{"key": "node-role.kubernetes/cilium", "operator": "Exists", "effect": "NoSchedule"}], "NoSchedule"),
+        ([{"key": "node-role.kubernetes.io/master", "operator": "Exists", "effect": "NoSchedule"}], ""),
+        ([], ""),
+    ],
+)
+def test_the_taint_is_one_that_canal_tolerates(tolerations: list[dict[str, Any]], effect: str) -> None:
+    """The strongest effect that every DaemonSet of Canal's tolerates; it becomes the configuration's unless one is said."""
+    strong = daemonset("calico-node", containers=[CALICO], tolerations=[{"operator": "Exists"}])
+    seen = found([daemonset("net", containers=[FLANNEL], tolerations=tolerations), strong], {})
+    assert taint_effect(seen, Config().labels.cilium) == effect
+    assert settled(Config(), (), seen).drain.taint_effect == (effect or "NoExecute")
+    assert settled(Config(), {"drain.taint_effect"}, seen).drain.taint_effect == "NoExecute"
+    assert configuration_of(seen).get("drain.taint_effect", "") == ("" if effect == "NoExecute" else effect)

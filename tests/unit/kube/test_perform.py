@@ -83,7 +83,11 @@ TWO = {
         ((201, {"kind": "Status", "status": "Success"}), "applied", ""),
         ((404, status(404, "NotFound", 'pods "p" not found')), "gone", 'pods "p" not found'),
         ((409, status(409, "Conflict", "the UID in the precondition does not match")), "gone", "the UID in the"),
-        ((429, BUDGET), "blocked", "pod web/p: The disruption budget web needs 2 healthy pods and has 2 currently"),
+        (
+            (429, BUDGET),
+            "blocked",
+            "pod web/p: PodDisruptionBudget web/web allows 0 disruptions: it needs 2 healthy pods and has 2",
+        ),
         ((403, TERMINATING), "blocked", "being terminated"),
         ((403, status(403, "Forbidden", "pods p is forbidden: pod disruption budget")), "failed", "disruption budget"),
         ((500, TWO), "failed", "more than one PodDisruptionBudget"),
@@ -140,6 +144,15 @@ def test_deletions_of_pods(reply: Scripted, result: str) -> None:
     assert attempts[effect.key].result == result
     assert server.seen[0].body["preconditions"] == {"uid": "u1"}
     assert "gracePeriodSeconds" not in server.seen[0].body
+
+
+def test_a_pod_can_be_given_another_time_to_end() -> None:
+    """In an eviction as in a deletion."""
+    pod = (200, {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "uid": "u1"}})
+    _, server, _ = perform({("DELETE", POD): [pod]}, DeletePod("web", "p", "u1", "n1", grace=5))
+    assert server.seen[0].body["gracePeriodSeconds"] == 5
+    _, server, _ = perform({("POST", EVICTION): [(201, {})]}, EvictPod("web", "p", "u1", "n1", grace=5))
+    assert server.seen[0].body["deleteOptions"] == {"preconditions": {"uid": "u1"}, "gracePeriodSeconds": 5}
 
 
 def test_a_pod_can_be_deleted_at_once() -> None:

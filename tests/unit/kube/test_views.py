@@ -1,5 +1,6 @@
 """Each view, field by field, from objects as the API shows them."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -69,6 +70,8 @@ def _with_port(port: dict[str, Any]) -> dict[str, Any]:
         (pod(status={"conditions": [{"type": "Ready", "status": "Unknown"}]}), "ready", False),
         (pod(status=READY, metadata={"deletionTimestamp": "2030-01-01T00:00:00Z"}), "ready", False),
         (pod(metadata={"deletionTimestamp": "2030-01-01T00:00:00Z"}), "deleting", True),
+        (pod(metadata={"deletionTimestamp": "2030-01-01T00:00:00Z"}), "due_gone", datetime(2030, 1, 1, tzinfo=UTC)),
+        (pod(), "due_gone", None),
         (pod(metadata={"annotations": {"kubernetes.io/config.mirror": "x"}}), "mirror", True),
         (pod(), "mirror", False),
         (pod(spec={"volumes": [{"name": "a", "configMap": {}}]}), "local_storage", False),

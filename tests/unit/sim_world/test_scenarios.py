@@ -60,7 +60,7 @@ def test_each_fault_strikes_when_its_moment_comes(name: str) -> None:
                 if fault.when.label:
                     patch = {"metadata": {"labels": {fault.when.label: "migrated"}}}
                 await sim.client.patch(kinds.NODE, fault.when.node, patch)
-            await asyncio.sleep(5)
+            await asyncio.sleep(5 + max(fault.after for fault in sim.scenario.faults))
             assert sim.faults.struck == [fault.action for fault in sim.scenario.faults]
             await sim.world.idle()
             await asyncio.sleep(900)

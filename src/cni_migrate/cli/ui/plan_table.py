@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cni_migrate.cli.ui import output
-from cni_migrate.core.reports.plan import PlannedNode, PlanView
+from cni_migrate.core.reports.plan import MOVING, PlannedNode, PlanView
 from cni_migrate.strategies import traits
 
 
@@ -47,7 +47,7 @@ def headline(view: PlanView) -> str:
 def amounts(view: PlanView) -> str:
     """How much it is: nodes, pods that move, and about how long it takes."""
     chosen = [node for node in view.nodes if node.events]
-    pods = sum(1 for node in chosen for pod in node.pods if pod.verdict == "evict")
+    pods = sum(1 for node in chosen for pod in node.pods if pod.moves)
     minutes = max(1, round(len(chosen) * traits(view.strategy).seconds_per_node / view.at_once / 60))
     nodes = output.plural(len(chosen), "node")
     return f"{nodes}, {output.plural(pods, 'pod')} will move, about {minutes} min with pods that leave at once"
@@ -63,17 +63,18 @@ def way_back(view: PlanView) -> str:
 
 def node_table(view: PlanView) -> Any:
     """The nodes in order."""
-    made = output.table("#", "NODE", "ZONE", "STATE", "EVENTS", "EVICTS", "STAY", "NOTE")
+    made = output.table("#", "NODE", "ZONE", "STATE", "EVENTS", "MOVE", "STAY", "NOTE")
     for number, node in enumerate(view.nodes, 1):
-        count = {verdict: sum(1 for pod in node.pods if pod.verdict == verdict) for verdict in ("evict", "stays")}
+        moving = sum(1 for pod in node.pods if pod.moves)
+        staying = sum(1 for pod in node.pods if pod.verdict == "stays")
         made.add_row(
             str(number),
             node.name,
             node.zone or "-",
             output.state(node.state),
             " > ".join(event.name for event in node.events) or "-",
-            output.plural(count["evict"], "pod"),
-            output.plural(count["stays"], "pod"),
+            output.plural(moving, "pod"),
+            output.plural(staying, "pod"),
             _note(node),
         )
     return made
@@ -94,7 +95,7 @@ def _note(node: PlannedNode) -> Text:
 
 def _show_pods(to: Console, view: PlanView) -> None:
     """The pods that would stop a drain, and those that move."""
-    for title, wanted, style in (("Pods that stop a drain", ("refused",), "red"), ("Pods that move", ("evict",), "")):
+    for title, wanted, style in (("Pods that stop a drain", ("refused",), "red"), ("Pods that move", MOVING, "")):
         rows = [(node, pod) for node in view.nodes for pod in node.pods if pod.verdict in wanted]
         if not rows:
             continue

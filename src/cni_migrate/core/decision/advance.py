@@ -23,6 +23,9 @@ from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
 CONFLICT_PAUSE = 0.2
 """Seconds before a step that met a conflict looks again, should no change arrive first."""
 
+LONG = 10.0
+"""Seconds after which it is worth a request to learn what keeps a pod from being Ready."""
+
 MANY_TASKS = 8
 """So many host tasks that have ended are not kept on a node until its event ends."""
 
@@ -45,6 +48,8 @@ class Work:
     asks: list[GateAsk] = field(default_factory=list)
     waits: list[Waiting] = field(default_factory=list)
     deadline: datetime | None = None
+    lookups: list[Pod] = field(default_factory=list)
+    """Pods that are waited for so long that their last Events are wanted."""
     resume: str = "migrate run"
     """The command that goes on from here, for whoever is held."""
     room: Room | None = None
@@ -209,6 +214,10 @@ def _answered(
     if answer.retry_in is not None:
         work.look_at(now + timedelta(seconds=max(answer.retry_in, 0.01)))
     if isinstance(answer, Wait):
+        if answer.pods and now >= since + timedelta(seconds=LONG):
+            work.lookups.extend(answer.pods)
+        elif answer.pods:
+            work.look_at(since + timedelta(seconds=LONG))
         if answer.ask is not None:
             work.asks.append(answer.ask)
         return {}, None

@@ -67,6 +67,7 @@ def decide(
         gather=min(GATHER * max(1, len(work.waits)), GATHER_MOST),
         durable=draft.final is not None or _landmarks(record) != _landmarks(draft.record) or _told(record, draft),
         final=draft.final,
+        lookups=tuple(work.lookups),
     )
 
 

@@ -9,7 +9,7 @@ from cni_migrate.core.model import guards
 from cni_migrate.core.model.effects import Effect
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import PhaseEvent
-from cni_migrate.core.model.objects import GateAsk, Node, Snapshot
+from cni_migrate.core.model.objects import GateAsk, Node, Pod, Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.core.steps.view import Plan
 
@@ -20,7 +20,8 @@ class Decision:
 
     It is final, or waits for something, or acts, or asks: never nothing of these, so that nobody is kept waiting
     without a reason. `durable`: the record has changed in a way that must be written even without effects. `gather`:
-    after a change, so many seconds of changes are looked at together.
+    after a change, so many seconds of changes are looked at together. `lookups`: pods whose last Events would tell why
+    they are waited for.
 
     Raises:
         ValueError: it would answer nothing.
@@ -34,6 +35,7 @@ class Decision:
     gather: float
     durable: bool
     final: Final | None
+    lookups: tuple[Pod, ...] = ()
 
     def __post_init__(self) -> None:
         if self.final is None and not (self.effects or self.asks or self.waits):

@@ -9,7 +9,9 @@ from cni_migrate.core.render.manifests import Manifests
 from cni_migrate.core.steps.registry import CLUSTER_STEPS, NODE_STEPS
 from cni_migrate.core.steps.view import Plan
 
-TABLES = ("node.yaml", "cluster.yaml", "strategies/multus.yaml", "strategies/overlay.yaml")
+TABLES = (
+    "node.yaml", "cluster.yaml", "strategies/multus.yaml", "strategies/overlay.yaml", "sources/existing.yaml",
+)  # fmt: skip
 """The files of `states/`."""
 
 
@@ -24,11 +26,15 @@ def make_plan(config: Config, manifests: Manifests, tables: Mapping[str, str]) -
     Raises:
         ValueError: a table names a state, event or step that there is not.
     """
-    strategy = StrategyTable.load(config.strategy, tables[f"strategies/{config.strategy}.yaml"])
+    name: str = config.strategy
+    folder = "strategies"
+    if config.cilium.source == "existing":  # its agents never leave a node, and nobody but its owner changes it
+        name, folder = "existing", "sources"
+    strategy = StrategyTable.load(name, tables[f"{folder}/{name}.yaml"])
     unknown = [step for steps in strategy.events.values() for step in steps if step not in NODE_STEPS]
     unknown += [step for steps in strategy.phases.values() for step in steps if step not in CLUSTER_STEPS]
     if unknown or {event for event in NodeEvent if not event.of_some} - set(strategy.events):
-        raise ValueError(f"strategy {config.strategy} names unknown steps {unknown} or lacks an event")
+        raise ValueError(f"strategy {name} names unknown steps {unknown} or lacks an event")
     return Plan(
         config=config,
         manifests=manifests,

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cni_migrate.config import Config
+from cni_migrate.config import Config, Drain, Label, Labels
+from cni_migrate.core.model.objects import Taint, Toleration
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -20,7 +21,10 @@ class FoundCanal:
     `daemonsets` are (namespace, name), the one with flannel first; `config_map` is `namespace/name` of the ConfigMap
     with flannel's settings. `network` is flannel's Network, `pods` the part of it that pods have, by what is told in
     `pods_from`. `plugin` is the type of the CNI file's first plugin, `ipam` of its address management. `calico` says in
-    words by what Calico was recognised. `unread` says in words what of flannel's settings was looked for in vain.
+    words by what Calico was recognised. `unread` says in words what of flannel's settings was looked for in vain,
+    `broken` why flanneld would not start with them. `flannels` are the DaemonSets with flanneld. `flannel_etcd`: its
+    networks are in etcd, not the nodes' podCIDRs; `calico_etcd`: Calico's own objects are there, where nobody sees them
+    through the API. `tolerations` are those of each DaemonSet.
     """
 
     daemonsets: tuple[tuple[str, str], ...] = ()
@@ -42,6 +46,11 @@ class FoundCanal:
     bin_folder: str = ""
     calico: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    broken: str = ""
+    flannels: tuple[tuple[str, str], ...] = ()
+    flannel_etcd: bool = False
+    calico_etcd: bool = False
+    tolerations: tuple[tuple[Toleration, ...], ...] = ()
 
 
 def configuration_of(found: FoundCanal) -> dict[str, Any]:
@@ -61,7 +70,22 @@ def configuration_of(found: FoundCanal) -> dict[str, Any]:
         "host_task.cni_folder": found.cni_folder,
         "host_task.bin_folder": found.bin_folder,
     }
+    if (effect := taint_effect(found, Labels().cilium)) != Drain().taint_effect:
+        values["drain.taint_effect"] = effect
     return {key: value for key, value in values.items() if value}
+
+
+def taint_effect(found: FoundCanal, label: Label) -> str:
+    """The strongest effect of a taint with this key and value that all of Canal's pods tolerate; '' when there is none.
+
+    Flannel's own manifest tolerates NoSchedule alone: a taint that evicts would keep it off the node, and with it the
+    way back.
+    """
+    for effect in ("NoExecute", "NoSchedule"):
+        taint = Taint(label.key, label.value, effect)
+        if all(any(one.tolerates(taint) for one in every) for every in found.tolerations):
+            return effect
+    return ""
 
 
 def settled(config: Config, said: Collection[str], found: FoundCanal) -> Config:
@@ -71,6 +95,7 @@ def settled(config: Config, said: Collection[str], found: FoundCanal) -> Config:
     whole network to be taken from the cluster.
     """
     values = configuration_of(found)
+    values["drain.taint_effect"] = taint_effect(found, config.labels.cilium) or config.drain.taint_effect
     if "canal.pod_cidr" in said and "canal.network" not in said and found.network:
         part = str(config.canal.pod_cidr)
         values["canal.network"] = found.network if found.network != part and within(part, found.network) else ""

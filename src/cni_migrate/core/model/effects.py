@@ -37,12 +37,16 @@ class PatchNode:
 
 @dataclass(frozen=True, slots=True)
 class EvictPod:
-    """Ask the eviction API to delete exactly this pod (uid precondition), honouring its budget."""
+    """Ask the eviction API to delete exactly this pod (uid precondition), honouring its budget.
+
+    `grace` is how many seconds its processes get; None: as the pod says.
+    """
 
     namespace: str
     name: str
     uid: str
     node: str
+    grace: int | None = None
 
     @property
     def key(self) -> str:
@@ -52,7 +56,7 @@ class EvictPod:
 
 @dataclass(frozen=True, slots=True)
 class DeletePod:
-    """Delete exactly this pod (uid precondition), with its own grace period.
+    """Delete exactly this pod (uid precondition), with its own grace period or `grace` seconds.
 
     `at_once` takes the object away before its processes have ended, so that its controller makes the next pod already.
     Only for pods whose successor can be started beside them (Kubernetes: "force deletion").
@@ -63,6 +67,7 @@ class DeletePod:
     uid: str
     node: str
     at_once: bool = False
+    grace: int | None = None
 
     @property
     def key(self) -> str:

@@ -45,6 +45,9 @@ FIRST_CILIUM = "cilium-canal"
 """DaemonSet: the first Cilium, beside Canal (multus)."""
 
 CILIUM_OPERATOR = "cilium-operator"
+CILIUM_CONFIG = "cilium-config"
+"""The ConfigMap that Cilium's agents and operator are configured by, under this name in every chart of Cilium."""
+
 MULTUS = "kube-multus"
 KNET = {"a": "knet-stress-a", "b": "knet-stress-b"}
 PACE = "knet-stress-pace"

@@ -121,7 +121,9 @@ class Pod:
     `controller` is the controlling owner as (kind, name, uid), `containers` the names of all its containers,
     `host_ports` whether a port of the host leads to the pod although it is not on the host's network,
     `revision` the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting
-    or failed container in words, `message` the termination message of its only container (host tasks).
+    or failed container in words, `unready` what its Ready condition says while it is not True, `message` the
+    termination message of its only container (host tasks), `due_gone` when a pod that is being deleted should have
+    ended (metadata.deletionTimestamp), `created` when the API server has made it (RFC 3339, in seconds).
     """
 
     namespace: str
@@ -144,6 +146,10 @@ class Pod:
     message: str
     tolerations: tuple[Toleration, ...] = ()
     host_ports: bool = False
+    due_gone: datetime | None = None
+    unready: str = ""
+    finalizers: tuple[str, ...] = ()
+    created: str = ""
 
     @property
     def finished(self) -> bool:
@@ -229,6 +235,27 @@ class CiliumNode:
 
     name: str
     pod_cidrs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CiliumConfig:
+    """The ConfigMap `cilium-config` of a Cilium that is there already.
+
+    `changed` is when it was written last (metadata.managedFields), by the API server's clock and as `Pod.created` has
+    it: agents read it when they start, so an older pod runs by what it said before.
+    """
+
+    namespace: str
+    data: Mapping[str, str]
+    changed: str
+
+    def unread_by(self, pod: Pod) -> bool:
+        """Whether the pod was made before the ConfigMap was written last, and so may not have read it.
+
+        Both are told in whole seconds. Within one, the pod counts as later: it reads when its containers start, and
+        `helm install` makes both at once.
+        """
+        return pod.created < self.changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +400,11 @@ class Snapshot(Protocol):
         ...
 
     @property
+    def cilium_config(self) -> CiliumConfig | None:
+        """The configuration of the Cilium that is there already; looked at with `cilium.source: existing` alone."""
+        ...
+
+    @property
     def served(self) -> Collection[str]:
         """`group/version/plural` of what Cilium's CRDs serve, for example `cilium.io/v2/ciliumnodes`."""
         ...
@@ -385,6 +417,11 @@ class Snapshot(Protocol):
     @property
     def attempts(self) -> Mapping[str, Attempt]:
         """How the latest try of each effect ended, by the effect's key; of this process only."""
+        ...
+
+    @property
+    def pod_events(self) -> Mapping[str, str]:
+        """The last Event of pods that were looked up, by the pod's uid, as `Reason: message`; of this process only."""
         ...
 
     @property

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Node, Pod
-from cni_migrate.core.preflight.evicted import evicted
+from cni_migrate.core.preflight.evicted import moved
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
+from cni_migrate.core.preflight.shapes import network_instead
+from cni_migrate.core.render.foreign import AGENT
 
 
 @check
@@ -30,7 +32,8 @@ def canal_daemonset(facts: Facts) -> Iterator[Finding]:
             continue
         gone = name not in facts.seen.daemonsets
         what = f"there is no DaemonSet {'/'.join(name)}" if gone else f"DaemonSet {'/'.join(name)} is not Canal's"
-        hint = f": flannel runs in {there}" if found else ": no DaemonSet runs flannel"
+        instead = network_instead(facts)
+        hint = f": flannel runs in {there}" if found else f": no DaemonSet runs flannel{instead and f'; {instead}'}"
         yield blocker(
             "CANAL_DAEMONSET",
             f"{what}{hint}",
@@ -89,8 +92,8 @@ def enough_nodes(facts: Facts) -> Iterator[Finding]:
 
 
 def _homeless(facts: Facts, usable: list[Node]) -> Iterator[Pod]:
-    """The pods that drains will evict, and that no other node takes by its taints."""
-    for pod in evicted(facts):
+    """The pods that drains will move, and that no other node takes by its taints."""
+    for pod in moved(facts):
         if not any(node.name != pod.node and _takes(node, pod) for node in usable):
             yield pod
 
@@ -125,17 +128,36 @@ def named_nodes(facts: Facts) -> Iterator[Finding]:
 @check
 def other_networks(facts: Facts) -> Iterator[Finding]:
     """No Multus and no Cilium is there that is not ours."""
-    wanted = (("cilium-agent", "OTHER_CILIUM", "Cilium"), ("kube-multus", "OTHER_MULTUS", "Multus"))
-    for container, check_id, what in wanted:
+    wanted = ((AGENT, "OTHER_CILIUM", "Cilium"), ("multus", "OTHER_MULTUS", "Multus"))
+    for mark, check_id, what in wanted:
         found = [
             f"{namespace}/{name}"
             for (namespace, name), one in facts.seen.daemonsets.items()
-            if container in one.containers and one.labels.get(names.MANAGED_BY) != names.TOOL
+            if any(mark in word for word in (*one.containers, *map(_last, one.images)))
+            and one.labels.get(names.MANAGED_BY) != names.TOOL
+            and not (mark == AGENT and _is_installed(facts, namespace, name))
         ]
         if found:
             yield blocker(
                 check_id,
                 f"{what} is there already, and not by this migration: {', '.join(sorted(found))}",
-                f"remove that {what} first; two of them would fight for the nodes' CNI files",
+                f"remove that {what} first; two of them would fight for the nodes' CNI files"
+                + (_GO_ON if mark == AGENT and facts.config.cilium.source != "existing" else ""),
                 found,
             )
+
+
+_GO_ON = (
+    "; or go on with it, if it was installed by Cilium's guide Migrating a cluster to Cilium: cilium.source: existing"
+)
+
+
+def _is_installed(facts: Facts, namespace: str, name: str) -> bool:
+    """Whether a DaemonSet is the one that `cilium.source: existing` is about."""
+    cilium = facts.config.cilium
+    return cilium.source == "existing" and (namespace, name) == (cilium.namespace, names.CILIUM)
+
+
+def _last(image: str) -> str:
+    """An image's own name: `hardened-multus-cni` of `docker.io/rancher/hardened-multus-cni:v4`."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]

@@ -1,15 +1,24 @@
-"""Which pods the drains of a migration will evict."""
+"""Which pods the drains of a migration will evict, and which will go to other nodes at all."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.preflight.registry import Facts
-from cni_migrate.core.steps.drain import Verdict, rulings
+from cni_migrate.core.steps.drain import MOVES, Verdict, rulings
 
 
 def evicted(facts: Facts) -> Iterator[Pod]:
-    """The pods that drains will evict."""
+    """The pods that drains will evict, within their budgets."""
+    yield from _ruled(facts, (Verdict.EVICT,))
+
+
+def moved(facts: Facts) -> Iterator[Pod]:
+    """The pods that will go to other nodes, in whatever way."""
+    yield from _ruled(facts, MOVES)
+
+
+def _ruled(facts: Facts, verdicts: Collection[Verdict]) -> Iterator[Pod]:
     for node in facts.seen.nodes:
         for ruling in rulings(facts.seen.pods_on(node), facts.taint, facts.config.drain):
-            if ruling.verdict is Verdict.EVICT and not ruling.pod.finished:
+            if ruling.verdict in verdicts and not ruling.pod.finished:
                 yield ruling.pod

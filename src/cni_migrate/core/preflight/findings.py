@@ -5,13 +5,23 @@ A blocker means that a run cannot do without; a warning is the operator's choice
 
 from collections.abc import Iterable
 
-from cni_migrate.core.preflight import actors, calico, cluster, networks, surroundings, taken, workloads
+from cni_migrate.core.preflight import (
+    actors,
+    calico,
+    cluster,
+    existing,
+    networks,
+    shapes,
+    surroundings,
+    taken,
+    workloads,
+)
 from cni_migrate.core.preflight.registry import CHECKS, Facts, Finding, Hook, Severity
 from cni_migrate.core.preflight.waiving import waived
 
 __all__ = ["Facts", "Finding", "Hook", "Severity", "blockers", "findings"]
 
-ORDER = (cluster, taken, networks, calico, workloads, actors, surroundings)
+ORDER = (cluster, existing, shapes, taken, networks, calico, workloads, actors, surroundings)
 """The modules of checks, in the order in which their findings are shown."""
 
 

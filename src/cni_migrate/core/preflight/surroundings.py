@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from cni_migrate import cilium_versions
 from cni_migrate.core.preflight.registry import Facts, Finding, check, info, many, warning
 from cni_migrate.core.steps.selection import owners_of
 
@@ -49,6 +50,19 @@ def cautions(facts: Facts) -> Iterator[Finding]:
     """What the manifests cannot promise."""
     for text in facts.cautions:
         yield warning("MANIFESTS", text, "choose another version, or rehearse on a copy of the cluster")
+
+
+@check
+def kubernetes(facts: Facts) -> Iterator[Finding]:
+    """Cilium lists the cluster's version of Kubernetes among those that it is tested with."""
+    cilium, here = facts.config.cilium.version.removeprefix("v"), facts.version
+    if not cilium_versions.listed_with(cilium, here):
+        tested = cilium_versions.KUBERNETES[cilium_versions.parsed(cilium)]
+        yield warning(
+            "CILIUM_KUBERNETES",
+            f"Cilium {cilium} is tested by its makers with Kubernetes {', '.join(tested)}; this API server is {here}",
+            "choose a version of Cilium that lists it, or rehearse on a copy of the cluster",
+        )
 
 
 @check

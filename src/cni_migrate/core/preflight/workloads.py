@@ -34,8 +34,6 @@ def _budgets(facts: Facts) -> Iterator[tuple[Pod, list[Budget]]]:
 @check
 def budgets(facts: Facts) -> Iterator[Finding]:
     """Every budget lets at least one pod go, and no pod has two: the eviction API supports one only."""
-    if facts.config.drain.disable_eviction:
-        return
     closed: dict[str, Budget] = {}
     double: list[str] = []
     for pod, found in _budgets(facts):
@@ -47,14 +45,14 @@ def budgets(facts: Facts) -> Iterator[Finding]:
         yield blocker(
             "BUDGET_CLOSED",
             f"no eviction is allowed now by {many(len(closed), 'PodDisruptionBudget')}: a drain would be held",
-            "add a replica or make the pods healthy, or loosen the budget; --disable-eviction bypasses budgets",
+            "add a replica or make the pods healthy, or loosen the budget; --disable-eviction LABELS deletes such pods",
             shown,
         )
     if double:
         yield blocker(
             "BUDGET_TWICE",
             f"two PodDisruptionBudgets over {many(len(double), 'pod')}: Kubernetes refuses to evict such pods at all",
-            "leave each pod one budget; --disable-eviction bypasses budgets",
+            "leave each pod one budget; --disable-eviction LABELS deletes such pods",
             double,
         )
 

@@ -12,17 +12,14 @@ from typing import Any, Final
 
 from cni_migrate.config import Config
 from cni_migrate.core.model import names
+from cni_migrate.core.render.coexistence import TUNNEL_PORTS
 
 Manifest = dict[str, Any]
 
-CONFIG: Final = "cilium-config"
-"""The ConfigMap that Cilium's agents and operator are configured by, under this name in every chart of Cilium."""
+CONFIG: Final = names.CILIUM_CONFIG
 
 AGENT: Final = "cilium-agent"
 """The agent's container in Cilium's DaemonSet, by which it is recognised."""
-
-TUNNEL_PORTS: Final = {"vxlan": "8472", "geneve": "6081"}
-"""Cilium's port when `tunnel-port` says nothing (docs.cilium.io: "System Requirements", firewall rules)."""
 
 TRANSIT: Final = {
     # As Cilium's guide "Migrating a cluster to Cilium" has it: no CNI file until a CiliumNodeConfig says so, nobody
@@ -87,27 +84,39 @@ class Foreign:
     @property
     def version(self) -> str:
         """Cilium's version by its agent's image; empty when its tag is none."""
-        found = _VERSION.search(self.image)
-        return found.group(1) if found else ""
+        return version_of(self.image)
 
     def facts(self) -> dict[str, Any]:
         """What these objects say of the configuration's section `cilium`, by its keys; what is left open is absent."""
-        config = self.config
-        protocol = config.get("tunnel-protocol") or config.get("tunnel") or "vxlan"
-        pools = _pools(config)
         found: dict[str, Any] = {
             "namespace": self.namespace,
             "version": self.version,
             "image": self.image,
             "operator_image": _containers(self.operator)[0].get("image", ""),
-            "tunnel_protocol": protocol,
-            "tunnel_port": int(config.get("tunnel-port") or TUNNEL_PORTS.get(protocol, "0")),
-            "pod_cidr": pools[0] if len(pools) == 1 else "",
-            "mask_size": int(config.get("cluster-pool-ipv4-mask-size") or 24),
-            "policy_enforcement": config.get("enable-policy", "default"),
-            "primary_file": (config.get("write-cni-conf-when-ready") or "").rpartition("/")[2],
+            **facts_of(self.config),
+            "policy_enforcement": self.config.get("enable-policy", "default"),
+            "primary_file": (self.config.get("write-cni-conf-when-ready") or "").rpartition("/")[2],
         }
         return {key: value for key, value in found.items() if value != ""}
+
+
+def facts_of(data: Mapping[str, str]) -> dict[str, Any]:
+    """What a `cilium-config` says of the network, by the keys of the configuration's section `cilium`."""
+    protocol = data.get("tunnel-protocol") or data.get("tunnel") or "vxlan"
+    pools, port = _pools(data), data.get("tunnel-port", "")
+    mask = data.get("cluster-pool-ipv4-mask-size", "")
+    return {
+        "tunnel_protocol": protocol,
+        "tunnel_port": int(port) if port.isdecimal() and int(port) else int(TUNNEL_PORTS.get(protocol, "0")),
+        "pod_cidr": pools[0] if len(pools) == 1 else "",
+        "mask_size": int(mask) if mask.isdecimal() else 24,
+    }
+
+
+def version_of(image: str) -> str:
+    """Cilium's version by its agent's image; empty when its tag is none."""
+    found = _VERSION.search(image)
+    return found.group(1) if found else ""
 
 
 def read(objects: Iterable[Any]) -> Foreign:

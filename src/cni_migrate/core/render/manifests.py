@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined
 from ruamel.yaml import YAML
 
+from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity import peers
 from cni_migrate.core.model import names
@@ -35,23 +36,6 @@ HEALTH_PORT = 9879
 FINAL_CODES = (1, 2, 3, 4, 6, 7)
 """Exit codes after which the same command, typed again, would only end in the same way: a human is needed."""
 
-CHART_CHOICES = {
-    # Not one event per packet.
-    "monitor-aggregation": "medium",
-    "monitor-aggregation-interval": "5s",
-    "monitor-aggregation-flags": "all",
-    # Maps that are allocated in another way are made anew, and connections are forgotten with them.
-    "preallocate-bpf-maps": "false",
-    # Pods that change their identity are strangers to policies for a moment.
-    "enable-well-known-identities": "false",
-    "k8s-client-qps": "10",
-    "k8s-client-burst": "20",
-    # Where its probes look, also on a node on which `localhost` is something else.
-    "operator-api-serve-addr": "127.0.0.1:9234",
-}
-"""Where Cilium's chart (1.15) chooses something else than the programs' own default. What is not here and not below is
-the same by default, or is off here: docs/explanation/cilium-manifests.md."""
-
 _NODE_CONFIG = "ciliumnodeconfigs"
 
 
@@ -59,23 +43,23 @@ _NODE_CONFIG = "ciliumnodeconfigs"
 class Facts:
     """What is found out elsewhere: the image that runs Canal (host tasks use it), and our agents' modules by file name.
 
-    `agent` is the one of knet-stress, `identities` the one that makes Canal's pods known to Cilium.
+    `agent` is the one of knet-stress, `identities` the one that makes Canal's pods known to Cilium. `cilium_config` is
+    what the installed Cilium is configured by (`cilium.source: existing`).
     """
 
     canal_image: str
     agent: Mapping[str, str]
     identities: Mapping[str, str] = field(default_factory=dict)
+    cilium_config: Mapping[str, str] = field(default_factory=dict)
 
 
 def node_config_version(served: Collection[str]) -> str | None:
     """The apiVersion in which CiliumNodeConfig is served, the newest first; None when it is not.
 
-    `served` is `Snapshot.served`. v2 exists since Cilium 1.16, v2alpha1 is gone in 1.20.
+    `served` is `Snapshot.served`.
     """
-    for version in ("cilium.io/v2", "cilium.io/v2alpha1"):
-        if f"{version}/{_NODE_CONFIG}" in served:
-            return version
-    return None
+    versions = (f"cilium.io/{name}" for name in cilium_versions.NODE_CONFIG)
+    return next((version for version in versions if f"{version}/{_NODE_CONFIG}" in served), None)
 
 
 class Manifests:
@@ -109,8 +93,8 @@ class Manifests:
             keep_trailing_newline=True,
         )
         self._made: dict[str, list[Manifest]] = {}
-        version = config.cilium.version.removeprefix("v").split(".")
-        self.cilium_version: tuple[int, ...] = tuple(int(part) for part in version[:2] if part.isdigit())
+        self._installed = config.cilium.source == "existing"
+        self.cilium_version: cilium_versions.Version = cilium_versions.parsed(config.cilium.version)
 
     def namespaces(self) -> list[Manifest]:
         """The tool's own namespace and the agents'."""
@@ -128,7 +112,9 @@ class Manifests:
         return {**found, "data": {"until": until.isoformat(timespec="seconds")}}
 
     def cilium(self) -> list[Manifest]:
-        """Cilium as it runs during the migration, beside Canal."""
+        """Cilium as it runs during the migration, beside Canal; nothing of one that is installed already."""
+        if self._installed:
+            return []
         if self._foreign is not None:
             ours = cilium_config(self._config, self.cilium_version, final=False)
             keys = {key: value for key, value in ours.items() if key in foreign_cilium.POLICY_KEYS}
@@ -141,6 +127,8 @@ class Manifests:
         The DaemonSet's template carries a label and a digest of the configuration, so putting it restarts all agents,
         a tenth of them at a time. An operator's own Cilium stays exactly as it came.
         """
+        if self._installed:
+            return []
         if self._foreign is not None:
             return self._own("final", lambda own: list(own.objects))
         return self._cilium("cilium-final.yaml", final=True)
@@ -154,12 +142,14 @@ class Manifests:
         version = node_config_version(served)
         if version is None:
             raise ValueError("CiliumNodeConfig is not served")
-        return self._render("cilium-node-config.yaml", key=f"node-config {version}", node_config_version=version)
+        chaining = "portmap" if self._given().get("cni-chaining-mode") == "portmap" else "none"
+        return self._render(
+            "cilium-node-config.yaml", key=f"node-config {version}", node_config_version=version, chaining=chaining
+        )
 
     def identities(self) -> list[Manifest]:
         """The agents by which Canal's pods have identities in Cilium, and the node's rule for traffic between both."""
-        given = self._foreign.config if self._foreign is not None else self._config.cilium.extra_config
-        settings = json.dumps(identities_config(self._config, given), sort_keys=True)
+        settings = json.dumps(identities_config(self._config, self._given()), sort_keys=True)
         script = self._templates["host-task.sh"]
         digest = _digest(self._facts.identities, settings, script)
         return self._render(
@@ -170,6 +160,12 @@ class Manifests:
             canal_image=self._facts.canal_image,
             host_task_script=script,
         )
+
+    def _given(self) -> Mapping[str, str]:
+        """What Cilium's owner has said in `cilium-config`, wherever Cilium comes from."""
+        if self._installed:
+            return self._facts.cilium_config
+        return self._foreign.config if self._foreign is not None else self._config.cilium.extra_config
 
     def multus(self) -> list[Manifest]:
         """Multus, on nodes that carry both its label and the one of Canal beside Cilium."""
@@ -213,7 +209,8 @@ class Manifests:
             if helm:
                 own.setdefault(config.cilium.namespace, []).append(rights.RELEASE)
         grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m.get("rules") or []]
-        work = [config.canal.namespace, config.cilium.namespace, config.multus.namespace, config.knet.namespace]
+        work = [config.canal.namespace, config.multus.namespace, config.knet.namespace]
+        work[1:1] = [] if self._installed else [config.cilium.namespace]
         work += [config.namespace] if identities else []
         return homes + self._render(
             "rbac.yaml",
@@ -231,7 +228,9 @@ class Manifests:
         """Every image that is pulled, by what it is for."""
         config = self._config
         cilium = {"cilium": config.cilium.image, "cilium-operator": config.cilium.operator_image}
-        if self._foreign is not None:
+        if self._installed:
+            cilium = {}
+        elif self._foreign is not None:
             cilium = dict(foreign_cilium.workloads(self._foreign.objects))
         found = {
             **cilium,
@@ -244,7 +243,7 @@ class Manifests:
 
     def cautions(self) -> list[str]:
         """What these manifests cannot promise, in words: for the preflight's report."""
-        if self.cilium_version >= (1, 13):
+        if self.cilium_version != cilium_versions.SEED:
             return []
         said = (
             f"Cilium {self._config.cilium.version}: tried on the simulator only. It needs Kubernetes below 1.22, has no"
@@ -263,13 +262,16 @@ class Manifests:
     def _cilium(self, template: str, *, final: bool) -> list[Manifest]:
         settings = cilium_config(self._config, self.cilium_version, final=final)
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-        modern = self.cilium_version >= (1, 13)
+        modern = self.cilium_version != cilium_versions.SEED
         legacy_args = [] if modern else ["--read-cni-conf=/tmp/cni-configuration/cni-config"]
         return self._render(
             template,
             cilium_config=settings,
             cilium_digest=digest,
-            version=self.cilium_version,
+            seed=not modern,
+            agent_rules=cilium_versions.rules(cilium_versions.AGENT, self.cilium_version),
+            operator_rules=cilium_versions.rules(cilium_versions.OPERATOR, self.cilium_version),
+            definitions=cilium_versions.definitions(self.cilium_version),
             legacy_args=legacy_args,
             health_port=HEALTH_PORT,
         )
@@ -313,7 +315,7 @@ def identities_config(config: Config, cilium: Mapping[str, str]) -> dict[str, An
     }
 
 
-def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> dict[str, str]:
+def cilium_config(config: Config, version: cilium_versions.Version, *, final: bool) -> dict[str, str]:
     """The data of the ConfigMap `cilium-config`.
 
     The user's `cilium.extra_config` outranks plain features, and is outranked by what the migration depends on.
@@ -321,14 +323,14 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
     routes for Canal's pods, and an operator that restarts no pod it does not know.
     """
     cilium = config.cilium
-    traits = config.traits
+    traits, seed = config.traits, version == cilium_versions.SEED
     file = f"/host/etc/cni/net.d/{cilium.primary_file}"
     plain = {
         "identity-allocation-mode": "crd",
         "enable-ipv4": "true",
         "enable-ipv6": "false",
         "enable-ipv4-masquerade": "true",
-        "kube-proxy-replacement": "false" if version >= (1, 14) else "disabled",
+        "kube-proxy-replacement": "disabled" if seed else "false",
         "bpf-lb-sock": "false",
         "enable-l7-proxy": "false",
         "enable-hubble": "false",
@@ -340,8 +342,8 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
         "set-cilium-is-up-condition": "true",
         "cgroup-root": "/run/cilium/cgroupv2",
     }
-    if version >= (1, 13):
-        plain |= CHART_CHOICES
+    if not seed:
+        plain |= cilium_versions.choices(version)
     owned = {
         "routing-mode": "tunnel",
         "tunnel-protocol": cilium.tunnel_protocol,
@@ -352,7 +354,7 @@ def cilium_config(config: Config, version: tuple[int, ...], *, final: bool) -> d
         "enable-host-legacy-routing": "true",
         "cni-uninstall": "false",
     }
-    if version < (1, 14):
+    if seed:
         owned["tunnel"] = cilium.tunnel_protocol
     if final:
         owned |= {

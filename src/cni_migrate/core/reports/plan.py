@@ -25,7 +25,7 @@ from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.steps.answers import Apply
-from cni_migrate.core.steps.drain import Ruling, Verdict, rulings
+from cni_migrate.core.steps.drain import MOVES, Ruling, Verdict, rulings
 from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS
 from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
 
@@ -54,14 +54,22 @@ class Event(_Part):
     steps: tuple[Step, ...]
 
 
+MOVING = frozenset(verdict.value for verdict in MOVES)
+
+
 class PodRuling(_Part):
     """What a drain does with a pod."""
 
     pod: str
-    verdict: Literal["evict", "leaving", "stays", "refused"]
+    verdict: Literal["evict", "delete", "last", "leaving", "stays", "refused"]
     reason: str
     budgets: tuple[str, ...] = ()
     """Budgets over it that allow no eviction now."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether it will go to another node, in whatever way."""
+        return self.verdict in MOVING
 
 
 class PlannedNode(_Part):

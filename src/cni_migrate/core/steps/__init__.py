@@ -1,5 +1,29 @@
 """The steps, by name: small, idempotent moves inside an event or a phase. `registry` finds them."""
 
-from cni_migrate.core.steps import agents, cleaning, drop, gates, host, identities, install, labels, pods, reopening
+from cni_migrate.core.steps import (
+    agents,
+    cleaning,
+    drop,
+    existing,
+    gates,
+    host,
+    identities,
+    install,
+    labels,
+    pods,
+    reopening,
+)
 
-__all__ = ["agents", "cleaning", "drop", "gates", "host", "identities", "install", "labels", "pods", "reopening"]
+__all__ = [
+    "agents",
+    "cleaning",
+    "drop",
+    "existing",
+    "gates",
+    "host",
+    "identities",
+    "install",
+    "labels",
+    "pods",
+    "reopening",
+]

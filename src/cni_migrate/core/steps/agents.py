@@ -9,6 +9,7 @@ from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Wai
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView
+from cni_migrate.core.steps.waited import named, why
 
 
 def ready_on(view: NodeView, namespace: str, daemonset: str) -> Answer:
@@ -16,10 +17,8 @@ def ready_on(view: NodeView, namespace: str, daemonset: str) -> Answer:
     pod = view.agent(view.node.name, namespace, daemonset)
     if pod is not None and pod.ready and not pod.deleting:
         return Done()
-    observed = (
-        "no pod yet" if pod is None else f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
-    )
-    return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on node {view.node.name}", observed=observed)
+    on = f"DaemonSet {namespace}/{daemonset} to be Ready on node {view.node.name}"
+    return Wait(on=on, observed=named(view.seen, pod), pods=(pod,) if pod is not None else ())
 
 
 def given_up(view: NodeView, namespace: str, daemonset: str) -> bool:
@@ -51,8 +50,8 @@ def _gone(view: NodeView, *daemonsets: tuple[str, str]) -> Answer:
     if not left:
         return Done()
     what = ", ".join(sorted({pod.controller[1] for pod in left if pod.controller}))
-    observed = ", ".join(f"{pod.name} {'terminating' if pod.deleting else pod.phase}" for pod in left)
-    return Wait(on=f"the pods of {what} to leave node {view.node.name}", observed=observed)
+    observed = ", ".join(f"{pod.name} {why(view.seen, pod) if pod.deleting else pod.phase}" for pod in left)
+    return Wait(on=f"the pods of {what} to leave node {view.node.name}", observed=observed, pods=tuple(left[:1]))
 
 
 def _restarted(view: NodeView, *daemonsets: tuple[str, str], ready: bool = True, at_once: bool = False) -> Answer:
@@ -74,11 +73,9 @@ def _restarted(view: NodeView, *daemonsets: tuple[str, str], ready: bool = True,
         return Apply(effects, on=f"pod {what} to restart", remember=NodeChanges(old_uid=uids))
     for (namespace, daemonset), pod in zip(daemonsets, pods, strict=True):
         if pod.uid in old or pod.deleting or not (pod.ready if ready else pod.phase == "Running" or pod.trouble):
-            observed = f"pod {pod.name} {'terminating' if pod.deleting else pod.trouble or pod.phase}"
             what = "be Ready" if ready else "run"
-            return Wait(
-                on=f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}", observed=observed
-            )
+            on = f"a new pod of {namespace}/{daemonset} to {what} on node {view.node.name}"
+            return Wait(on=on, observed=named(view.seen, pod), pods=(pod,))
     return Done(remember=NodeChanges(old_uid="", renewed=None))
 
 
@@ -193,9 +190,11 @@ def await_multus_gone(view: NodeView) -> Answer:
 def restart_cilium(view: NodeView) -> Answer:
     """Restart the agent, as it reads its CiliumNodeConfigs only when it starts; a new UID must be Ready.
 
-    The next pod is started while the agent of the last one still ends: it waits for that by itself.
+    The next pod is started while the agent of the last one still ends: it waits for that by itself. An installed one
+    need not, so it has its time to end.
     """
-    return _restarted(view, (view.config.cilium.namespace, names.CILIUM), at_once=True)
+    at_once = view.config.cilium.source != "existing"
+    return _restarted(view, (view.config.cilium.namespace, names.CILIUM), at_once=at_once)
 
 
 @node_step("agent")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from cni_migrate.core.model.effects import Effect
-from cni_migrate.core.model.objects import GateAsk
+from cni_migrate.core.model.objects import GateAsk, Pod
 from cni_migrate.core.model.record import Before, GateResult
 
 
@@ -51,7 +51,8 @@ class Done:
 class Wait:
     """Nothing to do but to look again: on what, and what was seen last.
 
-    `ask` names the agents' reports that the step needs. `retry_in` is when it is worth looking again although nothing
+    `pods` are those that are waited for: when it takes long, their last Events are looked up. `ask` names the agents'
+    reports that the step needs. `retry_in` is when it is worth looking again although nothing
     has changed, in seconds.
     """
 
@@ -60,6 +61,7 @@ class Wait:
     ask: GateAsk | None = None
     retry_in: float | None = None
     gate: bool = False
+    pods: tuple[Pod, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,10 @@ def undone_problems(view: ClusterView) -> list[str]:
     """What keeps the cluster from being as it was found; empty when it is."""
     config = view.config
     problems = _marks(view) + _identities(view)
+    installed = [(config.cilium.namespace, names.CILIUM)] if config.cilium.source != "existing" else []
     problems += _still_there(
         view,
-        (config.cilium.namespace, names.CILIUM),
+        *installed,
         (config.cilium.namespace, names.FIRST_CILIUM),
         (config.multus.namespace, names.MULTUS),
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, PatchNode, UpgradeRelease
-from cni_migrate.core.model.objects import ObjectRef
+from cni_migrate.core.model.objects import ObjectRef, Pod
 from cni_migrate.core.model.ranks import WORKLOADS, rank
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.agents import finished
@@ -15,6 +15,7 @@ from cni_migrate.core.steps.host import HostStatus, run_task, task_name
 from cni_migrate.core.steps.install import put_all
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.view import ClusterView
+from cni_migrate.core.steps.waited import named
 
 
 def delete_all(view: ClusterView, refs: Iterable[ObjectRef], what: str) -> Answer:
@@ -102,15 +103,23 @@ def await_cilium_finished(view: ClusterView) -> Answer:
     daemonset = view.seen.daemonsets.get((view.config.cilium.namespace, names.CILIUM))
     if daemonset is None or daemonset.observed_generation < daemonset.generation:
         return Wait(on="the control plane to look at DaemonSet cilium", observed="an older generation")
-    old, first = 0, ""
+    old = 0
+    first: tuple[str, Pod | None] | None = None
     for node in view.members():
         if not node.ready:
             continue
         pod = view.agent(node.name, view.config.cilium.namespace, names.CILIUM)
         if pod is None or pod.deleting or not pod.ready or not finished(view, pod):
             old += 1
-            first = first or f"node {node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}"
-    return Wait(on=f"Cilium in its final form on {old} nodes", observed=first) if old else Done()
+            first = first or (node.name, pod)
+    if first is None:
+        return Done()
+    name, pod = first
+    return Wait(
+        on=f"Cilium in its final form on {old} nodes",
+        observed=f"node {name}: {named(view.seen, pod)}",
+        pods=(pod,) if pod is not None else (),
+    )
 
 
 @cluster_step("agent", irreversible=True)
@@ -126,7 +135,7 @@ def install_release(view: ClusterView) -> Answer:
     return Apply((effect,), on=f"`helm upgrade --install {cilium.release}`")
 
 
-def _clean_hosts(view: ClusterView, purpose: str, *ops: str) -> Answer:
+def clean_nodes(view: ClusterView, purpose: str, *ops: str) -> Answer:
     """Run a host task on every node that was not cleaned yet, some at a time."""
     effects: list[Effect] = []
     cleaned: dict[str, NodeChanges] = {}
@@ -170,14 +179,14 @@ def clean_hosts(view: ClusterView) -> Answer:
     config = view.config
     ours = ["remove-rules"] if config.traits.identities else []
     flannel, multus = f"remove-flannel={config.canal.cni_file}", f"remove-multus={config.multus.cni_file}"
-    return _clean_hosts(view, "clean", *ours, flannel, multus)
+    return clean_nodes(view, "clean", *ours, flannel, multus)
 
 
 @cluster_step("host")
 def clean_cilium_hosts(view: ClusterView) -> Answer:
     """Remove Cilium's and Multus's links, chains and files from every host, and our rule (undo)."""
     ours = ["remove-rules"] if view.config.traits.identities else []
-    return _clean_hosts(view, "undo", "remove-cilium", f"remove-multus={view.config.multus.cni_file}", *ours)
+    return clean_nodes(view, "undo", "remove-cilium", f"remove-multus={view.config.multus.cni_file}", *ours)
 
 
 @cluster_step("agent")
@@ -187,8 +196,11 @@ def restart_canal(view: ClusterView) -> Answer:
         for namespace, name in view.canals_for(node) if node.ready else ():
             pod = view.agent(node.name, namespace, name)
             if pod is None or pod.deleting or not pod.ready:
-                observed = f"node {node.name}: {namespace}/{name}: {pod.trouble or pod.phase if pod else 'no pod'}"
-                return Wait(on="Canal to be Ready on every node", observed=observed)
+                return Wait(
+                    on="Canal to be Ready on every node",
+                    observed=f"node {node.name}: {namespace}/{name}: {named(view.seen, pod)}",
+                    pods=(pod,) if pod is not None else (),
+                )
     return Done()
 
 

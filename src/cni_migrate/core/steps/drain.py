@@ -2,13 +2,17 @@
 
 Source: kubectl `pkg/drain/filters.go` (deleted, DaemonSet, mirror, local storage, unreplicated). Two deviations, both
 because here the pod network changes and not the machine: pods on the host's network that tolerate our taint stay, and
-all verdicts are collected before anything is touched.
+all verdicts are collected before anything is touched. And `--pod-selector` leaves no pod where it is: those that it
+does not select lose their network with the node's, so they go last and are refused like the others.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
+from typing import Final
 
+from cni_migrate import labelselector
 from cni_migrate.config import Drain
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Pod, Taint
@@ -18,6 +22,8 @@ class Verdict(Enum):
     """What a drain does with a pod."""
 
     EVICT = "evict"
+    DELETE = "delete"
+    LAST = "last"
     LEAVING = "leaving"
     STAYS = "stays"
     REFUSED = "refused"
@@ -50,12 +56,26 @@ def rule(pod: Pod, taint: Taint, options: Drain) -> Ruling:
         return Ruling(pod, Verdict.REFUSED, "its emptyDir data would be lost (--delete-emptydir-data)")
     if pod.controller is None and not options.force:
         return Ruling(pod, Verdict.REFUSED, "nothing would recreate it (--force)")
+    if options.pod_selector and not pod.host_ports and not labelselector.parse(options.pod_selector)(pod.labels):
+        return Ruling(pod, Verdict.LAST, "not selected (--pod-selector): deleted once the node is tainted")
+    if options.disable_eviction and labelselector.parse(options.disable_eviction)(pod.labels):
+        return Ruling(pod, Verdict.DELETE, "deleted, its budgets are not asked (--disable-eviction)")
     return Ruling(pod, Verdict.EVICT, "moves to another node")
 
 
 def rulings(pods: Iterable[Pod], taint: Taint, options: Drain) -> list[Ruling]:
     """The verdicts on all pods of a node, by namespace and name."""
     return [rule(pod, taint, options) for pod in sorted(pods, key=lambda pod: pod.key)]
+
+
+MOVES: Final = (Verdict.EVICT, Verdict.DELETE, Verdict.LAST)
+"""What makes a pod go to another node."""
+
+
+def overdue(pod: Pod, options: Drain, now: datetime) -> bool:
+    """Whether a pod should have been gone for so long that it is not waited for (kubectl, skipDeletedFilter)."""
+    limit = options.skip_wait_for_delete_timeout
+    return limit > 0 and pod.due_gone is not None and (now - pod.due_gone).total_seconds() > limit
 
 
 def refusals(found: Iterable[Ruling]) -> list[str]:

@@ -1,9 +1,10 @@
 """Steps that take a node out of service and put it back: cordon, evict, taint, delete what is left; untaint.
 
-The order matters: the NoExecute taint deletes pods without asking their budgets, so it comes only when every eviction
-has been accepted; it then keeps others away. Pods that are leaving take the time they need: the agents of the node's
-networks are exchanged meanwhile, and `await_pods_gone` waits for the last of them. Pods with host ports go first: the
-plugin that opened a port on the host must be in force to close it.
+The order matters: a taint that evicts deletes pods without asking their budgets, so it comes only when every eviction
+has been accepted. It then keeps others away, but never Canal's own pods: its effect is one that they tolerate. Pods
+that are leaving take the time they need: the agents of the node's networks are exchanged meanwhile, and
+`await_pods_gone` waits for the last of them. Pods with host ports go first: the plugin that opened a port on the host
+must be in force to close it.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,10 @@ from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.model.record import Before
 from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
-from cni_migrate.core.steps.drain import Ruling, Verdict, refusals, rulings
+from cni_migrate.core.steps.drain import MOVES, Ruling, Verdict, overdue, refusals, rulings
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
+from cni_migrate.core.steps.waited import why
 
 
 def _rulings(view: NodeView) -> list[Ruling]:
@@ -26,7 +28,8 @@ def _rulings(view: NodeView) -> list[Ruling]:
 def _refused(view: NodeView, reasons: list[str]) -> Refuse:
     return Refuse(
         why=f"node {view.node.name} cannot be drained: " + "; ".join(reasons),
-        next="move or delete these pods, or set drain.delete_emptydir_data / drain.force",
+        next="move or delete these pods, or allow it: --delete-emptydir-data / --force (drain.delete_emptydir_data,"
+        " drain.force)",
     )
 
 
@@ -56,7 +59,7 @@ def cordon(view: NodeView) -> Answer:
 def evict_host_ports(view: NodeView) -> Answer:
     """Evict the pods that have ports of the host, within their budgets, and wait until they are gone."""
     found = _rulings(view)
-    leaving = [r.pod for r in found if r.verdict is Verdict.LEAVING and r.pod.host_ports]
+    leaving = [r.pod for r in found if r.verdict is Verdict.LEAVING and r.pod.host_ports and not _hangs(view, r.pod)]
     return _evict(view, found, leaving, lambda pod: pod.host_ports)
 
 
@@ -70,20 +73,33 @@ def _evict(view: NodeView, found: list[Ruling], leaving: list[Pod], which: Calla
     """Evict those of the pods, and wait for them and for those that are leaving already."""
     if reasons := refusals(found):
         return _refused(view, reasons)
-    to_evict = [ruling.pod for ruling in found if ruling.verdict is Verdict.EVICT and which(ruling.pod)]
-    leaving = to_evict + leaving
-    if not leaving:
-        return Done()
+    to_move = [ruling for ruling in found if ruling.verdict in MOVES and which(ruling.pod)]
+    remember = NodeChanges(displaced=_owners(view, [ruling.pod for ruling in to_move]))
     effects: list[Effect] = []
-    for pod in to_evict:
-        make = DeletePod if view.config.drain.disable_eviction else EvictPod
-        effects.append(make(pod.namespace, pod.name, pod.uid, pod.node))
-    return Apply(
-        tuple(effects),
-        on=_to_leave(view, leaving),
-        observed=_holdup(view, leaving),
-        remember=NodeChanges(displaced=_owners(view, to_evict)),
-    )
+    for ruling in to_move:
+        pod, grace = ruling.pod, _grace(view)
+        if ruling.verdict is Verdict.EVICT:
+            effects.append(EvictPod(pod.namespace, pod.name, pod.uid, pod.node, grace))
+        elif ruling.verdict is Verdict.DELETE:
+            effects.append(DeletePod(pod.namespace, pod.name, pod.uid, pod.node, grace=grace))
+    leaving = [ruling.pod for ruling in to_move if ruling.verdict is not Verdict.LAST] + leaving
+    if not leaving:
+        return Done(remember=remember) if to_move else Done()
+    return Apply(tuple(effects), on=_to_leave(view, leaving), observed=_holdup(view, leaving), remember=remember)
+
+
+def _grace(view: NodeView) -> int | None:
+    """How many seconds a pod gets to end; None: what it says itself.
+
+    0 counts as 1, as with `kubectl delete` without --force: a pod that is taken out of the API at once may still run,
+    and hold its address, when the node's network is exchanged.
+    """
+    seconds = view.config.drain.grace_period
+    return None if seconds < 0 else max(seconds, 1)
+
+
+def _hangs(view: NodeView, pod: Pod) -> bool:
+    return overdue(pod, view.config.drain, view.now)
 
 
 def _holdup(view: NodeView, pods: list[Pod]) -> str:
@@ -126,16 +142,17 @@ def taint(view: NodeView) -> Answer:
 
 @node_step("pods")
 def delete_left_pods(view: NodeView) -> Answer:
-    """Delete what is left on the node's pod network, DaemonSets' pods aside: those come straight back."""
+    """Delete what is left on the node's pod network, but for DaemonSets' pods that would come straight back."""
     if view.never_switched:
         return Done()
     left = [pod for pod in _to_go(view) if not pod.deleting]
     if not left:
         return Done()
     effects = tuple(
-        DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
+        DeletePod(pod.namespace, pod.name, pod.uid, pod.node, grace=_grace(view))
         for pod in left
-        if not pod.of_daemonset  # the taint makes the control plane delete those
+        # A taint that evicts makes the control plane delete those of DaemonSets; another one only keeps new ones away.
+        if not pod.of_daemonset or view.plan.taint.effect != "NoExecute"
     )
     observed = ", ".join(pod.key for pod in left[:3])
     return Apply(effects, on=f"{len(left)} pods left on node {view.node.name} to be told to go", observed=observed)
@@ -153,9 +170,19 @@ def await_pods_gone(view: NodeView) -> Answer:
     leaving = [pod for pod in _to_go(view) if pod.deleting and not (back and view.on_canal(pod))]
     if not leaving:
         return Done()
-    first = ", ".join(f"{pod.key} terminating" for pod in leaving[:3])
+    first = ", ".join(f"{pod.key} {why(view.seen, pod)}" for pod in leaving[:3])
     more = f" and {len(leaving) - 3} more" if len(leaving) > 3 else ""
-    return Wait(on=_to_leave(view, leaving), observed=first + more)
+    retry_in = _until_overdue(view, leaving)
+    return Wait(on=_to_leave(view, leaving), observed=first + more, retry_in=retry_in, pods=tuple(leaving[:3]))
+
+
+def _until_overdue(view: NodeView, leaving: list[Pod]) -> float | None:
+    """Seconds until the first of them is waited for no longer; None where each is waited for."""
+    limit = view.config.drain.skip_wait_for_delete_timeout
+    ends = [pod.due_gone for pod in leaving if pod.due_gone is not None]
+    if limit == 0 or not ends:
+        return None
+    return limit + (min(ends) - view.now).total_seconds() + 0.001
 
 
 def _to_leave(view: NodeView, pods: list[Pod]) -> str:
@@ -208,7 +235,9 @@ def await_displaced(view: NodeView) -> Answer:
             if not pod.ready and not pod.deleting and not pod.finished:
                 where = f"on node {pod.node}" if pod.node else "without a node"
                 return Wait(
-                    on=f"the pods of {what} to be Ready", observed=f"{pod.key} {where}: {pod.trouble or pod.phase}"
+                    on=f"the pods of {what} to be Ready",
+                    observed=f"{pod.key} {where}: {why(view.seen, pod)}",
+                    pods=(pod,),
                 )
     return Done(remember=NodeChanges(displaced=()))
 

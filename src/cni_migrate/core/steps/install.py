@@ -5,13 +5,14 @@ from typing import Any
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
-from cni_migrate.core.model.objects import DaemonSet, ObjectRef
+from cni_migrate.core.model.objects import DaemonSet, ObjectRef, Pod
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
 from cni_migrate.core.steps.labels import labels_patch, taken
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.selection import canals, selecting, strategies, strategy_before
 from cni_migrate.core.steps.view import ClusterView
+from cni_migrate.core.steps.waited import named
 
 
 def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str) -> Answer:
@@ -29,17 +30,22 @@ def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str
 def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answer:
     """Wait until a DaemonSet's pod is Ready on every Ready node that takes part."""
     missing: list[str] = []
-    first = ""
+    first: tuple[str, Pod | None] | None = None
     for node in view.members():
         if not node.ready:
             continue
         pod = view.agent(node.name, namespace, daemonset)
         if pod is None or not pod.ready or pod.deleting:
             missing.append(node.name)
-            first = first or f"{node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}"
-    if not missing:
+            first = first or (node.name, pod)
+    if first is None:
         return Done()
-    return Wait(on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes", observed=first)
+    name, pod = first
+    return Wait(
+        on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes",
+        observed=f"node {name}: {named(view.seen, pod)}",
+        pods=(pod,) if pod is not None else (),
+    )
 
 
 @cluster_step("host", foreseeable=True)

@@ -7,6 +7,7 @@ from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Wait
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
+from cni_migrate.core.steps.waited import why
 
 
 def _recreate(view: NodeView, wrong: Callable[[Pod], bool], what: str) -> Answer:
@@ -43,11 +44,11 @@ def _await(view: NodeView, right: Callable[[Pod], bool], what: str) -> Answer:
     if not wrong:
         return Done()
     first = wrong[0]
-    state = (
-        "terminating" if first.deleting else first.trouble or (f"has address {first.ip}" if first.ip else first.phase)
-    )
+    settled = first.ip and not first.trouble and not first.deleting
+    state = f"has address {first.ip}" if settled else why(view.seen, first)
     more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-    return Wait(on=f"every pod on node {view.node.name} to be {what}", observed=f"{first.key} {state}{more}")
+    on = f"every pod on node {view.node.name} to be {what}"
+    return Wait(on=on, observed=f"{first.key} {state}{more}", pods=(first,))
 
 
 @node_step("pods")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from cni_migrate.config import Deadlines
 from cni_migrate.core.steps.view import ClusterStep, NodeStep
 
-DeadlineKind = Literal["drain", "pods", "agent", "host", "gate", "none"]
+DeadlineKind = Literal["drain", "pods", "agent", "host", "gate", "upgrade", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def ends_probing(step: str) -> bool:
 
 def safe_to_stop(step: str) -> bool:
     """Whether a driver may end in the middle of this step: it only looks, and has changed nothing."""
-    return bool(step) and ABOUT[step].deadline in ("gate", "none")
+    return bool(step) and ABOUT[step].deadline in ("gate", "upgrade", "none")
 
 
 def ahead(steps: Sequence[str]) -> str:
@@ -122,4 +122,4 @@ def ahead(steps: Sequence[str]) -> str:
 def deadline_of(step: str, deadlines: Deadlines) -> float | None:
     """How many seconds a step may take; None: as long as it takes."""
     kind = ABOUT[step].deadline
-    return None if kind == "none" else float(getattr(deadlines, kind))
+    return None if kind == "none" else float(getattr(deadlines, kind)) or None

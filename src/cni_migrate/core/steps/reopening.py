@@ -8,6 +8,7 @@ from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.view import ClusterView
+from cni_migrate.core.steps.waited import named
 
 SHARE = 10
 """One agent in so many restarts at a time, as in the DaemonSet's own rolling update."""
@@ -48,7 +49,7 @@ def restart_finished_cilium(view: ClusterView) -> Answer:
         if pod is not None and not pod.deleting and agents.finished(view, pod):
             finished.append(pod)
         elif pod is None or pod.deleting or not (pod.ready or pod.trouble):  # one that crashes is why all go back
-            restarting.append(f"node {node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}")
+            restarting.append(f"node {node.name}: {named(view.seen, pod)}")
     if not finished and not restarting:
         return Done()
     on = f"Cilium to run beside Canal again on {len(finished) + len(restarting)} nodes"

@@ -13,6 +13,7 @@ from cni_migrate.core.model.objects import Node, Pod, Snapshot, Taint
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.core.render.manifests import Manifests
 from cni_migrate.core.steps.answers import Answer
+from cni_migrate.core.steps.drain import overdue
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Plan:
     @property
     def taint(self) -> Taint:
         """The taint that keeps pods away from a node in transit: it has the name of the Cilium label."""
-        return Taint(self.config.labels.cilium.key, self.config.labels.cilium.value, "NoExecute")
+        label = self.config.labels.cilium
+        return Taint(label.key, label.value, self.config.drain.taint_effect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,16 @@ class ClusterView:
         return meant or list(every)
 
     def networked(self, node: str) -> list[Pod]:
-        """The pods on a node that have, or will have, an interface of the pod network."""
-        return [p for p in self.seen.pods_on(node) if not p.host_network and not p.finished and not p.mirror]
+        """The pods on a node that have, or will have, an interface of the pod network.
+
+        Those that hang in their end for longer than the operator waits do not count.
+        """
+        options = self.config.drain
+        return [
+            pod
+            for pod in self.seen.pods_on(node)
+            if not pod.host_network and not pod.finished and not pod.mirror and not overdue(pod, options, self.now)
+        ]
 
     def on_canal(self, pod: Pod) -> bool:
         """Whether the pod's address is Canal's. Cilium's network may be a part of what flannel takes for its own."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cni_migrate.sim.client import Object
 from cni_migrate.sim.world import addresses, meta
 from cni_migrate.sim.world.faultstate import Loss
-from cni_migrate.sim.world.kinds import NODE, POD
+from cni_migrate.sim.world.kinds import CONFIG_MAP, NODE, POD
 from cni_migrate.sim.world.programs import Run
 from cni_migrate.sim.world.settled import machine_of
 
@@ -204,6 +204,18 @@ class Faults:
 
     async def _delete_file(self, what: Any) -> None:
         self._world.host(what.node).remove_files(what.name)
+
+    # -- the owner of an installed Cilium
+
+    async def _helm_upgrade(self, keys: dict[str, str | None]) -> None:
+        """What `helm upgrade` does to the ConfigMap; the operator is restarted by it (`operator.rollOutPods`)."""
+        cluster = self._world.ctx.cluster
+        namespace = self._scenario.cilium.namespace if self._scenario.cilium is not None else "kube-system"
+        if (found := await cluster.find(CONFIG_MAP, "cilium-config", namespace)) is not None:
+            await cluster.patch(CONFIG_MAP, found, {"data": keys})
+        for pod in list(cluster[POD].by("namespace", namespace)):
+            if "cilium-operator" in meta.containers(pod):
+                await cluster.delete(POD, pod)
 
     # -- the API server
 

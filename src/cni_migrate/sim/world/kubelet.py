@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterable
 
 from cni_migrate.sim.client import Object
-from cni_migrate.sim.world import meta, podstatus, probes, sandbox
+from cni_migrate.sim.world import meta, podevents, podstatus, probes, sandbox
 from cni_migrate.sim.world.ciliumobjects import make_endpoint
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.host import Host, Plane
@@ -146,6 +146,7 @@ class Kubelets:
                 run.waiting = str(error)
                 status = podstatus.creating(run.pod, host_ip=host.address, message=str(error), now=ctx.stamp())
                 await ctx.cluster.patch_status(POD, run.pod, status)
+                await podevents.tell(ctx, run.pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             return False
         run.waiting = ""
         run.sandbox = made
@@ -207,7 +208,10 @@ class Kubelets:
             run.memory["healthy"] = health.ready
             run.waiting = ""
             heard = not probes.unheard(run, "readinessProbe", "startupProbe")
-            await self.report(run, ready=health.ready and heard and not self._ctx.faults.never_ready(run))
+            ready = health.ready and heard and not self._ctx.faults.never_ready(run)
+            await self.report(run, ready=ready)
+            if health.ready and not ready and run.host.plane.kubelet:
+                await podevents.tell(self._ctx, run.pod, "Unhealthy", "Readiness probe failed: no answer in time")
             if probes.unheard(run, "livenessProbe"):
                 self._ctx.work.add_after(probes.patience(run), "kubelet.unheard", run.uid, run.attempt, background=True)
 
@@ -263,6 +267,7 @@ class Kubelets:
                 now=self._ctx.stamp(),
             )
             await self._ctx.cluster.patch_status(POD, run.pod, body)
+            await podevents.tell(self._ctx, run.pod, "BackOff", f"Back-off restarting failed container: {message}")
         self._restart(run, backoff)
 
     def _restart(self, run: Run, seconds: float) -> None:

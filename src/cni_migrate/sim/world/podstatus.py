@@ -27,6 +27,9 @@ def _conditions(pod: Object, ready: bool, now: str, reason: str = "") -> list[Ob
         }
         if not value and reason:
             entry["reason"] = reason
+        if not value and reason == "ContainersNotReady":
+            names = " ".join(container["name"] for container in pod["spec"].get("containers") or ())
+            entry["message"] = f"containers with unready status: [{names}]"
         made.append(entry)
     if not any(c["type"] == "PodScheduled" for c in kept):
         made.append({"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now})
@@ -100,7 +103,10 @@ def crashing(pod: Object, *, host_ip: str, pod_ip: str, restarts: int, message: 
         "phase": "Running",
         "startTime": (pod.get("status") or {}).get("startTime", now),
         "conditions": _conditions(pod, False, now, "ContainersNotReady"),
-        "containerStatuses": _containers(pod, ready=False, restarts=restarts, state=state),
+        "containerStatuses": [
+            {**entry, "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": now}}}
+            for entry in _containers(pod, ready=False, restarts=restarts, state=state)
+        ],
         **_addresses(host_ip, pod_ip),
     }
 

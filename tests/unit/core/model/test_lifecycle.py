@@ -26,7 +26,8 @@ from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS
 NODE = Lifecycle(resources.read("states", "node.yaml"), NodeState, NodeEvent)
 CLUSTER = Lifecycle(resources.read("states", "cluster.yaml"), Phase, PhaseEvent)
 STRATEGIES = [
-    StrategyTable.load(name, resources.read("states", f"strategies/{name}.yaml")) for name in ("multus", "overlay")
+    StrategyTable.load(name, resources.read("states", f"{folder}/{name}.yaml"))
+    for folder, name in (("strategies", "multus"), ("strategies", "overlay"), ("sources", "existing"))
 ]
 WAYS_BACK = {PhaseEvent.BACK_TO_MIGRATING, PhaseEvent.BACK_TO_ATTACHING, PhaseEvent.BACK_TO_PREPARING, PhaseEvent.UNDO}
 

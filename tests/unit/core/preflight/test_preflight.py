@@ -11,7 +11,7 @@ import pytest
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.canal import FoundCanal, settled
-from cni_migrate.core.model.objects import Budget, Node, Pod, Taint, Toleration
+from cni_migrate.core.model.objects import Budget, CiliumConfig, Node, Pod, Taint, Toleration
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.findings import Facts, Finding, Hook, Severity, blockers, findings
 from tests.unit.core.builders import (
@@ -45,6 +45,17 @@ def _facts(look: Seen | None = None, strategy: str = "multus", sections: Any = N
     config = a_plan(strategy, **(sections or {})).config
     values: dict[str, Any] = {"found": FOUND}
     return Facts(config=config, seen=look or _calm(), taint=OUR_TAINT, **{**values, **changes})
+
+
+EXISTING = {"cilium": {"source": "existing"}}
+
+
+def _installed(image: str = "quay.io/cilium/cilium:v1.20.2", **config: str) -> Facts:
+    """With a Cilium that was installed before."""
+    data = {"write-cni-conf-when-ready": "/host/etc/cni/net.d/05-cilium.conflist", **config}
+    agents = a_daemonset("cilium", containers=("cilium-agent",), images=(image,))
+    look = _with(agents, cilium_config=CiliumConfig("kube-system", data, "2030-01-01T00:00:00Z"))
+    return _facts(look, strategy="overlay", sections=EXISTING)
 
 
 def _settled(**changes: Any) -> Facts:
@@ -91,6 +102,18 @@ def _there(**changes: Any) -> dict[str, Any]:
     return {"found": replace(FOUND, **changes)}
 
 
+def _no_canal(*objects: Any) -> Seen:
+    found = _with(*objects)
+    del found.daemonsets["kube-system", "canal"]
+    return found
+
+
+def _two_canals() -> Facts:
+    other = a_daemonset("kube-flannel-ds", containers=("kube-flannel",))
+    both = (("kube-system", "canal"), ("kube-system", "kube-flannel-ds"))
+    return _facts(_with(other, an_agent("kube-flannel-ds", "w1")), **_there(daemonsets=both, flannels=both))
+
+
 ONE_NODE = seen(a_node("w1"), a_daemonset("canal", containers=("kube-flannel",)), an_agent("canal", "w1"))
 ONE_WORKER = seen(
     replace(a_control_plane(), taints=(Taint("node-role.kubernetes.io/control-plane", "", "NoSchedule"),)),
@@ -124,6 +147,34 @@ TWICE = _with(budgets={("default", n): _budget(n, 1) for n in ("web", "every")})
 SPLIT = {"canal": {"more_daemonsets": ["kube-system/calico-node"]}}
 
 BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
+    ("calico alone", lambda: _facts(_no_canal(a_daemonset("calico-node", containers=("calico-node",))),
+                                    found=FoundCanal()),
+     "CANAL_DAEMONSET", "Calico with a network of its own, which is not Canal (DaemonSet kube-system/calico-node)"),
+    ("flannel in k3s", lambda: _facts(_no_canal(a_node("w1", annotations={f"{names.FLANNEL_ANNOTATIONS}backend-type": "vxlan"})),
+                                      found=FoundCanal()),
+     "CANAL_DAEMONSET", "flannel runs on 1 node, but in no DaemonSet: inside of another program (k3s)"),
+    ("no network that is known", lambda: _facts(_no_canal(), found=FoundCanal()), "CANAL_DAEMONSET",
+     "no DaemonSet runs flannel"),
+    ("two canals", _two_canals, "CANAL_TWICE", "node w1: kube-system/canal-w1 and kube-system/kube-flannel-ds-w1"),
+    ("broken settings", lambda: _facts(**_there(broken="net-conf.json in ConfigMap kube-system/canal-config: it is not"
+                                                       " JSON", network="", pods="")),
+     "CANAL_SETTINGS", "it is not JSON"),
+    ("flannel's etcd", lambda: _facts(**_there(flannel_etcd=True)), "CANAL_ETCD", "--kube-subnet-mgr"),
+    ("calico's etcd", lambda: _facts(**_there(calico_etcd=True)), "CALICO_ETCD", "calicoctl"),
+    ("a canal that tolerates nothing", lambda: _settled(**_there(tolerations=((),))), "CANAL_TAINT",
+     "kube-system/canal does not tolerate"),
+    ("a taint that was said", lambda: _facts(**_there(tolerations=((Toleration("", "Exists", "", "NoSchedule"),),))),
+     "CANAL_TAINT", "leave drain.taint_effect away"),
+    ("a node without its part", lambda: _facts(_with(a_node("w9", pod_cidr=""), an_agent("canal", "w9"))),
+     "NODE_CIDRS", "w9"),
+    ("a node with IPv6 only", lambda: _facts(_with(a_node("w9", pod_cidr="fd00::/64", pod_cidrs=("fd00::/64",)),
+                                                   an_agent("canal", "w9"))),
+     "NODE_CIDRS", "w9"),
+    ("rke2's multus", lambda: _facts(_with(a_daemonset("rke2-multus", containers=("kube-rke2-multus",)))),
+     "OTHER_MULTUS", "rke2-multus"),
+    ("a multus by its image", lambda: _facts(_with(a_daemonset("net", containers=("net",),
+                                                               images=("example.org/a/multus-cni:v4.2.2",)))),
+     "OTHER_MULTUS", "kube-system/net"),
     ("rights", lambda: _facts(rights_missing=("create pods/eviction",)), "RIGHTS", "create pods/eviction"),
     ("no canal", lambda: _facts(_without_canal(), **_there(daemonsets=(("kube-flannel", "kube-flannel-ds"),))),
      "CANAL_DAEMONSET", "kube-flannel/kube-flannel-ds"),
@@ -149,6 +200,16 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("an own node that is not there", lambda: _facts(sections={"own_node": "w9"}), "NAMED_NODES", "w9"),
     ("another cilium", lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",)))), "OTHER_CILIUM",
      "kube-system/cilium"),
+    ("another cilium, and the way to go on with it",
+     lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",)))), "OTHER_CILIUM", "cilium.source: existing"),
+    ("an installed cilium of another time", lambda: _installed("quay.io/cilium/cilium:v1.14.3"), "CILIUM_INSTALLED",
+     "1.14.3"),
+    ("no installed cilium", lambda: _facts(strategy="overlay", sections=EXISTING), "CILIUM_INSTALLED", "no Cilium in"),
+    ("an installed cilium elsewhere", lambda: _facts(
+        _with(a_daemonset("cilium", "network", containers=("cilium-agent",))), strategy="overlay", sections=EXISTING),
+     "CILIUM_INSTALLED", "network/cilium"),
+    ("an installed cilium of no version", lambda: _installed("r.example/cilium:latest"), "CILIUM_INSTALLED", "version"),
+    ("an installed cilium as a chart has it", lambda: _installed(), "CILIUM_KEYS", "helm value cni.customConf: true"),
     ("another multus", lambda: _facts(_with(a_daemonset("kube-multus-ds", containers=("kube-multus",)))),
      "OTHER_MULTUS", "kube-multus-ds"),
     ("another daemonset is named", lambda: _facts(sections={"canal": {"daemonset": "kube-proxy"}}), "CANAL_DAEMONSET",
@@ -204,6 +265,7 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a part that is guessed", lambda: _facts(_with(), sections={"canal": {"network": "10.240.0.0/12"}},
                                               **_there(network="10.240.0.0/12", pods_from="the nodes' podCIDRs")),
      "CANAL_POD_PART", "10.240.0.0/12"),
+    ("a pair that cilium does not list", lambda: _facts(version="v1.30.2"), "CILIUM_KUBERNETES", "v1.30.2"),
     ("host ports", lambda: _facts(_with(a_pod("ingress", host_ports=True))), "HOST_PORTS", "default/ingress"),
     ("webhooks", lambda: _facts(pod_hooks=(Hook("guard/pods", "guard/server"),)), "WEBHOOKS", "guard/server"),
     ("felix appends", lambda: _facts(felix={"default": {"chainInsertMode": "Append"}}), "FELIX", "chainInsertMode"),
@@ -265,7 +327,9 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
         pytest.param(lambda: _facts(_with(budgets={("other", "web"): replace(_budget(), namespace="other")})),
                      id="a closed budget in another namespace"),
         pytest.param(lambda: _facts(_with(budgets={("default", "web"): _budget()}),
-                                    sections={"drain": {"disable_eviction": True}}), id="budgets are bypassed"),
+                                    sections={"drain": {"disable_eviction": "app=web"}}), id="budgets are bypassed"),
+        pytest.param(lambda: _facts(_with(budgets={("default", "web"): _budget()}),
+                                    sections={"drain": {"pod_selector": "!app"}}), id="the pods go last"),
         pytest.param(lambda: _facts(ONE_TOLERATED), id="one worker, whose pods the control plane takes"),
         pytest.param(lambda: _facts(_with(replace(_crashing(), ready=False), budgets=_closed(always=True))),
                      id="a crash-looping pod under AlwaysAllow"),

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cni_migrate import resources
+from cni_migrate import cilium_versions, resources
 from cni_migrate.config import PROFILES, Config
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import PutObject
 from cni_migrate.core.model.objects import Pod, Taint
 from cni_migrate.core.render.manifests import (
-    CHART_CHOICES,
     TEMPLATES,
     Facts,
     Manifest,
@@ -357,7 +356,7 @@ def test_what_the_chart_chooses_is_chosen_from_the_beginning(strategy: str) -> N
     manifests = made(strategy=strategy, cilium={"extra_config": {"monitor-aggregation": "none"}})
     for found in (manifests.cilium(), manifests.cilium_final()):
         config = one(found, "ConfigMap", "cilium-config")["data"]
-        assert config.items() >= {**CHART_CHOICES, "monitor-aggregation": "none"}.items()
+        assert config.items() >= {**cilium_versions.choices((1, 20)), "monitor-aggregation": "none"}.items()
 
 
 def test_the_operator_may_change_no_definitions_but_cilium_s() -> None:
@@ -429,16 +428,19 @@ def test_an_agent_of_the_migration_is_asked_each_second() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "command", "tunnel"),
-    [("1.13.9", "cilium", "tunnel"), ("1.14.1", "cilium", "routing-mode"), ("v1.16.2", "cilium-dbg", "routing-mode")],
+    ("version", "qps"),
+    [("1.15.19", True), ("v1.16.2", True), ("1.17.2", False), ("1.20.2", False)],
 )
-def test_versions_of_cilium_differ(version: str, command: str, tunnel: str) -> None:
+def test_versions_of_cilium_differ(version: str, qps: bool) -> None:
+    """What a version has by default is not said to it."""
     manifests = made(cilium={"version": version})
     found = manifests.cilium()
     script = containers(one(found, "DaemonSet", "cilium"))["cilium-agent"]["command"][2].splitlines()
-    assert f"{command} build-config" in script
-    assert tunnel in one(found, "ConfigMap", "cilium-config")["data"]
-    assert ("tunnel" in one(found, "ConfigMap", "cilium-config")["data"]) == (tunnel == "tunnel")
+    assert "cilium-dbg build-config" in script
+    config = one(found, "ConfigMap", "cilium-config")["data"]
+    assert "routing-mode" in config
+    assert "tunnel" not in config
+    assert ("k8s-client-qps" in config) is qps
     assert manifests.cautions() == []
 
 

@@ -109,7 +109,7 @@ def test_agents_must_be_ready_on_every_node(step: str, plan: Plan, agents: list[
             answer = _answer(step, seen(*quiet, *sets, *worse, *cidrs), plan, entries)
             assert isinstance(answer, Wait)
             assert name in answer.on
-            assert answer.observed.startswith("w1: ")
+            assert answer.observed.startswith(f"node w1: pod {name}-w1 ")
 
 
 def test_every_node_needs_a_cilium_cidr() -> None:

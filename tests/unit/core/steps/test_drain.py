@@ -46,12 +46,20 @@ OTHERS = (Toleration("dedicated", "Exists", "", ""),)
          Verdict.REFUSED),
         ("nor the other way round", {"controller": None, "local_storage": True}, {"delete_emptydir_data": True},
          Verdict.REFUSED),
+        ("deleted instead of evicted, by its labels", {"labels": {"app": "db"}}, {"disable_eviction": "app=db"},
+         Verdict.DELETE),
+        ("only those", {"labels": {"app": "web"}}, {"disable_eviction": "app=db"}, Verdict.EVICT),
+        ("not selected: it goes last", {"labels": {"app": "db"}}, {"pod_selector": "app!=db"}, Verdict.LAST),
+        ("selected", {"labels": {"app": "web"}}, {"pod_selector": "app!=db"}, Verdict.EVICT),
+        ("who is not selected may be lost as well", {"controller": None}, {"pod_selector": "app=db"}, Verdict.REFUSED),
+        ("ports of the host are closed by the plugin that opened them", {"host_ports": True}, {"pod_selector": "app=db"},
+         Verdict.EVICT),
         ("both together do", {"controller": None, "local_storage": True},
          {"force": True, "delete_emptydir_data": True}, Verdict.EVICT),
     ],
 )  # fmt: skip
 def test_each_pod_has_its_verdict(
-    description: str, pod: dict[str, Any], options: dict[str, bool], verdict: Verdict
+    description: str, pod: dict[str, Any], options: dict[str, Any], verdict: Verdict
 ) -> None:
     """The filters' table."""
     ruling = rule(a_pod(**pod), OUR_TAINT, Drain(**options))

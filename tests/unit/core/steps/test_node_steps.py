@@ -164,12 +164,57 @@ class TestEvict:
         answer = _answer("evict_pods", seen(a_node(), a_pod("a"), a_pod("b", controller=None)))
         assert isinstance(answer, Refuse)
 
-    def test_deleting_instead_of_evicting_is_a_setting(self) -> None:
-        """drain.disable_eviction bypasses budgets, explicitly."""
-        plan = a_plan(drain={"disable_eviction": True})
-        answer = _answer("evict_pods", seen(a_node(), a_pod()), plan=plan)
+    def test_chosen_pods_are_deleted_instead_of_evicted(self) -> None:
+        """drain.disable_eviction passes the budgets of the pods that it selects, of no others."""
+        plan = a_plan(drain={"disable_eviction": "app=db"})
+        db = a_pod("db", labels={"app": "db"})
+        answer = _answer("evict_pods", seen(a_node(), db, a_pod()), plan=plan)
         assert isinstance(answer, Apply)
-        assert answer.effects == (_delete(a_pod()),)
+        assert answer.effects == (_delete(db), _evict(a_pod()))
+
+    @pytest.mark.parametrize(("asked", "sent"), [(-1, None), (0, 1), (20, 20)])
+    def test_pods_get_the_time_that_was_asked_for(self, asked: int, sent: int | None) -> None:
+        """drain.grace_period; 0 is 1: nothing may still run when the node's network is exchanged."""
+        plan = a_plan(drain={"grace_period": asked, "disable_eviction": "app=db"})
+        db, web = a_pod("db", labels={"app": "db"}), a_pod()
+        answer = _answer("evict_pods", seen(a_node(), db, web), plan=plan)
+        assert isinstance(answer, Apply)
+        assert answer.effects == (replace(_delete(db), grace=sent), replace(_evict(web), grace=sent))
+        answer = _answer("delete_left_pods", seen(a_node(taints=(OUR_TAINT,)), web), plan=plan)
+        assert isinstance(answer, Apply)
+        assert answer.effects == (replace(_delete(web), grace=sent),)
+
+    def test_pods_that_are_not_selected_go_last(self) -> None:
+        """drain.pod_selector: their budgets are not asked, but their owners have to be well again all the same."""
+        plan = a_plan(drain={"pod_selector": "app!=storage"})
+        last = a_pod("osd", labels={"app": "storage"})
+        answer = _answer("evict_pods", seen(a_node(), last, a_pod()), plan=plan)
+        assert isinstance(answer, Apply)
+        assert answer.effects == (_evict(a_pod()),)
+        answer = _answer("evict_pods", seen(a_node(), last), plan=plan)
+        assert answer == Done(remember={"displaced": ("ReplicaSet default/web-1 uid-rs",)})
+        answer = _answer("delete_left_pods", seen(a_node(taints=(OUR_TAINT,)), last), plan=plan)
+        assert isinstance(answer, Apply)
+        assert answer.effects == (_delete(last),)
+
+    def test_a_pod_that_would_be_lost_is_refused_although_it_is_not_selected(self) -> None:
+        """It is deleted when the node is tainted."""
+        plan = a_plan(drain={"pod_selector": "app=web"})
+        assert isinstance(_answer("cordon", seen(a_node(), a_pod(controller=None)), plan=plan), Refuse)
+
+    @pytest.mark.parametrize(("limit", "seconds", "waits"), [(0, 9999, True), (30, 30, True), (30, 31, False)])
+    def test_a_pod_that_hangs_in_its_end_is_waited_for_as_long_as_asked(
+        self, limit: int, seconds: float, waits: bool
+    ) -> None:
+        """drain.skip_wait_for_delete_timeout, as kubectl counts it: from when the pod should have been gone."""
+        plan = a_plan(drain={"skip_wait_for_delete_timeout": limit})
+        found = seen(a_node(taints=(OUR_TAINT,)), a_pod(deleting=True, host_ports=True, due_gone=NOW))
+        for step in ("await_pods_gone", "evict_host_ports", "await_all_dual"):
+            assert isinstance(_answer(step, found, plan=plan, seconds=seconds), Done) is not waits, step
+        if waits and limit:
+            answer = _answer("await_pods_gone", found, plan=plan, seconds=seconds)
+            assert isinstance(answer, Wait)
+            assert answer.retry_in == pytest.approx(0.001)
 
 
 class TestTaint:
@@ -254,7 +299,7 @@ class TestAwaitPodsGone:
         entry = under_way("w1", NodeState.CILIUM, event, "await_pods_gone")
         answer = _answer("await_pods_gone", seen(a_node(), *leaving, a_pod("new")), entry)
         expected = "default/web-4 terminating, default/web-5 terminating"
-        assert answer == Wait(on="2 pods to leave node w1", observed=expected)
+        assert answer == Wait(on="2 pods to leave node w1", observed=expected, pods=tuple(leaving))
 
     def test_what_comes_straight_back_is_not(self) -> None:
         """A DaemonSet's pod that tolerates the taint is recreated; the steps around this one see to it."""
@@ -267,7 +312,7 @@ class TestAwaitPodsGone:
         stuck, new = a_pod("stuck", deleting=True), a_pod("new", deleting=True, ip="10.245.1.9")
         assert _answer("await_pods_gone", seen(a_node(), stuck), entry) == Done()
         answer = _answer("await_pods_gone", seen(a_node(), stuck, new), entry)
-        assert answer == Wait(on="1 pod to leave node w1", observed="default/new terminating")
+        assert answer == Wait(on="1 pod to leave node w1", observed="default/new terminating", pods=(new,))
 
 
 class TestDisplaced:
@@ -277,12 +322,12 @@ class TestDisplaced:
 
     def test_a_pod_that_is_not_ready_elsewhere_is_waited_for(self) -> None:
         """With what is wrong with it."""
-        answer = _answer(
-            "await_displaced", seen(a_node(), a_pod(node="w2", ready=False, trouble="ImagePullBackOff")), self.ENTRY
-        )
+        sick = a_pod(node="w2", ready=False, trouble="ImagePullBackOff")
+        answer = _answer("await_displaced", seen(a_node(), sick), self.ENTRY)
         assert answer == Wait(
             on="the pods of ReplicaSet default/web-1 to be Ready",
             observed="default/web-1-a on node w2: ImagePullBackOff",
+            pods=(sick,),
         )
 
     def test_a_pod_without_a_node_is_waited_for(self) -> None:

@@ -8,7 +8,7 @@ import json
 from typing import Any, Protocol
 
 from cni_migrate.sim.client import Object
-from cni_migrate.sim.world import meta
+from cni_migrate.sim.world import meta, podevents
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.controllers.daemonset import wanted_node
 from cni_migrate.sim.world.kinds import NODE, POD
@@ -184,6 +184,7 @@ class Scheduler:
             "lastTransitionTime": self._ctx.stamp(),
         }
         await self._ctx.cluster.patch_status(POD, pod, {"conditions": [entry]})
+        await podevents.tell(self._ctx, pod, "FailedScheduling", message, "default-scheduler")
 
 
 def _asked(node: Object) -> tuple[object, object, object]:

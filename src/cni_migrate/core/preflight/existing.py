@@ -1,0 +1,57 @@
+"""Checks of a Cilium that is installed already (`cilium.source: existing`)."""
+
+from collections.abc import Iterator
+
+from cni_migrate import cilium_versions
+from cni_migrate.core.model import names
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many
+from cni_migrate.core.render.coexistence import wrong
+from cni_migrate.core.render.foreign import AGENT, version_of
+from cni_migrate.core.steps.existing import asked_for
+
+
+@check
+def installed(facts: Facts) -> Iterator[Finding]:
+    """It is where the configuration says."""
+    cilium = facts.config.cilium
+    if cilium.source != "existing":
+        return
+    one = facts.seen.daemonsets.get((cilium.namespace, names.CILIUM))
+    if one is None or AGENT not in one.containers or facts.seen.cilium_config is None:
+        others = sorted(
+            f"{where}/{what}" for (where, what), one in facts.seen.daemonsets.items() if AGENT in one.containers
+        )
+        yield blocker(
+            "CILIUM_INSTALLED",
+            f"cilium.source is existing, and there is no Cilium in namespace {cilium.namespace}: a DaemonSet"
+            f" {names.CILIUM} with a container {AGENT}, and a ConfigMap {names.CILIUM_CONFIG}",
+            f'install Cilium by its guide "Migrating a cluster to Cilium", with these values, too:'
+            f" {asked_for('transit').partition(';')[0]}; or correct cilium.namespace",
+            others,
+        )
+        return
+    version = version_of(next((image for image in one.images if version_of(image)), ""))
+    if not version or not cilium_versions.supported(version):
+        said = f"are version {version}, which this program does not know" if version else "do not tell Cilium's version"
+        yield blocker(
+            "CILIUM_INSTALLED",
+            f"the images of DaemonSet {cilium.namespace}/{names.CILIUM} {said}",
+            f"use images with a version for their tag, of {cilium_versions.known()}",
+            one.images,
+        )
+
+
+@check
+def keys(facts: Facts) -> Iterator[Finding]:
+    """Its configuration keeps it to itself while Canal is there, too, key by key."""
+    config = facts.seen.cilium_config
+    if facts.config.cilium.source != "existing" or config is None:
+        return
+    if found := wrong(config.data, facts.config, "transit"):
+        yield blocker(
+            "CILIUM_KEYS",
+            f"{many(len(found), 'key')} of ConfigMap {config.namespace}/{names.CILIUM_CONFIG} would not let Cilium live"
+            " beside Canal",
+            f"give it these values: {asked_for('transit')}",
+            map(str, found),
+        )

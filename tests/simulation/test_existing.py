@@ -1,0 +1,249 @@
+"""A Cilium that its owner has installed (`cilium.source: existing`): the end, the way back, and what is in its way.
+
+Nothing of Cilium's own is written: what its owner has said stays as it was said.
+"""
+
+import asyncio
+import copy
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.scenario import Scenario
+from cni_migrate.sim.simulation import Simulation
+from cni_migrate.sim.world.cniconf import in_force
+from cni_migrate.sim.world.kinds import CONFIG_MAP
+from tests.simulation.harness import SMALL, Process, config_for, simulated
+from tests.simulation.outcome import outcome
+
+CONFIG = config_for("overlay", cilium={"source": "existing"})
+FINAL: dict[str, str | None] = {
+    "custom-cni-conf": "false",
+    "write-cni-conf-when-ready": "/host/etc/cni/net.d/05-cilium.conflist",
+    "cni-exclusive": "true",
+    "prepend-iptables-chains": "true",
+    "enable-stale-cilium-endpoint-cleanup": "true",
+}
+LAST = "cp1"
+ONE = Goal(wanted=lambda node: node.name == "w1", partial=True)
+OWN = ("/configmaps/cilium-config", "/daemonsets/cilium", "/deployments/cilium-operator", "/serviceaccounts/cilium")
+
+
+def cluster(upgrade: Mapping[str, str | None] | None = FINAL, **config: str | None) -> Scenario:
+    """Three nodes with an installed Cilium, whose owner upgrades it half a minute after the last node is migrated."""
+    data = SMALL.model_dump(exclude_defaults=True) | {"cilium": {"config": config}}
+    if upgrade is not None:
+        when = {"node": LAST, "label": CONFIG.labels.migrated.key}
+        data["faults"] = [{"when": when, "after": 30, "helm_upgrade": dict(upgrade)}]
+    return Scenario.model_validate(data)
+
+
+def owned(sim: Simulation) -> dict[str, Any]:
+    """What Cilium's owner has said: the specs and the configuration, without what controllers write."""
+    found: dict[str, Any] = {}
+    for group, version, plural in (
+        ("", "v1", "configmaps"),
+        ("apps", "v1", "daemonsets"),
+        ("apps", "v1", "deployments"),
+    ):
+        for stored in sim.store.select(sim.app.catalog.find(group, version, plural)):
+            if stored.object["metadata"]["name"] in ("cilium-config", "cilium", "cilium-operator"):
+                found[stored.key] = stored.object.get("data") or stored.object.get("spec")
+    return copy.deepcopy(found)
+
+
+async def upgrade(sim: Simulation, keys: Mapping[str, str | None]) -> None:
+    """`helm upgrade` by hand."""
+    found = await sim.client.get(CONFIG_MAP, "cilium-config", "kube-system")
+    await sim.client.patch(CONFIG_MAP, "cilium-config", {"data": dict(keys)}, namespace=found["metadata"]["namespace"])
+
+
+def written_of_cilium(process: Process) -> list[tuple[str, str]]:
+    """The writes of a process to what is Cilium's own."""
+    assert process.mortal is not None
+    return [one for one in process.mortal.written if one[1].endswith(OWN)]
+
+
+@cache
+def undisturbed() -> tuple[int, dict[str, Any]]:
+    """How many writes a run makes that nobody disturbs, and how it ends."""
+
+    async def main() -> tuple[int, dict[str, Any]]:
+        async with simulated(cluster(), CONFIG) as (sim, _):
+            process = Process(sim, CONFIG)
+            final = await process.run()
+            assert final is not None
+            assert final.outcome == "done", final
+            assert written_of_cilium(process) == []
+            return sim.app.hooks.writes, outcome(sim, CONFIG)
+
+    return run_virtual(main())
+
+
+def test_the_cluster_ends_on_the_cilium_that_was_there() -> None:
+    """Canal is gone, every node's file is Cilium's, and the agents run by what its owner has said last."""
+
+    async def main() -> None:
+        async with simulated(cluster(), CONFIG) as (sim, _):
+            final = await Process(sim, CONFIG).run()
+            assert final == Final("done", "the cluster runs on Cilium; the audit is clean", ""), final
+            for host in sim.world.ctx.net.hosts.values():
+                assert in_force(host.plane.files).file == "05-cilium.conflist"
+            assert owned(sim)["kube-system/cilium-config"]["custom-cni-conf"] == "false"
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("share", range(20))
+def test_killed_on_the_way(share: int, moment: str) -> None:
+    """Killed before or after one of its writes, at moments spread over the whole run, and resumed: the same end."""
+    writes, end = undisturbed()
+    k = 1 + share * (writes - 1) // 19
+
+    async def main() -> None:
+        async with simulated(cluster(), CONFIG) as (sim, watch):
+            first = Process(sim, CONFIG)
+            setattr(first, f"kill_{moment}", k)
+            assert await first.run() is None, "it was to be killed"
+            second = Process(sim, CONFIG, holder="second@test/2/2/elsewhere")
+            final = await second.run()
+            assert final is not None
+            assert final.outcome == "done", final
+            watch.check()
+            assert outcome(sim, CONFIG) == end
+            assert written_of_cilium(first) + written_of_cilium(second) == []
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("when", ["a node is migrated", "it waits for the upgrade"])
+def test_a_rollback_leaves_cilium_as_found(when: str) -> None:
+    """Back from the middle, and out of clean-up: no pod is on Cilium, and what its owner said was never touched."""
+
+    async def main() -> None:
+        async with simulated(cluster(upgrade=None), CONFIG) as (sim, watch):
+            before = owned(sim)
+            config = CONFIG.model_copy(update={"deadlines": CONFIG.deadlines.model_copy(update={"upgrade": 60.0})})
+            goal = ONE if when == "a node is migrated" else Goal()
+            first = await Process(sim, config, goal=goal).run()
+            assert first is not None
+            assert first.outcome == ("done" if when == "a node is migrated" else "halted"), first
+            back = Process(sim, config, goal=Goal(kind="back"))
+            final = await back.run()
+            assert final is not None
+            assert final.outcome == "done", final
+            assert owned(sim) == before
+            for host in sim.world.ctx.net.hosts.values():
+                assert in_force(host.plane.files).file == "10-canal.conflist"
+            watch.check()
+
+    run_virtual(main())
+
+
+def test_a_node_goes_back_and_forth() -> None:
+    """One migrated node goes back to Canal, and the run takes it on again."""
+
+    async def main() -> None:
+        async with simulated(cluster(), CONFIG) as (sim, watch):
+            first = await Process(sim, CONFIG, goal=ONE).run()
+            assert first is not None
+            back = await Process(sim, CONFIG, goal=Goal(kind="node_back", node="w1")).run()
+            assert back == Final("done", "node w1 is back: dual", "migrate run")
+            final = await Process(sim, CONFIG).run()
+            assert final is not None
+            assert final.outcome == "done", final
+            watch.check()
+
+    run_virtual(main())
+
+
+def test_nobody_upgrades_it() -> None:
+    """After its deadline the run is held with the keys and what to type; once they are there it goes on to the end."""
+
+    async def main() -> None:
+        async with simulated(cluster(upgrade=None), CONFIG) as (sim, watch):
+            final = await Process(sim, CONFIG).run()
+            assert final is not None
+            assert final.outcome == "halted", final
+            assert "waited 3600 s" in final.message
+            assert "write-cni-conf-when-ready is not there" in final.message
+            assert "helm value cni.customConf: false" in final.message
+            assert "migrate manifests cilium-values-final" in final.message + final.next
+            assert await sim.client.get(CONFIG_MAP, "canal-config", "kube-system")
+            await upgrade(sim, FINAL)
+            final = await Process(sim, CONFIG).run()
+            assert final is not None
+            assert final.outcome == "done", final
+            watch.check()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"enable-policy": "never"}, "helm value policyEnforcementMode: default"),
+        ({"prepend-iptables-chains": None}, "helm value extraConfig.prepend-iptables-chains: false"),
+        ({"enable-stale-cilium-endpoint-cleanup": None}, "extraConfig.enable-stale-cilium-endpoint-cleanup: false"),
+        ({"write-cni-conf-when-ready": "/host/etc/cni/net.d/15-cilium.conflist"}, "helm value cni.customConf: true"),
+        ({"unmanaged-pod-watcher-interval": "15"}, "helm value operator.unmanagedPodWatcher.restart: false"),
+        ({"kube-proxy-replacement": "true"}, "helm value kubeProxyReplacement: false"),
+        ({"enable-wireguard": "true"}, "helm value encryption.enabled: false"),
+        ({"ipam": "kubernetes"}, "helm value ipam.mode: cluster-pool"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_named(keys: dict[str, str | None], words: str) -> None:
+    """Nothing is done to any node; the key, what is wrong with it, and the helm value are told."""
+
+    async def main() -> None:
+        async with simulated(cluster(FINAL, **keys), CONFIG) as (sim, _):
+            final = await Process(sim, CONFIG).run()
+            assert final is not None
+            assert final.outcome == "halted", final
+            (key,) = keys
+            assert f"{key} is" in final.message
+            assert words in final.message
+            assert "helm upgrade" in final.next
+
+    run_virtual(main())
+
+
+def test_an_upgrade_on_the_way_holds_the_next_node() -> None:
+    """Keys that change while nodes are in between stop the run before the next drain, by name; put right, it goes on."""
+
+    async def main() -> None:
+        async with simulated(cluster(), CONFIG) as (sim, watch):
+            first = await Process(sim, CONFIG, goal=ONE).run()
+            assert first is not None
+            await upgrade(sim, {"enable-policy": "never"})
+            final = await Process(sim, CONFIG).run()
+            assert final is not None
+            assert final.outcome == "halted", final
+            assert "enable-policy is never" in final.message
+            await upgrade(sim, {"enable-policy": "default"})
+            final = await Process(sim, CONFIG).run()
+            assert final is not None
+            assert final.outcome == "done", final
+            watch.check()
+
+    run_virtual(main())
+
+
+def test_an_operator_that_has_not_read_it_is_named() -> None:
+    """Cilium's operator reads its configuration when it starts: an older one would restart Canal's pods."""
+
+    async def main() -> None:
+        async with simulated(cluster(), CONFIG) as (sim, _):
+            await asyncio.sleep(30)
+            await upgrade(sim, {"debug": "true"})
+            final = await Process(sim, CONFIG).run()
+            assert final is not None
+            assert "does not read it again" in final.message
+            assert final.next == "kubectl -n kube-system rollout restart deployment/cilium-operator, then `migrate run`"
+
+    run_virtual(main())
