@@ -156,10 +156,29 @@ def cli() -> str:
         text += f"    {words} {arguments + ' ' if arguments else ''}[OPTIONS]\n\n"
         if parameters:
             text += table(["option", "default", "meaning"], [[code(t), code(d), h] for t, d, h, _ in parameters])
-        examples = [line.strip() for line in epilog.splitlines() if line.strip().startswith(("migrate", "kubectl"))]
-        if examples:
+        if examples := typed(epilog):
             text += "```sh\n" + "\n".join(examples) + "\n```\n\n"
     return text
+
+
+def typed(epilog: str) -> list[str]:
+    """The examples in what stands below a command's help."""
+    return [line.strip() for line in epilog.splitlines() if line.strip().startswith(("migrate", "kubectl", "source"))]
+
+
+def man() -> str:
+    """The manual page of the command line."""
+    from docs import manpage  # here: as a program this file has its own folder on the path, not the project's
+
+    about = app.info.help if isinstance(app.info.help, str) else ""
+    found = sorted(commands(app, "migrate"), key=lambda command: command[0])
+    told = [(words, text, list(options(function)), typed(epilog)) for words, function, text, epilog, _ in found]
+    environment = [
+        ("KUBECONFIG", "The kubeconfig file, where `--kubeconfig` is not given."),
+        ("MIGRATE_KEY", "A key of the configuration: `cilium.pod_cidr` is `MIGRATE_CILIUM_POD_CIDR`."),
+        ("NO_COLOR", "If set, nothing is coloured."),
+    ]
+    return manpage.page(about, told, dict(sorted(errors.EXIT_CODES.items())), environment)
 
 
 def _first(text: str) -> str:
@@ -519,6 +538,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/scenarios.md": scenarios,
     "reference/cilium-versions.md": versions_of_cilium,
     "explanation/what-if-it-dies-here.md": death,
+    "man/migrate.1": man,
 }
 
 
@@ -526,7 +546,7 @@ def stale() -> dict[str, str]:
     """The pages whose file differs from what the code says, with what it should hold."""
     found = {}
     for name, page in PAGES.items():
-        text = MARK + page().rstrip() + "\n"
+        text = (MARK if name.endswith(".md") else "") + page().rstrip() + "\n"
         path = DOCS / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             found[name] = text
@@ -547,4 +567,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(DOCS.parent))
     sys.exit(main())
