@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 Option = tuple[str, str, str, bool]
 """How it is typed, its default, its help, whether it is an argument."""
@@ -27,7 +27,9 @@ def page(
     lines = ['.TH MIGRATE 1 "" cni\\-migrate', ".SH NAME", f"migrate \\- {_text(about.rstrip('.'))}"]
     lines += [".SH SYNOPSIS", ".B migrate", ".I command", "[options]", ".br", ".B kubectl migrate", ".I command"]
     lines += ["[options]", ".SH DESCRIPTION", *_paragraphs(about), ".PP"]
-    lines += [_text("`kubectl-migrate` is the same program: kubectl finds it on PATH and calls it for `kubectl migrate`.")]
+    lines += [
+        _text("`kubectl-migrate` is the same program: kubectl finds it on PATH and calls it for `kubectl migrate`.")
+    ]
     lines += [".SH COMMANDS"]
     shared = _shared(commands)
     for words, text, options, examples in commands:

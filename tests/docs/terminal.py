@@ -54,7 +54,7 @@ class Terminal:
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self._folder = folder
         self._typed = 0
-        self._stays = False
+        self._busy = False
         self._shell = pexpect.spawn(
             "bash",
             ["--norc", "--noprofile", "--noediting", "-i"],
@@ -63,6 +63,7 @@ class Terminal:
                 **environ,
                 "TERM": "dumb",
                 "COLUMNS": "120",
+                "LINES": "50",
                 "NO_COLOR": "1",
                 "PS1": "",
                 "PS2": "",
@@ -88,6 +89,7 @@ class Terminal:
         try:
             for seen, key in keys:
                 if self._shell.expect([re.escape(seen), ended]) == 1:
+                    self._busy = False
                     raise HangsError(f"`{command}` ended before {seen!r} came; printed: {said}{self._shell.before}")
                 said += self._shell.before + self._shell.after
                 if key == CONTROL_C:
@@ -95,6 +97,7 @@ class Terminal:
                 else:
                     self._shell.sendline(key)
             self._shell.expect(ended)
+            self._busy = False
         except (pexpect.TIMEOUT, pexpect.EOF):
             raise HangsError(f"`{command}` does not go on; printed so far: {said}{self._shell.before}") from None
         said += self._shell.before
@@ -105,23 +108,26 @@ class Terminal:
         """Type a command that stays; what else runs in this terminal gets Ctrl-C first."""
         self._stop()
         self._enter(command)
-        self._stays = True
 
     def _stop(self) -> None:
-        if self._stays:
+        if self._busy:
             self._shell.sendintr()
-            self._shell.expect(rf"<<{self._typed} \d+>>", timeout=10)
-            self._stays = False
+            try:
+                self._shell.expect(rf"<<{self._typed} \d+>>", timeout=10)
+            except pexpect.TIMEOUT:
+                raise HangsError("what was typed before does not end at Ctrl-C") from None
+            self._busy = False
 
     def _enter(self, command: str) -> None:
         self._typed += 1
+        self._busy = True
         script = self._folder / f".typed-{os.getpid()}-{id(self):x}"
         script.write_text(command + "\n", encoding="utf-8")
         self._shell.sendline(f". {shlex.quote(str(script))}; printf '<<%s %s>>\\n' {self._typed} $?")
 
     def close(self) -> None:
         """End what still runs, then the shell."""
-        with contextlib.suppress(pexpect.TIMEOUT):
+        with contextlib.suppress(HangsError, pexpect.EOF):
             self._stop()
         self._shell.sendline("kill $(jobs -p) 2>/dev/null; wait; exit")
         try:

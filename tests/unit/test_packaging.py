@@ -81,7 +81,9 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
 def test_the_wheel_brings_the_manual_page(wheel: Path) -> None:
     """`man migrate` and `man kubectl-migrate` find it below share/man; nothing else goes there."""
     with zipfile.ZipFile(wheel) as archive:
-        pages = {name.partition(".data/")[2]: archive.read(name).decode() for name in archive.namelist() if ".data/" in name}
+        pages = {
+            name.partition(".data/")[2]: archive.read(name).decode() for name in archive.namelist() if ".data/" in name
+        }
     assert set(pages) == {"data/share/man/man1/migrate.1", "data/share/man/man1/kubectl-migrate.1"}
     page = pages["data/share/man/man1/migrate.1"]
     assert page == (ROOT / "docs" / "man" / "migrate.1").read_text(encoding="utf-8")
