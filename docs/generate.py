@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from cni_migrate import cilium_versions, errors, resources
 from cni_migrate.cli.app import app
+from cni_migrate.cli.ui.output import yaml_text
 from cni_migrate.config import PROFILES, Config
 from cni_migrate.configfile import leaves, variable
 from cni_migrate.core.decision.plan import make_plan  # noqa: F401 - registers the steps
@@ -28,6 +29,7 @@ from cni_migrate.core.preflight.catalogue import ABOUT as PREFLIGHT
 from cni_migrate.core.reports.status import StatusView
 from cni_migrate.core.steps.registry import ABOUT, ahead
 from cni_migrate.sim import scenario
+from cni_migrate.wiring import manifests_for
 
 DOCS = Path(__file__).parent
 MARK = "<!-- Made by `python docs/generate.py`: change the code, not this page. -->\n\n"
@@ -179,6 +181,19 @@ def man() -> str:
         ("NO_COLOR", "If set, nothing is coloured."),
     ]
     return manpage.page(about, told, dict(sorted(errors.EXIT_CODES.items())), environment)
+
+
+def base() -> dict[str, str]:
+    """The kustomize base that runs `migrate` as a Job: `migrate manifests rbac` and `job` with every default."""
+    made = manifests_for(Config.model_validate({"job": {"image": "cni-migrate"}}), None)
+    parts = {"rbac.yaml": [*made.namespaces(), *made.rbac()], "job.yaml": made.job("{}\n")}
+    texts = {name: "".join(f"---\n{yaml_text(one)}" for one in objects) for name, objects in parts.items()}
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": sorted(parts),
+    }
+    return texts | {"kustomization.yaml": yaml_text(kustomization)}
 
 
 def _first(text: str) -> str:
@@ -539,14 +554,18 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/cilium-versions.md": versions_of_cilium,
     "explanation/what-if-it-dies-here.md": death,
     "man/migrate.1": man,
+    "../deploy/base/kustomization.yaml": lambda: base()["kustomization.yaml"],
+    "../deploy/base/rbac.yaml": lambda: base()["rbac.yaml"],
+    "../deploy/base/job.yaml": lambda: base()["job.yaml"],
 }
+MARKS = {".md": MARK, ".yaml": "# Made by `python docs/generate.py`: change the code, not this file.\n"}
 
 
 def stale() -> dict[str, str]:
     """The pages whose file differs from what the code says, with what it should hold."""
     found = {}
     for name, page in PAGES.items():
-        text = (MARK if name.endswith(".md") else "") + page().rstrip() + "\n"
+        text = MARKS.get(Path(name).suffix, "") + page().rstrip() + "\n"
         path = DOCS / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             found[name] = text

@@ -199,4 +199,4 @@ def _environ(folder: Path) -> dict[str, str]:
     programs.mkdir()
     (programs / "kubectl").symlink_to(build.ensure_binaries()["kubectl"])
     path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**kept, **PACE, "PATH": path, "HOME": str(folder)}
+    return {**kept, **PACE, "PATH": path, "HOME": str(folder), "CHECKOUT": str(pages.ROOT)}
