@@ -32,6 +32,7 @@ FOUND: Final = {
         "vni",
     ),
     "host_task": ("cni_folder", "bin_folder"),
+    "drain": ("taint_effect",),
 }  # fmt: skip
 """Keys that are found in the cluster when nobody sets them: the model's defaults are guesses for want of a cluster."""
 

@@ -111,9 +111,9 @@ def _source(config: "Config") -> Iterator[Problem]:
                 f"cilium.{key} is set, and cilium.source is {cilium.source}: set cilium.source to {key}",
                 (f"cilium.{key}", "cilium.source"),
             )
-    if cilium.source == "existing" and config.strategy != "overlay":
+    if cilium.source == "existing" and config.traits.two_daemonsets:
         yield Problem(
-            f"cilium.source existing works by strategy overlay only, and strategy is {config.strategy}: with multus"
+            f"cilium.source existing does not work by strategy {config.strategy}, where"
             " each node has two agents of Cilium, which an installed one has not",
             ("strategy", "cilium.source"),
         )

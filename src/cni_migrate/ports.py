@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from cni_migrate.core.model.effects import Effect, UpgradeRelease
-from cni_migrate.core.model.objects import GateAsk, GateReading, Pod, Result, Snapshot
+from cni_migrate.core.model.objects import Attempt, GateAsk, GateReading, Pod, Result, Snapshot
 
 
 class Clock(Protocol):
@@ -28,7 +28,7 @@ class Cluster(Protocol):
         ...
 
     async def perform(self, effects: Iterable[Effect]) -> None:
-        """Do each effect once, in parallel where their targets differ; outcomes appear in `Snapshot.attempts`.
+        """Do each effect once, in parallel where their targets differ; outcomes appear in `attempts`.
 
         Raises:
             ClusterUnreachable: the API server did not answer within the retry deadline.
@@ -44,8 +44,9 @@ class Cluster(Protocol):
         """Put the last Events of these pods into the snapshot; what cannot be read is left out, never an exception."""
         ...
 
-    def note_readings(self, readings: Mapping[str, GateReading]) -> None:
-        """Put what the prober read into the snapshot."""
+    @property
+    def attempts(self) -> Mapping[str, Attempt]:
+        """How the latest try of each effect ended, by the effect's key; of this process only, and live."""
         ...
 
 

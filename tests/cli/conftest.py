@@ -1,6 +1,7 @@
 """A simulated cluster on a loopback port, in a thread of its own, and commands that run in this process against it."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
@@ -13,6 +14,8 @@ import pytest
 
 from cni_migrate.cli.main import run
 from cni_migrate.cli.sim import faster
+from cni_migrate.config import Config
+from cni_migrate.core.model.record import ClusterRecord, NodeRecord, dump_cluster, dump_node
 from cni_migrate.sim.apiserver import serving
 from cni_migrate.sim.client import ApiError, Kind, Object
 from cni_migrate.sim.scenario import Scenario, load
@@ -96,6 +99,24 @@ class Served:
     def read(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
         """One object."""
         return self.do(lambda: self.sim.app.client("somebody").get(kind, name, namespace))
+
+
+def a_record(config: Config | None = None, **changes: Any) -> dict[str, str]:
+    """The data of the record's first part, as a driver of this version leaves it."""
+    chosen = config or Config()
+    cluster = ClusterRecord(
+        strategy=chosen.strategy, identity=chosen.digest(), identity_values=chosen.identity(), tool="migrate/test"
+    )
+    data = json.loads(dump_cluster(cluster)) | {"phase": "migrating", "epoch": 3} | changes
+    return {"cluster": json.dumps(data)}
+
+
+def a_shard(**nodes: Any) -> dict[str, str]:
+    """The data of a shard: entries by node, as changes to an empty one or as text."""
+    return {"_epoch": "3", "_nodes": " ".join(nodes)} | {
+        name: value if isinstance(value, str) else json.dumps(json.loads(dump_node(NodeRecord())) | value)
+        for name, value in nodes.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,15 @@
 """Bad input: each with its exit code, a message that names the thing, and nothing changed in the cluster."""
 
-import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cni_migrate.config import Config
-from cni_migrate.core.model.record import ClusterRecord, NodeRecord, dump_cluster, dump_node
 from cni_migrate.sim.apiserver.auth import Rule
 from cni_migrate.sim.apiserver.serving import write_kubeconfig
-from tests.cli.conftest import Served, Typed
+from tests.cli.conftest import Served, Typed, a_record, a_shard
 
 On = Callable[[Served], Typed]
 
@@ -118,7 +115,9 @@ def test_no_rights_at_all(migrate: Typed, served: Callable[..., Served], tmp_pat
     ("arguments", "says"),
     [
         pytest.param(("run",), "--yes", id="no terminal and no --yes"),
-        pytest.param(("rollback",), "--yes", id="rollback without --yes"),
+        pytest.param(("rollback",), "nothing to roll back", id="rollback before a run, and no terminal"),
+        pytest.param(("cleanup", "--yes"), "nothing to clean up", id="cleanup before a run"),
+        pytest.param(("cleanup",), "nothing to clean up", id="cleanup before a run, and no terminal"),
         pytest.param(("run", "--yes", "--nodes", "w1,w99"), "w99", id="unknown node"),
         pytest.param(("run", "--yes", "--selector", "a=b"), "a=b", id="a selector without nodes"),
         pytest.param(("run", "--yes", "--selector", "a in b"), "a in b", id="a selector that cannot be read"),
@@ -218,28 +217,12 @@ def test_a_configuration_file_that_cannot_be_read(migrate: Typed, tmp_path: Path
 # --- the record ----------------------------------------------------------------------------------------------------
 
 
-def _record(config: Config | None = None, **changes: Any) -> dict[str, str]:
-    chosen = config or Config()
-    cluster = ClusterRecord(
-        strategy=chosen.strategy, identity=chosen.digest(), identity_values=chosen.identity(), tool="migrate/test"
-    )
-    data = json.loads(dump_cluster(cluster)) | {"phase": "migrating", "epoch": 3} | changes
-    return {"cluster": json.dumps(data)}
-
-
-def _shard(**nodes: Any) -> dict[str, str]:
-    return {"_epoch": "3", "_nodes": " ".join(nodes)} | {
-        name: value if isinstance(value, str) else json.dumps(json.loads(dump_node(NodeRecord())) | value)
-        for name, value in nodes.items()
-    }
-
-
 def _overlay() -> dict[str, str]:
-    return _record(Config.model_validate({"strategy": "overlay"}))
+    return a_record(Config.model_validate({"strategy": "overlay"}))
 
 
 def _other_network() -> dict[str, str]:
-    return _record(Config.model_validate({"cilium": {"pod_cidr": "10.99.0.0/16"}}))
+    return a_record(Config.model_validate({"cilium": {"pod_cidr": "10.99.0.0/16"}}))
 
 
 @pytest.mark.parametrize(
@@ -248,23 +231,23 @@ def _other_network() -> dict[str, str]:
         pytest.param({"cluster": "{"}, None, (), "damaged", id="corrupt"),
         pytest.param({}, None, (), "no key `cluster`", id="empty"),
         pytest.param({"cluster": "{}"}, None, (), "schema", id="incomplete"),
-        pytest.param(_record(schema=99), None, (), "format 99", id="newer"),
-        pytest.param(_record(phase="flying"), _shard(), (), "flying", id="edited: unknown phase"),
-        pytest.param(_record(), _shard(w1={"state": "half"}), (), "half", id="edited: unknown state"),
-        pytest.param(_record(), _shard(w1={"sate": "dual"}), (), "sate", id="edited: unknown key"),
-        pytest.param(_record(), _shard(w1="dual"), (), "not JSON", id="edited: no JSON"),
-        pytest.param(_record(), None, (), "cni-migrate-nodes-0 is missing", id="a part is missing"),
-        pytest.param(None, _shard(w1={}), (), "cni-migrate-record is missing", id="its first part is missing"),
+        pytest.param(a_record(schema=99), None, (), "format 99", id="newer"),
+        pytest.param(a_record(phase="flying"), a_shard(), (), "flying", id="edited: unknown phase"),
+        pytest.param(a_record(), a_shard(w1={"state": "half"}), (), "half", id="edited: unknown state"),
+        pytest.param(a_record(), a_shard(w1={"sate": "dual"}), (), "sate", id="edited: unknown key"),
+        pytest.param(a_record(), a_shard(w1="dual"), (), "not JSON", id="edited: no JSON"),
+        pytest.param(a_record(), None, (), "cni-migrate-nodes-0 is missing", id="a part is missing"),
+        pytest.param(None, a_shard(w1={}), (), "cni-migrate-record is missing", id="its first part is missing"),
         pytest.param(
-            _record(),
-            {**_shard(), "_nodes": "w1 w2"},
+            a_record(),
+            {**a_shard(), "_nodes": "w1 w2"},
             (),
             "entry of node w1, w2 is missing",
             id="a node's key is missing",
         ),
-        pytest.param(_overlay(), _shard(), ("--strategy", "multus"), "--strategy overlay", id="of another strategy"),
-        pytest.param(_other_network(), _shard(), (), "10.99.0.0/16", id="of another configuration"),
-        pytest.param(_record(identity="0" * 16), _shard(), (), "identity", id="edited: identity"),
+        pytest.param(_overlay(), a_shard(), ("--strategy", "multus"), "--strategy overlay", id="of another strategy"),
+        pytest.param(_other_network(), a_shard(), (), "10.99.0.0/16", id="of another configuration"),
+        pytest.param(a_record(identity="0" * 16), a_shard(), (), "identity", id="edited: identity"),
     ],
 )
 def test_the_record(

@@ -1,12 +1,13 @@
 """Clusters whose Canal is not what the defaults say: what was found is used, and what contradicts it is refused."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cni_migrate.sim.scenario import Scenario
 from tests.cli.conftest import QUICK, Served, Typed
+from tests.unit.sim_world.shapes import flannel_alone
 
 RKE2 = Scenario.model_validate(
     {
@@ -69,3 +70,17 @@ def test_a_silent_configuration_takes_what_is_found(migrate: Typed, rke2: Served
     ended = migrate("run", "--yes", *where)
     assert ended.code == 0, ended.err
     assert "audit: clean" in ended.out
+
+
+def test_flannel_that_tolerates_no_eviction(migrate: Typed, served: Callable[..., Served], tmp_path: Path) -> None:
+    """Flannel's own manifest: the taint that it tolerates is found once, and later commands go on with it, back as well."""
+    tolerations = [{"operator": "Exists", "effect": "NoSchedule"}]
+    scenario = Scenario.model_validate({"nodes": 3, "canal": {"objects": flannel_alone(tolerations=tolerations)}})
+    file = tmp_path / "migrate.yaml"
+    file.write_text(QUICK, encoding="utf-8")
+    where = ("--config", str(file), "--kubeconfig", str(served(scenario).kubeconfig))
+    begun = migrate("run", "--yes", "--nodes", "w1", *where)
+    assert begun.code == 0, begun.err
+    back = migrate("rollback", "--yes", *where)
+    assert back.code == 0, back.err
+    assert "the cluster is as it was found" in back.out

@@ -58,7 +58,7 @@ def test_without_agents(on: On, untouched: Served) -> None:
     dry = typed("knet", "deploy", "--dry-run")
     assert dry.code == 0
     assert "DaemonSet knet-stress/knet-stress-b" in dry.out
-    assert dry.out.count("missing") == 11
+    assert dry.out.count("missing") == 12
     assert "Nothing was written" in dry.out
     assert typed("knet", "remove", "--yes").out == "nothing of the mesh is there: nothing was changed\n"
     asked = typed("knet", "remove")
@@ -79,7 +79,7 @@ def test_deploy_look_remove(served: Make, typed: Callable[[Served], Typed]) -> N
     again = knet("deploy")
     assert (again.code, again.out) == (0, ended.out)
     assert cluster.read(DAEMONSETS, "knet-stress-a", "knet-stress")["metadata"]["generation"] == generation
-    assert knet("deploy", "--dry-run").out.count("is there") == 11
+    assert knet("deploy", "--dry-run").out.count("is there") == 12
 
     status = knet("status")
     assert status.code == 0, status.err
@@ -102,7 +102,7 @@ def test_deploy_look_remove(served: Make, typed: Callable[[Served], Typed]) -> N
 
     removed = knet("remove", "--yes")
     assert removed.code == 0, removed.err
-    assert removed.out == "11 objects deleted, no agent is left\n"
+    assert removed.out == "12 objects deleted, no agent is left\n"
     assert knet("status").code == 6
     assert knet("remove", "--yes").out.startswith("nothing of the mesh is there")
     assert knet("deploy").code == 0  # also while the namespace may still be on its way out
@@ -364,7 +364,7 @@ def test_a_namespace_with_guests_stays(served: Make, typed: Callable[[Served], T
     ended = knet("remove", "--yes")
     assert ended.code == 0, ended.err
     assert "Namespace knet-stress stays: there are pods of others in it: guest" in ended.err
-    assert ended.out == "10 objects deleted, no agent is left\n"
+    assert ended.out == "11 objects deleted, no agent is left\n"
     assert cluster.read(PODS, "guest", "knet-stress")["metadata"]["name"] == "guest"
     with pytest.raises(ApiError):
         cluster.read(DAEMONSETS, "knet-stress-a", "knet-stress")

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def test_until_a_phase_and_up_to_the_point_of_no_return(
     assert "(point of no return)" in plan.out
     assert "`migrate rollback` is possible until clean-up's step delete_canal" in plan.out
 
-    monkeypatch.setattr("cni_migrate.cli.drive.needs_terminal", lambda **_: None)
+    monkeypatch.setattr("cni_migrate.cli.ui.confirmation.needs_terminal", lambda: None)
     monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\n"))
     asked = typed("run", *common)
     assert asked.code == 0, asked.err
@@ -185,6 +186,17 @@ def test_events_are_told_once(on: On, served: Make, config: str) -> None:
     assert all(one != other for one, other in itertools.pairwise(steps))
     assert any(event.get("gate", {}).get("sent", 0) > 0 for event in events)
     assert all(set(event) >= {"at", "level", "event"} for event in events)
+
+
+def test_progress_for_people_without_a_terminal(on: On, served: Make, config: str) -> None:
+    """Lines with the time of day, none of them JSON; JSON when that is asked for."""
+    typed = on(served(nodes=3))
+    ended = typed("run", "--yes", "--nodes", "w1", "--progress", "plain", "--config", config)
+    assert ended.code == 0, ended.err
+    assert _events(ended.err) == []
+    assert re.search(r"^\d\d:\d\d:\d\d  node w1 is migrated$", ended.err, re.MULTILINE), ended.err
+    ended = typed("run", "--yes", "--nodes", "w2", "--progress", "json", "--config", config)
+    assert any(event["event"] == "wait" for event in _events(ended.err))
 
 
 def test_the_whole_cluster_goes_back(on: On, served: Make, config: str, tmp_path: Path) -> None:

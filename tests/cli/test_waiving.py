@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import QUICK, Served, Typed
+from tests.cli.conftest import QUICK, Served, Typed, a_record
 
 Make = Callable[..., Served]
 On = Callable[[Served], Typed]
@@ -73,3 +73,18 @@ def test_a_slip_in_the_file_is_told_with_its_line(migrate: Typed, tmp_path: Path
     ended = migrate("preflight", "--config", str(file))
     assert ended.code == 2
     assert "config.yaml, line 2: there is no preflight check 'DUALSTACK'; did you mean DUAL_STACK?" in ended.err
+
+
+def test_what_a_run_waived_that_ended_before_the_migration_began_need_not_be_typed_again(on: On, served: Make) -> None:
+    """A run that was killed behind its checks: the next one goes on with what the operator had said."""
+    there = served("pdb-deadlock")
+    assert _findings(on(there))[:2] == (3, False)
+    there.config_map("cni-migrate-record", a_record(phase="preflight", waived=[BUDGET]))
+    assert _findings(on(there))[:2] == (0, True)
+
+
+def test_what_was_waived_is_over_with_a_migration_that_was_rolled_back(on: On, served: Make) -> None:
+    """The next one begins anew, and asks."""
+    there = served("pdb-deadlock")
+    there.config_map("cni-migrate-record", a_record(phase="preflight", direction="back", waived=[BUDGET]))
+    assert _findings(on(there))[:2] == (3, False)

@@ -79,7 +79,7 @@ class Scene:
 
     async def do(self, effect: Effect) -> tuple[str, str]:
         await self.cluster.perform([effect])
-        attempt = self.cluster.snapshot().attempts[effect.key]
+        attempt = self.cluster.attempts[effect.key]
         return attempt.result, attempt.message
 
     async def eventually(self, holds: Callable[[Snapshot], Any], seconds: float = 40) -> Any:

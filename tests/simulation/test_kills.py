@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.sim.clock import run_virtual
 from tests.simulation.harness import SMALL, Process, config_for, simulated
 from tests.simulation.outcome import outcome
@@ -78,5 +80,32 @@ def test_short_lives_get_through(strategy: str) -> None:
             assert final.outcome == "done", final
             watch.check()
             assert outcome(sim, config) == undisturbed(strategy)[1]
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("way", ["forward", "back"])
+def test_lives_of_a_few_writes_get_through(strategy: str, way: str) -> None:
+    """Killed after every sixteenth write, fewer than the objects of one step: what was written is not begun with again."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with simulated(SMALL, config) as (sim, watch):
+            goal = Goal()
+            if way == "back":
+                assert await Process(sim, config, goal=Goal(until=Phase.MIGRATING)).run() is not None
+                goal = Goal(kind="back")
+            final = None
+            for number in range(2, 120):
+                holder = f"h{number}@test/{number}/{number}/x"
+                process = Process(sim, config, goal=goal, holder=holder, takeover=True, kill_after=16)
+                if (final := await process.run()) is not None:
+                    break
+            assert final is not None, sim.app.hooks.writes
+            assert final.outcome == "done", final
+            watch.check()
+            if way == "forward":
+                assert outcome(sim, config) == undisturbed(strategy)[1]
 
     run_virtual(main())

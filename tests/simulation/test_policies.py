@@ -1,16 +1,26 @@
 """Canal as Calico publishes it, with NetworkPolicies: they hold the whole way, and nothing of Calico's is left."""
 
 import asyncio
+import json
+import random
+from collections.abc import Callable
 
 import pytest
 
+from cni_migrate.core.connectivity.gate import Failing
+from cni_migrate.core.connectivity.mesh import question
 from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.knet.reader import LogProber, lines_needed
+from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.kube.inprocess import close_api, in_process_api
+from cni_migrate.kube.logs import KubeLogs
 from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
-from cni_migrate.sim.world import kinds, meta
+from cni_migrate.sim.world import kinds, meta, multus
 from tests.simulation.guarded import NAMESPACE, guarded
-from tests.simulation.harness import Process, config_for
+from tests.simulation.harness import Process, SimulatedClock, config_for
 from tests.simulation.invariants import Invariants
 
 DONE = Final("done", "the cluster runs on Cilium; the audit is clean", "")
@@ -48,6 +58,54 @@ def test_the_way_back_opens_nothing(writes: int) -> None:
                 assert back.outcome == "done", back
                 await asyncio.sleep(30)
             watch.check()
+
+    run_virtual(main())
+
+
+def test_a_gate_sees_that_kubelets_do_not_reach_dual_pods() -> None:
+    """Strategy multus beside Calico's plugin: the run is held for a pod's readiness, and connectivity says why."""
+
+    async def main() -> None:
+        config = config_for("multus")
+        async with Simulation("calico") as sim:
+            held = await Process(sim, config).run()
+            assert held is not None
+            assert "step await_probed" in held.message
+            clock = SimulatedClock(sim)
+            api = await in_process_api(sim.app, timeout=config.deadlines.request)
+            try:
+                async with KubeCluster(api, config, clock, random.Random(1)) as cluster:
+                    asked = question(cluster.snapshot(), config)
+                    prober = LogProber(KubeLogs(cluster.client, clock).tail, clock, lines=lines_needed(config))
+                    _, verdict = asked.judged((await prober.read([asked.ask]))[asked.ask.key], config)
+            finally:
+                await close_api(api)
+            assert isinstance(verdict, Failing)
+            assert {pair.agent for pair in verdict.pairs if pair.kind == "kubelet"} == {"w1/a", "w1/b"}
+
+    run_virtual(main())
+
+
+def test_a_gate_sees_that_policies_block_dual_pods_by_cluster_ip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where dual pods do answer their kubelets, every probe by address is clean; a call by ClusterIP is not."""
+
+    def reachable(build: Callable[..., str], *args: str, **more: bool) -> str:
+        made = json.loads(build(*args, **more))
+        first = made["plugins"][0]["delegates"][0]["plugins"][0]
+        first["ipam"]["routes"].append({"dst": Scenario().node_cidr})
+        return json.dumps(made)
+
+    async def main() -> None:
+        config = config_for("multus", deadlines={"gate": 30})
+        build = multus.build
+        monkeypatch.setattr(multus, "build", lambda *args, **more: reachable(build, *args, **more))
+        async with Simulation("calico") as sim:
+            held = await Process(sim, config).run()
+            assert held is not None
+            assert held.outcome == "gate", held
+            assert "node w1, step gate" in held.message
+            assert "by ClusterIP alone allowed callers are blocked" in held.message
+            assert "w1/a -> guard policy_allow: timeout" in held.message
 
     run_virtual(main())
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from cni_migrate.cli import checks
 from cni_migrate.cli.goals import Rollback, RollbackNode, Run, Typed, resumed, who
 from cni_migrate.cli.session import Session
-from cni_migrate.cli.ui import output, plan_table
+from cni_migrate.cli.ui import colours, output, plan_table
 from cni_migrate.cli.version import version
 from cni_migrate.config import Config
 from cni_migrate.core.decision.begin import begin
@@ -20,7 +20,6 @@ from cni_migrate.core.model.record import Record
 from cni_migrate.core.preflight.findings import Severity
 from cni_migrate.core.preflight.waiving import told
 from cni_migrate.core.reports.plan import plan_view
-from cni_migrate.errors import UsageError
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.wiring import plan_for
 
@@ -44,16 +43,13 @@ async def announce(
     """
     to = output.console(sys.stderr)
     if isinstance(typed, RollbackNode | Rollback):
-        if record is None:
-            raise UsageError(
-                "no migration was begun in this cluster: there is nothing to roll back", next="migrate status"
-            )
+        assert record is not None
         seen = cluster.snapshot()
         begin(plan_for(config, seen), goal, record, seen.nodes, here.clock.now())
         what = "the whole cluster goes back to Canal, in reverse order"
         if isinstance(typed, RollbackNode):
             what = f"node {typed.node} goes back to {typed.to}"
-        to.print(Text(what), soft_wrap=True)
+        output.say(to, Text(what))
         _say_accepted(to, typed.accept)
         return f"Continue on {here.where}: {what}?", goal
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
@@ -62,12 +58,12 @@ async def announce(
         checks.show(to, serious, config.preflight.waive)
         checks.refuse(found, next="mend what is named above, then `migrate run` again")
         if waived := told(found):
-            goal = replace(goal, waived=waived, by=who())
+            goal = replace(goal, waived=waived, waivers=tuple(config.preflight.waive), by=who())
     else:
-        to.print(Text(f"resuming: {resumed(record)}"), soft_wrap=True)
+        output.say(to, Text(f"resuming: {resumed(record)}"))
     seen = cluster.snapshot()
     view = plan_view(plan_for(config, seen), goal, record, seen, here.clock.now(), f"migrate/{version()}")
-    to.print(Text(plan_table.headline(view)), soft_wrap=True)
+    output.say(to, Text(plan_table.headline(view)))
     _say_accepted(to, typed.accept if isinstance(typed, Run) else ())
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
         output.show_table(to, plan_table.node_table(view))
@@ -77,4 +73,6 @@ async def announce(
 def _say_accepted(to: Console, names: tuple[str, ...]) -> None:
     """Say whose failing gates stop nobody: it is the only check of connectivity that there is."""
     if names:
-        to.print(Text(f"a failing gate is accepted, and recorded, of: {output.listed(sorted(names))}", style="red"))
+        to.print(
+            Text(f"a failing gate is accepted, and recorded, of: {output.listed(sorted(names))}", style=colours.BAD)
+        )

@@ -6,9 +6,10 @@ from rich.console import Console
 from rich.text import Text
 
 from cni_migrate.cli.session import Session
-from cni_migrate.cli.ui import output
+from cni_migrate.cli.ui import colours, output
 from cni_migrate.config import Config
 from cni_migrate.core.model.canal import FoundCanal
+from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.catalogue import ABOUT
 from cni_migrate.core.preflight.findings import Finding, Severity, blockers, findings
 from cni_migrate.core.preflight.waiving import unused
@@ -17,8 +18,7 @@ from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.gathering import gathered
 from cni_migrate.wiring import plan_for
 
-STYLES = {Severity.BLOCKER: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
-WAIVED = "magenta"
+STYLES = {Severity.BLOCKER: colours.BAD, Severity.WARNING: colours.CAUTION, Severity.INFO: colours.QUIET}
 
 
 async def checked(here: Session, config: Config, cluster: KubeCluster, canal: FoundCanal) -> list[Finding]:
@@ -36,27 +36,28 @@ def refuse(found: Iterable[Finding], *, next: str) -> None:  # noqa: A002 - it i
         what = "; ".join(f"{finding.id}: {finding.what}" for finding in failed)
         if all(ABOUT[finding.id].waivable for finding in failed):
             next = f"{next}; what you judge to be no trouble here: --waive ID[:OBJECT]"  # noqa: A001
-        raise PreflightFailed(f"{output.plural(len(failed), 'check')} failed, nothing was changed: {what}", next=next)
+        raise PreflightFailed(f"{many(len(failed), 'check')} failed, nothing was changed: {what}", next=next)
 
 
 def show(to: Console, found: Sequence[Finding], waivers: Sequence[str] = (), *, most: int = 10) -> None:
     """Print findings: each with its objects and what to do about it; and which of the waivers nothing was found for."""
     for finding in found:
-        style, label = (WAIVED, "waived") if finding.waived else (STYLES[finding.severity], finding.severity)
-        head = Text.assemble((f"{label.upper():8}", style), (f"{finding.id}: ", "bold"), finding.what)
-        to.print(head, soft_wrap=True)
+        label = "waived" if finding.waived else finding.severity
+        style = colours.QUIET if finding.waived else STYLES[finding.severity]
+        head = Text.assemble((f"{label.upper():8}", style), (f"{finding.id}: ", colours.HEAD))
+        output.say(to, finding.what, head, by=8)
         for one in finding.objects[:most]:
-            to.print(Text(f"          - {one}"), soft_wrap=True)
+            output.say(to, one, "          - ", by=12)
         if len(finding.objects) > most:
-            to.print(Text(f"          and {len(finding.objects) - most} more"), soft_wrap=True)
+            output.say(to, f"          and {len(finding.objects) - most} more", by=10)
         if finding.waived:
             continue
         if finding.severity is not Severity.INFO or finding.to_do != "nothing to do":
-            to.print(Text.assemble(("        do: ", "cyan"), finding.to_do), soft_wrap=True)
+            output.say(to, finding.to_do, Text("        do: ", style=colours.NEXT), by=12)
     for waiver in unused(waivers, found):
-        to.print(Text(f"waived, but nothing of it was found: {waiver}", style="yellow"), soft_wrap=True)
+        output.say(to, Text(f"waived, but nothing of it was found: {waiver}", style=colours.CAUTION))
     count = {severity: sum(1 for f in found if f.severity is severity and not f.waived) for severity in Severity}
-    told = [output.plural(number, severity) for severity, number in count.items() if number]
+    told = [many(number, severity) for severity, number in count.items() if number]
     if number := sum(1 for finding in found if finding.waived):
         told.append(f"{number} waived")
-    to.print(Text(f"preflight: {', '.join(told) or 'nothing to mend'}", style="bold"))
+    to.print(Text(f"preflight: {', '.join(told) or 'nothing to mend'}", style=colours.HEAD))

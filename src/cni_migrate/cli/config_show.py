@@ -13,6 +13,7 @@ def command(common: Common, output: Output = Form.TABLE) -> None:
     from rich.text import Text
 
     from cni_migrate.cli.session import configured
+    from cni_migrate.cli.ui import colours
     from cni_migrate.cli.ui import output as to
     from cni_migrate.configfile import variable
     from cni_migrate.configtemplate import value_text
@@ -30,7 +31,7 @@ def command(common: Common, output: Output = Form.TABLE) -> None:
         value: Any = data
         for part in key.split("."):
             value = value[part]
-        style = "" if source == "default" else "bold"
+        style = "" if source == "default" else colours.HEAD
         made.add_row(
             Text(key, style=style), Text(value_text(value), style=style), source, variable(tuple(key.split(".")))
         )

@@ -1,7 +1,7 @@
 """What `run`, `cleanup`, `rollback-node` and `rollback` share: announce, ask, drive, show how it ended."""
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,10 @@ from cni_migrate.cli.announcement import announce
 from cni_migrate.cli.driver_run import DriverRun
 from cni_migrate.cli.effective_config import adopted, begun, settle
 from cni_migrate.cli.goals import Cleanup, Typed, goal_of
-from cni_migrate.cli.options import Common
+from cni_migrate.cli.options import Common, LogFormat, ProgressForm
 from cni_migrate.cli.session import Session, run_async, session
 from cni_migrate.cli.ui import output, status_table
-from cni_migrate.cli.ui.confirmation import asked, confirm, needs_terminal
+from cni_migrate.cli.ui.confirmation import asked, confirm
 from cni_migrate.cli.ui.failing import say_next
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
@@ -27,15 +27,39 @@ if TYPE_CHECKING:
     from cni_migrate.engine.metrics import Metrics
 
 
-def drive(common: Common, loaded: Loaded, typed: Typed, *, yes: bool, takeover: bool, metrics_port: int = 0) -> None:
+def drive(
+    common: Common,
+    loaded: Loaded,
+    typed: Typed,
+    *,
+    yes: bool,
+    takeover: bool,
+    progress: ProgressForm = ProgressForm.AUTO,
+    metrics_port: int = 0,
+) -> None:
     """Do one driving command.
 
     Raises:
         MigrateError: it could not be done, or not to the end; nothing is lost.
     """
-    needs_terminal(yes=yes)
     metrics = _metrics(metrics_port)
-    _ended(run_async(_run(common, loaded, typed, yes=yes, takeover=takeover, metrics=metrics)))
+    how = _How(takeover, metrics, progress)
+    _ended(run_async(_run(_logging(common, progress), loaded, typed, yes=yes, how=how)))
+
+
+@dataclass(frozen=True)
+class _How:
+    """What a driver is given beside its goal."""
+
+    takeover: bool
+    metrics: "Metrics | None"
+    progress: ProgressForm
+
+
+def _logging(common: Common, progress: ProgressForm) -> Common:
+    """The log's lines in the form of the progress, where no other was asked for."""
+    form = {ProgressForm.JSON: LogFormat.JSON, ProgressForm.PLAIN: LogFormat.CONSOLE}.get(progress)
+    return replace(common, log_format=form) if form and common.log_format is LogFormat.AUTO else common
 
 
 def _metrics(port: int) -> "Metrics | None":
@@ -49,19 +73,17 @@ def _metrics(port: int) -> "Metrics | None":
     return metrics
 
 
-async def _run(
-    common: Common, loaded: Loaded, typed: Typed, *, yes: bool, takeover: bool, metrics: "Metrics | None"
-) -> Final:
+async def _run(common: Common, loaded: Loaded, typed: Typed, *, yes: bool, how: _How) -> Final:
     """Say what is about to happen, ask, and drive: on one connection, with one look at the cluster that is kept."""
-    counted = metrics.request if metrics is not None else None
+    counted = how.metrics.request if how.metrics is not None else None
     async with session(common, loaded.config, counted) as connected:
         record = await connected.record()
         if record is not None and begun(record):
-            check_identity(adopted(loaded, record), record)
+            check_identity(adopted(loaded, record), record, str(common.config or ""))
         async with connected.cluster() as cluster:
             config, canal = await settle(connected, loaded, record, cluster)
             if record is not None:
-                check_identity(config, record)
+                check_identity(config, record, str(common.config or ""))
             here = replace(connected, config=config)
             goal = goal_of(typed, record, cluster.snapshot())
             if record is not None and (final := complete_already(goal, record)) is not None:
@@ -69,21 +91,21 @@ async def _run(
                 return final
             question, goal = await announce(here, config, cluster, record, typed, goal, canal)
             await confirm(question, yes=yes)
-            driven = partial(_drive, here, cluster, takeover=takeover, metrics=metrics)
+            driven = partial(_drive, here, cluster, how=how)
             final = await driven(goal if yes or isinstance(typed, Cleanup) else replace(goal, consented=False))
             if final.outcome == "consent":
                 sys.stderr.write(f"{final.message}.\n")
-                if not await asked("Clean-up removes Canal, and there is no way back after that. Go on?"):
+                if not await asked("Clean-up removes Canal, and there is no way back after that. Continue?"):
                     return replace(final, outcome="done")
                 final = await driven(goal)
             return final
 
 
-async def _drive(
-    here: Session, cluster: KubeCluster, goal: Goal, *, takeover: bool, metrics: "Metrics | None"
-) -> Final:
+async def _drive(here: Session, cluster: KubeCluster, goal: Goal, *, how: _How) -> Final:
     """Drive towards the goal and show how the cluster stands in the end."""
-    one = DriverRun(here, cluster, goal, await here.record(), takeover=takeover, metrics=metrics)
+    one = DriverRun(
+        here, cluster, goal, await here.record(), takeover=how.takeover, metrics=how.metrics, shown=how.progress
+    )
     try:
         final = await one.run()
     except MigrateError as error:

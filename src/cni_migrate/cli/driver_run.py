@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from cni_migrate.cli import interrupts
+from cni_migrate.cli.options import ProgressForm
 from cni_migrate.cli.session import Session
-from cni_migrate.cli.ui.live import Screen
+from cni_migrate.cli.ui.live import Display, Lines, Screen, TimeLeft
 from cni_migrate.cli.version import version
 from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.decision.order import in_order
@@ -20,6 +21,7 @@ from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.news import Newspaper
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import Record
+from cni_migrate.core.reports.eta import Left, time_left
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock, identity
 from cni_migrate.engine.observers import Event, Narrator
@@ -31,6 +33,13 @@ from cni_migrate.wiring import plan_for
 
 if TYPE_CHECKING:
     from cni_migrate.engine.metrics import Metrics
+
+
+def _display(here: Session, form: ProgressForm, left: TimeLeft) -> Display | None:
+    """What shows the run to people; None: the log's lines do."""
+    if form is ProgressForm.PLAIN:
+        return Lines(here.clock, left)
+    return None if here.as_json or not sys.stderr.isatty() else Screen(here.clock, left)
 
 
 class DriverRun:
@@ -45,16 +54,20 @@ class DriverRun:
         *,
         takeover: bool,
         metrics: "Metrics | None" = None,
+        shown: ProgressForm = ProgressForm.AUTO,
     ) -> None:
         self.began = False
         self._goal = goal
         self._clock = here.clock
+        self._cluster = cluster
         self._log = structlog.get_logger()
         self._narrator = Narrator()
         if record is not None:
             self._narrator.begin(record.cluster.history)
-        self._screen = None if here.as_json or not sys.stderr.isatty() else Screen(here.clock)
+        self._display = _display(here, shown, self._time_left)
         self._config = config = here.config
+        self._plan = plan_for(config, cluster.snapshot())
+        self._nodes = 0
         self._metrics = metrics
         self._news = Newspaper()
         if record is not None:
@@ -63,7 +76,7 @@ class DriverRun:
         # The lock gives up on one renewal before it is time for the next.
         patient = KubeDocuments(here.client, here.clock, deadline=config.lease_seconds / 3)
         self._driver = Driver(
-            plan=plan_for(config, cluster.snapshot()),
+            plan=self._plan,
             goal=goal,
             cluster=cluster,
             prober=here.prober(),
@@ -100,10 +113,10 @@ class DriverRun:
 
     @contextlib.asynccontextmanager
     async def _shown(self) -> AsyncIterator[None]:
-        if self._screen is None:
+        if self._display is None:
             yield
             return
-        async with self._screen.shown():
+        async with self._display.shown():
             yield
 
     def _stop(self) -> None:
@@ -111,26 +124,29 @@ class DriverRun:
         if self._signals == 1 and self.began:
             self._driver.stop()
             text = "finishing the current step; press again to stop at once"
-            if self._screen is not None:
-                self._screen.note(text)
+            if self._display is not None:
+                self._display.note(text)
             else:
                 self._log.warning("stopping", what=text)
         elif self._task is not None:
             self._task.cancel()
 
+    def _time_left(self, record: Record) -> Left | None:
+        return time_left(self._plan, record, self._nodes, self._clock.now())
+
     def _notice(self, text: str) -> None:
-        if self._screen is not None:
-            self._screen.note(text)
+        if self._display is not None:
+            self._display.note(text)
         else:
             self._log.info("lock", what=text)
 
     def _observe(self, decision: Decision, seen: Snapshot) -> None:
-        self.began = True
-        if self._screen is not None:
-            self._screen.decision(decision, [node.name for node in in_order(self._config, seen.nodes.values())])
+        self.began, self._nodes = True, len(seen.nodes)
+        if self._display is not None:
+            self._display.decision(decision, [node.name for node in in_order(self._config, seen.nodes.values())])
         if self._metrics is not None:
             self._metrics.lock(held=True)
-            self._metrics.take(decision, seen.attempts, self._clock.now())
+            self._metrics.take(decision, self._cluster.attempts, self._clock.now())
         for news in self._news.take(decision.record):
             self._events.tell(news)
         for event in self._narrator.take(decision, self._clock.now()):
@@ -139,10 +155,10 @@ class DriverRun:
     def _tell(self, event: Event) -> None:
         """On a terminal the table shows steps and waits, and history stays above it; the log file gets everything."""
         kind = str(event.pop("event"))
-        if self._screen is None:
+        if self._display is None:
             self._log.info(kind, **event)
             return
         self._log.info(kind, quiet=True, **event)
         if kind == "history":
             what = str(event["what"])
-            self._screen.say(datetime.fromisoformat(event["noted"]), what, style="red" if " held: " in what else "")
+            self._display.say(datetime.fromisoformat(event["noted"]), what, bad=" held: " in what)

@@ -7,7 +7,7 @@ from cni_migrate.config import Config
 from cni_migrate.configfile import FOUND, Loaded
 from cni_migrate.core.model.canal import FoundCanal, settled, with_values
 from cni_migrate.core.model.lifecycle import Phase
-from cni_migrate.core.model.record import Record
+from cni_migrate.core.model.record import Record, closed
 from cni_migrate.kube.canal import found_canal
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.installed import installed_cilium
@@ -63,6 +63,14 @@ async def look_for_canal(here: "Session", cluster: KubeCluster) -> FoundCanal:
     return await found_canal(here.client, cidrs, [node.internal_ip for node in nodes])
 
 
+def waived_before(config: Config, record: Record | None) -> Config:
+    """The configuration with what a run waived that ended before the migration began."""
+    if record is None or closed(record) or not record.cluster.waived:
+        return config
+    waive = [*dict.fromkeys([*config.preflight.waive, *record.cluster.waived])]
+    return config.model_copy(update={"preflight": config.preflight.model_copy(update={"waive": waive})})
+
+
 async def settle(
     here: "Session", loaded: Loaded, record: Record | None, cluster: KubeCluster
 ) -> tuple[Config, FoundCanal]:
@@ -79,4 +87,4 @@ async def settle(
         told = await installed_cilium(here.client, config.cilium.namespace)
         values = {f"cilium.{key}": value for key, value in told.items()}
         config = with_values(config, {key: value for key, value in values.items() if key not in loaded.said})
-    return config, found
+    return waived_before(config, record), found

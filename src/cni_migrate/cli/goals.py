@@ -10,6 +10,7 @@ from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeState, Phase
 from cni_migrate.core.model.objects import Node, Snapshot
 from cni_migrate.core.model.record import Record
+from cni_migrate.core.model.words import many
 from cni_migrate.engine.lease import identity
 from cni_migrate.errors import Halted, UsageError
 
@@ -61,9 +62,12 @@ def goal_of(typed: Typed, record: Record | None, seen: Snapshot) -> Goal:
     """The driver's goal.
 
     Raises:
-        UsageError: a node that is named is not there.
+        UsageError: a node that is named is not there, or there is no migration to take back or to clean up after.
         Halted: clean-up cannot begin yet.
     """
+    if record is None and not isinstance(typed, Run):
+        what = "clean up" if isinstance(typed, Cleanup) else "roll back"
+        raise UsageError(f"no migration was begun in this cluster: there is nothing to {what}", next="migrate status")
     match typed:
         case RollbackNode(node, to, accept):
             return Goal(kind="node_back", node=node, to="canal" if to == "canal" else "dual", **_accepting(accept))
@@ -107,8 +111,7 @@ def _forward(typed: Run, seen: Snapshot) -> Goal:
 
 
 def _cleanable(record: Record | None, seen: Snapshot) -> None:
-    if record is None:
-        raise Halted("no migration was begun in this cluster: there is nothing to clean up", next="migrate status")
+    assert record is not None
     if record.cluster.phase in (Phase.CLEANING, Phase.DONE):
         return
     known = {name: entry.uid for name, entry in record.nodes.items() if not entry.gone}
@@ -123,7 +126,7 @@ def resumed(record: Record) -> str:
     """What a resumed run goes on with, in one line."""
     there = {name: entry for name, entry in record.nodes.items() if not entry.gone}
     done = sum(1 for entry in there.values() if entry.state is NodeState.MIGRATED)
-    parts = [f"phase {record.cluster.phase}", f"{done} of {output.plural(len(there), 'node')} migrated"]
+    parts = [f"phase {record.cluster.phase}", f"{done} of {many(len(there), 'node')} migrated"]
     under_way = [f"node {n} in {e.event}/{e.step}" for n, e in there.items() if e.event is not None]
     if record.cluster.step:
         parts.append(f"step {record.cluster.step}")

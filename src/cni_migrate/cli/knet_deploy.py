@@ -36,6 +36,7 @@ async def _deploy(common: Common, *, dry_run: bool) -> None:
     from cni_migrate.cli.ui.failing import say_next
     from cni_migrate.core.connectivity import mesh
     from cni_migrate.core.model.objects import ObjectRef
+    from cni_migrate.core.model.words import many
     from cni_migrate.errors import UsageError
     from cni_migrate.kube.existing import existing
     from cni_migrate.wiring import manifests_for
@@ -59,7 +60,7 @@ async def _deploy(common: Common, *, dry_run: bool) -> None:
             return
         await apply(here, cluster, made)
         nodes = await await_ready(here, cluster, made)
-    sys.stdout.write(f"{output.plural(2 * nodes, 'agent')} Ready on {output.plural(nodes, 'node')}\n")
+    sys.stdout.write(f"{many(2 * nodes, 'agent')} Ready on {many(nodes, 'node')}\n")
     sys.stdout.flush()
     say_next("migrate knet status")
 

@@ -19,9 +19,7 @@ def command(common: Common, yes: Yes = False) -> None:
     Only what carries the label of this program is deleted. Refuses while a migration is under way.
     """
     from cni_migrate.cli.session import run_async
-    from cni_migrate.cli.ui.confirmation import needs_terminal
 
-    needs_terminal(yes=yes)
     run_async(_remove(common, yes=yes))
 
 
@@ -31,6 +29,7 @@ async def _remove(common: Common, *, yes: bool) -> None:
     from cni_migrate.cli.ui import output
     from cni_migrate.cli.ui.confirmation import confirm
     from cni_migrate.core.model.objects import ObjectRef
+    from cni_migrate.core.model.words import many
     from cni_migrate.kube.existing import existing
     from cni_migrate.wiring import manifests_for
 
@@ -54,7 +53,7 @@ async def _remove(common: Common, *, yes: bool) -> None:
         await confirm(f"Delete them on {here.where}?", yes=yes)
         await delete(here, cluster, made)
         await await_gone(here, cluster)
-    sys.stdout.write(f"{output.plural(len(made), 'object')} deleted, no agent is left\n")
+    sys.stdout.write(f"{many(len(made), 'object')} deleted, no agent is left\n")
 
 
 async def _refuse_under_way(here: "Session") -> None:

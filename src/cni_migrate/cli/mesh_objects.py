@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from cni_migrate.cli.session import Session
-from cni_migrate.cli.ui import output
 from cni_migrate.core.connectivity import mesh
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeleteObject, PutObject, refusal
 from cni_migrate.core.model.objects import ObjectRef
+from cni_migrate.core.model.words import many
 from cni_migrate.errors import Halted
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.existing import Found
@@ -38,7 +38,7 @@ async def apply(here: Session, cluster: KubeCluster, made: Iterable[Mapping[str,
     told = ""
     while True:
         await cluster.perform(wanted)
-        attempts = cluster.snapshot().attempts
+        attempts = cluster.attempts
         wanted = [one for one in wanted if one.key not in attempts or attempts[one.key].result != "applied"]
         if not wanted:
             return
@@ -52,7 +52,7 @@ async def apply(here: Session, cluster: KubeCluster, made: Iterable[Mapping[str,
                 f"{first.ref} could not be applied: {refusal(attempts[first.key].message)}",
                 next="mend that, then `migrate knet deploy` again",
             )
-        told = _tell(f"waiting to apply {output.plural(len(wanted), 'object')}: {observed}", told)
+        told = _tell(f"waiting to apply {many(len(wanted), 'object')}: {observed}", told)
         await here.clock.sleep(LOOK_AGAIN.total_seconds())
 
 
@@ -74,7 +74,7 @@ async def await_ready(here: Session, cluster: KubeCluster, made: Iterable[Mappin
         seen = cluster.snapshot()
         ready = [node for node in seen.nodes.values() if node.ready]
         left = mesh.unready(seen, here.config, digest)
-        what = f"{output.plural(len(left), 'agent')} to be Ready"
+        what = f"{many(len(left), 'agent')} to be Ready"
         if not left:
             left, what = mesh.rolling(seen, here.config), "the agents' rollout"
         if not left and ready:
@@ -97,7 +97,7 @@ async def delete(here: Session, cluster: KubeCluster, found: Mapping[ObjectRef, 
     """
     effects = [DeleteObject(ref, one.uid) for ref, one in found.items() if not one.deleting]
     await cluster.perform(effects)
-    attempts = cluster.snapshot().attempts
+    attempts = cluster.attempts
     for effect in effects:
         attempt = attempts.get(effect.key)  # none where one that goes before it could not be deleted
         if attempt is not None and attempt.result not in ("applied", "gone"):
@@ -117,7 +117,7 @@ async def await_gone(here: Session, cluster: KubeCluster) -> None:
     deadline = here.clock.now() + timedelta(seconds=seconds)
     told = ""
     while left := mesh.pods_of_mesh(cluster.snapshot(), here.config):
-        what, observed = f"{output.plural(len(left), 'agent')} to go", f"pod {left[0].name} on node {left[0].node}"
+        what, observed = f"{many(len(left), 'agent')} to go", f"pod {left[0].name} on node {left[0].node}"
         if here.clock.now() >= deadline:
             raise Halted(
                 f"waited {seconds:g} s for {what}; {observed}",

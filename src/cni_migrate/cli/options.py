@@ -181,6 +181,26 @@ AtOnce = Annotated[
 
 NodeArgument = Annotated[str, typer.Argument(help="The node.", show_default=False)]
 
+
+class ProgressForm(StrEnum):
+    """How a run is shown while it goes on."""
+
+    AUTO = "auto"
+    PLAIN = "plain"
+    JSON = "json"
+
+
+ShowProgress = Annotated[
+    ProgressForm,
+    typer.Option(
+        "--progress",
+        envvar="MIGRATE_PROGRESS",
+        help="How it is shown on stderr while it works; auto: redrawn in place on a terminal, JSON lines elsewhere; "
+        "plain: lines for people who have no terminal.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
 Takeover = Annotated[bool, typer.Option("--takeover", help="Take the lock although its holder may be alive.")]
 
 AcceptGate = Annotated[

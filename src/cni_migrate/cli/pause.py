@@ -1,6 +1,12 @@
 """`migrate pause`: no further node begins."""
 
+from typing import TYPE_CHECKING
+
 from cni_migrate.cli.options import Common, examples, with_common
+from cni_migrate.errors import UsageError
+
+if TYPE_CHECKING:
+    from cni_migrate.core.model.record import Record
 
 EXAMPLES = examples("migrate pause")
 
@@ -14,4 +20,11 @@ def command(common: Common) -> None:
         since = data.setdefault("paused", now)
         return f"paused since {since}: nodes under way are finished, no further one begins"
 
-    requests.request(common, change, next="migrate resume")
+    def check(record: "Record") -> None:
+        if record.cluster.phase == "cleaning" and record.cluster.direction == "forward":
+            raise UsageError(
+                "every node is migrated, and clean-up begins none: a pause would stop nothing",
+                next="Ctrl-C where `migrate run` works: it goes on later from there",
+            )
+
+    requests.request(common, change, check=check, next="migrate resume")

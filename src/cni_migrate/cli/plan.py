@@ -59,11 +59,13 @@ def dry_run(common: Common, loaded: "Loaded", typed: "Run") -> None:
 
 
 async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dry_run: bool, steps: bool) -> None:
+    from rich.text import Text
+
     from cni_migrate.cli import checks
     from cni_migrate.cli.effective_config import settle
     from cni_migrate.cli.goals import goal_of
     from cni_migrate.cli.session import session
-    from cni_migrate.cli.ui import output, plan_table
+    from cni_migrate.cli.ui import colours, output, plan_table
     from cni_migrate.cli.version import version
     from cni_migrate.core.decision.begin import check_identity
     from cni_migrate.core.model.lifecycle import Phase
@@ -76,7 +78,7 @@ async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dr
         async with here.cluster() as cluster:
             config, canal = await settle(here, loaded, record, cluster)
             if record is not None:
-                check_identity(config, record)
+                check_identity(config, record, str(common.config or ""))
             seen = cluster.snapshot()
             goal = goal_of(typed, record, seen)
             made = plan_for(config, seen)
@@ -94,7 +96,7 @@ async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dr
             serious = [finding for finding in found if finding.severity is not Severity.INFO]
             checks.show(to, serious, loaded.config.preflight.waive)
             to.print()
-        to.print(where, style="bold", markup=False, highlight=False, soft_wrap=True)
+        output.say(to, Text(where, style=colours.HEAD))
         plan_table.show(to, view, steps=steps)
         if dry_run:
             plan_table.show_first_turn(to, view)

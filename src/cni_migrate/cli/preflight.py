@@ -71,7 +71,7 @@ def _say_begun(record: "Record", form: str) -> None:
     if form == "table":
         what = "was migrated" if phase is Phase.DONE else f"is being migrated, phase {phase}"
         to = output.out()
-        to.print(f"The cluster {what}: the checks are for the time before, and were not made.", soft_wrap=True)
+        output.say(to, f"The cluster {what}: the checks are for the time before, and were not made.")
         order = "migrate status" if phase is Phase.DONE else "migrate status, then migrate run or migrate rollback"
         output.show_next(order)
         return

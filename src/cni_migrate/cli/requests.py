@@ -23,35 +23,64 @@ Change = Callable[[Data, str], str]
 LABELS = {names.MANAGED_BY: names.TOOL, names.COMPONENT: "requests"}
 
 
-def request(common: Common, change: Change, *, node: str = "", next: str = "") -> None:  # noqa: A002
-    """Change the requests, and say so; `next` is what takes it back.
+Check = Callable[[Record], None]
+"""Refuses what would have no effect on this record.
+
+Raises:
+    UsageError: it would not.
+"""
+
+
+def request(
+    common: Common,
+    change: Change,
+    *,
+    node: str = "",
+    check: Check = lambda _: None,
+    next: str = "",  # noqa: A002
+) -> None:
+    """Change the requests, and say so; who reads it, and when, is said where nobody drives. `next` takes it back.
 
     Raises:
-        UsageError: no migration is under way, or it knows no such node.
+        UsageError: nobody would ever read it, or it would have no effect: nothing was changed.
     """
-    said, driven = run_async(_write(common, change, node))
+    said, waiting = run_async(_write(common, change, node, check))
     sys.stdout.write(f"{said}\n")
-    if next or not driven:
-        sys.stdout.write(f"next: {next or 'migrate run'}\n")
+    if waiting:
+        sys.stdout.write(f"nobody drives the migration now: `{waiting}` will read this\n")
+    if next or waiting:
+        sys.stdout.write(f"next: {next or waiting}\n")
 
 
-async def _write(common: Common, change: Change, node: str) -> tuple[str, bool]:
+async def _write(common: Common, change: Change, node: str, check: Check) -> tuple[str, str]:
+    """What to say, and which command will read it where nobody drives now."""
     config = configured(common, {}).config
     async with session(common, config) as here:
         record = await here.record()
-        _fits(record, node)
+        waiting = _reader(record, node)
+        assert record is not None
+        check(record)
         lease = await here.lease()
         said = await _changed(here, change)
-        return said, lease is not None and lease.driver(here.clock.now()).alive
+        return said, "" if lease is not None and lease.driver(here.clock.now()).alive else waiting
 
 
-def _fits(record: Record | None, node: str) -> None:
+def _reader(record: Record | None, node: str) -> str:
+    """The command that reads a request about this node, or about all.
+
+    Raises:
+        UsageError: none does.
+    """
     if record is None or record.cluster.phase is Phase.PREFLIGHT:
         raise UsageError("no migration is under way in this cluster: nobody would read this", next="migrate status")
-    if node and node not in record.nodes:
+    if record.cluster.phase is Phase.DONE:
+        raise UsageError("the migration is done: nobody would read this, nothing was changed", next="migrate status")
+    if node and (node not in record.nodes or record.nodes[node].gone):
         known = sorted(name for name, entry in record.nodes.items() if not entry.gone)
         more = "" if len(known) <= 10 else f" and {len(known) - 10} more"
-        raise UsageError(f"there is no node {node}; there are: {', '.join(known[:10])}{more}", next="migrate status")
+        what = f"node {node} is gone" if node in record.nodes else f"there is no node {node}"
+        raise UsageError(f"{what}; there are: {', '.join(known[:10])}{more}", next="migrate status")
+    return "migrate rollback" if record.cluster.direction == "back" else "migrate run"
 
 
 async def _changed(here: Session, change: Change) -> str:

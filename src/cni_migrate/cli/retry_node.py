@@ -1,6 +1,12 @@
 """`migrate retry-node`: a held node is tried again."""
 
+from typing import TYPE_CHECKING
+
 from cni_migrate.cli.options import Common, NodeArgument, examples, with_common
+from cni_migrate.errors import UsageError
+
+if TYPE_CHECKING:
+    from cni_migrate.core.model.record import Record
 
 EXAMPLES = examples("migrate retry-node worker-1")
 
@@ -14,4 +20,11 @@ def command(common: Common, node: NodeArgument) -> None:
         data[f"retry.{node}"] = now
         return f"node {node} will be tried again"
 
-    requests.request(common, change, node=node)
+    def check(record: "Record") -> None:
+        entry = record.nodes[node]
+        if entry.held is None:
+            why = "it was rolled back by itself" if entry.failure is not None else "there is nothing to try again"
+            order = "migrate run  (takes it up again)" if entry.failure is not None else "migrate status"
+            raise UsageError(f"node {node} is not held: {why}", next=order)
+
+    requests.request(common, change, node=node, check=check)

@@ -4,6 +4,8 @@ from cni_migrate.cli.drain_options import NO_DRAIN_OPTIONS, DrainOptions
 from cni_migrate.cli.options import (
     AcceptGate,
     Common,
+    ProgressForm,
+    ShowProgress,
     Takeover,
     Yes,
     examples,
@@ -18,6 +20,7 @@ def command(
     common: Common,
     yes: Yes = False,
     takeover: Takeover = False,
+    progress: ShowProgress = ProgressForm.AUTO,
     accept_failing_gate: AcceptGate = None,
     drain: DrainOptions = NO_DRAIN_OPTIONS,
 ) -> None:
@@ -28,4 +31,6 @@ def command(
     from cni_migrate.cli import drive, goals, session
 
     loaded = session.configured(common, drain.keys())
-    drive.drive(common, loaded, goals.Rollback(tuple(accept_failing_gate or ())), yes=yes, takeover=takeover)
+    drive.drive(
+        common, loaded, goals.Rollback(tuple(accept_failing_gate or ())), yes=yes, takeover=takeover, progress=progress
+    )

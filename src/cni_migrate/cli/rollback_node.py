@@ -9,6 +9,8 @@ from cni_migrate.cli.drain_options import NO_DRAIN_OPTIONS, DrainOptions
 from cni_migrate.cli.options import (
     AcceptGate,
     Common,
+    ProgressForm,
+    ShowProgress,
     Takeover,
     Yes,
     examples,
@@ -32,6 +34,7 @@ def command(
     to: Annotated[BackTo, typer.Option(help="How far back.")] = BackTo.DUAL,
     yes: Yes = False,
     takeover: Takeover = False,
+    progress: ShowProgress = ProgressForm.AUTO,
     accept_failing_gate: AcceptGate = None,
     drain: DrainOptions = NO_DRAIN_OPTIONS,
 ) -> None:
@@ -43,4 +46,4 @@ def command(
 
     loaded = session.configured(common, drain.keys())
     wanted = goals.RollbackNode(node, to.value, tuple(accept_failing_gate or ()))
-    drive.drive(common, loaded, wanted, yes=yes, takeover=takeover)
+    drive.drive(common, loaded, wanted, yes=yes, takeover=takeover, progress=progress)

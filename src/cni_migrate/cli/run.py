@@ -12,6 +12,8 @@ from cni_migrate.cli.options import (
     OnNodes,
     OnSelector,
     OnStrategy,
+    ProgressForm,
+    ShowProgress,
     Takeover,
     UpTo,
     Waive,
@@ -51,6 +53,7 @@ def command(
     yes: Yes = False,
     auto_rollback: AutoRollback = None,
     takeover: Takeover = False,
+    progress: ShowProgress = ProgressForm.AUTO,
     accept_failing_gate: AcceptGate = None,
     waive: Waive = None,
     metrics_port: MetricsPort = 0,
@@ -81,4 +84,4 @@ def command(
     if dry_run:
         plan.dry_run(common, loaded, wanted)
     else:
-        drive.drive(common, loaded, wanted, yes=yes, takeover=takeover, metrics_port=metrics_port)
+        drive.drive(common, loaded, wanted, yes=yes, takeover=takeover, progress=progress, metrics_port=metrics_port)

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from cni_migrate.kube.cluster import KubeCluster
 
 EXAMPLES = examples(
-    "migrate status", "migrate status --watch", "migrate status -o json | jq '.nodes[] | select(.held)'"
+    "migrate status",
+    "migrate status --watch",
+    "migrate status --history",
+    "migrate status -o json | jq '.nodes[] | select(.held)'",
 )
 
 WATCH_SECONDS = 1.0
@@ -34,6 +37,9 @@ class StatusForm(StrEnum):
 def command(
     common: Common,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew at every change.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Show the whole history instead, the archived parts of it, too.")
+    ] = False,
     output: Annotated[StatusForm, typer.Option("--output", "-o", help="How the result looks.")] = StatusForm.TABLE,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of `-o json` and exit.")] = False,
 ) -> None:
@@ -45,6 +51,8 @@ def command(
 
     if schema:
         _print_schema()
+    elif history:
+        run_async(_history(common, output))
     else:
         run_async(_status(common, watch=watch, form=output.value))
 
@@ -67,6 +75,23 @@ async def _status(common: Common, *, watch: bool, form: str) -> None:
         else:
             view = await here.status(cluster.snapshot())
             status_table.show(output.out(), view, form, here.clock.now())
+
+
+async def _history(common: Common, form: StatusForm) -> None:
+    """Print every line of history, the oldest first; of the last migration, where it was rolled back."""
+    from cni_migrate.cli.session import configured, session
+    from cni_migrate.cli.ui import output
+    from cni_migrate.cli.ui.status_table import show_history
+
+    async with session(common, configured(common, {}).config) as here:
+        lines = await here.store().whole_history()
+    data = {"schema": 1, "history": [line.model_dump(mode="json") for line in lines]}
+    if form is StatusForm.JSON:
+        output.as_json(data)
+    elif form is StatusForm.YAML:
+        output.as_yaml(data)
+    else:
+        show_history(output.out(), lines)
 
 
 async def _watch(here: "Session", cluster: "KubeCluster", form: str) -> None:

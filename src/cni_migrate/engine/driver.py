@@ -13,6 +13,7 @@ from cni_migrate.core.decision.decide import Decision, decide
 from cni_migrate.core.model.effects import PutObject, RunHostTask
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.objects import GateReading, Snapshot
+from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import Record, closed
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.engine.lease import Lock
@@ -96,9 +97,10 @@ class Driver:
     async def _drive(self, record: Record) -> Final:
         readings: dict[str, GateReading] = {}
         while True:
-            self.cluster.note_readings(readings)
             seen = self.cluster.snapshot()
-            decision = decide(self.plan, self.goal, record, seen, self.clock.now(), stopping=self._stopping.is_set())
+            done = Outcomes(self.cluster.attempts, readings)
+            now, stopping = self.clock.now(), self._stopping.is_set()
+            decision = decide(self.plan, self.goal, record, seen, now, outcomes=done, stopping=stopping)
             self._decided(decision.record)
             self.lock.check()
             if decision.effects or decision.durable or self._left() <= 0:

@@ -19,8 +19,8 @@ Event = dict[str, Any]
 class Narrator:
     """Turns the driver's decisions into events, none twice.
 
-    Each event has `event` (its kind: history, step, wait) and what is known of node, state, step, on, saw and gate. A
-    line of history has the instant it was `noted`, which the record keeps.
+    Each event has `event` (its kind: history, step, wait) and what is known of node, state, step, on, observed, gate.
+    A line of history has the instant it was `noted`, which the record keeps.
     """
 
     _lines: set[tuple[datetime, str]] = field(default_factory=set)
@@ -73,7 +73,7 @@ class Narrator:
             if last is not None and (last[0] == observed or now - last[1] < PAUSE):
                 continue
             self._waits[key] = (observed, now)
-            told: Event = {"event": "wait", "on": key[2], "saw": observed}
+            told: Event = {"event": "wait", "on": key[2], "observed": observed or "nothing yet"}
             if key[0]:
                 told["node"] = key[0]
             if key[1]:

@@ -133,14 +133,32 @@ class RecordStore:
         Raises:
             RecordCorrupt: a part of it is missing, or was edited by hand.
         """
+        return await self._history(record.cluster, "")
+
+    async def _history(self, cluster: ClusterRecord, suffix: str) -> tuple[Entry, ...]:
         lines: list[Entry] = []
-        for number in range(record.cluster.history_parts):
-            name = f"{names.HISTORY}{number}"
+        for number in range(cluster.history_parts):
+            name = f"{names.HISTORY}{number}{suffix}"
             found = await self._read(name)
             if found is None:
                 raise RecordCorrupt(f"{self._where(name)} is missing: older lines of history were in it", next=RECOVER)
             lines += load_lines((found.get("data") or {}).get(LINES, ""), f"{self._where(name)}, key {LINES}")
-        return (*lines, *record.cluster.history)
+        return (*lines, *cluster.history)
+
+    async def whole_history(self) -> tuple[Entry, ...]:
+        """Every line of this migration's history, or of the last one where that was rolled back; none without either.
+
+        Raises:
+            RecordCorrupt: a part of it is missing, or was edited by hand.
+            RecordNewer: a newer `migrate` wrote it.
+        """
+        record = await self.load()
+        if record is not None:
+            return await self.history(record)
+        kept = await self.last_closed()
+        if kept is None:
+            return ()
+        return await self._history(kept.cluster, kept.name.removeprefix(names.RECORD))
 
     def _where(self, name: str) -> str:
         return f"ConfigMap {self._namespace}/{name}"

@@ -120,4 +120,5 @@ def parse(content: Mapping[str, Any]) -> Round:
         lost=int(content["lost"]),
         bad=tuple(BadProbe(str(b["peer"]), str(b["net"]), str(b["kind"]), str(b["error"])) for b in content["bad"]),
         stall_ms=max((float(stall["ms"]) for stall in content.get("stalls", ())), default=0.0),
+        shared=frozenset(map(str, content["shared"])) if "shared" in content else None,
     )

@@ -16,7 +16,6 @@ from cni_migrate.core.model.objects import (
     CiliumNode,
     DaemonSet,
     Endpoint,
-    GateReading,
     Node,
     Pod,
     Requests,
@@ -65,7 +64,6 @@ class Cache:
         self.endpoints: Final = Table(views.endpoint, by_namespace, wake)
         self.cilium_config: Final = Table(views.cilium_config, by_namespace, wake)
         self.attempts: Final[dict[str, Attempt]] = {}
-        self.readings: Final[dict[str, GateReading]] = {}
         self.pod_events: Final[dict[str, str]] = {}
         self._reflectors = [
             self._reflector(self.nodes, paths.path("v1", "nodes")),
@@ -161,12 +159,6 @@ class Cache:
             self.pod_events[uid] = event
             self._dirty.set()
 
-    def read(self, readings: Mapping[str, GateReading]) -> None:
-        """Show these readings of the agents, and no others."""
-        self.readings.clear()
-        self.readings.update(readings)
-        self._dirty.set()
-
     def table(self, api_version: str, kind: str) -> Table[Any, Any] | None:
         """The table of a kind, if there is one."""
         tables: dict[tuple[str, str], Table[Any, Any]] = {
@@ -223,8 +215,6 @@ class _Live:
         self.budgets: Final[Mapping[tuple[str, str], Budget]] = MappingProxyType(cache.budgets.views)
         self.cilium_nodes: Final[Mapping[str, CiliumNode]] = MappingProxyType(cache.cilium_nodes.views)
         self.endpoints: Final[Mapping[tuple[str, str], Endpoint]] = MappingProxyType(cache.endpoints.views)
-        self.attempts: Final[Mapping[str, Attempt]] = MappingProxyType(cache.attempts)
-        self.readings: Final[Mapping[str, GateReading]] = MappingProxyType(cache.readings)
         self.pod_events: Final[Mapping[str, str]] = MappingProxyType(cache.pod_events)
 
     def pods_on(self, node: str) -> Collection[Pod]:

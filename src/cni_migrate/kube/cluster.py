@@ -3,13 +3,14 @@
 import random
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Self
 
 from kr8s.asyncio import Api
 
 from cni_migrate.config import Config
 from cni_migrate.core.model.effects import Effect
-from cni_migrate.core.model.objects import GateReading, Pod, Snapshot
+from cni_migrate.core.model.objects import Attempt, Pod, Snapshot
 from cni_migrate.kube.cache import Cache
 from cni_migrate.kube.perform import Performer
 from cni_migrate.kube.podevents import PodEvents
@@ -89,6 +90,7 @@ class KubeCluster:
         """Put the last Events of these pods into the snapshot; what cannot be read is left out, never an exception."""
         await self._pod_events.look_up(pods)
 
-    def note_readings(self, readings: Mapping[str, GateReading]) -> None:
-        """Put what the prober read into the snapshot, in place of what was there."""
-        self._cache.read(readings)
+    @property
+    def attempts(self) -> Mapping[str, Attempt]:
+        """How the latest try of each effect ended, by the effect's key; live."""
+        return MappingProxyType(self._cache.attempts)

@@ -7,6 +7,7 @@ from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.preflight.findings import Facts, Hook
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.kube.access import Ask, allowed
+from cni_migrate.kube.admission import refusals
 from cni_migrate.kube.calico import calico
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.controlplane import started
@@ -14,6 +15,7 @@ from cni_migrate.kube.inventory import Inventory, Webhook, inventory
 from cni_migrate.kube.ipblocks import about_the_cluster, ip_blocks
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.services import services
+from cni_migrate.kube.volumes import local_volumes
 
 _POD_OPERATIONS: Final = frozenset({"CREATE", "DELETE", "*"})
 
@@ -26,6 +28,7 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
     """
     found = await inventory(client)
     rights = await allowed(client, asks(plan.manifests.rbac()))
+    refused = await refusals(client, _wanted(plan))
     addresses = await services(client)
     calicos = await calico(client, found.crds)
     proxy = await started(client)
@@ -37,6 +40,8 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         taint=plan.taint,
         version=found.version,
         rights_missing=tuple(_worded(ask) for ask, yes in rights.items() if not yes),
+        refused=refused,
+        local_volumes=await local_volumes(client),
         found=canal,
         policies=tuple((p.kind, p.namespace, p.name) for p in found.policies if _of_kubernetes(p.api_version)),
         calico_policies=calicos.policies,
@@ -52,6 +57,20 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         images=plan.manifests.images(),
         cautions=tuple(plan.manifests.cautions()),
     )
+
+
+def _wanted(plan: Plan) -> Iterator[dict[str, Any]]:
+    """What the migration puts into the cluster, as far as it is known before; a host task stands for all."""
+    manifests, config = plan.manifests, plan.config
+    yield from manifests.namespaces()
+    yield from manifests.knet()
+    if config.cilium.source != "existing":
+        yield from manifests.cilium()
+    if config.traits.identities:
+        yield from manifests.identities()
+    if config.traits.multus:
+        yield from manifests.multus()
+    yield manifests.host_task("", "dry-run-host-task", ["status"])
 
 
 def _of_kubernetes(api_version: str) -> bool:

@@ -93,8 +93,20 @@ def pod(raw: Json) -> Pod:
         unready=_unready(status),
         finalizers=tuple(_text(one) for one in meta.get("finalizers") or ()),
         due_gone=datetime.fromisoformat(meta["deletionTimestamp"]) if deleting else None,
+        claims=_claims(meta, spec),
         created=_text(meta.get("creationTimestamp") or ""),
     )
+
+
+def _claims(meta: Json, spec: Json) -> tuple[str, ...]:
+    """The claims' names; that of an ephemeral volume is made of the pod's and the volume's (kubernetes.io)."""
+    found = []
+    for one in spec.get("volumes") or ():
+        if claim := one.get("persistentVolumeClaim"):
+            found.append(str(claim.get("claimName", "")))
+        elif "ephemeral" in one:
+            found.append(f"{meta['name']}-{one['name']}")
+    return tuple(found)
 
 
 def _host_ports(spec: Json) -> bool:

@@ -26,6 +26,7 @@ from cni_migrate.core.model.objects import (
     Taint,
     Toleration,
 )
+from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record
 from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
 from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
@@ -55,6 +56,11 @@ class Seen:
     attempts: dict[str, Attempt] = field(default_factory=dict)
     readings: dict[str, GateReading] = field(default_factory=dict)
     pod_events: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """What came of what was done: kept with the snapshot, as tests put both together."""
+        return Outcomes(self.attempts, self.readings)
 
     def pods_on(self, node: str) -> list[Pod]:
         """The pods bound to a node."""
@@ -244,7 +250,7 @@ def a_view(
     own = entry or an_entry(name)
     others = {other: an_entry(other) for other in found.nodes if other != name}
     record = a_record(chosen, {**others, name: own})
-    return NodeView(chosen, found, record, now, own.since or NOW, found.nodes[name], own)
+    return NodeView(chosen, found, record, now, own.since or NOW, found.nodes[name], own, outcomes=found.outcomes)
 
 
 def a_cluster_view(
@@ -253,7 +259,7 @@ def a_cluster_view(
     """What a cluster step is given; every node that is seen takes part."""
     chosen = plan or a_plan()
     record = a_record(chosen, entries if entries is not None else list(found.nodes), **cluster)
-    return ClusterView(chosen, found, record, NOW, NOW)
+    return ClusterView(chosen, found, record, NOW, NOW, outcomes=found.outcomes)
 
 
 OUR_TAINT = Taint("node-role.kubernetes/cilium", "cilium", "NoExecute")

@@ -14,7 +14,7 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject, RunHostTask
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
-from cni_migrate.core.model.objects import GateAsk, GateReading, Pod, Requests, Snapshot
+from cni_migrate.core.model.objects import Attempt, GateAsk, GateReading, Pod, Requests, Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.engine.driver import Driver
 from cni_migrate.engine.lease import Lock
@@ -89,9 +89,10 @@ class FakeCluster:
         """Nobody tells anything of these pods, but they are counted."""
         self.looked_up.extend(pod.uid for pod in pods)
 
-    def note_readings(self, readings: Mapping[str, GateReading]) -> None:
-        """Take them."""
-        self.found.readings = dict(readings)
+    @property
+    def attempts(self) -> Mapping[str, Attempt]:
+        """How everything ended that was tried."""
+        return self.found.attempts
 
 
 class Deaf:

@@ -327,8 +327,8 @@ def test_the_pace_comes_from_one_config_map(tmp_path: Path, monkeypatch: pytest.
 def test_the_node_port_comes_from_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apiserver, "ACCOUNT", tmp_path)
     ports: list[dict[str, Any]] = [{"port": 80, "nodePort": 30123}, {"port": 80}]
-    with SecureApi(tmp_path, lambda _: ok({"kind": "Service", "spec": {"ports": [ports.pop(0)]}})) as api:
-        services = Services(settings(**api.env), Loop())
+    with SecureApi(tmp_path, lambda _: ok({"spec": {"clusterIP": "10.96.0.7", "ports": [ports.pop(0)]}})) as api:
+        services = Services(settings(**api.env, KNET_STRESS_GUARD_SERVICE_HOST="10.96.0.8"), Loop())
         for known_port in (30123, 0):
             services.doubted = True
             assert followed(services.api.loop, services.read()) == []

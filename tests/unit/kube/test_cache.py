@@ -17,7 +17,7 @@ import pytest
 from cni_migrate import ports
 from cni_migrate.config import Config
 from cni_migrate.core.model.effects import DeleteObject, EvictPod, PatchNode
-from cni_migrate.core.model.objects import GateReading, ObjectRef, Requests, Snapshot
+from cni_migrate.core.model.objects import ObjectRef, Requests, Snapshot
 from cni_migrate.errors import ClusterUnreachable, RightsMissing, Unauthorized
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
@@ -443,7 +443,7 @@ def test_own_writes_are_seen_at_once() -> None:
             await cluster.perform([patch])
             seen = cluster.snapshot()
             assert (seen.nodes["n1"].resource_version, dict(seen.nodes["n1"].labels)) == ("20", {"a": "b"})
-            assert seen.attempts[patch.key].result == "applied"
+            assert cluster.attempts[patch.key].result == "applied"
             stage.feeds[NODES][0].send("MODIFIED", node("n1", 15))
             await asyncio.sleep(0.1)
             assert cluster.snapshot().nodes["n1"].resource_version == "20"
@@ -519,18 +519,6 @@ def test_discovery_that_fails_is_tried_again() -> None:
         stage.server.on("GET", CILIUM, (500, status(500, "InternalError")), httpx.ReadError("cut"), *group)
         async with stage.cluster() as cluster:
             assert set(cluster.snapshot().served) == {"cilium.io/v2/ciliumnodes"}
-
-    play(body)
-
-
-def test_readings_are_shown_until_others_are_noted() -> None:
-    async def body(stage: Stage) -> None:
-        async with stage.cluster() as cluster:
-            reading = GateReading(stage.clock.now(), {}, {})
-            cluster.note_readings({"a": reading})
-            assert dict(cluster.snapshot().readings) == {"a": reading}
-            cluster.note_readings({})
-            assert not cluster.snapshot().readings
 
     play(body)
 

@@ -74,6 +74,18 @@ def _with_port(port: dict[str, Any]) -> dict[str, Any]:
         (pod(), "due_gone", None),
         (pod(metadata={"annotations": {"kubernetes.io/config.mirror": "x"}}), "mirror", True),
         (pod(), "mirror", False),
+        (
+            pod(
+                spec={
+                    "volumes": [
+                        {"name": "a", "persistentVolumeClaim": {"claimName": "c"}},
+                        {"name": "b", "ephemeral": {}},
+                    ]
+                }
+            ),
+            "claims",
+            ("c", "p-b"),
+        ),
         (pod(spec={"volumes": [{"name": "a", "configMap": {}}]}), "local_storage", False),
         (pod(spec={"volumes": [{"name": "a", "configMap": {}}, {"name": "b", "emptyDir": {}}]}), "local_storage", True),
         (pod(spec=_with_port({"containerPort": 80})), "host_ports", False),

@@ -165,6 +165,13 @@ def knet_objects(**config: object) -> list[tuple[Kind, Object]]:
                 },
             },
         ),
+        (
+            kinds.SERVICE,
+            {
+                "metadata": {"name": "knet-stress-guard", **place},
+                "spec": {"selector": {"app": "knet-stress", "mesh": "b"}, "ports": [{"port": 80, "targetPort": 8089}]},
+            },
+        ),
         (kinds.NETWORK_POLICY, {"metadata": {"name": "knet-stress-guard", **place}, "spec": guard}),
         (kinds.DAEMON_SET, knet("a")),
         (kinds.DAEMON_SET, knet("b")),

@@ -26,7 +26,9 @@ from tests.unit.sim_world.install import (
     daemon_set,
     first_cilium,
     install_cilium,
+    knet_objects,
     label,
+    lines,
     multus,
     node_config,
     pods_on,
@@ -367,6 +369,30 @@ def test_a_routed_dual_pod_cannot_answer_its_kubelet(published: bool, route: boo
         assert found.extra
         assert meta.ready(pod) is well
         assert (pod["status"]["containerStatuses"][0]["restartCount"] == 0) is well
+
+    simulated(test, scenario)
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_agents_notice_what_a_dual_pod_does_beside_calico(published: bool) -> None:
+    """Their kubelet's probes do not arrive, and by ClusterIP the policy takes them for strangers; by address it does not."""
+    scenario = GUARDED.model_copy(update={"canal": GUARDED.canal.model_copy(update={"published": published})})
+
+    async def test(sim: Simulation) -> None:
+        await apply(sim, *knet_objects())
+        await sim.world.idle()
+        await dual(sim, route=True)
+        for mesh in "ab":
+            await restart(sim, "w1", f"knet-stress-{mesh}")
+        await asyncio.sleep(5)
+        seen = {
+            (who, one["peer"], one["kind"])
+            for who in ("w1/a", "w1/b", "w2/a", "w2/b")
+            for line in await lines(sim, who[:2], who[3:], 4)
+            for one in line["bad"]
+        }
+        deaf = {(who, "kubelet", "kubelet") for who in ("w1/a", "w1/b")}
+        assert seen == (deaf | {("w1/a", "guard", "policy_allow")} if published else set())
 
     simulated(test, scenario)
 

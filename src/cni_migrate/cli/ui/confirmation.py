@@ -7,13 +7,13 @@ import sys
 from cni_migrate.errors import Interrupted, UsageError
 
 
-def needs_terminal(*, yes: bool) -> None:
-    """Refuse early what could not be asked later.
+def needs_terminal() -> None:
+    """Refuse what cannot be asked.
 
     Raises:
-        UsageError: there is no `--yes`, and no terminal to ask on.
+        UsageError: there is no terminal to ask on.
     """
-    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             "there is no terminal to ask on: nothing was changed", next="the same command with --yes, if you mean it"
         )
@@ -57,10 +57,14 @@ def _forget_typed() -> None:
 
 
 async def confirm(question: str, *, yes: bool) -> None:
-    """Ask whether to go on, unless that was said already.
+    """Ask whether to go on, unless that was said already; after all that may be refused without an answer.
 
     Raises:
         Interrupted: the answer is not yes.
+        UsageError: there is no terminal to ask on.
     """
-    if not yes and not await asked(question):
+    if yes:
+        return
+    needs_terminal()
+    if not await asked(question):
         raise Interrupted("nothing was changed")

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from cni_migrate.cli.ui import output
+from cni_migrate.cli.ui import colours, output
 from cni_migrate.core.connectivity.matrix import Cell, Matrix, Row, State
+from cni_migrate.core.model.words import many
 
 MOST_NODES: Final = 16
 """So many nodes are drawn one by one, on a terminal that is wide enough."""
@@ -14,7 +15,12 @@ MOST_NODES: Final = 16
 MOST_ROWS: Final = 40
 """So many rows that are not well are drawn; `-o json` has all."""
 
-STYLES: Final[dict[State, str]] = {"ok": "green", "failing": "bold red", "silent": "bold magenta", "unknown": "dim"}
+STYLES: Final[dict[State, str]] = {
+    "ok": colours.GOOD,
+    "failing": colours.BAD,
+    "silent": colours.BAD,
+    "unknown": colours.QUIET,
+}
 
 WORDS: Final[dict[State, str]] = {
     "ok": "every probe succeeded",
@@ -45,7 +51,7 @@ def _full(matrix: Matrix) -> Any:
     """Rows: from; columns: to, by the number of the row with the same node."""
     services = bool(matrix.services)
     numbers = [str(number) for number in range(1, len(matrix.nodes) + 1)]
-    table = output.table("", "FROM \\ TO", *numbers, *(["SERVICES"] if services else []))
+    table = output.grid("", "FROM \\ TO", *numbers, *(["SERVICES"] if services else []))
     for number, source in zip(numbers, matrix.nodes, strict=True):
         cells = [matrix.cell(source, target) for target in matrix.nodes]
         row: list[Any] = [number, source, *(Text(word(cell), style=STYLES[cell.state]) for cell in cells)]
@@ -76,7 +82,7 @@ def _legend(matrix: Matrix) -> Iterator[Text]:
 
 
 def _directions(number: int) -> str:
-    return output.plural(number, "direction")
+    return many(number, "direction")
 
 
 def _places(row: Row) -> str:
@@ -116,8 +122,8 @@ def _summary(matrix: Matrix) -> Iterator[Text]:
     clean = sum(1 for row in matrix.rows() if row.clean)
     parts = [f"{number} {state}" for state, number in count.items() if number and state != "unknown"]
     yield Text(
-        f"{output.plural(len(matrix.nodes), 'node')}, {clean} of them well; "
+        f"{many(len(matrix.nodes), 'node')}, {clean} of them well; "
         f"{_directions(sum(count.values()) - count['unknown'])} probed: {', '.join(parts) or 'none'}"
     )
     if count["unknown"]:
-        yield Text(f"{_directions(count['unknown'])} not probed: each agent has some peers only", style="dim")
+        yield Text(f"{_directions(count['unknown'])} not probed: each agent has some peers only", style=colours.QUIET)

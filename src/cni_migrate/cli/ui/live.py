@@ -1,33 +1,66 @@
-"""The live table of a run on a terminal: on stderr, redrawn at most four times a second, gone at the end."""
+"""How a run is shown on stderr: redrawn in place on a terminal, or in lines that follow one another."""
 
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from cni_migrate.cli.ui import output
+from cni_migrate.cli.ui import colours, output, progress
+from cni_migrate.cli.ui.progress import Progress
 from cni_migrate.core.decision.advance import Waiting
 from cni_migrate.core.decision.decide import Decision
-from cni_migrate.core.model.lifecycle import NodeState
-from cni_migrate.core.model.record import NodeRecord
+from cni_migrate.core.model.record import Record
+from cni_migrate.core.reports.eta import Left
 from cni_migrate.ports import Clock
 
-REDRAW_SECONDS = 0.25
+REDRAW_SECONDS: Final = 0.25
 
-DONE = NodeState.MIGRATED
+LAST_LINES: Final = 5
+"""So many lines of what happened last stay on the screen above the table."""
+
+SUM_EVERY: Final = timedelta(seconds=30)
+"""How often the sum is told where nothing is redrawn."""
+
+PATIENCE: Final = timedelta(seconds=5)
+"""What is waited for is told there once it takes longer than this."""
+
+TimeLeft = Callable[[Record], Left | None]
+
+
+class Display(Protocol):
+    """What shows a run to people."""
+
+    def shown(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Show it while inside."""
+        ...
+
+    def decision(self, decision: Decision, order: Iterable[str]) -> None:
+        """Take the latest decision in, and the order in which nodes are migrated."""
+        ...
+
+    def say(self, at: datetime, text: str, *, bad: bool = False) -> None:
+        """A line that stays."""
+        ...
+
+    def note(self, text: str) -> None:
+        """A line about this very program, until another comes."""
+        ...
 
 
 class Screen:
-    """Shows the latest decision, and above it what has happened, line by line."""
+    """Shows the latest decision, redrawn at most four times a second, and above it what has happened, line by line."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, left: TimeLeft) -> None:
+        """A screen on stderr; `left` tells how long the rest takes."""
         self._clock = clock
+        self._left = left
+        self._started = clock.now()
         self._console = output.console(sys.stderr)
         self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
         self._decision: Decision | None = None
@@ -36,7 +69,7 @@ class Screen:
 
     @contextlib.asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
-        """Show it while inside."""
+        """Show it while inside; the table is gone at the end."""
         with self._live:
             task = asyncio.create_task(self._redraw(), name="screen")
             try:
@@ -54,10 +87,10 @@ class Screen:
         self._decision = decision
         self._order = {name: place for place, name in enumerate(order)}
 
-    def say(self, at: datetime, text: str, *, style: str = "") -> None:
+    def say(self, at: datetime, text: str, *, bad: bool = False) -> None:
         """A line that stays above the table."""
-        line = Text.assemble((f"{output.clock(at)}  ", "dim"), (text, style))
-        self._console.print(line, soft_wrap=True)
+        stamp = Text(f"{output.clock(at)}  ", style=colours.QUIET)
+        output.say(self._console, Text(text, style=colours.BAD if bad else ""), stamp, by=10)
 
     def note(self, text: str) -> None:
         """A line under the table, until another comes."""
@@ -69,52 +102,68 @@ class Screen:
             await asyncio.sleep(REDRAW_SECONDS)
 
     def _drawn(self) -> RenderableType:
-        now = self._clock.now()
         parts: list[RenderableType] = []
         if self._decision is not None:
-            parts += drawn(self._decision, now, self._order, rows=max(3, self._console.height - 6))
+            run = Progress(
+                self._started, self._clock.now(), self._decision, self._order, self._left(self._decision.record)
+            )
+            height = self._console.height - LAST_LINES - 2
+            parts += [Text(""), *progress.drawn(run, self._console.width, height)]
         if self._note:
-            parts.append(Text(self._note, style="yellow"))
+            parts.append(Text(self._note, style=colours.CAUTION))
         return Group(*parts)
 
 
-def drawn(decision: Decision, now: datetime, order: Mapping[str, int], *, rows: int) -> list[RenderableType]:
-    """A decision as a table, in the order of the migration; where not all have room, of those that matter now."""
-    record = decision.record
-    waits = {wait.node: wait for wait in decision.waits}
-    made = output.table("NODE", "STATE", "EVENT/STEP", "AGE", "WAITS FOR")
-    entries = sorted(record.nodes.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))
-    shown = entries
-    if len(entries) > rows:
-        # Held and under way first, then what is still to come: a stable sort keeps their order.
-        shown = sorted(entries, key=lambda item: (item[1].held is None, item[1].event is None, item[1].state == DONE))
-    for name, entry in shown[:rows]:
-        made.add_row(*_row(name, entry, waits.get(name), now))
-    parts: list[RenderableType] = [Text(""), made]
-    if len(entries) > rows:
-        parts.append(Text(f"and {len(entries) - rows} more nodes", style="dim"))
-    done = sum(1 for entry in record.nodes.values() if entry.state is DONE and not entry.gone)
-    there = sum(1 for entry in record.nodes.values() if not entry.gone)
-    cluster = record.cluster
-    line = Text.assemble((f"phase {cluster.phase}", "bold"), f", {done} of {there} nodes migrated")
-    if cluster.step:
-        line.append(f", step {cluster.step} ({output.age(cluster.since, now)})")
-    if (wait := waits.get("")) is not None:
-        line.append(f": waits for {_words(wait)}")
-    return [*parts, line]
+class Lines:
+    """Tells people what happens where there is no terminal: each thing once, and the sum from time to time."""
+
+    def __init__(self, clock: Clock, left: TimeLeft) -> None:
+        """Lines on stderr; `left` tells how long the rest takes."""
+        self._clock = clock
+        self._left = left
+        self._started = clock.now()
+        self._summed = self._started
+        self._waits: dict[tuple[str, str, str], _Told] = {}
+
+    @contextlib.asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """Nothing is to be opened."""
+        yield
+
+    def decision(self, decision: Decision, order: Iterable[str]) -> None:
+        """Tell what is waited for by now, and the sum when it is time for it."""
+        now = self._clock.now()
+        current = {(wait.node, wait.step, wait.on): wait for wait in decision.waits}
+        self._waits = {key: self._waits.get(key, _Told(now)) for key in current}
+        for key, wait in current.items():
+            if self._waits[key].due(wait, now):
+                self.say(now, f"{f'node {wait.node} ' if wait.node else ''}waits for {progress.words(wait)}")
+        if now - self._summed >= SUM_EVERY:
+            self._summed = now
+            places = {name: place for place, name in enumerate(order)}
+            run = Progress(self._started, now, decision, places, self._left(decision.record))
+            self.say(now, progress.line(run))
+
+    def say(self, at: datetime, text: str, *, bad: bool = False) -> None:
+        """A line; there are no colours here."""
+        sys.stderr.write(f"{output.clock(at)}  {text}\n")
+        sys.stderr.flush()
+
+    def note(self, text: str) -> None:
+        """A line as any other."""
+        self.say(self._clock.now(), text)
 
 
-def _row(name: str, entry: NodeRecord, wait: Waiting | None, now: datetime) -> list[Any]:
-    held = entry.held
-    what = f"HELD: {held.why}" if held else _words(wait) if wait is not None else "gone" if entry.gone else ""
-    return [
-        name,
-        output.state(entry.state, held=held is not None),
-        f"{entry.event}/{entry.step}" if entry.event else "-",
-        output.age(entry.since, now) if entry.event or held else "",
-        Text(what, style="red" if held else "", overflow="ellipsis", no_wrap=True),
-    ]
+class _Told:
+    """A wait: since when, and what was told of it last."""
 
+    def __init__(self, since: datetime) -> None:
+        self._next = since + PATIENCE
+        self._seen = ""
 
-def _words(wait: Waiting) -> str:
-    return f"{wait.on}: {wait.observed}" if wait.observed else wait.on
+    def due(self, wait: Waiting, now: datetime) -> bool:
+        """Whether it is to be told now."""
+        if now < self._next or wait.observed == self._seen:
+            return False
+        self._next, self._seen = now + PATIENCE * 2, wait.observed or "-"
+        return True

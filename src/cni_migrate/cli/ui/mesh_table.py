@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cni_migrate.cli.mesh import Seen
-from cni_migrate.cli.ui import drawing, output
+from cni_migrate.cli.ui import colours, drawing, output
 from cni_migrate.core.connectivity import mesh
 from cni_migrate.core.connectivity.gate import Failing, Passed, Pending
 
@@ -28,12 +28,12 @@ def show_agents(to: Console, seen: Seen) -> None:
             str(agent.sent),
             str(agent.lost),
             Text(f"silent: {agent.trouble}" if agent.trouble else agent.worst or "-",
-                 style="red" if agent.trouble or (agent.worst and ": " in agent.worst) else ""),
+                 style=colours.BAD if agent.trouble or (agent.worst and ": " in agent.worst) else ""),
         )  # fmt: skip
     output.show_table(to, table)
     to.print()
     for line in (*_left_out(seen), *_explained(seen)):
-        to.print(line, soft_wrap=True)
+        output.say(to, line)
 
 
 def picture(to: Console, seen: Seen) -> list[Any]:
@@ -46,7 +46,7 @@ def show_picture(to: Console, seen: Seen) -> None:
     """Print the picture."""
     for part in picture(to, seen):
         if isinstance(part, Text):
-            to.print(part, soft_wrap=True)
+            output.say(to, part)
         else:
             output.show_table(to, part)
 
@@ -54,13 +54,13 @@ def show_picture(to: Console, seen: Seen) -> None:
 def _left_out(seen: Seen) -> Iterator[Text]:
     """A line about the nodes that a migration has in its hands."""
     if names := seen.asked.left_out:
-        yield Text(f"left out, as a migration has them in its hands: {output.listed(names, 10)}", style="yellow")
+        yield Text(f"left out, as a migration has them in its hands: {output.listed(names, 10)}", style=colours.CAUTION)
 
 
 def _headline(seen: Seen) -> Text:
-    style = {Passed: "bold green", Pending: "bold yellow", Failing: "bold red"}[type(seen.verdict)]
+    style = {Passed: colours.GOOD, Pending: colours.CAUTION, Failing: colours.BAD}[type(seen.verdict)]
     doubtful = isinstance(seen.verdict, Passed) and not seen.proven
-    return Text(seen.said, style="bold yellow" if doubtful else style)
+    return Text(seen.said, style=colours.CAUTION if doubtful else style)
 
 
 def _explained(seen: Seen) -> Iterator[Text]:

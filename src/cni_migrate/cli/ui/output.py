@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cni_migrate.cli.ui import colours
+from cni_migrate.cli.ui.fitting import Rows, indented
+from cni_migrate.core.model.words import many
+
 WIDE: Final = 250
 """The width of what no terminal shows: nothing is cut for a pipe."""
-
-STATE_STYLES: Final = {
-    "canal": "", "dual": "yellow", "draining": "magenta", "cilium": "cyan", "migrated": "green",
-}  # fmt: skip
 
 
 def console(stream: TextIO) -> Console:
@@ -32,17 +32,26 @@ def out() -> Console:
     return console(sys.stdout)
 
 
-def table(*headers: str) -> Table:
-    """A table as kubectl's: no lines, headers in capitals, wrapping in the last column."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
+def table(*headers: str) -> Rows:
+    """A table as kubectl's, without lines and with headers in capitals, that fits the width there is."""
+    return Rows(headers)
+
+
+def grid(*headers: str) -> Table:
+    """A table whose columns keep their places at any width: a picture, not a list."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=colours.HEAD, show_edge=False)
     for number, header in enumerate(headers):
         last = number == len(headers) - 1
         made.add_column(header, overflow="fold", no_wrap=not last, ratio=None)
     return made
 
 
-def show_table(to: Console, made: Table) -> None:
+def show_table(to: Console, made: Table | Rows) -> None:
     """Print a table without the blanks at the ends of lines."""
+    if isinstance(made, Rows):
+        for line in made.fitted(to.width).lines:
+            to.print(line, soft_wrap=True)
+        return
     if to.is_terminal:
         to.print(made)
         return
@@ -51,14 +60,23 @@ def show_table(to: Console, made: Table) -> None:
     to.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
+def say(to: Console, text: Text | str, first: Text | str = "", *, by: int = 0) -> None:
+    """Print a line; on a terminal it is wrapped between words, its further lines `by` columns in."""
+    if not to.is_terminal:
+        to.print(Text.assemble(first, text), soft_wrap=True)
+        return
+    for line in indented(text, to.width, first, by=by):
+        to.print(line, soft_wrap=True)
+
+
 def show_next(what: str) -> None:
     """Print what to type next, as the last line of a result."""
-    out().print(Text.assemble(("next: ", "cyan"), what), soft_wrap=True)
+    say(out(), what, Text("next: ", style=colours.NEXT), by=6)
 
 
 def state(name: str, *, held: bool = False) -> Text:
     """A state in its colour."""
-    return Text(name, style="bold red" if held else STATE_STYLES.get(name, ""))
+    return Text(name, style=colours.BAD if held else colours.STATES.get(name, ""))
 
 
 def as_json(data: Any) -> None:
@@ -129,11 +147,6 @@ def listed(items: Iterable[str], most: int = 5) -> str:
     return head if len(every) <= most else f"{head} and {len(every) - most} more"
 
 
-def plural(number: int, what: str) -> str:
-    """`1 node`, `2 nodes`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def ending(seconds: int, now: datetime) -> str:
     """An ETA in words."""
     return f"about {duration(seconds)} ({clock(now + timedelta(seconds=seconds))})"
@@ -142,3 +155,7 @@ def ending(seconds: int, now: datetime) -> str:
 def joined(parts: Sequence[str]) -> str:
     """Parts that are not empty, in one line."""
     return ", ".join(part for part in parts if part)
+
+
+plural = many
+"""`1 node`, `2 nodes`."""

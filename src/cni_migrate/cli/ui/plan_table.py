@@ -1,25 +1,42 @@
-"""A plan as people read it: the nodes in order, the pods that matter, the steps, the way back."""
+"""A plan as people read it: the sum, what is in the way, the nodes in order, the pods that matter, the steps."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
 
-from cni_migrate.cli.ui import output
-from cni_migrate.core.reports.plan import MOVING, PlannedNode, PlanView
-from cni_migrate.strategies import traits
+from cni_migrate.cli.ui import colours, output
+from cni_migrate.cli.ui.fitting import Rows
+from cni_migrate.core.reports.plan import PlannedNode, PlanView
+
+MOST: Final = 40
+"""So many lines of a kind are read; more are put together."""
 
 
 def show(to: Console, view: PlanView, *, steps: bool) -> None:
-    """Print a plan: the nodes in order, the pods that matter, and the steps, which most nodes have in common."""
-    to.print(Text(headline(view), style="bold"), soft_wrap=True)
+    """Print a plan; what is too much to read is put together, and the steps come only when asked for."""
+    output.say(to, Text(headline(view), style=colours.HEAD))
+    output.say(to, Text(way_back(view)))
+    _show_blockers(to, view)
     to.print()
     output.show_table(to, node_table(view))
     _show_pods(to, view)
-    to.print()
     if steps:
+        to.print()
         _show_every_step(to, view)
-    to.print(Text(way_back(view)), soft_wrap=True)
+
+
+def _show_blockers(to: Console, view: PlanView) -> None:
+    if not view.blockers:
+        return
+    count = output.plural(len(view.blockers), "thing")
+    output.say(to, Text(f"\n{count} would hold this run", style=colours.BAD))
+    for blocker in view.blockers[:MOST]:
+        output.say(to, blocker, "- ", by=2)
+    if len(view.blockers) > MOST:
+        output.say(to, f"and {len(view.blockers) - MOST} more: -o json has all")
 
 
 def _show_every_step(to: Console, view: PlanView) -> None:
@@ -37,20 +54,16 @@ def _show_every_step(to: Console, view: PlanView) -> None:
 
 def headline(view: PlanView) -> str:
     """The plan in one line."""
-    chosen = [node for node in view.nodes if node.events]
-    return (
-        f"strategy {view.strategy}, from phase {view.phase}: {output.plural(len(chosen), 'node')} to go, "
-        f"{view.at_once} out of service at once; {amounts(view)}"
-    )
+    return f"strategy {view.strategy}, from phase {view.phase}, {view.at_once} out of service at once; {amounts(view)}"
 
 
 def amounts(view: PlanView) -> str:
-    """How much it is: nodes, pods that move, and about how long it takes."""
-    chosen = [node for node in view.nodes if node.events]
-    pods = sum(1 for node in chosen for pod in node.pods if pod.moves)
-    minutes = max(1, round(len(chosen) * traits(view.strategy).seconds_per_node / view.at_once / 60))
-    nodes = output.plural(len(chosen), "node")
-    return f"{nodes}, {output.plural(pods, 'pod')} will move, about {minutes} min with pods that leave at once"
+    """How much it is: nodes, pods that move, and about how long it takes, by what."""
+    nodes = output.plural(sum(1 for node in view.nodes if node.events), "node")
+    moving = f"{nodes} to go, {output.plural(view.moving, 'pod')} will move"
+    if view.seconds is None:
+        return f"{moving}, how long is not known while something is held"
+    return f"{moving}, about {output.duration(max(60, view.seconds))} by {view.seconds_by}"
 
 
 def way_back(view: PlanView) -> str:
@@ -58,74 +71,95 @@ def way_back(view: PlanView) -> str:
     if not view.way_back:
         return f"behind the point of no return ({view.point_of_no_return}): there is no way back"
     here = "" if view.after else "; this run ends before it"
-    return f"`migrate rollback` is possible until clean-up's step {view.point_of_no_return}{here}"
+    return f"point of no return: `migrate rollback` is possible until clean-up's step {view.point_of_no_return}{here}"
 
 
-def node_table(view: PlanView) -> Any:
-    """The nodes in order."""
+def node_table(view: PlanView) -> Rows:
+    """The nodes in order; many that are alike and follow one another are one line."""
     made = output.table("#", "NODE", "ZONE", "STATE", "EVENTS", "MOVE", "STAY", "NOTE")
-    for number, node in enumerate(view.nodes, 1):
-        moving = sum(1 for pod in node.pods if pod.moves)
-        staying = sum(1 for pod in node.pods if pod.verdict == "stays")
+    number = 1
+    for nodes in _together(view.nodes):
+        node = nodes[0]
+        name = node.name if len(nodes) == 1 else f"{node.name} to {nodes[-1].name} ({len(nodes)})"
         made.add_row(
             str(number),
-            node.name,
+            name,
             node.zone or "-",
             output.state(node.state),
             " > ".join(event.name for event in node.events) or "-",
-            output.plural(moving, "pod"),
-            output.plural(staying, "pod"),
-            _note(node),
+            output.plural(sum(1 for one in nodes for pod in one.pods if pod.moves), "pod"),
+            output.plural(sum(1 for one in nodes for pod in one.pods if pod.verdict == "stays"), "pod"),
+            _note(nodes),
         )
+        number += len(nodes)
     return made
 
 
-def _note(node: PlannedNode) -> Text:
-    refused = sum(1 for pod in node.pods if pod.verdict == "refused")
-    closed = sorted({budget for pod in node.pods for budget in pod.budgets})
+def _together(nodes: Sequence[PlannedNode]) -> Iterator[list[PlannedNode]]:
+    if len(nodes) <= MOST:
+        yield from ([node] for node in nodes)
+        return
+    for _, found in groupby(nodes, key=_alike):
+        yield list(found)
+
+
+def _alike(node: PlannedNode) -> tuple[object, ...]:
+    refused = any(pod.verdict == "refused" for pod in node.pods)
+    events = tuple(event.name for event in node.events)
+    return node.zone, node.state, node.control_plane, node.chosen, node.trouble, events, refused
+
+
+def _note(nodes: Sequence[PlannedNode]) -> Text:
+    node = nodes[0]
+    refused = sum(1 for one in nodes for pod in one.pods if pod.verdict == "refused")
+    closed = sorted({budget for one in nodes for pod in one.pods for budget in pod.budgets})
     parts = [
         "control plane" if node.control_plane else "",
         "" if node.chosen else "not chosen",
         f"not touched: {node.trouble}" if node.trouble else "",
         f"drain refused by {output.plural(refused, 'pod')}" if refused else "",
-        f"budgets closed: {', '.join(closed)}" if closed else "",
+        f"budgets closed: {output.listed(closed)}" if closed else "",
     ]
-    return Text(output.joined(parts), style="red" if refused or closed or node.trouble else "")
+    return Text(output.joined(parts), style=colours.BAD if refused or closed or node.trouble else "")
 
 
 def _show_pods(to: Console, view: PlanView) -> None:
-    """The pods that would stop a drain, and those that move."""
-    for title, wanted, style in (("Pods that stop a drain", ("refused",), "red"), ("Pods that move", MOVING, "")):
-        rows = [(node, pod) for node in view.nodes for pod in node.pods if pod.verdict in wanted]
-        if not rows:
-            continue
-        to.print(Text(f"\n{title}", style="bold"))
-        made = output.table("NODE", "POD", "WHY")
-        for node, pod in rows[:40]:
-            closed = f"; budget {', '.join(pod.budgets)} allows none now" if pod.budgets else ""
-            made.add_row(node.name, pod.pod, Text(f"{pod.reason}{closed}", style=style or ("red" if closed else "")))
+    """The pods that move; where they are many, how many of each namespace."""
+    rows = [(node, pod) for node in view.nodes for pod in node.pods if pod.moves]
+    if not rows:
+        return
+    to.print(Text("\nPods that move", style=colours.HEAD))
+    if len(rows) > MOST:
+        made = output.table("NAMESPACE", "PODS", "NODES", "HOW")
+        for namespace in sorted({pod.pod.partition("/")[0] for _, pod in rows}):
+            here = [(node, pod) for node, pod in rows if pod.pod.startswith(f"{namespace}/")]
+            how = sorted({pod.reason for _, pod in here})
+            made.add_row(namespace, str(len(here)), str(len({node.name for node, _ in here})), "; ".join(how))
         output.show_table(to, made)
-        if len(rows) > 40:
-            to.print(f"and {len(rows) - 40} more: -o json has all")
+        return
+    made = output.table("NODE", "POD", "HOW")
+    for node, pod in rows:
+        closed = f"; budget {', '.join(pod.budgets)} allows none now" if pod.budgets else ""
+        made.add_row(node.name, pod.pod, Text(f"{pod.reason}{closed}", style=colours.BAD if closed else ""))
+    output.show_table(to, made)
 
 
 def _show_steps(to: Console, title: str, event: Any) -> None:
-    to.print(Text(title, style="bold"))
+    output.say(to, Text(title, style=colours.HEAD))
     made = output.table("", "", "")
-    made.show_header = False
     first = next((step for step in event.steps if step.irreversible), None)
     for step in event.steps:
         note = " (point of no return)" if step is first else ""
-        made.add_row("", step.name, Text(f"{step.about}{note}", style="bold" if note else ""))
+        made.add_row("", step.name, Text(f"{step.about}{note}", style=colours.HEAD if note else ""))
     output.show_table(to, made)
 
 
 def show_first_turn(to: Console, view: PlanView) -> None:
     """Print what the first turn would do."""
-    to.print(Text("\nThe first turn would", style="bold"))
+    output.say(to, Text("\nThe first turn would", style=colours.HEAD))
     for effect in view.next_effects[:30] or ("change nothing",):
-        to.print(Text(f"  {effect}"), soft_wrap=True)
+        output.say(to, effect, "  ", by=4)
     if len(view.next_effects) > 30:
-        to.print(f"  and {len(view.next_effects) - 30} more")
+        output.say(to, f"  and {len(view.next_effects) - 30} more")
     for wait in view.next_waits[:10]:
-        to.print(Text(f"  and wait for {wait}"), soft_wrap=True)
+        output.say(to, f"and wait for {wait}", "  ", by=4)

@@ -1,13 +1,16 @@
 """A status as people read it: nodes, history, summary; and its machine-readable forms."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from cni_migrate.cli.ui import output
+from cni_migrate.cli.ui import colours, output
 from cni_migrate.core.model.lifecycle import NodeState, Phase
+from cni_migrate.core.model.record import Entry
+from cni_migrate.core.model.words import many
 from cni_migrate.core.reports.status import Network, Node, StatusView
 
 
@@ -21,9 +24,15 @@ def show(to: Console, view: StatusView, form: str, now: datetime) -> None:
         parts = parts_of(view, now, wide=form == "wide")
         for part in parts:
             if isinstance(part, Text):
-                to.print(part, soft_wrap=True)
+                output.say(to, part)
             else:
                 output.show_table(to, part)
+
+
+def show_history(to: Console, lines: Iterable[Entry]) -> None:
+    """Print lines of history, each with its day and time in this machine's zone."""
+    for line in lines:
+        to.print(Text(f"{line.at.astimezone():%Y-%m-%d %H:%M:%S}  {line.what}"), soft_wrap=True)
 
 
 def rendered(view: StatusView, now: datetime, *, wide: bool = False) -> RenderableType:
@@ -38,12 +47,17 @@ def parts_of(view: StatusView, now: datetime, *, wide: bool = False) -> list[Any
     if not view.begun:
         return [Text("No migration was begun in this cluster."), *_next(view)]
     parts: list[Any] = [_table(view, now, wide=wide), Text("")]
-    if view.history:
-        parts += [Text(f"{output.clock(line.at)}  {line.what}", style="dim") for line in view.history[-5:]]
+    if lines := [line for line in view.history if not _said(line.what, view)]:
+        parts += [Text(f"{output.clock(line.at)}  {line.what}", style=colours.QUIET) for line in lines[-5:]]
         parts.append(Text(""))
     parts += _summary(view, now)
     parts += _next(view)
     return parts
+
+
+def _said(line: str, view: StatusView) -> bool:
+    """Whether a line of history only tells what still holds a node: that is told by the node."""
+    return any(node.held and line.endswith(f"held: {node.held}") for node in view.nodes)
 
 
 def _rolled_back(view: StatusView) -> str:
@@ -55,7 +69,7 @@ def _rolled_back(view: StatusView) -> str:
 
 
 def _table(view: StatusView, now: datetime, *, wide: bool) -> Any:
-    headers = ["NODE", "STATE", "STEP", "SINCE", "TRIES", "PODS", "NOTE"]
+    headers = ["NODE", "STATE", "STEP", "SINCE", "RETRIES", "PODS", "NOTE"]
     if wide:
         headers[6:6] = ["SENT", "LOST", "STALL"]
     made = output.table(*headers)
@@ -65,13 +79,13 @@ def _table(view: StatusView, now: datetime, *, wide: bool) -> Any:
             output.state(node.state, held=node.held is not None),
             f"{node.event}/{node.step}" if node.event else "-",
             output.age(node.since, now) or "-",
-            str(node.attempt) if node.attempt else "-",
+            str(node.retries) if node.retries else "-",
             pods(node.network),
         ]
         if wide:
             gate = node.gate
             cells += [str(gate.sent), str(gate.lost), f"{gate.stall_ms:.0f}ms"] if gate else ["-", "-", "-"]
-        made.add_row(*cells, Text(_note(node), style="red" if node.held else ""))
+        made.add_row(*cells, Text(_note(node), style=colours.BAD if node.held else ""))
     return made
 
 
@@ -98,20 +112,20 @@ def _summary(view: StatusView, now: datetime) -> list[Text]:
     total = sum(view.summary.values())
     counts = ", ".join(f"{number} {state}" for state, number in view.summary.items())
     back = " (rolling back)" if view.direction == "back" else ""
-    style = "bold green" if view.phase is Phase.DONE else "bold"
+    style = colours.GOOD if view.phase is Phase.DONE else colours.HEAD
     head = (f"phase {view.phase}{back}", style)
-    lines = [Text.assemble(head, f" with {view.strategy}, {output.plural(total, 'node')}: {counts}")]
+    lines = [Text.assemble(head, f" with {view.strategy}, {many(total, 'node')}: {counts}")]
     if view.step:
         lines.append(Text(f"step {view.step} since {output.age(view.since, now)}: {view.about}"))
     if view.held is not None:
-        lines.append(Text(f"HELD: {view.held.why}", style="red"))
+        lines.append(Text(f"HELD: {view.held.why}", style=colours.BAD))
     if view.paused:
-        lines.append(Text(f"paused since {view.paused}: no further node begins", style="yellow"))
+        lines.append(Text(f"paused since {view.paused}: no further node begins", style=colours.CAUTION))
     if view.driver is not None:
         alive = "" if view.driver.alive else ", but it is not alive any more"
         lines.append(Text(f"driven by {view.driver.holder} since {_since(view.driver.since)}{alive}"))
     if (out := out_of_service(view)) and (view.driver is None or not view.driver.alive):
-        lines.append(Text(f"{out}; nobody is at work on {'them' if ', ' in out else 'it'}", style="yellow"))
+        lines.append(Text(f"{out}; nobody is at work on {'them' if ', ' in out else 'it'}", style=colours.CAUTION))
     lines += _way_back(view)
     lines += _eta(view, now)
     lines += audit_lines(view)
@@ -159,9 +173,11 @@ def audit_lines(view: StatusView) -> list[Text]:
     if view.audit is None:
         return []
     if not view.audit:
-        return [Text("audit: clean: no cordon, taint or label is left, no pod is on the old network", style="green")]
-    return [Text(f"audit: {problem}", style="red") for problem in view.audit]
+        return [
+            Text("audit: clean: no cordon, taint or label is left, no pod is on the old network", style=colours.GOOD)
+        ]
+    return [Text(f"audit: {problem}", style=colours.BAD) for problem in view.audit]
 
 
 def _next(view: StatusView) -> list[Text]:
-    return [Text.assemble(("next: ", "cyan"), view.next)] if view.next else []
+    return [Text.assemble(("next: ", colours.NEXT), view.next)] if view.next else []

@@ -61,11 +61,18 @@ _SERVICES = {
     "api": "only the API server cannot be reached from pods",
     "service": "only the ClusterIP fails: look at kube-proxy and the Service's endpoints",
     "nodeport": "only the node port fails: look at kube-proxy",
+    "kubelet": "kubelets do not reach the pods of their own nodes: pods answer by another interface, or not at all",
     "http_large": "small packets pass and large ones do not: the MTU of one network is too large",
     "udp": "only UDP fails: a firewall or a conntrack rule",
     "tcp": "only connections that live long fail: they were cut or stalled",
     "policy_allow": "allowed callers are blocked: a NetworkPolicy does not see who they are",
     "policy_deny": "forbidden callers get through: NetworkPolicies are not enforced there",
+}
+
+
+_BY_SERVICE = {
+    "policy_allow": "allowed callers are blocked: on a Service's way a NetworkPolicy does not see who they are",
+    "policy_deny": "forbidden callers get through: on a Service's way their address is another one",
 }
 
 
@@ -77,6 +84,8 @@ def _pattern(pairs: Sequence[Pair], expected: Expected, silent: frozenset[str]) 
     kinds = {"host" if pair.net == "host" else pair.kind for pair in pairs}
     part = len(kinds) == 1 and kinds <= _SERVICES.keys()
     where = _place(pairs, expected, silent, part=part)
+    if all(pair.peer == "guard" for pair in pairs):
+        return f"by ClusterIP alone {_BY_SERVICE[kinds.pop()] if part else 'NetworkPolicies do not hold'}{where}"
     if part:
         return f"{_SERVICES[kinds.pop()]}{where}"
     if kinds and kinds <= {"policy_allow", "policy_deny"}:

@@ -143,6 +143,12 @@ def unasked(config: Config, *, final: bool = False) -> frozenset[str]:
     return frozenset({"policy_deny"}) if off else frozenset()
 
 
+def shared(config: Config, ignore: Collection[str] = ()) -> frozenset[str]:
+    """What besides its peers every agent has to have probed: without that nothing is proven of it."""
+    wanted = {"api", "dns", "guard", "kubelet", "service"} | ({"nodeport"} if config.knet.node_port else set())
+    return frozenset(wanted.difference(ignore))
+
+
 def judge(
     reading: GateReading | None,
     expected: Expected,
@@ -153,14 +159,15 @@ def judge(
     ignore: Collection[str] = (),
     newest: datetime | None = None,
     others: Collection[str] = (),
+    shared: Collection[str] = (),
 ) -> Verdict:
     """Whether connectivity is proven.
 
     Passed: every expected agent's newest rounds, at least `gate.rounds` in a row over at least `gate.seconds`, are
-    clean, were begun after `since`, list all its expected peers, and the newest is fresh, and was begun after `newest`
-    if that is given; what was lost is counted from then on. A pair that was bad in the `baseline` by the same net and
-    kind does not count, nor do probes of the kinds in `ignore`. Those of `others` (`beyond`) count where an agent lists
-    them.
+    clean, were begun after `since`, list all its expected peers, and the newest is fresh, tells that all that is
+    `shared` was probed, and was begun after `newest` if that is given; what was lost is counted from then on. A pair
+    that was bad in the `baseline` by the same net and kind does not count, nor do probes of the kinds in `ignore`.
+    Those of `others` (`beyond`) count where an agent lists them.
     """
     if not expected or not all(expected.values()):
         lonely = sorted(agent for agent, peers in expected.items() if not peers)
@@ -199,7 +206,7 @@ def judge(
             lacking.add(agent)
             due.append(_due(rounds[-1].at + timedelta(seconds=rounds[-1].interval), config))
             continue
-        if missing := _lacking(run, config, newest):
+        if missing := _lacking(run, config, newest, shared):
             short.append(f"{agent} {missing}" + (f" since {bad[0]}" if bad else ""))
             lacking.add(agent)
             due.append(_due(run[-1].at if run else since, config))
@@ -218,12 +225,20 @@ def judge(
     return Passed(sent, lost, stall)
 
 
-def _lacking(run: Sequence[Round], config: Config, newest: datetime | None) -> str:
+def _lacking(run: Sequence[Round], config: Config, newest: datetime | None, shared: Collection[str]) -> str:
     """What a run of clean rounds, the newest first, lacks of what is asked for, or ''."""
     span = (run[0].at - run[-1].at).total_seconds() if run else 0.0
     if len(run) < config.gate.rounds or span < config.gate.seconds:
         return f"{_count(len(run), 'clean round')} over {span:.1f} s"
-    return f"no round since {newest:%H:%M:%S}" if newest is not None and run[0].at < newest else ""
+    if newest is not None and run[0].at < newest:
+        return f"no round since {newest:%H:%M:%S}"
+    left = unprobed(run[0], shared)
+    return f"has not probed {', '.join(sorted(left))}" if left and run[0].shared is not None else ""
+
+
+def unprobed(one: Round, shared: Collection[str]) -> frozenset[str]:
+    """What of all that should be probed this round does not tell to have been."""
+    return frozenset(shared).difference(one.shared or ())
 
 
 def _due(first: datetime, config: Config) -> datetime:
@@ -265,9 +280,14 @@ def _lost(
 
 
 def _concerns(bad: BadProbe, agent: str, peers: frozenset[str]) -> bool:
-    """Whether a failure is the gate's business: that of a judged peer, of its node, or of service, api, dns, policy."""
+    """Whether a failure is the gate's business: that of a judged peer, of its node, or of service, api, dns, policy.
+
+    What the kubelet of an agent's own node sees is so where that node is judged: by the pair of its two agents.
+    """
     if bad.peer.startswith("node:"):
         return bad.peer[5:] in {_node(agent), *map(_node, peers)}
+    if bad.peer == "kubelet":
+        return _node(agent) in map(_node, peers)
     return bad.peer in peers or "/" not in bad.peer
 
 

@@ -8,8 +8,8 @@ from cni_migrate.core.model.record import NodeRecord
 
 DENY = "policy_deny"
 
-ANYWHERE = frozenset({"service", "nodeport", "dns"})
-"""Kinds of probes that are answered by a pod on any node."""
+ANYWHERE = frozenset({"service", "nodeport", "dns", "guard"})
+"""What is answered by a pod on any node."""
 
 
 def enforcing(nodes: Mapping[str, NodeRecord]) -> frozenset[str]:
@@ -27,20 +27,26 @@ class KnownFailures:
     A node that joins later, or that becomes somebody's peer later, is not in the baseline. What was wrong with a node
     for one agent is excused for all where the node alone decides: its firewall in front of its own address, and whether
     policies are enforced there. If they were not on some node, they are not on one that has joined since either; but on
-    nodes that are `enforcing` now nothing of that is excused.
+    nodes that are `enforcing` now nothing of that is excused. A Service leads to any of them: what it lets through is
+    excused until policies are enforced `everywhere`.
     """
 
-    def __init__(self, baseline: Collection[Known], enforcing: Collection[str] = ()) -> None:
+    def __init__(
+        self, baseline: Collection[Known], enforcing: Collection[str] = (), *, everywhere: bool = False
+    ) -> None:
         words = [known.split(" ") for known in baseline]
         self._baseline = frozenset(baseline)
         self._enforcing = frozenset(enforcing)
+        self._everywhere = everywhere
         self._hosts = frozenset(peer for _, peer, net, _ in words if net == "host")
-        self._open = frozenset(peer for _, peer, _, kind in words if kind == DENY)
+        self._open = frozenset(peer for _, peer, _, kind in words if kind == DENY and peer not in ANYWHERE)
         self._known = frozenset(node_of(agent) for agent, _, _, kind in words if kind == DENY)
 
     def __contains__(self, known: object) -> bool:
         """Whether a failure, in the words of `Pair.known`, is excused."""
         _, peer, net, kind = str(known).split(" ")
+        if kind == DENY and peer in ANYWHERE:
+            return (bool(self._open) or known in self._baseline) and not self._everywhere
         if kind == DENY:
             node = node_of(peer)
             return node not in self._enforcing and (
@@ -62,5 +68,5 @@ class OwedByCanal:
 
     def __contains__(self, known: object) -> bool:
         """Whether a failure, in the words of `Pair.known`, is excused."""
-        _, _, net, kind = str(known).split(" ")
-        return net == "extra" or (kind in ANYWHERE and not self._everywhere) or known in self._known
+        _, peer, net, _ = str(known).split(" ")
+        return net == "extra" or (peer in ANYWHERE and not self._everywhere) or known in self._known

@@ -13,7 +13,7 @@ nobody probes this direction (each agent has some peers only, or the node is lef
 
 ORDER: Final = (
     "peer", "http", "http_large", "udp", "tcp", "policy_allow", "policy_deny",
-    "service", "nodeport", "api", "dns",
+    "service", "nodeport", "api", "dns", "kubelet",
 )  # fmt: skip
 """The kinds of probes (docs/reference/knet-report.md) in the order in which they are told; `peer`: it is not listed."""
 
@@ -51,7 +51,8 @@ class Matrix:
     nodes: tuple[str, ...]
     cells: Mapping[tuple[str, str], Cell]
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By node the kinds of failing probes of what is no node: `service`, `nodeport`, `api`, `dns`."""
+    """By node the kinds of failing probes of what is no node: `service`, `nodeport`, `api`, `dns`, `kubelet`,
+    and those of the policy by ClusterIP."""
 
     def cell(self, source: str, target: str) -> Cell:
         """One direction."""

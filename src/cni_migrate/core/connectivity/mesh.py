@@ -22,6 +22,7 @@ from cni_migrate.core.connectivity.gate import (
     beyond,
     expected,
     judge,
+    shared,
 )
 from cni_migrate.core.connectivity.matrix import in_order
 from cni_migrate.core.connectivity.peers import MESHES
@@ -65,7 +66,9 @@ class Question:
     def judged(self, read: GateReading, config: Config) -> tuple[GateReading, Verdict]:
         """The reading with the reasons of those that could not be read, and the gate's verdict on it."""
         full = replace(read, errors={**read.errors, **self.missing})
-        return full, judge(full, self.expected, self.known, ALWAYS, config, ignore=self.ignored, others=self.others)
+        wanted = shared(config, self.ignored)
+        kinds, others = self.ignored, self.others
+        return full, judge(full, self.expected, self.known, ALWAYS, config, ignore=kinds, others=others, shared=wanted)
 
 
 def question(
@@ -104,17 +107,19 @@ class Doubt:
     """What a passed verdict leaves open: it is that of a gate, which excuses what a migration may excuse.
 
     `unprobed` are nodes of which nothing was asked, `excused` is how many probes of the newest rounds fail and do not
-    count, `ignored` are the kinds that fail and were not asked for.
+    count, `ignored` are the kinds that fail and were not asked for, `older` the agents of an earlier version, which do
+    not probe all of it.
     """
 
     unprobed: tuple[str, ...] = ()
     excused: int = 0
     ignored: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
 
     @property
     def proven(self) -> bool:
         """Whether all that was asked for is proven."""
-        return not self.unprobed and not self.excused
+        return not self.unprobed and not self.excused and not self.older
 
 
 def doubt(asked: Question, read: GateReading) -> Doubt:
@@ -124,6 +129,7 @@ def doubt(asked: Question, read: GateReading) -> Doubt:
         asked.left_out,
         sum(one.kind not in asked.ignored for one in bad),
         in_order({one.kind for one in bad} & asked.ignored),
+        tuple(sorted(agent for agent, rounds in read.rounds.items() if rounds and rounds[-1].shared is None)),
     )
 
 
@@ -150,6 +156,8 @@ def _doubted(left: Doubt, found: str) -> str:
             f"{left.excused} failing probe{'s' if left.excused > 1 else ''} excused: known from before the migration,"
             " or of a node in its hands"
         )
+    if left.older:
+        open_.append(f"{_names(left.older)} of an earlier version, which does not probe all of it")
     if open_:
         return f"connectivity is not known: {'; '.join(open_)}; of the rest {found}"
     if left.ignored:

@@ -17,7 +17,8 @@ from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import GuardNotMet, NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node
 from cni_migrate.core.model.record import NodeRecord, Record
-from cni_migrate.core.steps.registry import gives_way
+from cni_migrate.core.model.words import many
+from cni_migrate.core.steps.registry import gives_way, untouched
 from cni_migrate.core.steps.view import Plan, out_of_service
 
 TOGETHER = 20
@@ -86,6 +87,11 @@ def begin_event(case: Case, now: datetime) -> NodeRecord | Blocked:
             "unproven": "",
         }
     )
+
+
+def let_go(entry: NodeRecord) -> NodeRecord:
+    """The entry without an event that has done nothing to the node yet."""
+    return entry.model_copy(update={"event": None, "step": "", "started": None})
 
 
 def why_not(case: Case) -> Blocked | None:
@@ -178,7 +184,7 @@ def _capacity(case: Case) -> Blocked | None:
         if len(busy) < TOGETHER:
             return None
         return Blocked(
-            f"{len(busy)} nodes are under way already", "one of them is done", "order", tuple(busy), for_all=True
+            f"{many(len(busy), 'node')} under way already", "one of them is done", "order", tuple(busy), for_all=True
         )
     if out_of_service(plan, case.entry):
         return None
@@ -187,7 +193,13 @@ def _capacity(case: Case) -> Blocked | None:
     if record.cluster.direction == "forward" and not any(e.state is ahead for e in [*others.values(), case.entry]):
         limit = 1
     waived = case.event is NodeEvent.ATTACH
-    out = [n for n, e in others.items() if out_of_service(plan, e) and not (waived and gives_way(e.step))]
+    out = [
+        n
+        for n, e in others.items()
+        if out_of_service(plan, e)
+        and not (waived and gives_way(e.step))
+        and not (e.held is not None and untouched(plan, e))  # it serves as before
+    ]
     lost = lost_nodes(plan, {n: e for n, e in others.items() if n in case.nodes}, case.nodes)
     if len(out) + len(lost) < limit:
         return None

@@ -14,6 +14,7 @@ from cni_migrate.core.model import guards
 from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, RunHostTask, SweepTasks, describe, refusal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
 from cni_migrate.core.model.objects import Attempt, GateAsk, Pod, Snapshot
+from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import Held, NodeRecord, Record, noted
 from cni_migrate.core.steps.answers import Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.host import task_of
@@ -42,8 +43,12 @@ class Waiting:
 
 @dataclass
 class Work:
-    """What one decision adds up: effects, agents to read, waits, and when to look again at the latest."""
+    """What one decision adds up: effects, agents to read, waits, and when to look again at the latest.
 
+    `outcomes` is what came of what earlier decisions added up.
+    """
+
+    outcomes: Outcomes = field(default_factory=Outcomes)
     effects: list[Effect] = field(default_factory=list)
     asks: list[GateAsk] = field(default_factory=list)
     waits: list[Waiting] = field(default_factory=list)
@@ -75,7 +80,7 @@ def due(
     wanted: list[Effect] = []
     evictions: list[EvictPod] = []
     for effect in effects:
-        attempt: Attempt | None = seen.attempts.get(effect.key)
+        attempt: Attempt | None = work.outcomes.attempts.get(effect.key)
         if isinstance(effect, EvictPod) and (attempt is None or attempt.result == "blocked"):
             evictions.append(effect)
             continue
@@ -92,8 +97,8 @@ def due(
         else:
             work.look_at(attempt.at + timedelta(seconds=pause))
     if evictions and work.room is None:
-        work.room = Room(seen, now, retry_seconds)
-    for effect in in_turn(evictions, seen):
+        work.room = Room(seen, work.outcomes.attempts, now, retry_seconds)
+    for effect in in_turn(evictions, work.outcomes.attempts):
         assert work.room is not None
         when = work.room.next_try(effect)
         if when <= now:
@@ -134,7 +139,7 @@ def advance_node(
     steps = plan.strategy.events[entry.event]
     node = seen.nodes[name]
     while True:
-        view = NodeView(plan, seen, record, now, entry.since or now, node, entry)
+        view = NodeView(plan, seen, record, now, entry.since or now, node, entry, outcomes=work.outcomes)
         answer = NODE_STEPS[entry.step](view)
         if not isinstance(answer, Done):
             break
@@ -256,19 +261,19 @@ def advance_list(
     steps = plan.strategy.phases[name] if name != "sweep" else ("sweep",)
     cluster = record.cluster
     if cluster.list_name != name:
-        cluster = cluster.model_copy(update={"list_name": name, "position": 0, "step": steps[0], "since": now})
+        cluster = cluster.at(name, 0, steps[0], now)
     while True:
         record = record.with_cluster(cluster)
-        view = ClusterView(plan, seen, record, now, cluster.since or now)
+        view = ClusterView(plan, seen, record, now, cluster.since or now, outcomes=work.outcomes)
         answer = CLUSTER_STEPS[cluster.step](view)
         if not isinstance(answer, Done):
             break
         cluster = cluster.model_copy(update=dict(answer.remember))
         following = cluster.position + 1
         if following == len(steps):
-            cluster = cluster.model_copy(update={"list_name": "", "step": "", "since": None, "position": 0})
+            cluster = cluster.at("", 0, "", None)
             return record.with_cluster(cluster), True
-        cluster = cluster.model_copy(update={"step": steps[following], "since": now, "position": following})
+        cluster = cluster.at(name, following, steps[following], now)
         if stopping:
             return record.with_cluster(cluster), False
     update, held = _answered(plan, answer, cluster.step, view, work, "")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from cni_migrate.config import Config
-from cni_migrate.core.decision.admission import Case, begin_event, why_not
+from cni_migrate.core.decision.admission import Case, begin_event, let_go, why_not
 from cni_migrate.core.decision.advance import history
 from cni_migrate.core.decision.backward import FINISH, next_back
 from cni_migrate.core.decision.in_flight import way_back
@@ -14,6 +14,7 @@ from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node
 from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record, closed
+from cni_migrate.core.steps.registry import untouched
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.errors import Halted, RecordCorrupt, RecordMismatch, UsageError
 
@@ -34,10 +35,11 @@ def new_record(config: Config, nodes: int, tool: str) -> Record:
     return Record(cluster=cluster, nodes={})
 
 
-def check_identity(config: Config, record: Record) -> None:
+def check_identity(config: Config, record: Record, file: str = "") -> None:
     """Refuse a record that was begun with another strategy or other names and networks.
 
-    Before the first change, and after a complete rollback, nothing in the cluster depends on them.
+    Before the first change, and after a complete rollback, nothing in the cluster depends on them. `file` is the
+    configuration file that was typed, for what is to be typed next.
 
     Raises:
         RecordMismatch: naming each key that differs.
@@ -49,7 +51,7 @@ def check_identity(config: Config, record: Record) -> None:
         raise RecordMismatch(
             f"the migration of this cluster was begun with strategy {cluster.strategy}, "
             f"the configuration says {config.strategy}",
-            next=f"migrate run --strategy {cluster.strategy}",
+            next=f"migrate run --strategy {cluster.strategy}{f' --config {file}' if file else ''}",
         )
     if cluster.identity == config.digest():
         return
@@ -57,8 +59,17 @@ def check_identity(config: Config, record: Record) -> None:
     raise RecordMismatch(
         "the configuration has changed since the migration began: "
         + ("; ".join(changed) or f"identity {config.digest()}, the record has {cluster.identity}"),
-        next="put these keys back; what may change on the way is deadlines, gates, budgets and order",
+        next=f"put these keys back{_where(config, file)}; "
+        "what may change on the way is deadlines, gates, budgets and order",
     )
+
+
+def _where(config: Config, file: str) -> str:
+    """Where the keys are, and how to go on from there."""
+    if not file:
+        return ", or name the file that has them with --config"
+    chart = f" or in the {config.cilium.source} that it names" if config.cilium.source != "builtin" else ""
+    return f" in {file}{chart}, then `migrate run --config {file}`"
 
 
 def _differences(old: Mapping[str, object], new: Mapping[str, object], path: str) -> list[str]:
@@ -124,7 +135,7 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     if goal.kind == "node_back":
         return _begin_node_back(plan, goal, record, nodes, now)
     if goal.kind == "back":
-        return _retry_held(_begin_back(plan, record, now), now)
+        return _retry_held(plan, _begin_back(plan, record, now), now)
     if record.cluster.direction == "back" and record.cluster.phase is not Phase.PREFLIGHT:
         raise Halted(
             "this cluster is being rolled back",
@@ -133,12 +144,13 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     if record.cluster.phase is Phase.PREFLIGHT:
         fresh = new_record(plan.config, 0, record.cluster.tool).cluster
         kept = {"epoch": record.cluster.epoch, "shards": record.cluster.shards, "since": now, "resumed": now}
+        kept["waived"] = goal.waivers
         record = Record(cluster=fresh.model_copy(update=kept), nodes={})
         for finding in goal.waived:
             record = history(record, now, f"preflight waived by {goal.by or 'an operator'}: {finding}")
     if record.cluster.started is None:
         record = record.with_cluster(record.cluster.model_copy(update={"started": now}))
-    return _retry_held(_reroute_again(plan, goal, record, nodes, now), now)
+    return _retry_held(plan, _reroute_again(plan, goal, record, nodes, now), now)
 
 
 def _accepting(goal: Goal, record: Record, now: datetime) -> Record:
@@ -172,17 +184,23 @@ def _reroute_again(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, N
         if entry.event is NodeEvent.REROUTE and entry.held is not None:
             begun = begin_event(Case(plan, goal, record, nodes, "", name, NodeEvent.REROUTE), now)
             if isinstance(begun, NodeRecord):
-                record = record.with_node(name, begun)
+                record = record.with_node(name, begun.model_copy(update={"retries": entry.retries + 1}))
     return record
 
 
-def _retry_held(record: Record, now: datetime) -> Record:
-    return record.with_nodes({name: _tried_again(entry, now) for name, entry in record.nodes.items()})
+def _retry_held(plan: Plan, record: Record, now: datetime) -> Record:
+    """Try again what was held. What was held before anything was touched comes through the door again, in its turn."""
+    nodes = {}
+    for name, entry in record.nodes.items():
+        again = _tried_again(entry, now)
+        nodes[name] = let_go(again) if entry.held is not None and untouched(plan, entry) else again
+    return record.with_nodes(nodes)
 
 
 def _tried_again(entry: NodeRecord, now: datetime) -> NodeRecord:
     if entry.held is not None or (entry.failure is not None and entry.event is None):
-        return entry.model_copy(update={"held": None, "failure": None, "since": now, "renewed": None})
+        again = {"held": None, "failure": None, "since": now, "renewed": None, "retries": entry.retries + 1}
+        return entry.model_copy(update=again)
     if entry.event is None:
         return entry
     return entry.model_copy(update={"failure": None, "since": _not_later(entry.since, now), "renewed": None})
@@ -207,9 +225,8 @@ def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
         raise UsageError("nothing was changed in this cluster: there is nothing to roll back", next="migrate status")
     if cluster.direction == "back":
         return record
-    record = record.with_cluster(
-        cluster.model_copy(update={"direction": "back", "back_since": now, "list_name": "", "step": "", "position": 0})
-    )
+    turned = cluster.at("", 0, "", cluster.since).model_copy(update={"direction": "back", "back_since": now})
+    record = record.with_cluster(turned)
     nodes = {
         name: entry.model_copy(update={"cleaned": False, "skipped": False}) for name, entry in record.nodes.items()
     }

@@ -7,6 +7,7 @@ phase moves (`forward`, `backward`); what could not begin becomes a wait with an
 
 from datetime import datetime, timedelta
 
+from cni_migrate.core.decision.advance import Work
 from cni_migrate.core.decision.backward import backward, node_back
 from cni_migrate.core.decision.draft import Decision, Draft
 from cni_migrate.core.decision.forward import complete_already, forward
@@ -18,6 +19,7 @@ from cni_migrate.core.decision.schedule import settle
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import Record
 from cni_migrate.core.steps.view import Plan
 
@@ -32,10 +34,20 @@ of fifty, each would be a decision and a write of the record."""
 
 
 def decide(
-    plan: Plan, goal: Goal, record: Record, seen: Snapshot, now: datetime, *, stopping: bool = False
+    plan: Plan,
+    goal: Goal,
+    record: Record,
+    seen: Snapshot,
+    now: datetime,
+    *,
+    outcomes: Outcomes | None = None,
+    stopping: bool = False,
 ) -> Decision:
-    """What to do now. Same input, same decision; nothing else is looked at."""
-    draft = Draft(plan, goal, record, seen, now, stopping)
+    """What to do now. Same input, same decision; nothing else is looked at.
+
+    `outcomes` is what came of this process's earlier decisions.
+    """
+    draft = Draft(plan, goal, record, seen, now, stopping, Work(outcomes=outcomes or Outcomes()))
     if (final := complete_already(goal, record)) is not None:
         return Decision(record, (), (), (), now, 0.0, durable=True, final=final)
     if record.cluster.phase is not Phase.PREFLIGHT or record.nodes:
@@ -53,7 +65,7 @@ def decide(
         (backward if goal.kind == "back" else forward)(draft)
     settle(draft)
     work = draft.work
-    if draft.final is None and (pace := keep_pace(plan, draft.record, seen, now)) is not None:
+    if draft.final is None and (pace := keep_pace(plan, draft.record, seen, work.outcomes.attempts, now)) is not None:
         work.effects.append(pace)
     deadline = now + LOOK_AGAIN
     if work.deadline is not None:

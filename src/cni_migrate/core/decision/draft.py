@@ -53,7 +53,7 @@ class Draft:
     seen: Snapshot
     now: datetime
     stopping: bool
-    work: Work = field(default_factory=Work)
+    work: Work
     final: Final | None = None
     blocked: dict[str, "Blocked"] = field(default_factory=dict)
     """Nodes on which an event was wanted that could not be begun, and why."""

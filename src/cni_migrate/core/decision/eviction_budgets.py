@@ -40,13 +40,14 @@ class _Left:
 class Room:
     """The room of all budgets in one decision; what is given to one eviction is not there for the next."""
 
-    def __init__(self, seen: Snapshot, now: datetime, retry_seconds: float) -> None:
+    def __init__(self, seen: Snapshot, attempts: Mapping[str, Attempt], now: datetime, retry_seconds: float) -> None:
         self._seen = seen
+        self._attempts = attempts
         self._now = now
         self._retry = timedelta(seconds=retry_seconds)
         self._left: dict[Key, _Left] = {}
         self._tries: dict[Key, list[tuple[str, Attempt]]] = {}
-        for attempt in seen.attempts.values():
+        for attempt in attempts.values():
             for namespace, name, version in attempt.budgets:
                 self._tries.setdefault((namespace, name), []).append((version, attempt))
 
@@ -55,7 +56,7 @@ class Room:
 
         Not later than now: it is to be tried now, and the room it needs is taken.
         """
-        last = self._seen.attempts.get(effect.key)
+        last = self._attempts.get(effect.key)
         pod = self._seen.pod(effect.namespace, effect.name)
         known = pod is not None and pod.uid == effect.uid
         # A pod that is not Ready may leave whatever its budget has left (API: unhealthyPodEvictionPolicy).
@@ -85,11 +86,11 @@ class Room:
         return self._left[key]
 
 
-def in_turn(effects: Iterable[EvictPod], seen: Snapshot) -> list[EvictPod]:
+def in_turn(effects: Iterable[EvictPod], attempts: Mapping[str, Attempt]) -> list[EvictPod]:
     """Evictions in the order in which they get room: never tried ones first, then those tried longest ago."""
 
     def key(effect: EvictPod) -> tuple[bool, float]:
-        last = seen.attempts.get(effect.key)
+        last = attempts.get(effect.key)
         return (last is not None, last.at.timestamp() if last is not None else 0.0)
 
     return sorted(effects, key=key)

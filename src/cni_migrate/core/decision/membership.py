@@ -3,12 +3,14 @@
 import contextlib
 from datetime import datetime
 
+from cni_migrate.core.decision.admission import let_go
 from cni_migrate.core.decision.advance import Work, due
 from cni_migrate.core.model import names
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node, Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record, noted
 from cni_migrate.core.steps.labels import labels_patch
+from cni_migrate.core.steps.registry import untouched
 from cni_migrate.core.steps.view import ClusterView, Plan
 
 
@@ -53,7 +55,7 @@ def sync_membership(plan: Plan, record: Record, seen: Snapshot, now: datetime, w
         record = record.with_cluster(cluster)
     if plan.config.traits.two_daemonsets and record.cluster.phase in (Phase.ATTACHING, Phase.MIGRATING):
         _label_newcomers(plan, record, seen, now, work)
-    return _obeyed(record, seen, now)
+    return _obeyed(plan, record, seen, now)
 
 
 def _on_cilium(plan: Plan, record: Record, seen: Snapshot, name: str, now: datetime) -> bool:
@@ -90,7 +92,7 @@ def adopted(plan: Plan, record: Record, entry: NodeRecord, node: Node) -> bool:
     )
 
 
-def _obeyed(record: Record, seen: Snapshot, now: datetime) -> Record:
+def _obeyed(plan: Plan, record: Record, seen: Snapshot, now: datetime) -> Record:
     """Obey `retry-node` and `skip-node`; a request counts once, by its text in the record's history.
 
     Who was skipped on the way forward takes part when the cluster goes back; only what is asked for since counts then.
@@ -108,7 +110,8 @@ def _obeyed(record: Record, seen: Snapshot, now: datetime) -> Record:
     for name, stamp in seen.requests.retry.items():
         entry = record.nodes.get(name)
         if entry is not None and entry.held is not None and _later(stamp, entry.held.since):
-            record = record.with_node(name, entry.model_copy(update={"held": None, "since": now}))
+            again = entry.model_copy(update={"held": None, "since": now, "retries": entry.retries + 1})
+            record = record.with_node(name, let_go(again) if untouched(plan, entry) else again)
             record = record.with_cluster(noted(record.cluster, now, f"node {name} is tried again on request"))
     return record
 

@@ -56,9 +56,9 @@ def keep_deleted(draft: Draft) -> None:
         draft.record = draft.record.with_cluster(cluster.model_copy(update={"held": held}))
         draft.record = history(draft.record, draft.now, f"held: {why}")
         return
-    back = {"position": deletion, "step": DELETION, "since": draft.now, "reselect": False}
+    cluster = cluster.at(CLEANING, deletion, DELETION, draft.now).model_copy(update={"reselect": False})
     nodes = {name: node.model_copy(update={"cleaned": False}) for name, node in draft.record.nodes.items()}
-    draft.record = draft.record.with_cluster(cluster.model_copy(update=back)).with_nodes(nodes)
+    draft.record = draft.record.with_cluster(cluster).with_nodes(nodes)
     draft.record = history(draft.record, draft.now, f"{what}: it is deleted again")
 
 

@@ -6,6 +6,7 @@ every agent to look at. When it has stopped or was killed, the agents let go of 
 (docs/reference/knet-report.md).
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from cni_migrate.core.connectivity.peers import graph
@@ -27,7 +28,9 @@ MOST = 20
 """So many nodes in transit are named. Each is work for every agent; its neighbours in the ring see it in any case."""
 
 
-def keep_pace(plan: Plan, record: Record, seen: Snapshot, now: datetime) -> PutObject | None:
+def keep_pace(
+    plan: Plan, record: Record, seen: Snapshot, attempts: Mapping[str, Attempt], now: datetime
+) -> PutObject | None:
     """What asks the agents for that, unless it is what was written last or the last write is too new.
 
     Nothing either while there are no agents.
@@ -41,7 +44,7 @@ def keep_pace(plan: Plan, record: Record, seen: Snapshot, now: datetime) -> PutO
     if nodes := transit(plan, record, seen):
         asked = {**asked, "data": {**asked["data"], "transit": "\n".join(nodes)}}
     effect = PutObject(asked)
-    key, last = _last(effect, seen)
+    key, last = _last(effect, attempts)
     return None if key == effect.key or (last is not None and now < last.at + BATCH) else effect
 
 
@@ -53,9 +56,9 @@ def transit(plan: Plan, record: Record, seen: Snapshot) -> tuple[str, ...]:
     return tuple(found[:MOST])
 
 
-def _last(effect: PutObject, seen: Snapshot) -> tuple[str, Attempt | None]:
+def _last(effect: PutObject, attempts: Mapping[str, Attempt]) -> tuple[str, Attempt | None]:
     """The latest write of this object, whatever its content: what was written before that is not there any more."""
     prefix = effect.key.partition("#")[0] + "#"
-    tries = [(attempt.at, key) for key, attempt in seen.attempts.items() if key.startswith(prefix)]
+    tries = [(attempt.at, key) for key, attempt in attempts.items() if key.startswith(prefix)]
     key = max(tries)[1] if tries else ""
-    return key, seen.attempts.get(key)
+    return key, attempts.get(key)

@@ -1,7 +1,7 @@
 """Effects: one mutation of the cluster each, as data, with the precondition that protects it.
 
 A step answers with effects, the engine performs them. Each effect has a `key` that names it for good: the outcome of
-the latest try is looked up by it (`Snapshot.attempts`).
+the latest try is looked up by it (`Outcomes.attempts`).
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cni_migrate.core.model.objects import ObjectRef, Taint
+from cni_migrate.core.model.words import many
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def describe(effect: Effect) -> str:
         case DeleteIdentities():
             return f"delete CiliumIdentities with the label {effect.label}"
         case SweepTasks():
-            return f"remove {len(effect.tasks)} host tasks that have ended on {effect.node}"
+            return f"remove {many(len(effect.tasks), 'ended host task')} on {effect.node}"
         case UpgradeRelease():
             return f"helm upgrade --install {effect.release} in namespace {effect.namespace}"
         case RunHostTask():

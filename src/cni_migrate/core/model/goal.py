@@ -33,6 +33,8 @@ class Goal:
     """Nodes whose gates may fail, by name: an operator's explicit word, for this invocation."""
     waived: tuple[str, ...] = ()
     """What preflight found and the operator has waived, in words: noted when the migration begins."""
+    waivers: tuple[str, ...] = ()
+    """The same as it was typed: kept until the migration begins, so that nobody has to type it twice."""
     by: str = ""
     """Who has said so."""
 

@@ -123,7 +123,8 @@ class Pod:
     `revision` the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting
     or failed container in words, `unready` what its Ready condition says while it is not True, `message` the
     termination message of its only container (host tasks), `due_gone` when a pod that is being deleted should have
-    ended (metadata.deletionTimestamp), `created` when the API server has made it (RFC 3339, in seconds).
+    ended (metadata.deletionTimestamp), `created` when the API server has made it
+    (RFC 3339, in seconds), `claims` the PersistentVolumeClaims of its volumes.
     """
 
     namespace: str
@@ -150,6 +151,7 @@ class Pod:
     unready: str = ""
     finalizers: tuple[str, ...] = ()
     created: str = ""
+    claims: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -305,7 +307,10 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of one knet-stress agent, as it reported it (docs/reference/knet-report.md)."""
+    """One round of one knet-stress agent, as it reported it (docs/reference/knet-report.md).
+
+    `shared` is what besides peers it has probed yet; None: it does not tell, as agents of earlier versions.
+    """
 
     round: int
     at: datetime
@@ -318,6 +323,7 @@ class Round:
     lost: int
     bad: tuple["BadProbe", ...]
     stall_ms: float
+    shared: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -415,16 +421,6 @@ class Snapshot(Protocol):
         ...
 
     @property
-    def attempts(self) -> Mapping[str, Attempt]:
-        """How the latest try of each effect ended, by the effect's key; of this process only."""
-        ...
-
-    @property
     def pod_events(self) -> Mapping[str, str]:
         """The last Event of pods that were looked up, by the pod's uid, as `Reason: message`; of this process only."""
-        ...
-
-    @property
-    def readings(self) -> Mapping[str, GateReading]:
-        """The latest reading for each `GateAsk`, by its key; of this process only."""
         ...

@@ -54,14 +54,15 @@ class GateResult(_Frozen):
 class NodeRecord(_Frozen):
     """One node's progress.
 
-    `event` and `step` are the intent that is being carried out, `since` when the step began, `attempt` how often this
-    event was begun. `displaced` are the owners of pods that were evicted and must be Ready again before the node counts
-    as migrated. `boot` is the boot of the node in which Canal ran there for the last time. `leases` are Canal's
-    addresses on the node before its pods were deleted. `unproven` is what the last gate on the way back has left out,
-    as it needs Cilium. `alone`: the node goes back to Canal alone, as Cilium does not come up there any more.
-    `accept`: who has said, in this invocation, that the node's gates may fail; `accepted` is what failed in those of
-    this event. `renewed` is since when the node's pods have been made anew on the network of the moment, in this event,
-    with nothing else changed since. `took` is how long each event took, in seconds, for the ETA.
+    `event` and `step` are the intent that is being carried out, `since` when the step began, `attempt` how often
+    events were begun on the node, `retries` how often it was tried again after it had been held. `displaced` are
+    the owners of pods that were evicted and must be Ready again before the node counts as migrated. `boot` is the
+    boot of the node in which Canal ran there for the last time. `leases` are Canal's addresses on the node before
+    its pods were deleted. `unproven` is what the last gate on the way back has left out, as it needs Cilium.
+    `alone`: the node goes back to Canal alone, as Cilium does not come up there any more. `accept`: who has said,
+    in this invocation, that the node's gates may fail; `accepted` is what failed in those of this event. `renewed`
+    is since when the node's pods have been made anew on the network of the moment, in this event, with nothing else
+    changed since. `took` is how long each event took, in seconds, for the ETA.
     """
 
     state: NodeState = NodeState.CANAL
@@ -69,6 +70,7 @@ class NodeRecord(_Frozen):
     event: NodeEvent | None = None
     step: str = ""
     attempt: int = 0
+    retries: int = 0
     since: datetime | None = None
     started: datetime | None = None
     before: Before | None = None
@@ -108,8 +110,10 @@ class ClusterRecord(_Frozen):
     `direction` is `back` from the first moment of a cluster rollback to its end, `back_since` is that moment. `epoch`
     counts the drivers that have held the lock. `shards` is fixed when the record is made. `canal_before` is what
     `select_canal` changed, `reselect` whether that may be set again, or Canal be deleted again, should somebody have
-    put it back while nobody drove. `history` are the latest lines; the older ones are in `history_parts` ConfigMaps of
-    their own.
+    put it back while nobody drove. `waived` is what was waived of preflight, as it was typed, until the migration
+    begins. `performed` are the keys of those of the step's effects that were performed already, where nothing else
+    would tell a driver that takes over. `history` are the latest lines; the older ones are in `history_parts`
+    ConfigMaps of their own.
     """
 
     record_schema: int = Field(default=SCHEMA, alias="schema")
@@ -131,6 +135,8 @@ class ClusterRecord(_Frozen):
     canal_before: dict[str, Any] | None = None
     reselect: bool = False
     baseline: tuple[str, ...] = ()
+    waived: tuple[str, ...] = ()
+    performed: tuple[str, ...] = ()
     last_sweep: int = 0
     idle_since: datetime | None = None
     gate: GateResult | None = None
@@ -139,6 +145,12 @@ class ClusterRecord(_Frozen):
     tool: str = ""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    def at(self, list_name: str, position: int, step: str, since: datetime | None) -> "ClusterRecord":
+        """The entry at another step of the cluster's, or at none: nothing of it was performed yet."""
+        return self.model_copy(
+            update={"list_name": list_name, "position": position, "step": step, "since": since, "performed": ()}
+        )
 
 
 class Record(_Frozen):

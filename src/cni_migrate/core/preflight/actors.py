@@ -5,7 +5,8 @@ from typing import Final
 
 from cni_migrate.core.model.canal import within
 from cni_migrate.core.model.objects import Pod
-from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
+from cni_migrate.core.model.words import many
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, warning
 
 ACTORS: Final = {
     "cluster-autoscaler": (

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, many, warning
+from cni_migrate.core.model.words import many
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
 from cni_migrate.strategies import with_trait
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Node, Pod
+from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.evicted import moved
-from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, warning
 from cni_migrate.core.preflight.shapes import network_instead
 from cni_migrate.core.render.foreign import AGENT
 
@@ -19,6 +20,19 @@ def rights(facts: Facts) -> Iterator[Finding]:
             f"this user lacks {many(len(facts.rights_missing), 'right')} that a migration needs",
             "migrate manifests rbac | kubectl apply -f -   (as an admin), then run as that ServiceAccount",
             facts.rights_missing,
+        )
+
+
+@check
+def admission(facts: Facts) -> Iterator[Finding]:
+    """Nothing refuses what the migration puts into the cluster."""
+    if facts.refused:
+        yield blocker(
+            "ADMISSION",
+            f"{many(len(facts.refused), 'object')} of the migration would be refused by a quota, by PodSecurity or by a"
+            " webhook",
+            "exempt the namespaces that are named, or raise the quota; nothing was written: it was asked by a dry run",
+            facts.refused,
         )
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from cni_migrate import cilium_versions
 from cni_migrate.core.model import names
-from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many
+from cni_migrate.core.model.words import many
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check
 from cni_migrate.core.render.coexistence import wrong
 from cni_migrate.core.render.foreign import AGENT, version_of
 from cni_migrate.core.steps.existing import asked_for

@@ -8,6 +8,7 @@ from typing import Any
 from cni_migrate.config import Config
 from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.model.objects import DaemonSet, Snapshot, Taint
+from cni_migrate.core.model.words import many as many
 
 
 class Severity(StrEnum):
@@ -45,10 +46,11 @@ NO_CANAL = FoundCanal()
 class Facts:
     """What the checks look at, gathered once.
 
-    `rights_missing` are rights in words; `found` the Canal that the cluster tells of;
-    `policies` are (kind, namespace, name), `calico_policies` those that only Calico enforces; `pod_hooks` are webhooks
-    with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix` the
-    FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `proxy_mode` and
+    `rights_missing` are rights in words; `refused` objects of the migration that the API server would refuse, with why;
+    `local_volumes` the PersistentVolumes that are on one node, by the claim (namespace/name) that has them; `found` the
+    Canal that the cluster tells of; `policies` are (kind, namespace, name), `calico_policies` those that only Calico
+    enforces; `pod_hooks` are webhooks with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix`
+    the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `proxy_mode` and
     `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise.
     """
 
@@ -57,6 +59,8 @@ class Facts:
     taint: Taint
     version: str = ""
     rights_missing: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    local_volumes: Mapping[str, str] = field(default_factory=dict)
     found: FoundCanal = NO_CANAL
     policies: tuple[tuple[str, str, str], ...] = ()
     calico_policies: tuple[str, ...] = ()
@@ -102,8 +106,3 @@ def warning(check_id: str, what: str, to_do: str, objects: Iterable[str] = ()) -
 def info(check_id: str, what: str, to_do: str, objects: Iterable[str] = ()) -> Finding:
     """What is worth knowing."""
     return Finding(check_id, Severity.INFO, what, to_do, tuple(objects))
-
-
-def many(number: int, what: str) -> str:
-    """`1 node`, `2 nodes`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

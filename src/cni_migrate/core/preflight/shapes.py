@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from cni_migrate.core.model import names
-from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many
+from cni_migrate.core.model.words import many
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check
 
 OTHERS: Final = {
     "calico-node": "Calico with a network of its own, which is not Canal",

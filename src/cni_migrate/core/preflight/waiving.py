@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.catalogue import ABOUT
-from cni_migrate.core.preflight.registry import Finding, Severity, many
+from cni_migrate.core.preflight.registry import Finding, Severity
 from cni_migrate.errors import UsageError
 
 REFERENCE = "docs/reference/preflight.md"

@@ -4,24 +4,9 @@ from collections.abc import Iterator
 
 from cni_migrate.core.model.objects import Budget, Pod
 from cni_migrate.core.model.selector import matches
-from cni_migrate.core.preflight.evicted import evicted
+from cni_migrate.core.preflight.evicted import evicted, moved
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
-from cni_migrate.core.steps.drain import Verdict, rulings
-
-
-def _evictable(pod: Pod, budget: Budget) -> bool:
-    """Whether the eviction API would let the pod go now, whatever its deletion costs others.
-
-    As in kubernetes/kubernetes, pkg/registry/core/pod/storage/eviction.go: a pod that has not started, or has ended,
-    meets no budget; one that is not Ready may go under AlwaysAllow, and under IfHealthyBudget while enough others
-    are healthy; any other needs a disruption that is allowed.
-    """
-    if pod.phase in ("Pending", "Succeeded", "Failed") or pod.deleting:
-        return True
-    if not pod.ready:
-        enough = 0 < budget.desired_healthy <= budget.current_healthy
-        return budget.unhealthy_always_allowed or enough or budget.disruptions_allowed > 0
-    return budget.disruptions_allowed > 0
+from cni_migrate.core.steps.drain import Verdict, evictable, rulings
 
 
 def _budgets(facts: Facts) -> Iterator[tuple[Pod, list[Budget]]]:
@@ -39,7 +24,7 @@ def budgets(facts: Facts) -> Iterator[Finding]:
     for pod, found in _budgets(facts):
         if len(found) > 1 and pod.phase not in ("Pending", "Succeeded", "Failed"):
             double.append(f"{pod.key}: {', '.join(sorted(budget.name for budget in found))}")
-        closed |= {f"{b.namespace}/{b.name}": b for b in found if not _evictable(pod, b)}
+        closed |= {f"{b.namespace}/{b.name}": b for b in found if not evictable(pod, b)}
     if closed:
         shown = [f"{n} ({b.current_healthy} healthy, {b.desired_healthy} needed)" for n, b in sorted(closed.items())]
         yield blocker(
@@ -79,6 +64,24 @@ def stubborn_pods(facts: Facts) -> Iterator[Finding]:
             f"emptyDir data would be lost by {many(len(local), 'pod')}",
             "move the data, or allow it: --delete-emptydir-data (drain.delete_emptydir_data)",
             local,
+        )
+
+
+@check
+def local_volumes(facts: Facts) -> Iterator[Finding]:
+    """Pods whose PersistentVolume is on their node cannot run anywhere else meanwhile."""
+    found = [
+        f"{pod.key} on {pod.node}: {facts.local_volumes[claim]}"
+        for pod in moved(facts)
+        for claim in (f"{pod.namespace}/{name}" for name in pod.claims)
+        if claim in facts.local_volumes
+    ]
+    if found:
+        yield warning(
+            "LOCAL_VOLUMES",
+            f"{many(len(found), 'pod')} with a volume on the node: Pending from the drain until the node is back",
+            "make sure that the workload can do without each of them for some minutes, or fail it over first",
+            sorted(found),
         )
 
 

@@ -4,7 +4,7 @@ What lies behind a change that was not made yet (a new pod's address, an agent's
 has all its steps, and effects only where a step can tell them from what is observed now.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -24,8 +24,9 @@ from cni_migrate.core.model.objects import Node as ClusterNode
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.core.model.selector import matches
+from cni_migrate.core.reports.eta import DEFAULT, Left, by_default, time_left
 from cni_migrate.core.steps.answers import Apply
-from cni_migrate.core.steps.drain import MOVES, Ruling, Verdict, rulings
+from cni_migrate.core.steps.drain import MOVES, Ruling, Verdict, evictable, rulings
 from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS
 from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
 
@@ -106,6 +107,14 @@ class PlanView(_Part):
     """The step of clean-up from which on there is no way back."""
     way_back: bool = True
     """Whether the point of no return still lies ahead: `migrate rollback` is possible."""
+    moving: int = 0
+    """How many pods go to other nodes."""
+    blockers: tuple[str, ...] = ()
+    """What would hold this run: pods that a drain refuses, budgets that allow nothing, nodes that are not touched."""
+    seconds: int | None = None
+    """About how long it takes until the last node is migrated; null while something is held."""
+    seconds_by: str = ""
+    """What that is known by: this cluster's nodes so far, or what a node took on the lab."""
     next_effects: tuple[str, ...] = ()
     """What the very next decision of a run would change."""
     next_waits: tuple[str, ...] = ()
@@ -127,18 +136,48 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
     before = [name for name, last in lists if _to_come(phase, last)]
     after = ["clean"] if _to_come(phase, Phase.CLEANING) and goal.cleans_up else []
     ordered = in_order(plan.config, seen.nodes.values())
+    nodes = tuple(_node(view, goal, node, known.nodes[node.name]) for node in ordered)
+    left = _left(plan, known, nodes, now)
     return PlanView(
         strategy=plan.config.strategy,
         phase=phase,
         at_once=capacity(plan.config, len(seen.nodes)),
         before=tuple(_list(view, name) for name in before),
-        nodes=tuple(_node(view, goal, node, known.nodes[node.name]) for node in ordered),
+        nodes=nodes,
         after=tuple(_list(view, name) for name in after),
         point_of_no_return=point_of_no_return(plan),
         way_back=not passed(plan, known),
+        moving=sum(1 for node in nodes if node.events for pod in node.pods if pod.moves),
+        blockers=tuple(_blockers(nodes)),
+        seconds=left.seconds if left is not None else None,
+        seconds_by=left.basis if left is not None else "",
         next_effects=tuple(describe(effect) for effect in turn.effects),
         next_waits=tuple(f"{wait.node or 'the cluster'}: {wait.on}" for wait in turn.waits),
     )
+
+
+def _left(plan: Plan, record: Record, nodes: Sequence[PlannedNode], now: datetime) -> Left | None:
+    """How long it takes; where only some nodes are chosen, for these."""
+    to_go = [node for node in nodes if node.events]
+    if all(node.chosen for node in nodes):
+        return time_left(plan, record, len(nodes), now)
+    return Left(by_default(plan, len(to_go), capacity(plan.config, len(nodes))), DEFAULT)
+
+
+def _blockers(nodes: Iterable[PlannedNode]) -> Iterator[str]:
+    """What would hold a run, each thing once."""
+    budgets: dict[str, int] = {}
+    for node in nodes:
+        if node.trouble and node.events:
+            yield f"node {node.name} is not touched: {node.trouble}"
+        for pod in node.pods:
+            if pod.verdict == "refused":
+                yield f"pod {pod.pod} on node {node.name}: {pod.reason}"
+            for budget in pod.budgets:
+                name = f"{pod.pod.partition('/')[0]}/{budget}"
+                budgets[name] = budgets.get(name, 0) + 1
+    for name, pods in sorted(budgets.items()):
+        yield f"PodDisruptionBudget {name} allows 0 disruptions; of its pods, {pods} would have to move"
 
 
 def _to_come(phase: Phase, last: Phase) -> bool:
@@ -211,7 +250,7 @@ def _ruling(seen: Snapshot, ruling: Ruling) -> PodRuling:
     closed = (
         budget.name
         for budget in seen.budgets.values()
-        if budget.namespace == pod.namespace and budget.disruptions_allowed < 1 and matches(budget.selector, pod.labels)
+        if budget.namespace == pod.namespace and matches(budget.selector, pod.labels) and not evictable(pod, budget)
     )
     return PodRuling(
         pod=pod.key,

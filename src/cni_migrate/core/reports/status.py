@@ -88,6 +88,8 @@ class Node(_Part):
     """When it was held, else when the step began, else when the state was reached."""
     attempt: int = 0
     """How often events were begun on this node."""
+    retries: int = 0
+    """How often the node was tried again after it had been held."""
     ready: bool = True
     cordoned: bool = False
     out_of_service: bool = False
@@ -289,6 +291,7 @@ def _node(view: ClusterView, name: str, entry: NodeRecord) -> Node:
         next=held.next if held is not None else None,
         since=held.since if held is not None else entry.since,
         attempt=entry.attempt,
+        retries=entry.retries,
         ready=node is not None and node.ready,
         cordoned=node is not None and node.unschedulable,
         out_of_service=node is not None and not entry.gone and _is_out(view.plan, node, entry),

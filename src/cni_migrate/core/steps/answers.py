@@ -33,6 +33,7 @@ class ClusterChanges(TypedDict, total=False):
 
     baseline: tuple[str, ...]
     gate: GateResult
+    performed: tuple[str, ...]
     canal_before: dict[str, Any] | None
 
 
@@ -69,7 +70,7 @@ class Apply:
     """Effects that are wanted; `remember` is recorded before they are performed.
 
     The step may repeat itself: what was performed already, or is to be tried again only later, is left out by
-    `core.decision.advance`. `on` and `saw` are for the screen while the effects take their time.
+    `core.decision.advance`. `on` and `observed` are for the screen while the effects take their time.
     """
 
     effects: tuple[Effect, ...]

@@ -7,12 +7,14 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, PatchNode, UpgradeRelease
 from cni_migrate.core.model.objects import ObjectRef, Pod
 from cni_migrate.core.model.ranks import WORKLOADS, rank
+from cni_migrate.core.model.words import many
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.agents import finished
 from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.audit import audit_problems, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
 from cni_migrate.core.steps.install import put_all
+from cni_migrate.core.steps.progress import missing, next_few
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.view import ClusterView
 from cni_migrate.core.steps.waited import named
@@ -21,19 +23,18 @@ from cni_migrate.core.steps.waited import named
 def delete_all(view: ClusterView, refs: Iterable[ObjectRef], what: str) -> Answer:
     """Delete objects: workloads first, and what these need when the pods of the DaemonSets among them are gone."""
     wanted = list(refs)
-    attempts = view.seen.attempts
     effects = [DeleteObject(ref) for ref in wanted]
-    missing = [e for e in effects if e.key not in attempts or attempts[e.key].result not in ("applied", "gone")]
-    first = [effect for effect in missing if rank(effect.ref.kind) >= WORKLOADS]
-    left = f"{len(missing)} objects left"
+    left = missing(view, effects, ("applied", "gone"))
+    first = [effect for effect in left if rank(effect.ref.kind) >= WORKLOADS]
+    on = f"{what} to be deleted"
     if first:
-        return Apply(tuple(first), on=f"{what} to be deleted", observed=left)
+        return next_few(view, on, effects, left, first)
     for ref in wanted:
         if ref.kind == "DaemonSet":
             for node in view.seen.nodes:
                 if pods := view.agents(node, ref.namespace, ref.name):
                     return Wait(on=f"the pods of {ref} to go", observed=f"{pods[0].name} on node {node}")
-    return Apply(tuple(missing), on=f"{what} to be deleted", observed=left) if missing else Done()
+    return next_few(view, on, effects, left, left) if left else Done()
 
 
 def refs_of(manifests: Iterable[Mapping[str, Any]], keep: Iterable[str] = ()) -> list[ObjectRef]:
@@ -116,7 +117,7 @@ def await_cilium_finished(view: ClusterView) -> Answer:
         return Done()
     name, pod = first
     return Wait(
-        on=f"Cilium in its final form on {old} nodes",
+        on=f"Cilium in its final form on {many(old, 'node')}",
         observed=f"node {name}: {named(view.seen, pod)}",
         pods=(pod,) if pod is not None else (),
     )
@@ -129,7 +130,7 @@ def install_release(view: ClusterView) -> Answer:
     if cilium.source != "chart":
         return Done()
     effect = UpgradeRelease(cilium.namespace, cilium.release)
-    attempt = view.seen.attempts.get(effect.key)
+    attempt = view.outcomes.attempts.get(effect.key)
     if attempt is not None and attempt.result == "applied":
         return Done()
     return Apply((effect,), on=f"`helm upgrade --install {cilium.release}`")
@@ -169,7 +170,7 @@ def clean_nodes(view: ClusterView, purpose: str, *ops: str) -> Answer:
         if not left:
             return Done()
         effects = [DeletePod(task.namespace, task.name, task.uid, task.node) for task in left]
-        waiting = [f"{len(left)} host tasks that have ended are removed"]
+        waiting = [f"{many(len(left), 'host task')} removed that had ended"]
     return Apply(tuple(effects), on="the hosts to be cleaned", observed=waiting[0] if waiting else "", nodes=cleaned)
 
 
@@ -230,7 +231,7 @@ def remove_labels(view: ClusterView) -> Answer:
                     taints=taints if taints != node.taints else None,
                 )
             )
-    return Apply(tuple(effects), on=f"marks of {len(effects)} nodes to go") if effects else Done()
+    return Apply(tuple(effects), on=f"marks of {many(len(effects), 'node')} to go") if effects else Done()
 
 
 @cluster_step("pods", ends_probing=True)
@@ -259,7 +260,7 @@ def _audited(view: ClusterView, problems: list[str], what: str) -> Answer:
     if ended:
         effects = tuple(DeletePod(task.namespace, task.name, task.uid, task.node) for task in ended)
         return Apply(
-            effects, on=f"the audit of {what} to be clean", observed=f"{len(ended)} host tasks that have ended"
+            effects, on=f"the audit of {what} to be clean", observed=f"{many(len(ended), 'ended host task')} left"
         )
     if not problems:
         return Done()

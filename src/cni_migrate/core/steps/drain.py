@@ -15,7 +15,7 @@ from typing import Final
 from cni_migrate import labelselector
 from cni_migrate.config import Drain
 from cni_migrate.core.model import names
-from cni_migrate.core.model.objects import Pod, Taint
+from cni_migrate.core.model.objects import Budget, Pod, Taint
 
 
 class Verdict(Enum):
@@ -76,6 +76,21 @@ def overdue(pod: Pod, options: Drain, now: datetime) -> bool:
     """Whether a pod should have been gone for so long that it is not waited for (kubectl, skipDeletedFilter)."""
     limit = options.skip_wait_for_delete_timeout
     return limit > 0 and pod.due_gone is not None and (now - pod.due_gone).total_seconds() > limit
+
+
+def evictable(pod: Pod, budget: Budget) -> bool:
+    """Whether the eviction API would let the pod go now, whatever its deletion costs others.
+
+    As in kubernetes/kubernetes, pkg/registry/core/pod/storage/eviction.go: a pod that has not started, or has ended,
+    meets no budget; one that is not Ready may go under AlwaysAllow, and under IfHealthyBudget while enough others
+    are healthy; any other needs a disruption that is allowed.
+    """
+    if pod.phase in ("Pending", "Succeeded", "Failed") or pod.deleting:
+        return True
+    if not pod.ready:
+        enough = 0 < budget.desired_healthy <= budget.current_healthy
+        return budget.unhealthy_always_allowed or enough or budget.disruptions_allowed > 0
+    return budget.disruptions_allowed > 0
 
 
 def refusals(found: Iterable[Ruling]) -> list[str]:

@@ -14,6 +14,7 @@ from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNod
 from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.model.record import Before
+from cni_migrate.core.model.words import many
 from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.drain import MOVES, Ruling, Verdict, overdue, refusals, rulings
 from cni_migrate.core.steps.registry import node_step
@@ -33,7 +34,7 @@ def _refused(view: NodeView, reasons: list[str]) -> Refuse:
     )
 
 
-@node_step("host", foreseeable=True)
+@node_step("host", foreseeable=True, takes_out=True)
 def cordon(view: NodeView) -> Answer:
     """Keep new pods off the node. Pods that cannot be moved are reported before anything is touched.
 
@@ -105,7 +106,7 @@ def _hangs(view: NodeView, pod: Pod) -> bool:
 def _holdup(view: NodeView, pods: list[Pod]) -> str:
     """Why the pods are still there: a budget first, as it needs a human."""
     for pod in pods:
-        attempt = view.seen.attempts.get(f"evict:{pod.uid}")
+        attempt = view.outcomes.attempts.get(f"evict:{pod.uid}")
         if attempt is not None and attempt.result in ("blocked", "failed"):
             return attempt.message if pod.key in attempt.message else f"pod {pod.key}: {attempt.message}"
     return ", ".join(f"{pod.key} {'terminating' if pod.deleting else 'to be evicted'}" for pod in pods[:3])
@@ -155,7 +156,9 @@ def delete_left_pods(view: NodeView) -> Answer:
         if not pod.of_daemonset or view.plan.taint.effect != "NoExecute"
     )
     observed = ", ".join(pod.key for pod in left[:3])
-    return Apply(effects, on=f"{len(left)} pods left on node {view.node.name} to be told to go", observed=observed)
+    return Apply(
+        effects, on=f"{many(len(left), 'pod')} left on node {view.node.name} to be told to go", observed=observed
+    )
 
 
 @node_step("drain")
@@ -186,7 +189,7 @@ def _until_overdue(view: NodeView, leaving: list[Pod]) -> float | None:
 
 
 def _to_leave(view: NodeView, pods: list[Pod]) -> str:
-    return f"{len(pods)} pod{'s' if len(pods) > 1 else ''} to leave node {view.node.name}"
+    return f"{many(len(pods), 'pod')} to leave node {view.node.name}"
 
 
 def _to_go(view: NodeView) -> list[Pod]:

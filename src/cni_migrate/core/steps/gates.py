@@ -17,6 +17,7 @@ from cni_migrate.core.connectivity.gate import (
     beyond,
     expected,
     judge,
+    shared,
     unasked,
 )
 from cni_migrate.core.connectivity.known_failures import KnownFailures, OwedByCanal, enforcing
@@ -106,11 +107,11 @@ def _verdict(
         wanted = {agent: peers for agent, peers in wanted.items() if agent in agents}
         missing = {agent: why for agent, why in missing.items() if agent in agents}
     cilium = frozenset(view.seen.nodes) if final else enforcing(view.record.nodes)
-    known_failures: Container[str] = KnownFailures(view.record.cluster.baseline, cilium)
+    known_failures: Container[str] = KnownFailures(view.record.cluster.baseline, cilium, everywhere=final)
     if back:
         known_failures = OwedByCanal(known_failures, everywhere=not elsewhere)
     verdict = judge(
-        _of_those_there(view.seen.readings.get(key), focus),
+        _of_those_there(view.outcomes.readings.get(key), focus),
         wanted,
         known_failures,
         since,
@@ -118,6 +119,7 @@ def _verdict(
         ignore=unasked(view.config, final=final),
         newest=view.since,
         others=beyond(view.seen.nodes, focus=focus, excluded=out),
+        shared=shared(view.config),
     )
     if missing and not isinstance(verdict, Failing):
         agent, why = next(iter(missing.items()))
@@ -180,7 +182,7 @@ def _gate(
     if isinstance(view, NodeView) and view.entry.accept and _had_its_time(view):
         failing = f"{view.entry.event}/{view.entry.step}: {observed}"
         return Done(remember=NodeChanges(accepted=(*view.entry.accepted, failing)))
-    reading = view.seen.readings.get(key)
+    reading = view.outcomes.readings.get(key)
     if (left := _pause(view, reading, verdict.due)) > 0:
         return Wait(on=on, observed=observed, retry_in=left, gate=True)
     return Wait(on=on, observed=observed, ask=_to_read(question, verdict, reading, view.now), gate=True)
@@ -194,7 +196,7 @@ def _had_its_time(view: ClusterView) -> bool:
 
 def _unproven(view: ClusterView, key: str, focus: Collection[str]) -> str:
     """What the node's own agents reported last and does not count on the way back, in words: it needs Cilium."""
-    reading = view.seen.readings.get(key)
+    reading = view.outcomes.readings.get(key)
     rounds = reading.rounds if reading is not None else {}
     known = frozenset(view.record.cluster.baseline)
     newest = [(agent, found[-1]) for agent, found in sorted(rounds.items()) if found and node_of(agent) in focus]
@@ -322,7 +324,7 @@ def take_baseline(view: ClusterView) -> Answer:
     if isinstance(verdict, Passed):
         result = GateResult(sent=verdict.sent, lost=verdict.lost, stall_ms=verdict.stall_ms)
         return Done(remember=ClusterChanges(baseline=(), gate=result))
-    reading = view.seen.readings.get(key)
+    reading = view.outcomes.readings.get(key)
     ask, left = (question, None) if (pause := _pause(view, reading, verdict.due)) <= 0 else (None, pause)
     if isinstance(verdict, Pending) or reading is None:
         observed = verdict.observed if isinstance(verdict, Pending) else "nothing yet"

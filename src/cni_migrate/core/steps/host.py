@@ -119,7 +119,7 @@ def _look_again(view: NodeView, on: str, observed: str, status: HostStatus) -> A
     """The node is not as it should be yet: remove the finished task after a while, so that another looks anew."""
     name = current_task(view)
     remember = NodeChanges(files=status.files)
-    started = view.seen.attempts.get(f"host:{name}")
+    started = view.outcomes.attempts.get(f"host:{name}")
     left = LOOK_EVERY - (view.now - started.at).total_seconds() if started is not None else 0.0
     if left > 0:
         return Apply((), on=on, observed=observed, remember=remember, retry_in=left)

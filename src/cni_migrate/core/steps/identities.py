@@ -3,6 +3,7 @@
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeleteIdentities, DeleteObject
 from cni_migrate.core.model.objects import ObjectRef, Pod
+from cni_migrate.core.model.words import many
 from cni_migrate.core.steps.agents import ready_on
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
 from cni_migrate.core.steps.cleaning import delete_all, refs_of
@@ -28,7 +29,7 @@ def _everybody_known(view: ClusterView) -> Answer:
         return Done()
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return Wait(
-        on=f"{len(found)} pods on Canal to have an identity in Cilium",
+        on=f"{many(len(found), 'pod')} on Canal to have an identity in Cilium",
         observed=", ".join(f"{pod.key} on node {pod.node}" for pod in found[:3]) + more,
     )
 
@@ -79,7 +80,7 @@ def forget_identities(view: ClusterView) -> Answer:
     While Cilium stays, its operator deletes what nobody uses, and only that.
     """
     effect = DeleteIdentities(names.OURS)
-    attempt = view.seen.attempts.get(effect.key)
+    attempt = view.outcomes.attempts.get(effect.key)
     if attempt is not None and attempt.result in ("applied", "gone"):
         return Done()
     return Apply((effect,), on="the identities of Canal's pods to be deleted")

@@ -6,9 +6,11 @@ from typing import Any
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
 from cni_migrate.core.model.objects import DaemonSet, ObjectRef, Pod
+from cni_migrate.core.model.words import many
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
 from cni_migrate.core.steps.labels import labels_patch, taken
+from cni_migrate.core.steps.progress import missing, next_few
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.selection import canals, selecting, strategies, strategy_before
 from cni_migrate.core.steps.view import ClusterView
@@ -16,33 +18,30 @@ from cni_migrate.core.steps.waited import named
 
 
 def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str) -> Answer:
-    """Make objects of ours be as they should: each is written once by every driver that comes to this step."""
-    effects: list[Effect] = [PutObject(manifest) for manifest in manifests]
-    attempts = view.seen.attempts
-    missing = [e for e in effects if e.key not in attempts or attempts[e.key].result != "applied"]
-    if not missing:
+    """Make objects of ours be as they should: each is written once, whoever drives."""
+    effects = [PutObject(manifest) for manifest in manifests]
+    left = missing(view, effects, ("applied",))
+    if not left:
         return Done()
-    return Apply(
-        tuple(missing), on=f"{what} to be applied", observed=f"{len(effects) - len(missing)} of {len(effects)} objects"
-    )
+    return next_few(view, f"{what} to be applied", effects, left, left)
 
 
 def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answer:
     """Wait until a DaemonSet's pod is Ready on every Ready node that takes part."""
-    missing: list[str] = []
+    lacking: list[str] = []
     first: tuple[str, Pod | None] | None = None
     for node in view.members():
         if not node.ready:
             continue
         pod = view.agent(node.name, namespace, daemonset)
         if pod is None or not pod.ready or pod.deleting:
-            missing.append(node.name)
+            lacking.append(node.name)
             first = first or (node.name, pod)
     if first is None:
         return Done()
     name, pod = first
     return Wait(
-        on=f"DaemonSet {namespace}/{daemonset} to be Ready on {len(missing)} nodes",
+        on=f"DaemonSet {namespace}/{daemonset} to be Ready on {many(len(lacking), 'node')}",
         observed=f"node {name}: {named(view.seen, pod)}",
         pods=(pod,) if pod is not None else (),
     )
@@ -79,7 +78,7 @@ def label_nodes(view: ClusterView) -> Answer:
             return refusal
     patches = (labels_patch(node, own) for node in view.members())
     effects = tuple(patch for patch in patches if patch is not None)
-    return Apply(effects, on=f"labels of {len(effects)} nodes") if effects else Done()
+    return Apply(effects, on=f"labels of {many(len(effects), 'node')}") if effects else Done()
 
 
 def _ref(one: DaemonSet) -> ObjectRef:

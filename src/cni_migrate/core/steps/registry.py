@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cni_migrate.config import Deadlines
-from cni_migrate.core.steps.view import ClusterStep, NodeStep
+from cni_migrate.core.model.record import NodeRecord
+from cni_migrate.core.steps.view import ClusterStep, NodeStep, Plan, out_of_service
 
 DeadlineKind = Literal["drain", "pods", "agent", "host", "gate", "upgrade", "none"]
 
@@ -28,6 +29,8 @@ class Registered:
     """What it does cannot be undone by a rollback."""
     foreseeable: bool = False
     """What it changes follows from what is there now, whatever the steps before it do: `plan` can tell it."""
+    takes_out: bool = False
+    """It takes the node out of service: before it nothing was done to the node."""
     evicts: bool = False
     """It moves the node's pods away."""
     ends_probing: bool = False
@@ -56,6 +59,7 @@ def node_step(
     beside: tuple[str, ...] = (),
     gives_way: bool = False,
     foreseeable: bool = False,
+    takes_out: bool = False,
     evicts: bool = False,
 ) -> Callable[[NodeStep], NodeStep]:
     """Register a function as the node step of its own name; see `Registered`.
@@ -66,7 +70,7 @@ def node_step(
 
     def register(function: NodeStep) -> NodeStep:
         _about(function.__name__, deadline, function.__doc__, beside=beside, gives_way=gives_way,
-               foreseeable=foreseeable, evicts=evicts)  # fmt: skip
+               foreseeable=foreseeable, takes_out=takes_out, evicts=evicts)  # fmt: skip
         NODE_STEPS[function.__name__] = function
         return function
 
@@ -99,6 +103,17 @@ def cluster_step(
 def gives_way(step: str) -> bool:
     """Whether a node in this step leaves its place to others; '' is no step."""
     return bool(step) and ABOUT[step].gives_way
+
+
+def untouched(plan: Plan, entry: NodeRecord) -> bool:
+    """Whether the event under way is to take the node out of service, and has done nothing to it yet.
+
+    A node that is held there serves as before: it takes nobody's place, and may leave the event without a trace.
+    """
+    if entry.event is None or entry.before is not None or not out_of_service(plan, entry):
+        return False
+    steps = list(plan.strategy.events[entry.event])
+    return steps.index(entry.step) <= next((at for at, step in enumerate(steps) if ABOUT[step].takes_out), -1)
 
 
 def ends_probing(step: str) -> bool:

@@ -3,6 +3,7 @@
 from cni_migrate.config import Label
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod
+from cni_migrate.core.model.words import many
 from cni_migrate.core.steps import agents
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
 from cni_migrate.core.steps.labels import labels_patch
@@ -17,7 +18,7 @@ SHARE = 10
 def _label(view: ClusterView, label: Label) -> Answer:
     patches = (labels_patch(node, [label]) for node in view.members())
     effects = tuple(patch for patch in patches if patch is not None)
-    return Apply(effects, on=f"labels of {len(effects)} nodes") if effects else Done()
+    return Apply(effects, on=f"labels of {many(len(effects), 'node')}") if effects else Done()
 
 
 @cluster_step("host", foreseeable=True)
@@ -54,7 +55,7 @@ def restart_finished_cilium(view: ClusterView) -> Answer:
         return Done()
     on = f"Cilium to run beside Canal again on {len(finished) + len(restarting)} nodes"
     room = max(1, len(members) // SHARE) - len(restarting)
-    observed = restarting[0] if restarting else f"{len(finished)} agents in the final form"
+    observed = restarting[0] if restarting else f"{many(len(finished), 'agent')} in the final form"
     if not finished or room <= 0:
         return Wait(on=on, observed=observed)
     chosen = [DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once=True) for pod in finished[:room]]

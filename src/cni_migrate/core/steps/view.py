@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
@@ -10,6 +10,7 @@ from cni_migrate.config import Config
 from cni_migrate.core.model import names
 from cni_migrate.core.model.lifecycle import ClusterLifecycle, NodeEvent, NodeLifecycle, NodeState, StrategyTable
 from cni_migrate.core.model.objects import Node, Pod, Snapshot, Taint
+from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.core.render.manifests import Manifests
 from cni_migrate.core.steps.answers import Answer
@@ -42,6 +43,7 @@ class ClusterView:
     record: Record
     now: datetime
     since: datetime
+    outcomes: Outcomes = field(default_factory=Outcomes, kw_only=True)
 
     @property
     def config(self) -> Config:

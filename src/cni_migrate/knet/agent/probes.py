@@ -13,7 +13,7 @@ from .datagrams import Datagrams
 from .discovery import Directory
 from .eventloop import READ, Steps
 from .peers import Peer
-from .protocol import HELLO_LAST, HELLO_REQUEST, LARGE, LARGE_REQUEST, check, told
+from .protocol import HELLO_LAST, HELLO_REQUEST, LARGE, LARGE_REQUEST, OPEN, check, told
 from .results import Results
 from .server import Server
 from .services import Services
@@ -23,6 +23,8 @@ from .wording import words
 
 DENIED = 0.2  # seconds after which a forbidden connection counts as blocked: a round takes so long
 NEW = 10.0  # seconds in which an agent tells its address: the API does so only when the kubelet looks, a second later
+SILENT = 5.0  # seconds in which the kubelet asks a pod several times: the period of its readinessProbe is 1
+UNKNOWN = 5.0  # seconds after which a Service's address should be known
 NODE_PORT = 1  # of a node, on which nobody listens
 
 
@@ -30,31 +32,70 @@ class Probes:
     """Each probe as steps that note how they ended; `extra` is the own address on Cilium's network, or ''."""
 
     def __init__(self, server: Server, results: Results, directory: Directory, services: Services, extra: str) -> None:
-        self.settings, self.loop = server.settings, server.loop
+        self.server, self.settings, self.loop = server, server.settings, server.loop
         self.results, self.directory, self.services, self.extra = results, directory, services, extra
         self.datagrams = Datagrams(self.settings, results, self.loop, server.heard)
         self.here = f"\r\nX-Knet-Here: {self.settings.uid} {self.settings.address}\r\n\r\n".encode()
         self.new_until = monotonic() + NEW
+        self.known_by = monotonic() + UNKNOWN
+        self.asked: set[str] = set()
+        """What of all that agents share has been probed yet: a gate wants to know that, too."""
 
     def common(self) -> list[Steps]:
         """The probes of what all agents share, and of the own node."""
-        me, work = self.settings, []
+        me, work, results = self.settings, [], self.results
         if "dns" not in me.skip:
-            work.append(self.results.attempt("dns", "primary", "dns", dns.asked(self.loop, me.timeout)))
-        if me.service[0] and "service" not in me.skip:
-            work.append(self.results.attempt("service", "primary", "service", self._service(me.service)))
+            self.asked.add("dns")
+            work.append(results.attempt("dns", "primary", "dns", dns.asked(self.loop, me.timeout)))
+        if self._known("service", "service", self.services.service):
+            work.append(results.attempt("service", "primary", "service", self._service(self.services.service)))
+        if self._known("guard", self.guarded, self.services.guard):
+            work.append(self._by_service(self.services.guard))
         if me.node_address:
-            work.append(self.results.attempt(f"node:{me.node}", "host", "tcp", self._node(me.node_address)))
+            work.append(results.attempt(f"node:{me.node}", "host", "tcp", self._node(me.node_address)))
+        self._kubelet()
         return work
+
+    @property
+    def guarded(self) -> str:
+        """What this agent finds out at the guarded port of mesh b."""
+        return "policy_allow" if self.settings.mesh == "a" else "policy_deny"
+
+    def _known(self, peer: str, kind: str, address: tuple[str, int]) -> bool:
+        """Whether a Service can be probed; one whose address does not come to be known is as bad as one that fails."""
+        if kind in self.settings.skip:
+            return False
+        if address[0]:
+            self.asked.add(peer)
+            return True
+        if not self.settings.peers_file and monotonic() > self.known_by:
+            self.asked.add(peer)
+            self.results.note(peer, "primary", kind, "its address is not known")
+        return False
+
+    def _kubelet(self) -> None:
+        """Whether the kubelet's own probes arrive: it asks from the node's address, and hears no answer otherwise."""
+        now, server = monotonic(), self.server
+        if "kubelet" in self.settings.skip or self.settings.peers_file:
+            return
+        if now - max(server.probed, server.began) > SILENT:
+            error = f"not heard for {now - server.probed:.0f} s" if server.probed else "never heard"
+        elif server.probed:
+            error = ""
+        else:
+            return
+        self.asked.add("kubelet")
+        self.results.note("kubelet", "primary", "kubelet", error, 0 if error else 200)
 
     def rare(self) -> list[Steps]:
         """The probes that are not for every round: the API server and the node port."""
         work: list[Steps] = []
         if self.settings.api[0] and "api" not in self.settings.skip:
+            self.asked.add("api")
             work.append(self.results.attempt("api", "primary", "api", self._api()))
-        port = self.services.node_port
-        if port and "nodeport" not in self.settings.skip:
-            work.append(self._node_port((self.settings.node_address, port)))
+        address = (self.settings.node_address if self.services.node_port else "", self.services.node_port)
+        if self._known("nodeport", "nodeport", address):
+            work.append(self._node_port(address))
         return work
 
     def hosts(self, hosts: dict[str, str]) -> list[Steps]:
@@ -71,10 +112,9 @@ class Probes:
         work = [self._http(peer, "primary", peer.address, "", large)]
         if self.extra and peer.extra:
             work.append(self._http(peer, "extra", peer.extra, self.extra, large))
-        kind = "policy_allow" if self.settings.mesh == "a" else "policy_deny"
-        if peer.mesh == "b" and kind not in self.settings.skip:
-            probe = self._allowed(peer, self.settings.timeout) if kind == "policy_allow" else self._denied(peer)
-            work.append(self.results.attempt(peer.name, "primary", kind, probe))
+        if peer.mesh == "b" and self.guarded not in self.settings.skip:
+            probe = self._guarded((peer.address, GUARD_PORT))
+            work.append(self.results.attempt(peer.name, "primary", self.guarded, probe))
         return work
 
     def by_datagram(self, peers: Iterable[Peer]) -> list[Steps]:
@@ -119,22 +159,41 @@ class Probes:
         if len(body) != LARGE:
             raise ValueError(f"{len(body)} of {LARGE} bytes")
 
-    def _allowed(self, peer: Peer, within: float) -> Steps:
-        until, sock = monotonic() + within, opened(peer.address)
+    def _guarded(self, address: tuple[str, int]) -> Steps:
+        """The guarded port has to answer mesh a, and nobody else."""
+        if self.settings.mesh == "a":
+            yield from self._answers(address, self.settings.timeout)
+        elif (yield from self._gets_through(address)):
+            raise ValueError("not blocked")
+
+    def _by_service(self, address: tuple[str, int]) -> Steps:
+        """The same by ClusterIP, which leads to any agent of mesh b. If that is this one, nothing is learnt."""
+        if self.settings.mesh == "a":
+            yield from self.results.attempt("guard", "primary", "policy_allow", self._guarded(address))
+            return
+        who = yield from self._gets_through(address)
+        if who != self.settings.name:
+            self.results.note("guard", "primary", "policy_deny", "not blocked" if who else "", 0 if who else 200)
+
+    def _gets_through(self, address: tuple[str, int]) -> Steps:
+        """Whose guarded port answers, or '' when none does soon."""
         try:
-            yield from connected(sock, (peer.address, GUARD_PORT), until)
+            return (yield from self._answers(address, DENIED)) or "somebody"
+        except TROUBLE:
+            return ""
+
+    def _answers(self, address: tuple[str, int], within: float) -> Steps:
+        """Whose guarded port this is."""
+        until, sock = monotonic() + within, opened(address[0])
+        try:
+            yield from connected(sock, address, until)
             yield sock, READ, until
-            if not sock.recv(5):
+            said = sock.recv(300)
+            if not said:
                 raise EOFError
+            return said[len(OPEN) :].decode("latin-1").strip()
         finally:
             self.loop.close(sock)
-
-    def _denied(self, peer: Peer) -> Steps:
-        try:
-            yield from self._allowed(peer, DENIED)
-        except TROUBLE:
-            return
-        raise ValueError("not blocked")
 
     def _api(self) -> Steps:
         """Any answer will do that comes from the holder of the cluster's certificate."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 
 LARGE = 8192  # bytes each way: more than any MTU, so full-sized packets go both ways
+OPEN = b"open "  # what the guarded port says to everybody, and by whose it was, in a line
 NONCE = 12  # bytes at the beginning of a datagram; the rest is the network and the sender's name
 HELLO_REQUEST = b"GET /hello HTTP/1.1\r\nHost: knet\r\n\r\n"
 HELLO_LAST = b"GET /hello HTTP/1.1\r\nHost: knet\r\nConnection: close\r\n\r\n"
 LARGE_REQUEST = b"POST /large HTTP/1.1\r\nHost: knet\r\nContent-Length: %d\r\n\r\n" % LARGE + b"x" * LARGE
 HERE = re.compile(rb"\r\nx-knet-here: *(\S+) (\S+)\r\n", re.IGNORECASE)
+KUBELET = re.compile(rb"\r\nuser-agent: *kube-probe/", re.IGNORECASE)  # pkg/probe/http/request.go
 LAST = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 
 

@@ -25,6 +25,7 @@ CROWD = 100  # nodes whose agents may probe one in transit each second: with mor
 FAST = 60.0  # seconds of fast rounds after something changed
 SOON = 0.1  # seconds from the beginning of a round until the next one may begin because of such a change
 CALM_LARGE = 3  # of so many calm rounds one has the large probes
+UNTOLD = ("guard", "primary", "policy_deny")  # keeps its last result when the Service leads to this very agent
 BATCH, APART = 8, 0.005  # so many peers are probed at once, the next ones so many seconds later
 
 
@@ -34,7 +35,7 @@ class Rounds:
     def __init__(self, server: Server) -> None:
         self.server, self.settings, self.loop = server, server.settings, server.loop
         self.directory = Directory(self.settings, self.loop, self.hurry, server.tell)
-        self.services = Services(self.settings, self.loop)
+        self.services = Services(self.settings, self.loop, self._rare_soon)
         self.results = Results(server.metrics)
         server.introduced = self.directory.introduced
         own = self.settings.of_cilium([self.settings.address])
@@ -52,7 +53,6 @@ class Rounds:
         Task(self.loop, self.directory.run())
         if not self.settings.peers_file:
             Task(self.loop, self.directory.run_pace())
-        if not self.settings.peers_file and self.settings.node_address and "nodeport" not in self.settings.skip:
             Task(self.loop, self.services.run())
         self._beat()
         self.task = Task(self.loop, self.run())
@@ -113,7 +113,7 @@ class Rounds:
         left |= set() if rarely else {"api", "nodeport"}
 
         def stays(key: Key) -> bool:
-            return key[0] in left or (not large and key[2] == "http_large" and key[0] in peers)
+            return key[0] in left or (not large and key[2] == "http_large" and key[0] in peers) or key == UNTOLD
 
         self.results.begin(stays)
         self.streams.keep(close(peers))
@@ -137,8 +137,8 @@ class Rounds:
             self.fast_until = monotonic() + FAST
         return {
             "v": SCHEMA, "round": number, "at": at, "node": me.node, "mesh": me.mesh, "pod": me.pod, "uid": me.uid,
-            "interval_s": self.pace, "peers": list(peers), **self.results.report(at), "stalls": stalls,
-            "ms": self.results.latencies(),
+            "interval_s": self.pace, "peers": list(peers), "shared": sorted(self.probes.asked),
+            **self.results.report(at), "stalls": stalls, "ms": self.results.latencies(),
         }  # fmt: skip
 
     def _counted(self, steps: Steps) -> Steps:
@@ -146,6 +146,10 @@ class Rounds:
         self.open -= 1
         if not self.open and self.task is not None:
             self.task.wake()
+
+    def _rare_soon(self) -> None:
+        """The next round has the rare probes: something of what they need is known now."""
+        self.rare = 0.0
 
     def _rare(self) -> list[Steps]:
         """The probes that are not for every round.

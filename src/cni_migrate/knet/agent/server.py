@@ -12,7 +12,7 @@ from time import monotonic
 
 from .eventloop import READ, WRITE, Loop
 from .metrics import Metrics
-from .protocol import HELLO_LAST, HELLO_REQUEST, HERE, LARGE, LAST, NONCE, answer_of
+from .protocol import HELLO_LAST, HELLO_REQUEST, HERE, KUBELET, LARGE, LAST, NONCE, OPEN, answer_of
 from .settings import GUARD_PORT, HTTP_PORT, TCP_PORT, UDP_PORT, Settings
 from .sockets import LENGTH, TROUBLE, opened
 
@@ -71,6 +71,8 @@ class Server:
         self.rounds: deque[str] = deque(maxlen=KEPT)
         self.metrics = Metrics(settings)
         self.heard: dict[bytes, float] = {}
+        self.began, self.probed = monotonic(), 0.0  # when the kubelet has last asked; 0: not yet
+        self.guard = OPEN + f"{settings.name}\n".encode()
         self.callers: list[Caller] = []
         self.hello = b""
         self.tell({})
@@ -108,7 +110,7 @@ class Server:
             with contextlib.suppress(OSError):  # nobody more, or gone again
                 for _ in range(64):
                     sock, _ = listener.accept()
-                    caller = Caller(self.loop, sock, answer, b"open\n" if answer == self._silent else b"")
+                    caller = Caller(self.loop, sock, answer, self.guard if answer == self._silent else b"")
                     if caller.active:
                         self.callers.append(caller)
 
@@ -164,6 +166,8 @@ class Server:
             if len(data) < end:
                 break
             self.metrics.received += 1
+            if KUBELET.search(data, 0, end):
+                self.probed = monotonic()
             if here := HERE.search(data, 0, end):
                 self.introduced(here[1].decode(), here[2].decode())
             said += self._answer(data.split(b" ", 2)[1])

@@ -1,9 +1,11 @@
-"""The agents' Service, as far as its environment does not tell it: the node port."""
+"""The agents' Services: their addresses, where the environment does not tell them, and the node port."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 from .apiserver import Namespace
 from .eventloop import Loop, Steps
@@ -15,14 +17,17 @@ LOOK, LOOK_AGAIN = 30.0, 600.0  # at most so many seconds until a node port that
 
 
 class Services:
-    """The node port, and whether it fails."""
+    """Where the Services are: ('', 0) and 0 as long as that is not known, or is not to be asked."""
 
-    def __init__(self, settings: Settings, loop: Loop) -> None:
+    def __init__(self, settings: Settings, loop: Loop, changed: Callable[[], None] = lambda: None) -> None:
+        self.changed = changed
         self.api = Namespace(settings, loop)
+        self.skip = settings.skip
+        self.service, self.guard = settings.service, settings.guard
         self.node_port, self.doubted = 0, False
 
     def run(self) -> Steps:
-        """Read the Service's node port, and again when it fails: a Service that was made anew has another one."""
+        """Read what is not known; the node port again when it fails, as a Service that was made anew has another."""
         pause = 15.0
         while True:
             try:
@@ -37,7 +42,19 @@ class Services:
                 yield None, 0, monotonic() + LOOK * random.uniform(0.1, 1.0)
 
     def read(self) -> Steps:
-        """Read the Service; one without a node port has 0."""
-        found = yield from self.api.get("services/knet-stress")
-        ports = found["spec"].get("ports") or []
-        self.node_port, self.doubted = next((int(port.get("nodePort", 0)) for port in ports), 0), False
+        """Read the Services; one without a node port has 0. A pod that was older than its Service was not told."""
+        if not self.service[0] or "nodeport" not in self.skip:
+            found = yield from self.api.get("services/knet-stress")
+            self.service = self.service if self.service[0] else address_of(found)
+            ports = found["spec"].get("ports") or []
+            self.node_port = next((int(port.get("nodePort", 0)) for port in ports), 0)
+        if not self.guard[0]:
+            self.guard = address_of((yield from self.api.get("services/knet-stress-guard")))
+        self.doubted = False
+        self.changed()
+
+
+def address_of(service: dict[str, Any]) -> tuple[str, int]:
+    """The ClusterIP of a Service, and its first port."""
+    spec = service["spec"]
+    return spec["clusterIP"], int(spec["ports"][0]["port"])

@@ -31,6 +31,8 @@ class Settings:
         self.skip = frozenset(env.get("KNET_SKIP", "").split(","))
         self.api = (env.get("KUBERNETES_SERVICE_HOST", ""), int(env.get("KUBERNETES_SERVICE_PORT", "443")))
         self.service = (env.get("KNET_STRESS_SERVICE_HOST", ""), int(env.get("KNET_STRESS_SERVICE_PORT", "80")))
+        guard = env.get("KNET_STRESS_GUARD_SERVICE_HOST", ""), int(env.get("KNET_STRESS_GUARD_SERVICE_PORT", "80"))
+        self.guard = guard
         path = env.get("KNET_CONFIG", "")
         config: dict[str, Any] = json.loads(text_of(path)) if path else {}
         self.interval, self.timeout = float(config.get("interval_s", 0.5)), float(config.get("timeout_s", 1.0))

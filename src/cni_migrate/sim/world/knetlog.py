@@ -15,7 +15,7 @@ from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.kinds import POD, SERVICE
 from cni_migrate.sim.world.knet import Agent, KnetAgent
-from cni_migrate.sim.world.network import TIMEOUT, Network, Path
+from cni_migrate.sim.world.network import TIMEOUT, Network, Path, answers_its_kubelet
 from cni_migrate.sim.world.sandbox import Sandbox
 
 KEPT = 600
@@ -90,14 +90,13 @@ class KnetLog:
             {"peer": p, "net": n, "kind": k, "error": e, "since": self.text_time(self._since((p, n, k), agent, when))}
             for (p, n, k), e in sorted(mesh.bad.items())
         ]
-        for kind, error in common.items():
+        for (peer, net, kind), error in common.items():
             if error:
-                net = "host" if kind.startswith("node:") else "primary"
-                since = self._since_common(agent, number, kind)
-                name = "tcp" if net == "host" else kind
-                bad.append({"peer": kind, "net": net, "kind": name, "error": error, "since": self.text_time(since)})
+                since = self._since_common(agent, number, (peer, net, kind))
+                bad.append({"peer": peer, "net": net, "kind": kind, "error": error, "since": self.text_time(since)})
         before = {"v": 1, "round": number, "at": self.text_time(when)}
         after = {
+            "shared": sorted({peer for peer, net, _ in common if net == "primary"}),
             "sent": mesh.sent + len(common),
             "lost": len(bad),
             "bad": bad,
@@ -173,14 +172,16 @@ class KnetLog:
 
     def _guarded(self, agent: Agent, peer: str, path: Path, address: str, when: float, bad: dict[Item, str]) -> None:
         """Port 8089 of mesh b: open to mesh a, closed to mesh b, as the guard policy says."""
+        kind, error = self._guards(agent, path, address, when)
+        if error:
+            bad[peer, "primary", kind] = error
+
+    def _guards(self, agent: Agent, path: Path, address: str, when: float) -> tuple[str, str]:
+        """The kind of the probe, and what is wrong with it."""
         error = self._network.outcome(path, "http", when)
         if not error and self._network.blocked(path, address, GUARD_PORT, when):
             error = TIMEOUT
-        if agent.mesh == "b":
-            if not error:
-                bad[peer, "primary", "policy_deny"] = "not blocked"
-        elif error:
-            bad[peer, "primary", "policy_allow"] = error
+        return ("policy_deny", "" if error else "not blocked") if agent.mesh == "b" else ("policy_allow", error)
 
     def _nodes(self, agent: Agent, when: float) -> list[str]:
         """The nodes whose agents this one probes, its own included."""
@@ -239,41 +240,63 @@ class KnetLog:
 
     # -- probes of what is common to all
 
-    def _common(self, agent: Agent, number: int, when: float) -> dict[str, str]:
-        """The service and its node port, the API server, DNS and the nodes: their errors, empty where all is well."""
+    def _common(self, agent: Agent, number: int, when: float) -> dict[Item, str]:
+        """The Services and the node port, the API server, DNS, the kubelet and the nodes: their errors or ''."""
         net, pick = self._network, zlib.crc32(f"{agent.uid}/{number}".encode())
         host = self._ctx.net.hosts[agent.node]
         if agent.sandbox is None:
             return {}
         outside = net.to_host(agent.sandbox, host, when)
-        found = {"api": outside, f"node:{agent.node}": outside}
+        found: dict[Item, str] = {("api", "primary", "api"): outside, (f"node:{agent.node}", "host", "tcp"): outside}
+        # Its own probes from the node's address, which agents notice as soon as they do not come.
+        deaf = not answers_its_kubelet(agent.sandbox, host)
+        found["kubelet", "primary", "kubelet"] = "never heard" if deaf else ""
         roster = self._program.roster
         for node in self._nodes(agent, when):
             # A node's address is known from the status of its agents' pods.
             if node != agent.node and any(peer.sandbox is not None for peer in roster.on(node, when)):
-                found[f"node:{node}"] = net.to_host(agent.sandbox, self._ctx.net.hosts[node], when)
-        types = self._services(agent.namespace)
-        if types:
-            found["service"] = self._service(agent.sandbox, pick, when)
-        if "NodePort" in types:
-            found["nodeport"] = outside or self._service(agent.sandbox, pick, when)
-        found["dns"] = self._dns(agent.sandbox, pick, when)
+                found[f"node:{node}", "host", "tcp"] = net.to_host(agent.sandbox, self._ctx.net.hosts[node], when)
+        services = self._services(agent.namespace)
+        if "knet-stress" in services:
+            found["service", "primary", "service"] = self._service(agent.sandbox, pick, when)
+        if services.get("knet-stress") == "NodePort":
+            found["nodeport", "primary", "nodeport"] = outside or self._service(agent.sandbox, pick, when)
+        if "knet-stress-guard" in services:
+            kind, error = self._guard(agent, agent.sandbox, pick, when)
+            found["guard", "primary", kind] = error
+        found["dns", "primary", "dns"] = self._dns(agent.sandbox, pick, when)
         return dict(sorted(found.items()))
 
-    def _services(self, namespace: str) -> set[str]:
+    def _services(self, namespace: str) -> dict[str, str]:
         """The types of the services of a namespace."""
         found = self._ctx.cluster[SERVICE].items
-        return {one["spec"].get("type", "ClusterIP") for place, one in found.items() if place[0] == namespace}
+        return {place[1]: one["spec"].get("type", "ClusterIP") for place, one in found.items() if place[0] == namespace}
 
     def _service(self, source: Sandbox, pick: int, when: float) -> str:
-        """One backend of the agents' service, as kube-proxy would choose one: a pod that is Ready and stays."""
+        """What a request to the agents' service meets."""
+        backend = self._backend("ab", pick, when)
+        return self._network.reach(source, backend.ip, "http", when, service=True) if backend is not None else TIMEOUT
+
+    def _guard(self, agent: Agent, source: Sandbox, pick: int, when: float) -> tuple[str, str]:
+        """What a request to the guarded port meets by ClusterIP; one that leads to the agent itself tells nothing."""
+        backend = self._backend("b", pick, when)
+        if backend is None:
+            return ("policy_deny", "") if agent.mesh == "b" else ("policy_allow", TIMEOUT)
+        if backend is source:
+            return "policy_deny", ""
+        path = self._network.path(source, backend.ip, when, service=True)
+        return self._guards(agent, path, backend.ip, when)
+
+    def _backend(self, meshes: str, pick: int, when: float) -> Sandbox | None:
+        """One backend of a service of these agents, as kube-proxy would choose one: a pod that is Ready and stays."""
         nodes = self._program.roster.nodes
         for step in range(len(nodes)):
             known = self._program.roster.on(nodes[(pick + step) % len(nodes)], when)
-            backends = [one.sandbox for one in known if one.sandbox is not None and one.ended > when]
+            there = (one for one in known if one.mesh in meshes and one.ended > when)
+            backends = [one.sandbox for one in there if one.sandbox is not None]
             if backends:
-                return self._network.reach(source, backends[pick % len(backends)].ip, "http", when, service=True)
-        return TIMEOUT
+                return backends[pick % len(backends)]
+        return None
 
     def _dns(self, source: Sandbox, pick: int, when: float) -> str:
         """One of the cluster's DNS pods."""
@@ -289,10 +312,10 @@ class KnetLog:
             return TIMEOUT
         return self._network.reach(source, backends[pick % len(backends)].ip, "udp", when, 53, service=True)
 
-    def _since_common(self, agent: Agent, number: int, kind: str) -> float:
+    def _since_common(self, agent: Agent, number: int, item: Item) -> float:
         first = number
         while first > max(1, number - 10):
-            if not self._common(agent, first - 1, self.time_of(agent, first - 1)).get(kind):
+            if not self._common(agent, first - 1, self.time_of(agent, first - 1)).get(item):
                 break
             first -= 1
         return self.time_of(agent, first)

@@ -197,7 +197,7 @@ class Network:
             if plane.calico_seen == NEVER or (path.by_cilium and plane.cilium_forwards):
                 return False
             seen = min(when, plane.calico_seen)
-            caller = self._known_to_calico(path, when, seen)
+            caller = self._known_to_calico(path, plane, when, seen)
         return not self._policies.allow(target, caller, path.source, port, seen)
 
     def _known_to_cilium(self, path: Path, plane: Plane, when: float) -> Caller | None:
@@ -207,9 +207,11 @@ class Network:
         sender = self._ctx.net.hosts[path.sender].planes.at(when)
         return self._ipcache.identity(path.source, min(when, sender.cilium_seen))
 
-    def _known_to_calico(self, path: Path, when: float, seen: float) -> Caller | None:
+    def _known_to_calico(self, path: Path, plane: Plane, when: float, seen: float) -> Caller | None:
+        """By its pod IP; in the shape of this simulator's default Canal a pod with both networks by either address."""
         source = self._ctx.net.owner(path.source, when)
-        return source if source is not None and source.ip == path.source and source.since <= seen else None
+        known = source is not None and (source.ip == path.source or plane.flannel_run) and source.since <= seen
+        return source if known else None
 
     def reach(
         self, source: Sandbox, address: str, kind: str, when: float, port: int = 8080, *, service: bool = False

@@ -28,7 +28,7 @@ def rounds(agent: str, first: float = 0.5, count: int = 6, **values: Any) -> lis
     node, mesh = agent.split("/")
     one = Round(
         round=1, at=T0, node=node, mesh=mesh, uid=f"uid-{agent}", interval=0.5,
-        peers=frozenset(AGENTS) - {agent}, sent=14, lost=0, bad=(), stall_ms=0.0,
+        peers=frozenset(AGENTS) - {agent}, sent=14, lost=0, bad=(), stall_ms=0.0, shared=gate.shared(CONFIG),
     )  # fmt: skip
     return [replace(one, round=n + 1, at=at(first + n * 0.5), **values) for n in range(count)]
 
@@ -43,7 +43,7 @@ def reading(
 
 
 def judge(look: GateReading | None, known: frozenset[str] = frozenset(), **values: Any) -> Verdict:
-    return gate.judge(look, EXPECTED, known, T0, values.pop("config", CONFIG), **values)
+    return gate.judge(look, EXPECTED, known, T0, values.pop("config", CONFIG), shared=gate.shared(CONFIG), **values)
 
 
 def bad(peer: str = "w2/a", kind: str = "http", net: str = "primary", error: str = "timeout") -> tuple[BadProbe, ...]:
@@ -363,6 +363,25 @@ PATTERNS: dict[str, tuple[list[Pair], str]] = {
         pairs("w1/b>w2/b", kind="policy_deny") + pairs("w1/a>w2/b", kind="policy_allow"),
         "NetworkPolicies do not hold in either direction",
     ),
+    "allowed by ClusterIP": (
+        [Pair("w1/a", "guard", "primary", "policy_allow", "timeout")],
+        "by ClusterIP alone allowed callers are blocked: on a Service's way a NetworkPolicy does not see who they are (from",
+    ),
+    "forbidden by ClusterIP": (
+        [Pair("w1/b", "guard", "primary", "policy_deny", "not blocked")], "by ClusterIP alone forbidden callers get"),
+    "both by ClusterIP": (
+        [Pair("w1/b", "guard", "primary", "policy_deny", "not blocked"),
+         Pair("w1/a", "guard", "primary", "policy_allow", "timeout")],
+        "by ClusterIP alone NetworkPolicies do not hold",
+    ),
+    "allowed in both ways": (
+        [*pairs("w1/a>w2/b", kind="policy_allow"), Pair("w1/a", "guard", "primary", "policy_allow", "timeout")],
+        "allowed callers are blocked: a NetworkPolicy does not see who they are (in one direction, w1 to w2)",
+    ),
+    "kubelets": (
+        [Pair(agent, "kubelet", "primary", "kubelet", "never heard") for agent in ("w2/a", "w2/b")],
+        "kubelets do not reach the pods of their own nodes: pods answer by another interface, or not at all (from w2)",
+    ),
     "unknown peer": (pairs("w1/a>w2/b", kind="peer"), "w1/a does not list w2/b"),
     "everything": (
         pairs("w1/a>w2/a", "w2/a>w3/a", "w3/a>w1/a", "w1/b>w2/b", "w2/b>w3/b", "w3/b>w1/b", "w2/a>w1/a", "w3/a>w2/a",
@@ -392,6 +411,41 @@ def test_any_bad_round_among_those_that_count_keeps_the_gate_shut(index: int) ->
     changed = rounds("w1/a")
     changed[index] = replace(changed[index], bad=bad())
     assert not isinstance(judge(reading({"w1/a": changed}), config=config), Passed)
+
+
+def test_what_no_round_has_probed_yet_is_not_proven() -> None:
+    """The newest round has to tell that all has been probed: by then it fails, or is well. An older one need not."""
+    young = rounds("w1/a", shared=gate.shared(CONFIG) - {"kubelet"})
+    verdict = judge(reading({"w1/a": young}))
+    assert isinstance(verdict, Pending), verdict
+    assert "w1/a has not probed kubelet" in verdict.observed
+    assert verdict.lacking == {"w1/a"}
+    heard = [*young[:-1], replace(young[-1], shared=gate.shared(CONFIG))]
+    assert isinstance(judge(reading({"w1/a": heard})), Passed)
+
+
+def test_what_agents_have_to_probe_is_what_they_are_told_to() -> None:
+    """The node port only where there is one; nothing that is not asked for."""
+    assert gate.shared(CONFIG) == {"api", "dns", "guard", "kubelet", "nodeport", "service"}
+    assert gate.shared(Config.model_validate({"knet": {"node_port": False}}), {"dns"}) == {
+        "api", "guard", "kubelet", "service",
+    }  # fmt: skip
+
+
+def test_a_kubelet_is_its_own_node_s_business() -> None:
+    """Where a node is in focus, what its kubelet sees counts; what those of its observers' nodes see does not."""
+    heard = (BadProbe("kubelet", "primary", "kubelet", "never heard"),)
+    wanted = gate.expected(("w1", "w2", "w3"), CONFIG, focus=["w1"])
+    everyone = [f"{node}/{mesh}" for node in ("w1", "w2", "w3") for mesh in "ab"]
+    for node, counts in (("w1", True), ("w2", False)):
+        found = {
+            agent: rounds(agent, peers=frozenset(everyone) - {agent}, bad=heard if agent[:2] == node else ())
+            for agent in everyone
+        }
+        verdict = gate.judge(GateReading(at(3.5), found, {}), wanted, (), T0, CONFIG)
+        assert isinstance(verdict, Failing) is counts, verdict
+        if counts:
+            assert "kubelets do not reach the pods of their own nodes" in failing(verdict).diagnosis
 
 
 class Seen:

@@ -7,7 +7,7 @@ import pytest
 
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity import mesh
-from cni_migrate.core.connectivity.gate import Failing, Pair, Passed, Pending, Verdict
+from cni_migrate.core.connectivity.gate import Failing, Pair, Passed, Pending, Verdict, shared
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import BadProbe, GateReading, Pod, Round
 from cni_migrate.core.model.record import ClusterRecord, Record
@@ -31,7 +31,7 @@ def both_on(*nodes: str) -> Seen:
 def rounds(name: str, bad: tuple[BadProbe, ...] = (), count: int = 6) -> list[Round]:
     node, which = name.split("/")
     peers = frozenset({"w1/a", "w1/b", "w2/a", "w2/b"}) - {name}
-    one = Round(1, T0, node, which, name, 0.5, peers, 20, len(bad), bad, 0.0)
+    one = Round(1, T0, node, which, name, 0.5, peers, 20, len(bad), bad, 0.0, shared(CONFIG))
     return [replace(one, round=n + 1, at=T0 + timedelta(seconds=n / 2)) for n in range(count)]
 
 
@@ -101,6 +101,10 @@ DOUBTS: dict[str, tuple[mesh.Doubt, bool, str]] = {
         ("connectivity is not known: w2, w3 are not probed, as a migration has them in its hands; 45 failing probes"
         " excused: known from before the migration, or of a node in its hands; of the rest 90 probes"),
     ),
+    "an agent is older": (
+        mesh.Doubt(older=("w1/a",)), False,
+        "connectivity is not known: w1/a is of an earlier version, which does not probe all of it; of the rest 90 probes",
+    ),
     "what was not asked for fails": (
         mesh.Doubt(ignored=("policy_deny",)), True,
         "every probe that counts succeeds, policy_deny fails and was not asked for: 90 probes",
@@ -117,6 +121,18 @@ def test_connectivity_is_not_called_proven_while_something_is_left_open(
     said = mesh.said(Passed(90, 0, 324500.0), left)
     assert said.startswith(line)
     assert ("proven" in said) == (left == mesh.Doubt())
+
+
+def test_an_agent_that_does_not_probe_all_proves_nothing() -> None:
+    """One that tells so waits; one of an earlier version, which does not tell, leaves the verdict open."""
+    question = mesh.question(both_on("w1", "w2"), CONFIG)
+    full, verdict = question.judged(
+        read(w1_a=[replace(one, shared=frozenset({"api"})) for one in rounds("w1/a")]), CONFIG
+    )
+    assert mesh.said(verdict, mesh.doubt(question, full)).startswith("connectivity is not proven yet: 1 agent not at")
+    full, verdict = question.judged(read(w1_a=[replace(one, shared=None) for one in rounds("w1/a")]), CONFIG)
+    left = mesh.doubt(question, full)
+    assert (isinstance(verdict, Passed), left.proven, left.older) == (True, False, ("w1/a",))
 
 
 def test_an_agents_line() -> None:

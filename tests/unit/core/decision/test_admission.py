@@ -13,8 +13,9 @@ from cni_migrate.core.decision.decide import Decision, decide
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node, Requests
-from cni_migrate.core.model.record import Held, NodeRecord, Record
+from cni_migrate.core.model.record import Before, Held, NodeRecord, Record
 from cni_migrate.core.steps.view import Plan, out_of_service
+from cni_migrate.errors import Halted
 from tests.unit.core.builders import NOW, Seen, a_node, a_plan, a_record, after, an_entry, seen, under_way
 
 MULTUS, OVERLAY = a_plan(), a_plan("overlay")
@@ -320,3 +321,39 @@ def test_nothing_but_the_door_begins_an_event() -> None:
                     if isinstance(key, ast.Constant) and key.value == "event" and not isinstance(value, ast.Constant):
                         found.append(path.name)
     assert found == ["admission.py"]
+
+
+@pytest.mark.parametrize("plan", [MULTUS, OVERLAY], ids=["multus", "overlay"])
+@pytest.mark.parametrize("step", ["baseline_gate", "cordon"])
+def test_a_node_that_is_held_before_its_cordon_takes_nobodys_place(plan: Plan, step: str) -> None:
+    """It serves as before: another node may go back meanwhile. One that was touched keeps its place."""
+    held = under_way("w2", DUAL, NodeEvent.DRAIN, step, held=HELD)
+    record = a_record(plan, {"w1": an_entry("w1", MIGRATED), "w2": held}, phase=Phase.MIGRATING)
+    nodes = {name: a_node(name) for name in record.nodes}
+    goal = Goal(kind="node_back", node="w1")
+    assert begin(plan, goal, record, nodes, after(60)).nodes["w1"].state is MIGRATED
+    touched = held.model_copy(update={"before": Before(unschedulable=False)})
+    with pytest.raises(Halted, match="w2 is out of service"):
+        begin(plan, goal, record.with_node("w2", touched), nodes, after(60))
+
+
+def test_what_was_held_before_its_cordon_comes_through_the_door_again() -> None:
+    """Another node may have been taken out of service since: it has to wait for its turn."""
+    held = under_way("w2", DUAL, NodeEvent.DRAIN, "baseline_gate", held=HELD)
+    back = under_way("w1", MIGRATED, NodeEvent.RESTORE, "evict_pods", before=Before(unschedulable=False))
+    record = a_record(MULTUS, {"w1": back, "w2": held, "w3": an_entry("w3", MIGRATED)}, phase=Phase.MIGRATING)
+    nodes = {name: a_node(name) for name in record.nodes}
+    begun = begin(MULTUS, Goal(), record, nodes, after(60))
+    assert (begun.nodes["w2"].event, begun.nodes["w2"].retries) == (None, 1)
+    decision = decide(MULTUS, Goal(), begun, seen(*nodes.values()), after(60))
+    assert decision.record.nodes["w2"].event is None
+
+
+def test_a_retry_of_what_was_held_before_its_cordon_comes_through_the_door_again() -> None:
+    """The same, on request while a driver works."""
+    held = under_way("w2", DUAL, NodeEvent.DRAIN, "baseline_gate", held=HELD)
+    back = under_way("w1", MIGRATED, NodeEvent.RESTORE, "evict_pods", before=Before(unschedulable=False))
+    record = a_record(MULTUS, {"w1": back, "w2": held, "w3": an_entry("w3", MIGRATED)}, phase=Phase.MIGRATING)
+    found = seen(*(a_node(name) for name in record.nodes), requests=Requests(retry={"w2": after(30).isoformat()}))
+    entry = decide(MULTUS, Goal(), record, found, after(60)).record.nodes["w2"]
+    assert (entry.held, entry.event) == (None, None)

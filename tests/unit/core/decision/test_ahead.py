@@ -35,7 +35,7 @@ LABELS = MULTUS.config.labels
 
 
 def _advance(plan: Plan, found: Seen, entry: NodeRecord, *, stopping: bool = False) -> tuple[NodeRecord, list[Effect]]:
-    work = Work()
+    work = Work(outcomes=found.outcomes)
     found.nodes.setdefault("w1", a_node())
     moved = advance_node(plan, a_record(plan, {"w1": entry}), found, NOW, "w1", work, stopping)
     return moved.entry, work.effects

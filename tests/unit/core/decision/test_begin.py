@@ -286,3 +286,10 @@ def test_what_was_waived_is_noted_with_who_and_when_and_once() -> None:
     assert [(line.at, line.what) for line in record.cluster.history] == [(LATER, said)]
     begun = record.with_cluster(record.cluster.model_copy(update={"phase": Phase.PREPARING}))
     assert _begin(begun, goal).cluster.history == record.cluster.history
+
+
+def test_what_was_waived_is_kept_until_the_migration_begins() -> None:
+    """As it was typed, for a run that follows one that was killed."""
+    fresh = new_record(PLAN.config, 2, "migrate 0.0.0")
+    record = begin(PLAN, Goal(waivers=("DUAL_STACK",)), fresh, {}, NOW)
+    assert record.cluster.waived == ("DUAL_STACK",)

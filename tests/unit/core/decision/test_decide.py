@@ -27,7 +27,9 @@ def _decide(
     **cluster: Any,
 ) -> Decision:
     there = found or seen(*(a_node(name) for name, entry in nodes.items() if not entry.gone))
-    return decide(plan, goal or Goal(), a_record(plan, nodes, **cluster), there, NOW, stopping=stopping)
+    return decide(
+        plan, goal or Goal(), a_record(plan, nodes, **cluster), there, NOW, outcomes=there.outcomes, stopping=stopping
+    )
 
 
 def _events(decision: Decision) -> dict[str, NodeEvent | None]:

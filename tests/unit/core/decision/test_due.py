@@ -16,7 +16,7 @@ RETRY = 5.0
 
 
 def _due(effect: Effect, seen: Seen, seconds: float) -> tuple[list[Effect], str, Work]:
-    work = Work()
+    work = Work(outcomes=seen.outcomes)
     wanted, trouble = due([effect], seen, after(seconds), RETRY, work)
     return wanted, trouble, work
 
@@ -71,7 +71,9 @@ def test_what_cannot_work_says_so_and_stops_the_rest(effect: Effect) -> None:
     """A refusal of the API server is reported with the effect in words, and no other effect is begun."""
     seen = Seen()
     seen.tried(effect.key, "failed", "admission webhook said no")
-    wanted, trouble = due([EvictPod("default", "other", "uid-2", "w1"), effect], seen, NOW, RETRY, Work())
+    wanted, trouble = due(
+        [EvictPod("default", "other", "uid-2", "w1"), effect], seen, NOW, RETRY, Work(outcomes=seen.outcomes)
+    )
     assert wanted == []
     assert "admission webhook said no" in trouble
 
@@ -82,7 +84,7 @@ def test_the_earliest_retry_decides_when_to_look_again() -> None:
     seen = Seen()
     seen.tried(EVICT.key, "blocked", at=NOW)
     seen.tried(other.key, "blocked", at=after(2))
-    work = Work()
+    work = Work(outcomes=seen.outcomes)
     due([EVICT, other], seen, after(3), RETRY, work)
     assert work.deadline == after(5)
 
@@ -107,5 +109,5 @@ def test_what_failed_before_the_step_was_tried_again_gets_another_try() -> None:
     """`migrate retry-node` on a driver that still runs: its memory of the failure must not answer for the cluster."""
     seen = Seen()
     seen.tried(EVICT.key, "failed", "webhook down", at=NOW)
-    assert due([EVICT], seen, after(9), RETRY, Work(), since=after(8)) == ([EVICT], "")
-    assert due([EVICT], seen, after(9), RETRY, Work(), since=NOW)[0] == []
+    assert due([EVICT], seen, after(9), RETRY, Work(outcomes=seen.outcomes), since=after(8)) == ([EVICT], "")
+    assert due([EVICT], seen, after(9), RETRY, Work(outcomes=seen.outcomes), since=NOW)[0] == []

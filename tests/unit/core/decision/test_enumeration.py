@@ -144,7 +144,7 @@ def _trouble(case: Situation) -> str:
     most = max(1, _out(plan, begun))
     decision: Decision | None = None
     for turn in range(TURNS):
-        decision = decide(plan, case.goal, begun, found, after(LATE * turn))
+        decision = decide(plan, case.goal, begun, found, after(LATE * turn), outcomes=found.outcomes)
         begun = decision.record
         if (out := _out(plan, begun)) > most:
             return f"{out} nodes out of service"

@@ -36,7 +36,7 @@ def _tried(found: Seen, pod: Pod, result: Result, seconds: float, *versions: str
 
 
 def _due(found: Seen, pods: Sequence[Pod], seconds: float, work: Work | None = None) -> tuple[list[str], Work]:
-    work = work or Work()
+    work = work or Work(outcomes=found.outcomes)
     wanted, trouble = due([_evict(pod) for pod in pods], found, after(seconds), RETRY, work)
     assert not trouble
     return [effect.name for effect in wanted if isinstance(effect, EvictPod)], work
@@ -96,7 +96,8 @@ def test_what_was_accepted_in_a_version_of_the_budget_is_taken_off_it(version: s
 def test_nodes_share_the_room_of_a_turn() -> None:
     """Two nodes are drained at once, and the budget allows one disruption."""
     here, there = _pods(2), _pods(2, "w2")
-    found, work = _seen([*here, *there], _budget(1)), Work()
+    found = _seen([*here, *there], _budget(1))
+    work = Work(outcomes=found.outcomes)
     assert _due(found, here, 0, work)[0] == [here[0].name]
     assert _due(found, there, 0, work)[0] == []
 

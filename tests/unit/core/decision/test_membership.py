@@ -21,7 +21,7 @@ def _history(record: Record) -> list[str]:
 
 
 def _enrol(record: Record, found: Seen, now: datetime = NOW) -> tuple[Record, Work]:
-    work = Work()
+    work = Work(outcomes=found.outcomes)
     plan = MULTUS if record.cluster.strategy == "multus" else OVERLAY
     return sync_membership(plan, record, found, now, work), work
 

@@ -22,7 +22,7 @@ def _seen() -> Seen:
 
 def _asked(found: Seen, later: float = 0, phase: Phase = Phase.MIGRATING, step: str = "") -> PutObject | None:
     record = a_record(PLAN, ["w1"], phase=phase, step=step)
-    return keep_pace(PLAN, record, found, NOW + timedelta(seconds=later))
+    return keep_pace(PLAN, record, found, found.attempts, NOW + timedelta(seconds=later))
 
 
 def test_it_is_asked_for_well_ahead_and_again_in_time() -> None:
@@ -54,7 +54,7 @@ def _told(found: Seen, entries: Mapping[str, NodeRecord], later: float = 0) -> s
     """What would be written of the nodes in transit, and is; None: nothing is written."""
     now = NOW + timedelta(seconds=later)
     nodes = {name: an_entry(name, NodeState.DUAL) for name in LARGE} | dict(entries)
-    effect = keep_pace(PLAN, a_record(PLAN, nodes), found, now)
+    effect = keep_pace(PLAN, a_record(PLAN, nodes), found, found.attempts, now)
     if effect is None:
         return None
     found.tried(effect.key, "applied", at=now)

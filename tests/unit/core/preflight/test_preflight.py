@@ -175,6 +175,8 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a multus by its image", lambda: _facts(_with(a_daemonset("net", containers=("net",),
                                                                images=("example.org/a/multus-cni:v4.2.2",)))),
      "OTHER_MULTUS", "kube-system/net"),
+    ("admission", lambda: _facts(refused=("a pod of DaemonSet kube-system/cilium: exceeded quota",)), "ADMISSION",
+     "exceeded quota"),
     ("rights", lambda: _facts(rights_missing=("create pods/eviction",)), "RIGHTS", "create pods/eviction"),
     ("no canal", lambda: _facts(_without_canal(), **_there(daemonsets=(("kube-flannel", "kube-flannel-ds"),))),
      "CANAL_DAEMONSET", "kube-flannel/kube-flannel-ds"),
@@ -287,6 +289,9 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("helm", lambda: _facts(_canal(labels={names.MANAGED_BY: "Helm"})), "GITOPS", "Helm"),
     ("the addon manager", lambda: _facts(_canal(labels={"addonmanager.kubernetes.io/mode": "Reconcile"})), "GITOPS",
      "addon manager"),
+    ("a volume on the node", lambda: _facts(_with(a_pod("db-0", claims=("data-db-0",))),
+                                             local_volumes={"default/data-db-0": "PersistentVolume pv-7"}),
+     "LOCAL_VOLUMES", "default/db-0 on w1: PersistentVolume pv-7"),
     ("cautions", lambda: _facts(cautions=("Cilium 1.7.2: tried on the simulator only",)), "MANIFESTS", "1.7.2"),
 ]  # fmt: skip
 

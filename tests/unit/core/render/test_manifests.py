@@ -28,6 +28,7 @@ from cni_migrate.core.render.manifests import (
 )
 from cni_migrate.core.steps import drain
 from cni_migrate.errors import EXIT_CODES, ClusterError, Interrupted, LockHeld, OutputFailed, OutputGone
+from cni_migrate.knet.agent.probes import SILENT
 from cni_migrate.kube import views
 
 AGENT = "# agent with 'quotes', <angles> & \"more\"\n\tprint('{{ not a template }}')\n"
@@ -142,6 +143,23 @@ def test_knet_stress(profile: str, strategy: str) -> None:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["resources"]["requests"]
         assert "hostNetwork" not in daemonset["spec"]["template"]["spec"]
+        # The agent misses its kubelet's probes after some periods without one.
+        assert 3 * container["readinessProbe"]["periodSeconds"] < SILENT
+        assert container["readinessProbe"]["httpGet"]
+
+
+def test_the_policy_is_tried_by_cluster_ip() -> None:
+    """The Service leads to the guarded port of mesh b alone, and agents may read where it is."""
+    found = cached("modern", "multus").knet()
+    service = one(found, "Service", "knet-stress-guard")["spec"]
+    policy = one(found, "NetworkPolicy", "knet-stress-guard")["spec"]
+    assert service["selector"] == policy["podSelector"]["matchLabels"]
+    assert service["type"] == "ClusterIP"
+    (port,) = service["ports"]
+    guarded = one(found, "DaemonSet", names.KNET["b"])["spec"]["template"]["spec"]["containers"][0]["ports"]
+    assert {"name": port["targetPort"], "containerPort": 8089, "protocol": "TCP"} in guarded
+    read = [rule for rule in one(found, "Role", "knet-stress")["rules"] if "services" in rule["resources"]]
+    assert [rule["resourceNames"] for rule in read] == [["knet-stress", "knet-stress-guard"]]
 
 
 @pytest.mark.parametrize("name", [*names.KNET.values(), names.IDENTITIES])

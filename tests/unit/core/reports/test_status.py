@@ -80,6 +80,7 @@ def test_the_json_form() -> None:
         "next": HELD.next,
         "since": "2030-01-01T11:59:00Z",
         "attempt": 1,
+        "retries": 0,
         "ready": True,
         "cordoned": True,
         "out_of_service": True,

@@ -92,7 +92,9 @@ def _node_answer(
     if bad is not None:
         found.readings[f"w1/switch/{step}/1"] = _reading(bad, without)
     record = view.record.with_cluster(view.record.cluster.model_copy(update={"baseline": baseline}))
-    return NODE_STEPS[step](NodeView(plan, found, record, after(seconds), NOW, view.node, entry))
+    return NODE_STEPS[step](
+        NodeView(plan, found, record, after(seconds), NOW, view.node, entry, outcomes=found.outcomes)
+    )
 
 
 def _cluster_answer(
@@ -102,7 +104,7 @@ def _cluster_answer(
     if bad is not None:
         found.readings[f"{key}/{NOW.isoformat()}"] = _reading(bad)
     view = a_cluster_view(found, plan=plan)
-    return CLUSTER_STEPS[step](ClusterView(plan, found, view.record, after(LATE), NOW))
+    return CLUSTER_STEPS[step](ClusterView(plan, found, view.record, after(LATE), NOW, outcomes=found.outcomes))
 
 
 GATES = ("gate", "baseline_gate", "recheck")
@@ -138,7 +140,9 @@ class TestNodeGates:
         found.readings[key] = _reading({}, without=["w1/b"])
         for later, asked in ((0.1, None), (1.2, {"w1/b"}), (3.0, {"w1/a", "w1/b"})):
             now = after(LATE + later)
-            answer = NODE_STEPS[step](NodeView(OVERLAY, found, view.record, now, NOW, view.node, entry))
+            answer = NODE_STEPS[step](
+                NodeView(OVERLAY, found, view.record, now, NOW, view.node, entry, outcomes=found.outcomes)
+            )
             assert isinstance(answer, Wait)
             if asked is None:
                 assert answer.ask is None
@@ -157,7 +161,9 @@ class TestNodeGates:
         for seconds in (3.0, 4.0, 7.0):
             now = after(seconds)
             found.readings[key] = replace(_reading({"w1/a": [TIMEOUT]}), at=now)
-            answer = NODE_STEPS[step](NodeView(OVERLAY, found, view.record, now, NOW, view.node, entry))
+            answer = NODE_STEPS[step](
+                NodeView(OVERLAY, found, view.record, now, NOW, view.node, entry, outcomes=found.outcomes)
+            )
             assert isinstance(answer, Wait)
             pauses.append(answer.retry_in)
         assert pauses == [0.25, 0.5, 1.0]
@@ -343,7 +349,9 @@ class TestBaseline:
         found = _found()
         found.readings[f"baseline/{NOW.isoformat()}"] = _reading({}, without=["w3/b"])
         view = a_cluster_view(found)
-        answer = CLUSTER_STEPS["take_baseline"](ClusterView(MULTUS, found, view.record, after(LATE), NOW))
+        answer = CLUSTER_STEPS["take_baseline"](
+            ClusterView(MULTUS, found, view.record, after(LATE), NOW, outcomes=found.outcomes)
+        )
         assert isinstance(answer, Wait)
         assert "w3/b" in answer.observed
 

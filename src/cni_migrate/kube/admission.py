@@ -1,0 +1,83 @@
+"""What would refuse the migration's own objects: asked of the API server by a dry run, so that nothing is written.
+
+Quotas, PodSecurity and webhooks judge pods, so a pod of each template is asked for beside the template itself
+(kubernetes.io: "API concepts", dry-run). In a namespace that is not there yet no quota can be; what webhooks would say
+there is asked in `default`, whose own PodSecurity does not count.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from cni_migrate.core.model.objects import ObjectRef
+from cni_migrate.errors import RightsMissing
+from cni_migrate.kube.discovery import Places
+from cni_migrate.kube.request import Client
+from cni_migrate.kube.together import together
+from cni_migrate.kube.transport import Answer
+
+Manifest = Mapping[str, Any]
+
+_ACCOUNT: Final = ("serviceAccountName", "serviceAccount")
+STAND_IN: Final = "default"
+_PARALLEL: Final = 10
+_WEBHOOK: Final = "admission webhook"
+_NO_DRY_RUN: Final = "does not support dry run"
+
+
+async def refusals(client: Client, manifests: Iterable[Manifest]) -> tuple[str, ...]:
+    """Each object that would be refused, with the API server's words.
+
+    Raises:
+        ClusterError: the API server does not answer.
+    """
+    places, slots = Places(client), asyncio.Semaphore(_PARALLEL)
+
+    async def one(manifest: Manifest, name: str) -> str:
+        async with slots:
+            said = await _refused(client, places, manifest)
+        return f"{name}: {said}" if said else ""
+
+    wanted = [(asked, name) for manifest in manifests for asked, name in _asked(manifest)]
+    async with together() as group:
+        tasks = [group.create_task(one(asked, name)) for asked, name in wanted]
+    return tuple(dict.fromkeys(filter(None, (task.result() for task in tasks))))
+
+
+def _asked(manifest: Manifest) -> Iterator[tuple[Manifest, str]]:
+    """An object, and a pod of its template, each with its name for people."""
+    ref = ObjectRef.of(manifest)
+    yield manifest, str(ref)
+    template = (manifest.get("spec") or {}).get("template")
+    if ref.kind not in ("DaemonSet", "Deployment") or not template:
+        return
+    # Its account comes with the migration, and a pod of an account that is not there is refused for that alone.
+    spec = {
+        key: value for key, value in template["spec"].items() if key not in ("serviceAccountName", "serviceAccount")
+    }
+    meta = {**(template.get("metadata") or {}), "namespace": ref.namespace, "name": f"dry-run-{ref.name}"[:63]}
+    yield {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}, f"a pod of {ref}"
+
+
+async def _refused(client: Client, places: Places, manifest: Manifest) -> str:
+    """Why an object is refused, or ''."""
+    ref = ObjectRef.of(manifest)
+    try:
+        answer = await _dry_run(client, places, manifest)
+        if answer is not None and answer.status == 404 and ref.kind == "Pod":
+            there = {**manifest, "metadata": {**manifest["metadata"], "namespace": STAND_IN}}
+            answer = await _dry_run(client, places, there)
+            if answer is not None and _WEBHOOK not in answer.message:
+                return ""
+    except RightsMissing:
+        return ""  # that is another finding, where it matters
+    if answer is None or answer.ok or answer.status in (404, 409) or _NO_DRY_RUN in answer.message:
+        return ""
+    return answer.message
+
+
+async def _dry_run(client: Client, places: Places, manifest: Manifest) -> Answer | None:
+    collection = await places.collection(ObjectRef.of(manifest))
+    if collection is None:
+        return None  # its kind comes with the migration
+    return await client.request("POST", collection, params={"dryRun": "All"}, body=manifest)

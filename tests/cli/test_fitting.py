@@ -1,0 +1,237 @@
+"""Whatever is shown fits 40, 80 and 120 columns: no line is longer, and no word is broken that has room in a line."""
+
+import io
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cni_migrate.cli import checks
+from cni_migrate.cli.ui import colours, output, plan_table, progress, status_table
+from cni_migrate.cli.ui.fitting import Rows, indented, wrapped
+from cni_migrate.core.decision.advance import Waiting
+from cni_migrate.core.decision.decide import Decision
+from cni_migrate.core.model.goal import Goal
+from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.objects import Budget
+from cni_migrate.core.model.record import Entry, Held, Record
+from cni_migrate.core.preflight.registry import blocker, warning
+from cni_migrate.core.reports.eta import Left
+from cni_migrate.core.reports.plan import plan_view
+from cni_migrate.core.reports.status import LeaseInfo, status_view
+from tests.unit.core.builders import (
+    NOW,
+    Seen,
+    a_daemonset,
+    a_node,
+    a_plan,
+    a_pod,
+    a_record,
+    after,
+    an_agent,
+    an_entry,
+    seen,
+    under_way,
+)
+
+WIDTHS = [40, 80, 120]
+PLAN = a_plan("overlay")
+WHY = (
+    "node ip-10-0-12-7, step await_displaced: waited 300 s for the pods of Deployment shop/checkout to be Ready; seen "
+    "last: shop/checkout-6d5f7c9b8-x2x4z on node worker-2: CrashLoopBackOff: back-off 5m0s restarting failed container"
+)
+NAMES = ["worker-1", "worker-2", "ip-10-0-12-7", "control-plane-1"]
+
+
+def _console(width: int, *, colour: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=width, height=40, force_terminal=True, no_color=not colour, color_system="standard")  # fmt: skip
+
+
+def _cluster() -> Seen:
+    nodes = [a_node(name, labels={"topology.kubernetes.io/zone": "eu-central-1a"}) for name in NAMES]
+    pods = [a_pod(f"checkout-6d5f7c9b8-x2x4{n}", node=name, labels={"app": "web"}) for n, name in enumerate(NAMES)]
+    agents = [an_agent("canal", name) for name in NAMES]
+    budget = Budget("default", "checkout", {"matchLabels": {"app": "web"}}, 0, False, 2, 2)
+    found = seen(*nodes, *pods, *agents, a_daemonset("canal", containers=("kube-flannel",)))
+    found.budgets = {("default", "checkout"): budget}
+    return found
+
+
+def _record() -> Record:
+    entries = {
+        "worker-1": an_entry("worker-1", NodeState.MIGRATED),
+        "worker-2": under_way("worker-2", NodeState.CILIUM, NodeEvent.RELEASE, "recheck"),
+        "ip-10-0-12-7": under_way("ip-10-0-12-7", NodeState.CILIUM, NodeEvent.RELEASE, "await_displaced", held=Held(why=WHY, next="x", since=NOW)),
+        "control-plane-1": an_entry("control-plane-1", NodeState.DUAL),
+    }  # fmt: skip
+    record = a_record(PLAN, entries, phase=Phase.MIGRATING)
+    lines = [Entry(at=NOW, what=f"node ip-10-0-12-7 is held: {WHY}")]
+    return record.with_cluster(record.cluster.model_copy(update={"history": tuple(lines)}))
+
+
+def _status_table(to: Console) -> None:
+    view = status_view(PLAN, _record(), _cluster(), None, after(60))
+    status_table.show(to, view, "table", after(60))
+
+
+def _status(to: Console) -> None:
+    lease = LeaseInfo(holder="me@laptop/1/2/3", acquired="2030-01-01T00:00:00Z", renewed=NOW, seconds=30)
+    view = status_view(PLAN, _record(), _cluster(), lease, after(60))
+    status_table.show(to, view, "table", after(60))
+    status_table.show(to, view, "wide", after(60))
+
+
+def _run(to: Console) -> None:
+    waits = (
+        Waiting("worker-2", "recheck", "connectivity of node worker-2", "clean probe rounds 1 of 3"),
+        Waiting("control-plane-1", "evict_pods", "2 pods to leave node control-plane-1",
+                "pod shop/db-0: PodDisruptionBudget shop/db allows 0 disruptions: it needs 2 healthy pods and has 2"),
+        Waiting("", "sweep", "a full sweep", "worker-1/a has not reported yet"),
+    )  # fmt: skip
+    decision = Decision(_record(), (), (), waits, after(90), 0.0, durable=False, final=None)
+    order = {name: place for place, name in enumerate(NAMES)}
+    run = progress.Progress(NOW, after(130), decision, order, Left(300, "what the nodes took so far"))
+    for line in progress.drawn(run, to.width, 40):
+        to.print(line, soft_wrap=True)
+
+
+def _plan(to: Console) -> None:
+    plan_table.show(to, plan_view(PLAN, Goal(), None, _cluster(), NOW, "test"), steps=True)
+
+
+def _preflight(to: Console) -> None:
+    found = [
+        blocker("BUDGET_CLOSED", "no eviction is allowed now by 1 PodDisruptionBudget: a drain would be held",
+                "add a replica or make the pods healthy, or loosen the budget", ["shop/db (2 healthy, 2 needed)"]),
+        warning("NODES_CORDONED", "1 node cordoned by somebody else: not touched, and clean-up waits for them",
+                "uncordon them, or remove them from the cluster", ["ip-10-0-12-7"]),
+    ]  # fmt: skip
+    checks.show(to, found)
+
+
+SCREENS = {"status": _status, "run": _run, "plan": _plan, "preflight": _preflight}
+
+
+def _shown(show: Callable[[Console], None], width: int, *, colour: bool = False) -> str:
+    to = _console(width, colour=colour)
+    show(to)
+    assert isinstance(to.file, io.StringIO)
+    return to.file.getvalue()
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", SCREENS)
+def test_it_fits(name: str, width: int) -> None:
+    """Every line; and every word of what is shown without a width is there, whole."""
+    text = _plain(_shown(SCREENS[name], width))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    words = set(re.findall(r"[\w./-]{3,}", _plain(_shown(SCREENS[name], 1000))))
+    here = set(re.findall(r"[\w./-]{3,}", text))
+    missing = {word for word in words - here if len(word) <= width - 4 and not word.isupper()}
+    assert not missing - {word for word in missing if word.lower() in {one.lower() for one in here}}
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_where_there_is_room_it_is_a_table(name: str) -> None:
+    """At 120 columns a node and what is said of it are in one line."""
+    text = _plain(_shown(SCREENS[name], 120))
+    if name in ("status", "run"):
+        assert re.search(r"^worker-1 +migrated", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_run_tells_progress_time_and_what_is_waited_for(width: int) -> None:
+    """Nodes that are done, elapsed and remaining time with how it is known, rounds, and budgets."""
+    said = " ".join(_plain(_shown(_run, width)).split())
+    for words in ("1 of 4 nodes migrated", "25%", "elapsed 2m10s", "by what the nodes took so far",
+                  "clean probe rounds 1 of 3", "PodDisruptionBudget shop/db allows 0 disruptions"):  # fmt: skip
+        assert words in said
+
+
+def test_a_screen_that_is_low_shows_what_matters_now() -> None:
+    """Held, then under way; how many more there are; and always the sum."""
+    decision = Decision(_record(), (), (), (Waiting("worker-2", "recheck", "x", ""),), after(90), 0.0, durable=False, final=None)  # fmt: skip
+    run = progress.Progress(NOW, after(10), decision, {}, None)
+    lines = [line.plain for line in progress.drawn(run, 400, 7)]
+    assert len(lines) <= 7
+    assert lines[1].startswith("ip-10-0-12-7")
+    assert lines[2].startswith("and 3 more") or lines[2].startswith("worker-2")
+    assert any("of 4 nodes migrated" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [1, 8, 20, 40])
+def test_no_line_is_longer(width: int) -> None:
+    """Words that are longer than a line are broken behind a joint where there is one."""
+    text = "pod shop/checkout-6d5f7c9b8-x2x4z is ContainerCreating: no CNI file in /etc/cni/net.d"
+    lines = [line.plain for line in wrapped(text, width)]
+    assert max(map(len, lines)) <= width
+    assert "".join("".join(lines).split()) == "".join(text.split())
+
+
+def test_a_hold_is_said_once() -> None:
+    """By the node, not again in the history."""
+    assert " ".join(_plain(_shown(_status_table, 120)).split()).count("waited 300 s for") == 1
+
+
+def test_further_lines_are_indented() -> None:
+    """Behind a label."""
+    lines = [line.plain for line in indented("one two three four", 14, "do: ", by=4)]
+    assert lines == ["do: one two", "    three four"]
+
+
+def test_rows_have_as_many_cells_as_headers() -> None:
+    """A cell too few would be shown under another header."""
+    with pytest.raises(ValueError, match="2 cells under 1"):
+        Rows(["A"]).add_row("a", "b")
+
+
+def test_each_colour_means_one_thing() -> None:
+    """They differ from each other, and nothing else in the commands names a colour."""
+    meanings = [
+        colours.GOOD,
+        colours.BAD,
+        colours.CAUTION,
+        colours.UNDER_WAY,
+        colours.NEXT,
+        colours.QUIET,
+        colours.HEAD,
+    ]
+    assert len(set(meanings)) == len(meanings)
+    folder = Path(output.__file__).parent.parent
+    named = re.compile(r"\"(?:bold |dim )?(?:red|green|yellow|cyan|magenta|blue|dim|bold)\"")
+    found = [str(file.name) for file in folder.rglob("*.py") if file.name not in ("colours.py", "svg.py") and named.search(file.read_text())]  # fmt: skip
+    assert found == []
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_no_color(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR turns every colour off (no-color.org), also on a terminal."""
+
+    class Terminal(io.StringIO):
+        """A stream that says it is a terminal."""
+
+        def isatty(self) -> bool:
+            """It says so."""
+            return True
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for value, coloured in (("1", False), ("", True)):
+        monkeypatch.setenv("NO_COLOR", value)
+        to = output.console(Terminal())
+        SCREENS[name](to)
+        assert bool(re.search(r"\x1b\[(?:\d+;)*3\d", to.file.getvalue())) is coloured  # type: ignore[attr-defined]
+
+
+def test_time_goes_by() -> None:
+    """What is not known is said so."""
+    decision = Decision(_record(), (), (), (Waiting("worker-2", "recheck", "x", ""),), after(90), 0.0, durable=False, final=None)  # fmt: skip
+    run = progress.Progress(NOW, NOW + timedelta(hours=1), decision, {}, None)
+    assert progress.times(run) == "elapsed 1h, time left not known now"

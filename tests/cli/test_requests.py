@@ -1,0 +1,98 @@
+"""What operators ask of a run: nothing is accepted that nobody would ever read."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cni_migrate.core.model.record import Entry, dump_lines
+from tests.cli.conftest import CONFIG_MAPS, Served, Typed, a_record, a_shard
+
+Make = Callable[..., Served]
+On = Callable[[Served], Typed]
+
+HELD = {
+    "event": "drain",
+    "step": "baseline_gate",
+    "held": {"why": "lost", "next": "x", "since": "2030-01-01T00:00:00Z"},
+}
+FAILED = {"failure": HELD["held"]}
+
+
+def _with(served: Make, nodes: dict[str, Any], **cluster: Any) -> Served:
+    there = served(nodes=2)
+    there.config_map("cni-migrate-record", a_record(**cluster))
+    there.config_map("cni-migrate-nodes-0", a_shard(**nodes))
+    return there
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cluster", "says", "following"),
+    [
+        (("pause",), {"phase": "done"}, "the migration is done", "migrate status"),
+        (("resume",), {"phase": "done"}, "the migration is done", "migrate status"),
+        (("skip-node", "w1"), {"phase": "done"}, "the migration is done", "migrate status"),
+        (("retry-node", "w1"), {"phase": "done"}, "the migration is done", "migrate status"),
+        (("pause",), {"phase": "cleaning"}, "a pause would stop nothing", "Ctrl-C"),
+        (("pause",), {"phase": "preflight"}, "no migration is under way", "migrate status"),
+        (("retry-node", "w1"), {}, "node w1 is not held: there is nothing to try again", "migrate status"),
+        (("retry-node", "w3"), {}, "w3 is not held: it was rolled back by itself", "migrate run  (takes it up again)"),
+        (("skip-node", "w4"), {}, "node w4 is gone", "migrate status"),
+        (("skip-node", "w9"), {}, "there is no node w9; there are: w1, w2, w3", "migrate status"),
+    ],
+)
+def test_what_nobody_would_read_is_refused(
+    on: On, served: Make, arguments: tuple[str, ...], cluster: dict[str, Any], says: str, following: str
+) -> None:
+    """Exit code 2, and nothing is written: who asks is not left to believe that it was heard."""
+    nodes = {"w1": {"state": "dual"}, "w2": {"state": "dual", **HELD}, "w3": FAILED, "w4": {"gone": True}}
+    there = _with(served, nodes, **cluster)
+    ended = on(there)(*arguments)
+    assert ended.code == 2, ended.out
+    assert says in ended.err
+    assert f"next: {following}" in ended.err
+    assert there.writes == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "direction", "reader", "following"),
+    [
+        (("pause",), "paused", "forward", "migrate run", "migrate resume"),
+        (("retry-node", "w2"), "retry.w2", "forward", "migrate run", "migrate run"),
+        (("skip-node", "w1"), "skip.w1", "back", "migrate rollback", "migrate rollback"),
+    ],
+)
+def test_where_nobody_drives_it_is_said_who_will_read_it(
+    on: On, served: Make, arguments: tuple[str, ...], key: str, direction: str, reader: str, following: str
+) -> None:
+    """The request waits for the command that is named."""
+    there = _with(served, {"w1": {"state": "dual"}, "w2": {"state": "dual", **HELD}}, direction=direction)
+    ended = on(there)(*arguments)
+    assert ended.code == 0, ended.err
+    assert f"nobody drives the migration now: `{reader}` will read this" in ended.out
+    assert ended.out.splitlines()[-1] == f"next: {following}"
+    assert key in there.read(CONFIG_MAPS, "cni-migrate-requests", "cni-migrate")["data"]
+
+
+def test_the_whole_history_is_shown(on: On, served: Make) -> None:
+    """The parts that were archived, too, the oldest line first; `status` alone shows the latest."""
+    old, new = ([Entry(at=f"2030-01-0{day}T10:00:00Z", what=f"day {day}")] for day in (1, 2))  # type: ignore[arg-type]
+    there = _with(served, {}, history_parts=1, history=[line.model_dump(mode="json") for line in new])
+    there.config_map("cni-migrate-history-0", {"lines": dump_lines(old)})
+    typed = on(there)
+    shown = typed("status", "--history")
+    assert shown.code == 0, shown.err
+    assert [line.rpartition("  ")[2] for line in shown.out.splitlines()] == ["day 1", "day 2"]
+    assert "day 1" not in typed("status").out
+    assert '"what": "day 1"' in typed("status", "--history", "-o", "json").out
+
+
+def test_a_configuration_that_has_changed_is_named_as_it_was_typed(on: On, served: Make, tmp_path: Any) -> None:
+    """What is to be put back where, and the command that goes on then, with its file."""
+    there = _with(served, {})
+    file = tmp_path / "mine.yaml"
+    file.write_text("cilium: {pod_cidr: 10.99.0.0/16}\n", encoding="utf-8")
+    ended = on(there)("run", "--yes", "--config", str(file))
+    assert ended.code == 7
+    assert f"put these keys back in {file}, then `migrate run --config {file}`" in ended.err
+    assert there.writes == 0
