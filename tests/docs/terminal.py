@@ -133,7 +133,8 @@ class Terminal:
         try:
             self._shell.expect(pexpect.EOF, timeout=10)
         except pexpect.TIMEOUT:
-            self._shell.kill(signal.SIGKILL)
+            self._shell.kill(signal.SIGHUP)  # which the shell hands on to all that it has started
+            self._shell.wait()
         self._shell.close(force=True)
 
 

@@ -73,7 +73,9 @@ def canal_objects(scenario: "Scenario") -> list[Object]:
     ]
 
 
-_THE_CLUSTERS_OWN = frozenset({"resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink"})
+_THE_CLUSTERS_OWN = frozenset(
+    {"resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink"}
+)
 
 
 def _placed(manifest: Object) -> Object:
