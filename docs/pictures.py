@@ -1,7 +1,7 @@
-"""Draws the pictures of README and documentation from real screens: `python docs/pictures.py`; with `--check` it exits 1
-when one is not what it would be now.
+"""Draws the pictures of README and documentation from real screens: `python docs/pictures.py`.
 
-The screens are those of a simulated cluster on virtual time, so each run draws the same to the byte.
+With `--check` it writes nothing and exits 1 when one is not what it would be now. The screens are those of a simulated
+cluster on virtual time, so each run draws the same to the byte.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from cni_migrate.sim.simulation import Simulation
 from cni_migrate.wiring import manifests_for
 from tests.simulation.harness import Process, SimulatedClock, config_for
 
-FOLDER = Path(__file__).parent / "pictures"
+FOLDER = Path(__file__).parent / "screens"
 WIDTH, HEIGHT = 96, 24
 
 # rich's frame loads a font from the net; a picture in the documentation may not.
@@ -136,7 +136,7 @@ def main() -> int:
     for name, text in found.items():
         if not check:
             (FOLDER / name).write_text(text, encoding="utf-8")
-        sys.stderr.write(f"docs/pictures/{name}: {'stale: run `python docs/pictures.py`' if check else 'drawn'}\n")
+        sys.stderr.write(f"docs/screens/{name}: {'stale: run `python docs/pictures.py`' if check else 'drawn'}\n")
     return 1 if check and found else 0
 
 

@@ -105,7 +105,7 @@ class _Reader:
         self._never.hear(notes)
         try:
             if "before" in notes:
-                self._type(notes["before"], block, "what is done first")
+                self._type(notes["before"], block, "what is done first", {"until": notes.get("until")})
                 self._wait(notes, block)
             self._read(block, notes)
         except terminal.HangsError as error:
@@ -149,6 +149,8 @@ class _Reader:
             keys = [(str(seen), str(key)) for seen, key in notes.get("keys", ())] if last else []
             code, self._printed = self._terminal("").type(command, keys)
             self._note(command)
+            if command.endswith("&") and notes.get("until"):
+                terminal.wait_for(self._folder / notes["until"])
             if code != (notes.get("code", 0) if last else 0):
                 said = "\n".join(f"  | {line}" for line in self._printed[-20:])
                 self._wrong(block, f"{what or 'typed was'} `{command}`, which ended with {code}:\n{said}")
