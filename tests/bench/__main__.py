@@ -1,9 +1,10 @@
-"""What things cost: printed, never asserted. `nox -s bench`, or `python -m tests.bench [startup] [cost] [scale] [knet]`.
+"""What things cost: printed, never asserted. `nox -s bench`, or `python -m tests.bench [startup] [cost] [scale] [knet] [looks]`.
 
 startup   `migrate --version` against `python -c "import typer"`
 cost      API requests and bytes per node, 3 and 10 nodes, both strategies
 scale     a 100- and a 1,000-node migration: real seconds and memory (5 % of the nodes at once)
 knet      probes and log bytes of the agents against the original's all-pairs scheme; one real agent with 100 peers
+looks     preflight on 12 and 1,000 nodes, plan and status on 5,000 with 5 pods each: real seconds and memory
 """
 
 import argparse
@@ -14,9 +15,10 @@ from collections.abc import Iterable, Sequence
 
 from tests.bench.case import Measured
 from tests.bench.knet import agent_use, scheme
+from tests.bench.looks import looks
 from tests.bench.startup import RUNS, startup
 
-PARTS = ("startup", "cost", "scale", "knet")
+PARTS = ("startup", "cost", "scale", "knet", "looks")
 
 
 def _say(text: str = "") -> None:
@@ -111,6 +113,20 @@ def _knet(sizes: Sequence[int], peers: int) -> None:
         )
 
 
+AIMS = {("preflight", 12): "1.5 s", ("preflight", 1000): "6 s", ("plan", 5000): "10 s, 400 MiB",
+        ("status", 5000): "10 s, 400 MiB"}  # fmt: skip
+
+
+def _looks() -> None:
+    _say("a look at a large cluster: `-o json` against a simulator on this machine, 5 pods per node")
+    widths = (9, 5, 6, 7, 9, 5, 4, 14)
+    _say(_row(("command", "nodes", "pods", "real s", "own cpu s", "MiB", "code", "aim"), widths))
+    for nodes, commands in ((12, ("preflight", "plan", "status")), (1000, ("preflight",)), (5000, ("plan", "status"))):
+        for look in looks(nodes, 5, commands):
+            figures = (f"{look.seconds:.1f}", f"{look.cpu_seconds:.1f}", f"{look.mib:.0f}", look.code)
+            _say(_row((look.command, nodes, look.pods, *figures, AIMS.get((look.command, nodes), "")), widths))
+
+
 def main() -> None:
     """Print what was asked for; everything by default."""
     parser = argparse.ArgumentParser(
@@ -133,6 +149,8 @@ def main() -> None:
             _startup()
         elif part == "cost":
             _cost([int(size) for size in options.cost_nodes.split(",")], strategies, detail=options.detail)
+        elif part == "looks":
+            _looks()
         elif part == "knet":
             _knet([int(size) for size in options.knet_nodes.split(",")], options.knet_peers)
         else:

@@ -77,6 +77,12 @@ def test_pods_get_as_long_as_asked(asked: int, seconds: int) -> None:
     assert run_virtual(main()) == {seconds}
 
 
+def test_the_first_hour_ends_well() -> None:
+    """Budgets, bare pods, local data and host ports, each with the flag that preflight names for it."""
+    found = ended("first-hour", drain={"force": True, "delete_emptydir_data": True, "disable_eviction": LEDGER})
+    assert found.outcome == "done", found.message
+
+
 def test_the_scenarios_are_stuck_without() -> None:
     """What these tests begin with is what others hold a run by."""
     assert {workload.name for workload in load("pdb-deadlock").workloads} >= {"ledger"}

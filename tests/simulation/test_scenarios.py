@@ -23,6 +23,7 @@ ENDS = {
     "crash-loop": DONE,
     "deaf-peer": ("gate", r"node w2, step baseline_gate: .*connectivity of node w2.*(w2/a -> w1/a|between w1 and w2)"),
     "dns-down": DONE,
+    "first-hour": ("halted", r"node w\d cannot be drained: pod (lab|shop)/.*(nothing would recreate it|emptyDir data would be lost)"),
     "flaky-api": DONE,
     "flannel-gone": ("gate", r"node w2, step baseline_gate: .*in one direction, w1 to w2"),
     "installed-cilium": DONE,

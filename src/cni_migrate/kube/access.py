@@ -26,6 +26,12 @@ class Ask(NamedTuple):
     namespace: str = ""
 
 
+EVERYTHING: Final = Ask("*", "*", "*")
+"""Every verb on everything: asked first, as who administers the cluster is spared hundreds of questions.
+
+RBAC grants it only by a rule that has `*` for all three (kubernetes: plugin/pkg/auth/authorizer/rbac)."""
+
+
 async def allowed(client: Client, asks: Iterable[Ask | tuple[str, str, str, str, str]]) -> dict[Ask, bool]:
     """Which of these rights this user has.
 
@@ -52,6 +58,8 @@ async def allowed(client: Client, asks: Iterable[Ask | tuple[str, str, str, str,
         return bool((answer.object.get("status") or {}).get("allowed", False))
 
     wanted = list(dict.fromkeys(Ask(*ask) for ask in asks))
+    if len(wanted) > 1 and await one(EVERYTHING):
+        return dict.fromkeys(wanted, True)
     async with together() as group:
         answers = [group.create_task(one(ask)) for ask in wanted]
     return {ask: answer.result() for ask, answer in zip(wanted, answers, strict=True)}

@@ -56,9 +56,26 @@ def role(container: Json) -> str:
 def roles(raw: Json) -> frozenset[str]:
     """What a DaemonSet's containers are, those of Windows left out: Canal runs on Linux only."""
     pod = _pod(raw)
-    if (pod.get("nodeSelector") or {}).get("kubernetes.io/os") == "windows":
+    if _on_windows(pod):
         return frozenset()
     return frozenset(found for one in pod.get("containers") or () if (found := role(one)))
+
+
+_OS: Final = ("kubernetes.io/os", "beta.kubernetes.io/os")
+
+
+def _on_windows(pod: Json) -> bool:
+    """Whether a pod runs on Windows only: by its node selector, or by every alternative of its node affinity."""
+    if any((pod.get("nodeSelector") or {}).get(key) == "windows" for key in _OS):
+        return True
+    required = ((pod.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ) or {}
+    terms = [term.get("matchExpressions") or () for term in required.get("nodeSelectorTerms") or ()]
+    return bool(terms) and all(
+        any(one.get("key") in _OS and one.get("operator") == "In" and one.get("values") == ["windows"] for one in term)
+        for term in terms
+    )
 
 
 def _pod(raw: Json) -> Json:
@@ -72,14 +89,29 @@ def name_of(raw: Json) -> tuple[str, str]:
 
 
 def canals(daemonsets: Iterable[Json]) -> list[Json]:
-    """The DaemonSets that make a cluster's Canal: flannel's first, and Calico's where there is flannel."""
+    """The DaemonSets that make a cluster's Canal: flannel's first, and Calico's where there is flannel.
+
+    One that runs nowhere, such as a leftover or another architecture's, comes after those that do.
+    """
     known = [(roles(raw), raw) for raw in daemonsets]
     flannels = [(what, raw) for what, raw in known if FLANNEL in what]
     if not flannels:
         return []
-    flannels.sort(key=lambda one: (name_of(one[1]) != ("kube-system", "canal"), CALICO not in one[0], name_of(one[1])))
+    flannels.sort(
+        key=lambda one: (
+            _runs_nowhere(one[1]),
+            name_of(one[1]) != ("kube-system", "canal"),
+            CALICO not in one[0],
+            name_of(one[1]),
+        )
+    )
     calicos = sorted((raw for what, raw in known if what == {CALICO}), key=name_of)
     return [*(raw for _, raw in flannels), *calicos]
+
+
+def _runs_nowhere(raw: Json) -> bool:
+    status = raw.get("status") or {}
+    return not status.get("desiredNumberScheduled", 1)
 
 
 @dataclass

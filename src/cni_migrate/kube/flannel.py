@@ -46,10 +46,7 @@ def net_conf(text: str) -> NetConf:
     backend = _Section(top.get("Backend", dict, {}), "Backend")
     kind = str(backend.get("Type", str, "udp")).lower()
     vxlan = kind == VXLAN
-    network, network6 = str(top.get("Network", str, "")), str(top.get("IPv6Network", str, ""))
-    for key, value in (("Network", network), ("IPv6Network", network6)):
-        if value and parsed(value) is None:
-            raise BadNetConf(f"{key} is no network: {value}")
+    network, network6 = (_network(key, str(top.get(key, str, ""))) for key in ("Network", "IPv6Network"))
     ipv6 = bool(top.get("EnableIPv6", bool, False))
     return NetConf(
         network=network,
@@ -60,6 +57,16 @@ def net_conf(text: str) -> NetConf:
         port=int(backend.get("Port", int, 0) or 8472) if vxlan else 0,
         mtu=int(backend.get("MTU", int, 0)),
     )
+
+
+def _network(key: str, text: str) -> str:
+    """A network as flanneld keeps it: an address in it stands for the whole."""
+    if not text:
+        return ""
+    network = parsed(text) if "/" in text else None
+    if network is None:
+        raise BadNetConf(f"{key} is no network: {text}")
+    return str(network)
 
 
 class _Section:

@@ -15,6 +15,7 @@ from cni_migrate.kube.inventory import Inventory, Webhook, inventory
 from cni_migrate.kube.ipblocks import about_the_cluster, ip_blocks
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.services import services
+from cni_migrate.kube.together import together
 from cni_migrate.kube.volumes import local_volumes
 
 _POD_OPERATIONS: Final = frozenset({"CREATE", "DELETE", "*"})
@@ -26,12 +27,16 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
     Raises:
         ClusterError: the API server does not answer, or does not allow a read.
     """
-    found = await inventory(client)
-    rights = await allowed(client, asks(plan.manifests.rbac()))
-    refused = await refusals(client, _wanted(plan))
-    addresses = await services(client)
+    async with together() as group:
+        taking_stock = group.create_task(inventory(client))
+        rights_asked = group.create_task(allowed(client, asks(plan.manifests.rbac())))
+        refusing = group.create_task(refusals(client, _wanted(plan)))
+        serving = group.create_task(services(client))
+        proxying = group.create_task(started(client))
+        volumes = group.create_task(local_volumes(client))
+        blocks = group.create_task(ip_blocks(client))
+    found, rights, addresses, proxy = taking_stock.result(), rights_asked.result(), serving.result(), proxying.result()
     calicos = await calico(client, found.crds)
-    proxy = await started(client)
     seen, config = cluster.snapshot(), plan.config
     own = [config.canal.pod_cidr, config.cilium.pod_cidr, *(node.internal_ip for node in seen.nodes.values())]
     return Facts(
@@ -40,20 +45,21 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         taint=plan.taint,
         version=found.version,
         rights_missing=tuple(_worded(ask) for ask, yes in rights.items() if not yes),
-        refused=refused,
-        local_volumes=await local_volumes(client),
+        refused=refusing.result(),
+        local_volumes=volumes.result(),
         found=canal,
         policies=tuple((p.kind, p.namespace, p.name) for p in found.policies if _of_kubernetes(p.api_version)),
         calico_policies=calicos.policies,
         felix=calicos.felix,
         ip_pools=calicos.pools,
-        ip_blocks=tuple(about_the_cluster(await ip_blocks(client), own)),
+        ip_blocks=tuple(about_the_cluster(blocks.result(), own)),
         crds=found.crds,
         proxy_mode=proxy.proxy_mode,
         proxy_cidr=proxy.proxy_cidr,
         pod_hooks=tuple(_hooks(found)),
         service_ips=tuple(ip for one in addresses for ip in one.addresses),
         ipv6_services=tuple(one.name for one in addresses if one.ipv6),
+        portmap=_portmap(plan),
         images=plan.manifests.images(),
         cautions=tuple(plan.manifests.cautions()),
     )
@@ -71,6 +77,15 @@ def _wanted(plan: Plan) -> Iterator[dict[str, Any]]:
     if config.traits.multus:
         yield from manifests.multus()
     yield manifests.host_task("", "dry-run-host-task", ["status"])
+
+
+def _portmap(plan: Plan) -> bool:
+    """Whether the Cilium to come has the portmap plugin behind its own."""
+    config = plan.config.cilium
+    every = plan.manifests.cilium_final() if config.source != "existing" else []
+    return any(
+        one["kind"] == "ConfigMap" and (one.get("data") or {}).get("cni-chaining-mode") == "portmap" for one in every
+    )
 
 
 def _of_kubernetes(api_version: str) -> bool:

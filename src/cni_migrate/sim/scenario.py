@@ -147,6 +147,7 @@ class Workload(Model):
     empty_dir: bool = Field(default=False, description="Whether its pods have an emptyDir volume.")
     grace: int = Field(default=30, ge=0, le=31536000, description="terminationGracePeriodSeconds.")
     host_network: bool = Field(default=False, description="Whether its pods use the node's network.")
+    host_port: Port | None = Field(default=None, description="A port of the node that leads to its container.")
     node: SomeNode = Field(default="", description="Bind a bare pod to this node.")
     node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="nodeSelector of its pods.")
     tolerations: list[dict[str, Any]] = Field(default_factory=list, description="Tolerations of its pods.")

@@ -248,7 +248,7 @@ def turns(loop: Loop, enough: Callable[[], bool]) -> None:
     while not enough() or loop.closing:
         assert time.monotonic() < deadline
         loop.at(time.monotonic() + 0.05, lambda: None)
-        loop.turn()
+        loop.run_once()
 
 
 def ok(*lines: Any) -> bytes:
@@ -391,7 +391,7 @@ def test_a_long_lived_connection_on_each_network() -> None:
             sock.close()
             callers.append(caller)
         running.loop.at(time.monotonic() + 0.05, lambda: None)
-        running.loop.turn()
+        running.loop.run_once()
         stalls = {(stall["peer"], stall["net"]) for stall in running.streams.look()}
         assert stalls == set(running.streams.open) == {("w2/b", "primary"), ("w2/b", "extra")}
         assert set(running.results.bad) == {("w2/b", "primary", "tcp"), ("w2/b", "extra", "tcp")}

@@ -238,6 +238,7 @@ def test_settings_that_are_not_there() -> None:
         ('{"Network": "10.42.0.0/16", "Backend": {"Type": "vxlan", "Port": true}}', "Port is true"),
         ('{"Network": "10.42.0.0", "Backend": {"Type": 7}}', "Type is 7"),
         ('{"Network": "ten", "Backend": {"Type": "vxlan"}}', "Network is no network: ten"),
+        ('{"Network": "10.42.0.0"}', "Network is no network: 10.42.0.0"),
     ],
 )
 def test_settings_that_flanneld_would_not_start_with(text: str, says: str) -> None:
@@ -378,3 +379,42 @@ def test_the_taint_is_one_that_canal_tolerates(tolerations: list[dict[str, Any]]
     assert settled(Config(), (), seen).drain.taint_effect == (effect or "NoExecute")
     assert settled(Config(), {"drain.taint_effect"}, seen).drain.taint_effect == "NoExecute"
     assert configuration_of(seen).get("drain.taint_effect", "") == ("" if effect == "NoExecute" else effect)
+
+
+def test_an_address_in_the_network_stands_for_the_network() -> None:
+    """As flanneld takes it."""
+    seen = found([published()], {"kube-system/canal-config": {"net-conf.json": net_conf("10.42.0.1/16")}})
+    assert (seen.network, seen.pods) == ("10.42.0.0/16", "10.42.0.0/16")
+
+
+def _only_on(system: str) -> dict[str, Any]:
+    expression = {"key": "kubernetes.io/os", "operator": "In", "values": [system]}
+    term = {"matchExpressions": [expression, {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}]}
+    required = {"nodeSelectorTerms": [term]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}}
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        {"nodeSelector": {"kubernetes.io/os": "windows"}},
+        {"nodeSelector": {"beta.kubernetes.io/os": "windows"}},
+        _only_on("windows"),
+    ],
+)
+def test_flannel_for_windows_is_no_part_of_canal(pod: dict[str, Any]) -> None:
+    """By its node selector or its affinity; one with an affinity to Linux is."""
+    windows = daemonset("kube-flannel-ds-windows", containers=[FLANNEL], **pod)
+    linux = daemonset("kube-flannel-ds", containers=[FLANNEL], **_only_on("linux"))
+    assert found([linux, windows], {}).daemonsets == (("kube-system", "kube-flannel-ds"),)
+
+
+def test_settings_are_those_of_a_daemonset_that_runs() -> None:
+    """A leftover that runs nowhere comes last, whatever its name."""
+    left, own = flannels_own("a-flannel"), published("net", "settings")
+    left["status"] = {"desiredNumberScheduled": 0}
+    own["status"] = {"desiredNumberScheduled": 3}
+    maps = {**FLANNEL_MAP, "kube-system/settings": {"net-conf.json": net_conf("10.50.0.0/16")}}
+    seen = found([left, own], maps)
+    assert seen.daemonsets == (("kube-system", "net"), ("kube-flannel", "a-flannel"))
+    assert seen.network == "10.50.0.0/16"

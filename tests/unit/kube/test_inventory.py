@@ -79,7 +79,8 @@ def test_a_refused_config_map_is_told() -> None:
 
 def test_rights_are_asked_for_one_by_one_and_once_each() -> None:
     server = FakeServer()
-    server.on("POST", REVIEWS, (201, {"status": {"allowed": True}}), (201, {"status": {"allowed": False}}))
+    no = (201, {"status": {"allowed": False}})
+    server.on("POST", REVIEWS, no, (201, {"status": {"allowed": True}}), no)
     asks = [
         ("create", "", "pods", "eviction", "web"),
         ("list", "apps", "daemonsets", "", ""),
@@ -88,9 +89,19 @@ def test_rights_are_asked_for_one_by_one_and_once_each() -> None:
     found = run(server, lambda client: allowed(client, asks))
     assert found == {Ask(*asks[0]): True, Ask(*asks[1]): False}
     assert [one.body["spec"]["resourceAttributes"] for one in server.seen] == [
+        {"verb": "*", "group": "*", "resource": "*"},
         {"verb": "create", "group": "", "resource": "pods", "subresource": "eviction", "namespace": "web"},
         {"verb": "list", "group": "apps", "resource": "daemonsets"},
     ]
+
+
+def test_who_may_everything_is_asked_once() -> None:
+    """An administrator waits for one answer, not for hundreds."""
+    server = FakeServer()
+    server.on("POST", REVIEWS, (201, {"status": {"allowed": True}}))
+    asks = [Ask("list", "", "pods"), Ask("patch", "", "nodes")]
+    assert run(server, lambda client: allowed(client, asks)) == dict.fromkeys(asks, True)
+    assert len(server.seen) == 1
 
 
 def test_a_review_that_fails_is_told() -> None:

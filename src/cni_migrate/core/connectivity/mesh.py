@@ -1,6 +1,6 @@
 """The mesh looked at by itself, at any moment: what its agents should report, and what the gate makes of their reports.
 
-Pure. With no migration under way every node counts and nothing is excused. While one is, the nodes in transit are left
+Pure. With no migration under way every node counts and every failure does. While one is, the nodes in transit are left
 out, and what was broken in its baseline does not count: as in its own gates.
 """
 
@@ -106,20 +106,20 @@ def seconds_needed(config: Config) -> float:
 class Doubt:
     """What a passed verdict leaves open: it is that of a gate, which excuses what a migration may excuse.
 
-    `unprobed` are nodes of which nothing was asked, `excused` is how many probes of the newest rounds fail and do not
-    count, `ignored` are the kinds that fail and were not asked for, `older` the agents of an earlier version, which do
-    not probe all of it.
+    `unprobed` are nodes of which nothing was asked, `known_failures` is how many probes of the newest rounds fail and
+    do not count, `ignored` are the kinds that fail and were not asked for, `older` the agents of an earlier version,
+    which do not probe all of it.
     """
 
     unprobed: tuple[str, ...] = ()
-    excused: int = 0
+    known_failures: int = 0
     ignored: tuple[str, ...] = ()
     older: tuple[str, ...] = ()
 
     @property
     def proven(self) -> bool:
         """Whether all that was asked for is proven."""
-        return not self.unprobed and not self.excused and not self.older
+        return not self.unprobed and not self.known_failures and not self.older
 
 
 def doubt(asked: Question, read: GateReading) -> Doubt:
@@ -151,11 +151,9 @@ def _doubted(left: Doubt, found: str) -> str:
     open_ = []
     if left.unprobed:
         open_.append(f"{_names(left.unprobed)} not probed, as a migration has {_them(left.unprobed)} in its hands")
-    if left.excused:
-        open_.append(
-            f"{left.excused} failing probe{'s' if left.excused > 1 else ''} excused: known from before the migration,"
-            " or of a node in its hands"
-        )
+    if left.known_failures:
+        probes = f"{left.known_failures} failing probe{'s' if left.known_failures > 1 else ''}"
+        open_.append(f"{probes} not counted: known from before the migration, or of a node in its hands")
     if left.older:
         open_.append(f"{_names(left.older)} of an earlier version, which does not probe all of it")
     if open_:

@@ -51,7 +51,8 @@ class Facts:
     Canal that the cluster tells of; `policies` are (kind, namespace, name), `calico_policies` those that only Calico
     enforces; `pod_hooks` are webhooks with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix`
     the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `proxy_mode` and
-    `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise.
+    `proxy_cidr` what kube-proxy was started with; `portmap` whether that plugin serves host ports behind the Cilium to
+    come; `cautions` what manifests cannot promise.
     """
 
     config: Config
@@ -73,6 +74,7 @@ class Facts:
     crds: tuple[str, ...] = ()
     proxy_mode: str = ""
     proxy_cidr: str = ""
+    portmap: bool = False
     images: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
 

@@ -92,12 +92,14 @@ def host_ports(facts: Facts) -> Iterator[Finding]:
     Without the replacement of kube-proxy it takes the portmap plugin behind Cilium's own
     (https://docs.cilium.io/en/stable/installation/cni-chaining-portmap/).
     """
+    if facts.portmap:
+        return
     found = sorted(pod.key for node in facts.seen.nodes for pod in facts.seen.pods_on(node) if pod.host_ports)
     if found:
         yield warning(
             "HOST_PORTS",
             f"{many(len(found), 'pod')} with host ports: Cilium as it is installed here does not serve them, so these"
             " ports are closed on each node once it is migrated",
-            "give these pods hostNetwork or a NodePort first; or have your own Cilium serve them after the migration",
+            "give these pods hostNetwork or a NodePort first; or bring your own Cilium with cni-chaining-mode: portmap",
             found,
         )

@@ -27,7 +27,7 @@ def serve() -> None:
     Rounds(server).start()
     gc.freeze()  # what was loaded is never garbage
     while True:
-        loop.turn()
+        loop.run_once()
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Loop:
         """Call at this time (monotonic)."""
         heapq.heappush(self.calls, (when, next(self.order), call))
 
-    def turn(self) -> None:
+    def run_once(self) -> None:
         """Wait for the next event or call, and do what is due."""
         for sock in self.closing:
             sock.close()

@@ -262,7 +262,8 @@ class KnetLog:
         if services.get("knet-stress") == "NodePort":
             found["nodeport", "primary", "nodeport"] = outside or self._service(agent.sandbox, pick, when)
         if "knet-stress-guard" in services:
-            kind, error = self._guard(agent, agent.sandbox, pick, when)
+            other = zlib.crc32(f"{number}/{agent.uid}".encode())  # a connection of its own
+            kind, error = self._guard(agent, agent.sandbox, other, when)
             found["guard", "primary", kind] = error
         found["dns", "primary", "dns"] = self._dns(agent.sandbox, pick, when)
         return dict(sorted(found.items()))

@@ -105,6 +105,8 @@ def _template(workload: "Workload", labels: dict[str, str]) -> Object:
             "readinessProbe": {**request, "periodSeconds": 5},
             "livenessProbe": {**request, "periodSeconds": 10, "failureThreshold": 3},
         }
+    if workload.host_port:
+        spec["containers"][0]["ports"] = [{"containerPort": 8080, "hostPort": workload.host_port, "protocol": "TCP"}]
     if workload.host_network:
         spec["hostNetwork"] = True
     if workload.node_selector:

@@ -99,7 +99,7 @@ DOUBTS: dict[str, tuple[mesh.Doubt, bool, str]] = {
     "failures are excused": (
         mesh.Doubt(("w2", "w3"), 45), False,
         ("connectivity is not known: w2, w3 are not probed, as a migration has them in its hands; 45 failing probes"
-        " excused: known from before the migration, or of a node in its hands; of the rest 90 probes"),
+        " not counted: known from before the migration, or of a node in its hands; of the rest 90 probes"),
     ),
     "an agent is older": (
         mesh.Doubt(older=("w1/a",)), False,

@@ -344,6 +344,7 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
                      id="a pod that has not started"),
         pytest.param(lambda: _facts(felix={"default": {"bpfEnabled": False, "chainInsertMode": "Insert"}}),
                      id="felix as usual"),
+        pytest.param(lambda: _facts(_with(a_pod(host_ports=True)), portmap=True), id="host ports that portmap serves"),
         pytest.param(lambda: _facts(ip_pools=("pool",)), id="pools that nothing uses"),
         pytest.param(lambda: _facts(proxy_mode="iptables", proxy_cidr="10.0.0.0/8"), id="kube-proxy as usual"),
         pytest.param(lambda: _facts(_with(a_node("w2", os="linux", arch="arm64"))), id="arm64"),
