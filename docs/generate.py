@@ -151,9 +151,15 @@ def cli() -> str:
     )
     text += "Exit codes are the same for all commands: see [the table](exit-codes.md).\n"
     text += "What is not given on the command line comes from the [configuration](configuration.md).\n\n"
-    for words, function, about, epilog, _ in found:
-        parameters = list(options(function))
-        arguments = " ".join(typed for typed, _, _, argument in parameters if argument)
+    from docs import manpage
+
+    every = {words: list(options(function)) for words, function, _, _, _ in found}
+    shared = manpage.shared(list(every.values()))
+    text += "## Options of most commands\n\n"
+    text += table(["option", "default", "meaning"], [[code(t), code(d), h] for t, d, h, _ in shared])
+    for words, _, about, epilog, _ in found:
+        arguments = " ".join(typed for typed, _, _, argument in every[words] if argument)
+        parameters = [one for one in every[words] if one not in shared]
         text += f"({words.replace(' ', '-')})=\n## `{words}`\n\n{paragraphs(about)}"
         text += f"    {words} {arguments + ' ' if arguments else ''}[OPTIONS]\n\n"
         if parameters:
@@ -356,7 +362,7 @@ def states() -> str:
     text = (
         "# States, events and steps\n\n"
         "The edges are data in `states/`; the steps of each event are named in `states/strategies/`.\n"
-        "Each step looks at the cluster and answers: done, wait, do, or refuse.\n\n"
+        "Each step looks at the cluster and answers: done, wait, do, or refuse. [What it does](#the-steps) is at the end.\n\n"
         "## A node\n\n```mermaid\n" + NODE.mermaid() + "```\n\n"
     )
     text += table(["state", "meaning"], [[code(state), about] for state, about in NODE.meanings.items()])
@@ -381,7 +387,14 @@ def states() -> str:
             text += f"### `{event}` ({strategy.name})\n\nThe node is {where}.\n\n" + _steps(steps)
         for name, steps in strategy.phases.items():
             text += f"### The cluster's list `{name}` ({strategy.name})\n\n" + _steps(steps)
-    return text
+    rows = [[code(about.name), about.title, DEADLINES[about.deadline]] for about in _in_use()]
+    return text + "## The steps\n\n" + table(["step", "what it does", "deadline"], rows)
+
+
+def _in_use() -> list[Any]:
+    """Each step that a strategy has, once, by name."""
+    lists = [steps for strategy in STRATEGIES for steps in (*strategy.events.values(), *strategy.phases.values())]
+    return [ABOUT[name] for name in sorted({step for steps in lists for step in steps})]
 
 
 def _against(guard: str) -> str:
@@ -390,17 +403,15 @@ def _against(guard: str) -> str:
 
 
 def _steps(steps: Sequence[str]) -> str:
-    rows = [
-        [str(number), code(step), ABOUT[step].title + _beside(steps, step), DEADLINES[ABOUT[step].deadline]]
-        for number, step in enumerate(steps, 1)
-    ]
-    return table(["", "step", "what it does", "deadline"], rows)
+    """The order of the steps; what each of them does is told once, for all strategies."""
+    lines = [f"{number}. {code(step)}{_beside(steps, step)}" for number, step in enumerate(steps, 1)]
+    return "\n".join(lines) + "\n\n"
 
 
 def _beside(steps: Sequence[str], step: str) -> str:
     """Since which step its host task may run already."""
     earlier = [one for at, one in enumerate(steps) if ahead(steps[at:]) == step]
-    return f" Its host task runs since {code(earlier[0])}." if earlier else ""
+    return f"; its host task runs since {code(earlier[0])}" if earlier else ""
 
 
 def exit_codes() -> str:
@@ -444,21 +455,34 @@ def death() -> str:
     if difference := set(words["steps"]) ^ set(ABOUT):
         raise SystemExit(f"docs/what-if.yaml and the steps differ: {', '.join(sorted(difference))}")
     text = paragraphs(words["page"]["intro"])
+    rows = [[code(one.name), words["steps"][one.name]["half"], words["steps"][one.name]["resume"]] for one in _in_use()]
+    text += "## Each step\n\n" + table(["step", "may be half done", "a resumed run"], rows)
+    text += "## Workloads meanwhile\n\n"
+    text += (
+        'The record says `"event": EVENT, "step": STEP`. In the cluster\'s own lists (`"list_name"`) no node is out of '
+    )
+    text += "service, and workloads notice nothing.\n\n"
     for strategy in STRATEGIES:
-        text += f"## Strategy `{strategy.name}`\n\n"
-        for event, steps in strategy.events.items():
-            rows = [
-                [code(step), words["steps"][step]["half"], words["steps"][step]["resume"], _notice(strategy, event, at)]
-                for at, step in enumerate(steps)
+        lines = [
+            [
+                code(event),
+                f"{code(steps[first])} to {code(steps[last])}" if last > first else code(steps[first]),
+                notice,
             ]
-            text += f'### In `{event}` ({strategy.name})\n\nThe record says `"event": "{event}", "step": STEP`.\n\n'
-            text += table(["step", "may be half done", "a resumed run", "workloads meanwhile"], rows)
-        for name, steps in strategy.phases.items():
-            rows = [[code(step), words["steps"][step]["half"], words["steps"][step]["resume"]] for step in steps]
-            text += f"### In the cluster's list `{name}` ({strategy.name})\n\n"
-            text += f'The record says `"list_name": "{name}", "step": STEP`. No node is out of service.\n\n'
-            text += table(["step", "may be half done", "a resumed run"], rows)
+            for event, steps in strategy.events.items()
+            for first, last, notice in _runs([_notice(strategy, event, at) for at in range(len(steps))])
+        ]
+        text += f"### Strategy `{strategy.name}`\n\n" + table(["event", "steps", "workloads meanwhile"], lines)
     return text
+
+
+def _runs(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Runs of the same words: the first and the last place of each."""
+    first = 0
+    for at in range(1, len(words) + 1):
+        if at == len(words) or words[at] != words[first]:
+            yield first, at - 1, words[first]
+            first = at
 
 
 def _notice(strategy: StrategyTable, event: NodeEvent, at: int) -> str:

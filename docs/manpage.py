@@ -31,14 +31,14 @@ def page(
         _text("`kubectl-migrate` is the same program: kubectl finds it on PATH and calls it for `kubectl migrate`.")
     ]
     lines += [".SH COMMANDS"]
-    shared = _shared(commands)
+    common = shared([options for _, _, options, _ in commands])
     for words, text, options, examples in commands:
         arguments = "".join(f" {typed}" for typed, _, _, argument in options if argument)
         lines += [f".SS {_text(words + arguments)}", *_paragraphs(text)]
-        lines += [line for option in options if option not in shared for line in _option(option)]
+        lines += [line for option in options if option not in common for line in _option(option)]
         if examples:
             lines += [".PP", "Examples:", ".PP", ".nf", ".RS", *map(_text, examples), ".RE", ".fi"]
-    lines += [".SH OPTIONS OF MOST COMMANDS", *(line for option in shared for line in _option(option))]
+    lines += [".SH OPTIONS OF MOST COMMANDS", *(line for option in common for line in _option(option))]
     lines += [".SH EXIT STATUS"]
     lines += [line for code, meaning in exit_codes.items() for line in (".TP", f".B {code}", _text(meaning))]
     lines += [".SH ENVIRONMENT"]
@@ -46,9 +46,9 @@ def page(
     return MARK + "\n".join(lines) + "\n"
 
 
-def _shared(commands: Sequence[tuple[str, str, Sequence[Option], Sequence[str]]]) -> list[Option]:
+def shared(commands: Sequence[Sequence[Option]]) -> list[Option]:
     """The options that half of the commands have, word for word: they are told once."""
-    every = [option for _, _, options, _ in commands for option in options]
+    every = [option for options in commands for option in options]
     return [option for option in dict.fromkeys(every) if every.count(option) * 2 >= len(commands)]
 
 
