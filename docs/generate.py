@@ -362,7 +362,8 @@ def states() -> str:
     text = (
         "# States, events and steps\n\n"
         "The edges are data in `states/`; the steps of each event are named in `states/strategies/`.\n"
-        "Each step looks at the cluster and answers: done, wait, do, or refuse. [What it does](#the-steps) is at the end.\n\n"
+        "Each step looks at the cluster and answers: done, wait, do, or refuse.\n"
+        "[What each of them does](#the-steps) is at the end.\n\n"
         "## A node\n\n```mermaid\n" + NODE.mermaid() + "```\n\n"
     )
     text += table(["state", "meaning"], [[code(state), about] for state, about in NODE.meanings.items()])
