@@ -60,6 +60,9 @@ def _commands(block: Block) -> list[str]:
     return [command for text in texts for command in terminal.commands(text)]
 
 
+_SERVES: Final = re.compile(r"--write-kubeconfig (\S+).*&$")
+
+
 class _Never:
     """What is not to be had here, as the page says."""
 
@@ -105,7 +108,7 @@ class _Reader:
         self._never.hear(notes)
         try:
             if "before" in notes:
-                self._type(notes["before"], block, "what is done first", {"until": notes.get("until")})
+                self._type(notes["before"], block, "what is done first")
                 self._wait(notes, block)
             self._read(block, notes)
         except terminal.HangsError as error:
@@ -149,8 +152,8 @@ class _Reader:
             keys = [(str(seen), str(key)) for seen, key in notes.get("keys", ())] if last else []
             code, self._printed = self._terminal("").type(command, keys)
             self._note(command)
-            if command.endswith("&") and notes.get("until"):
-                terminal.wait_for(self._folder / notes["until"])
+            if served := _SERVES.search(command):  # a reader is slower than that
+                terminal.wait_for(self._folder / served[1])
             if code != (notes.get("code", 0) if last else 0):
                 said = "\n".join(f"  | {line}" for line in self._printed[-20:])
                 self._wrong(block, f"{what or 'typed was'} `{command}`, which ended with {code}:\n{said}")
