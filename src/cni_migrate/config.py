@@ -74,6 +74,10 @@ class Canal(Section):
         default_factory=list,
         description="more objects to delete at clean-up, as apiVersion/Kind/namespace/name",
     )
+    remove_leftovers: bool = Field(
+        default=False,
+        description="at the end, delete what Canal has left in the API, too: accounts, roles, definitions, settings",
+    )
 
     @property
     def whole(self) -> str:

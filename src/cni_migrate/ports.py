@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from cni_migrate.core.model.effects import Effect, UpgradeRelease
 from cni_migrate.core.model.objects import Attempt, GateAsk, GateReading, Pod, Result, Snapshot
+from cni_migrate.core.preflight.registry import ReleaseFound
 
 
 class Clock(Protocol):
@@ -52,6 +53,15 @@ class Cluster(Protocol):
 
 class Releases(Protocol):
     """Helm, which owns the operator's Cilium in the end (`cilium.source` chart)."""
+
+    def found(self) -> ReleaseFound | None:
+        """The release that is there already.
+
+        Raises:
+            Halted: helm does not answer.
+            UsageError: there is no helm.
+        """
+        ...
 
     async def upgrade(self, effect: UpgradeRelease) -> tuple[Result, str]:
         """Make the release be as the operator's chart and values say: 'applied', or 'failed' and Helm's words."""

@@ -17,7 +17,7 @@ from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.render.foreign import Foreign, ForeignError
 from cni_migrate.core.render.foreign import problems as foreign_problems
 from cni_migrate.core.render.foreign import read as read_foreign
-from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.errors import ConfigError
 from cni_migrate.identities import agent as identities_agent
@@ -46,11 +46,12 @@ def manifests_for(config: Config, seen: Snapshot | None) -> Manifests:
     """The manifests for a configuration."""
     templates = {name: resources.read("templates", name) for name in TEMPLATES}
     found = seen.cilium_config if seen is not None else None
-    facts = Facts(
+    facts = Payload(
         host_image(config, seen),
         _modules(knet_agent),
         _modules(identities_agent),
         found.data if found is not None else {},
+        cleaning_image=cleaning_image(config, seen),
     )
     return Manifests(templates, config, facts, foreign=foreign_for(config))
 
@@ -102,8 +103,7 @@ def completed(loaded: Loaded, file: Path | None) -> Loaded:
 def releases_for(config: Config, clock: Clock, kubeconfig: Path | str | None, context: str) -> HelmReleases | None:
     """Helm for the release that owns Cilium in the end, on the same cluster; None where no release is wanted.
 
-    Raises:
-        UsageError: `helm` is not there.
+    It is not started before it is needed.
     """
     if config.cilium.source != "chart":
         return None
@@ -111,7 +111,7 @@ def releases_for(config: Config, clock: Clock, kubeconfig: Path | str | None, co
         *(["--kubeconfig", str(kubeconfig)] if kubeconfig else []),
         *(["--kube-context", context] if context else []),
     ]
-    return HelmReleases(Helm.find(reach), config.cilium, clock)
+    return HelmReleases(lambda: _helm(tuple(reach)), config.cilium, clock)
 
 
 def _located(loaded: Loaded, file: Path | None) -> Config:
@@ -157,6 +157,12 @@ _ASKED = {"source", "chart", "chart_version", "chart_repository", "values", "rel
 
 
 @functools.lru_cache(maxsize=4)
+def _helm(reach: tuple[str, ...] = ()) -> Helm:
+    """The `helm` on PATH, found once per process and way to the cluster."""
+    return Helm.find(reach)
+
+
+@functools.lru_cache(maxsize=4)
 def _read(asked: str) -> Foreign:
     """The Cilium that these keys name, as JSON: helm is started once per process and question."""
     cilium = Cilium.model_validate_json(asked)
@@ -164,7 +170,7 @@ def _read(asked: str) -> Foreign:
         for file in cilium.values:
             if not Path(file).is_file():
                 raise ConfigError(f"key `cilium.values`: there is no file {file}", next="correct cilium.values")
-        objects = Helm.find().template(cilium)
+        objects = _helm().template(cilium)
     else:
         objects = read_documents(Path(cilium.manifests), "cilium.manifests")
     try:
@@ -184,3 +190,27 @@ def host_image(config: Config, seen: Snapshot | None) -> str:
         return config.cilium.image
     flannel = (image for image in reversed(canal.images) if "flannel" in image.rpartition("/")[2])
     return next(flannel, canal.images[-1])
+
+
+def cleaning_image(config: Config, seen: Snapshot | None) -> str:
+    """The image in which Canal is removed from hosts: Calico's own, which has all that felix has used there.
+
+    Flannel's has no ipset, and had no nft up to 0.24. Calico's own is told from those of its installer and its
+    controllers by the last word of its name: `calico/node`, `mirrored-calico-node`, `hardened-calico`.
+    """
+    names = config.canal.every_daemonset() if seen is not None else ()
+    found = (seen.daemonsets[name] for name in names if seen is not None and name in seen.daemonsets)
+    images = (image for daemonset in found for image in daemonset.images)
+    return next((image for image in images if _is_calico(image)), host_image(config, seen))
+
+
+def _is_calico(image: str) -> bool:
+    folder, _, name = image.partition("@")[0].rpartition("/")
+    name = name.partition(":")[0]
+    return "calico" in f"{folder}/{name}" and name.rpartition("-")[2] in ("node", "calico")
+
+
+def forget() -> None:
+    """Forget what was read of the operator's Cilium: for programs that do more than one command, as tests do."""
+    _read.cache_clear()
+    _helm.cache_clear()

@@ -18,7 +18,7 @@ pod_cidr: 10.0.0.0/12
 node_cidr: 172.16.0.0/12
 node_mask: 24
 workloads:
-  - {{kind: deployment, name: web, namespace: shop, per_node: {ordinary}, budget: {{max_unavailable: 10%}}}}
+  - {{kind: deployment, name: web, namespace: shop, replicas: {replicas}, every: 4, budget: {{max_unavailable: 1}}}}
 """
 
 CONFIG = "cilium: {pod_cidr: 10.64.0.0/12}\n"
@@ -46,7 +46,7 @@ def looks(nodes: int, pods_per_node: int, commands: tuple[str, ...]) -> Iterator
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # Canal is one of a node's pods; what is asked for is the sum.
-        text = SCENARIO.format(nodes=nodes, ordinary=max(1, pods_per_node - 1))
+        text = SCENARIO.format(nodes=nodes, replicas=max(1, 4 * (pods_per_node - 1)))
         (folder / "scale.yaml").write_text(text, encoding="utf-8")
         (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
         with _served(folder) as kubeconfig:

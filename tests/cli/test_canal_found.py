@@ -67,7 +67,7 @@ def test_a_silent_configuration_takes_what_is_found(migrate: Typed, rke2: Served
     assert checked.code == 0
     assert "network 10.42.0.0/16" in checked.out
     assert migrate("run", "--yes", "--until", "attaching", *where).code == 0
-    ended = migrate("run", "--yes", *where)
+    ended = migrate("run", "--yes", "--remove-leftovers", *where)
     assert ended.code == 0, ended.err
     assert "audit: clean" in ended.out
 

@@ -117,9 +117,9 @@ def recorded() -> dict[str, Example]:
     recorder = Recorder()
     one = Goal(wanted=lambda node: node.name == "w1", partial=True)
     for strategy in STRATEGIES:
-        run_virtual(_play(strategy, [one, Goal(kind="node_back", node="w1"), Goal()], recorder))
-        to_canal = [Goal(until=Phase.ATTACHING), Goal(kind="node_back", node="w1", to="canal")]
-        run_virtual(_play(strategy, [*to_canal, one, Goal(kind="back")], recorder))
+        run_virtual(_play(strategy, [one, Goal(kind="rollback_node", node="w1"), Goal()], recorder))
+        to_canal = [Goal(until=Phase.ATTACHING), Goal(kind="rollback_node", node="w1", to="canal")]
+        run_virtual(_play(strategy, [*to_canal, one, Goal(kind="rollback")], recorder))
     return recorder.examples
 
 

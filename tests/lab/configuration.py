@@ -22,6 +22,13 @@ def text(version: str = CILIUM, chart: Path | None = None) -> str:
     return f"{COMMON.read_text()}cilium: {json.dumps(section)}\n"
 
 
+def write_installed(folder: Path) -> Path:
+    """Lay the file into a folder for a Cilium that is installed before; where it is."""
+    path = folder / "migrate.yaml"
+    path.write_text(f"{COMMON.read_text()}cilium: {{source: existing}}\n")
+    return path
+
+
 def config(version: str = CILIUM) -> Config:
     """The same, as the tool reads it."""
     return Config.model_validate(YAML(typ="safe", pure=True).load(text(version)))

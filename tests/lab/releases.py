@@ -25,6 +25,15 @@ class Release:
         """What `helm COMMAND` answers about it."""
         return json.loads(self._run(*command.split(), NAME, "-o", "json"))
 
+    def install(self, *values: Path) -> None:
+        """`helm install`, with more values than the lab's own."""
+        files = [part for path in (*configuration.VALUES, *values) for part in ("--values", str(path))]
+        self._run("install", NAME, str(self._chart), *files)
+
+    def change(self, values: Path) -> None:
+        """`helm upgrade` with further values, the ones before kept."""
+        self._run("upgrade", NAME, str(self._chart), "--reuse-values", "--values", str(values))
+
     def upgrade(self) -> None:
         """`helm upgrade` with the values it has been installed with."""
         values = [part for path in configuration.VALUES for part in ("--values", str(path))]

@@ -1,5 +1,6 @@
 """What a cluster is like in the end, without what may differ between two runs: names of pods, uids, times."""
 
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from cni_migrate.config import Config
@@ -41,6 +42,6 @@ def _all(sim: Simulation, group: str, version: str, plural: str) -> list[Stored]
 def _network(pod: dict[str, Any], config: Config) -> str:
     address = pod["status"].get("podIP", "")
     for name, cidr in (("canal", config.canal.pod_cidr), ("cilium", config.cilium.pod_cidr)):
-        if address.startswith(cidr.rsplit(".", 2)[0] + "."):
+        if address and ip_address(address) in ip_network(cidr):
             return name
     return f"none ({address or pod['status'].get('phase')})"

@@ -15,7 +15,7 @@ from tests.simulation.harness import SMALL, Process, config_for, simulated
 from tests.simulation.outcome import outcome
 
 STRATEGIES = ["multus", "overlay"]
-BACK = Goal(kind="back")
+BACK = Goal(kind="rollback")
 NODES = ["cp1", "w1", "w2"]
 
 MIGRATED = {"node": "w1", "label": "node-role.kubernetes/migrated"}

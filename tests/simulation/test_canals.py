@@ -47,7 +47,7 @@ def test_leases_are_those_of_the_network_that_the_conflist_names(strategy: str, 
             assert _left_over(sim) == {}
             await Process(sim, config, goal=Goal(wanted=lambda node: node.name == "w1", partial=True)).run()
             assert set(_left_over(sim)) == {"w1"}, "pods that were deleted while Cilium was in force"
-            final = await Process(sim, config, goal=Goal(kind="node_back", node="w1")).run()
+            final = await Process(sim, config, goal=Goal(kind="rollback_node", node="w1")).run()
             assert final == Final("done", "node w1 is back: dual", "migrate run")
             assert _left_over(sim) == {}
             final = await Process(sim, config).run()
@@ -90,7 +90,7 @@ def test_a_canal_of_several_daemonsets_comes_back(
             final = await Process(sim, config, goal=workers).run()
             assert final is not None
             assert "1 more to go" in final.message
-            final = await Process(sim, config, goal=Goal(kind="back")).run()
+            final = await Process(sim, config, goal=Goal(kind="rollback")).run()
             assert final is not None
             assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
             assert outcome(sim, config) == before
@@ -121,7 +121,7 @@ def test_flannel_that_tolerates_no_eviction_comes_back(strategy: str) -> None:
             final = await Process(sim, config, goal=workers).run()
             assert final is not None
             assert "1 more to go" in final.message
-            final = await Process(sim, config, goal=Goal(kind="back")).run()
+            final = await Process(sim, config, goal=Goal(kind="rollback")).run()
             assert final is not None
             assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
             assert outcome(sim, config) == before

@@ -133,7 +133,7 @@ def test_a_rollback_leaves_cilium_as_found(when: str) -> None:
             first = await Process(sim, config, goal=goal).run()
             assert first is not None
             assert first.outcome == ("done" if when == "a node is migrated" else "halted"), first
-            back = Process(sim, config, goal=Goal(kind="back"))
+            back = Process(sim, config, goal=Goal(kind="rollback"))
             final = await back.run()
             assert final is not None
             assert final.outcome == "done", final
@@ -152,7 +152,7 @@ def test_a_node_goes_back_and_forth() -> None:
         async with simulated(cluster(), CONFIG) as (sim, watch):
             first = await Process(sim, CONFIG, goal=ONE).run()
             assert first is not None
-            back = await Process(sim, CONFIG, goal=Goal(kind="node_back", node="w1")).run()
+            back = await Process(sim, CONFIG, goal=Goal(kind="rollback_node", node="w1")).run()
             assert back == Final("done", "node w1 is back: dual", "migrate run")
             final = await Process(sim, CONFIG).run()
             assert final is not None

@@ -95,7 +95,7 @@ def test_lives_of_a_few_writes_get_through(strategy: str, way: str) -> None:
             goal = Goal()
             if way == "back":
                 assert await Process(sim, config, goal=Goal(until=Phase.MIGRATING)).run() is not None
-                goal = Goal(kind="back")
+                goal = Goal(kind="rollback")
             final = None
             for number in range(2, 120):
                 holder = f"h{number}@test/{number}/{number}/x"

@@ -14,7 +14,7 @@ from tests.simulation.test_scenarios import ENDS
 
 COMMAND = re.compile(r"migrate (run|rollback-node|rollback)\b(?: (?!-)([a-z0-9]+))?(?: --to (dual|canal))?")
 HALTED = [name for name, (outcome, _) in ENDS.items() if outcome != "done"]
-KINDS = {"run": "forward", "rollback": "back", "rollback-node": "node_back"}
+KINDS = {"run": "forward", "rollback": "rollback", "rollback-node": "rollback_node"}
 
 
 def _typed(said: str) -> list[Goal]:
@@ -33,7 +33,7 @@ def test_what_next_names_is_not_refused(name: str, strategy: str) -> None:
     async def main() -> None:
         config = config_for(strategy, deadlines={"agent": 60, "gate": 40, "drain": 120, "pods": 120})
         async with Simulation(name) as sim:
-            for goal in (Goal(), Goal(kind="back")):
+            for goal in (Goal(), Goal(kind="rollback")):
                 process = Process(sim, config, goal=goal)
                 final = await process.run()
                 assert final is not None

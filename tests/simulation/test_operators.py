@@ -31,7 +31,7 @@ NODES = ["cp1", "w1", "w2"]
 LIMIT = 3600.0
 """Seconds within which a command ends, or waits for what only an operator can give: no sum of deadlines is longer."""
 
-BACK = Goal(kind="back")
+BACK = Goal(kind="rollback")
 GOALS = [
     Goal(),
     Goal(until=Phase.PREPARING),
@@ -39,9 +39,9 @@ GOALS = [
     Goal(until=Phase.MIGRATING),
     Goal(wanted=lambda node: node.name == "w1", partial=True),
     BACK,
-    Goal(kind="node_back", node="w1"),
-    Goal(kind="node_back", node="w2"),
-    Goal(kind="node_back", node="w1", to="canal"),
+    Goal(kind="rollback_node", node="w1"),
+    Goal(kind="rollback_node", node="w2"),
+    Goal(kind="rollback_node", node="w1", to="canal"),
 ]
 STARTS = [GOALS[2], GOALS[4], GOALS[4], GOALS[3]]
 """Every node is dual; one is migrated; all are, before clean-up."""

@@ -11,6 +11,7 @@ from cni_migrate.core.connectivity.gate import Failing
 from cni_migrate.core.connectivity.mesh import question
 from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.knet.reader import LogProber, lines_needed
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.inprocess import close_api, in_process_api
@@ -19,6 +20,7 @@ from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world import kinds, meta, multus
+from cni_migrate.sim.world.masquerade import Keep
 from tests.simulation.guarded import NAMESPACE, guarded
 from tests.simulation.harness import Process, SimulatedClock, config_for
 from tests.simulation.invariants import Invariants
@@ -42,6 +44,22 @@ def test_no_policy_is_ever_off() -> None:
     run_virtual(main())
 
 
+def test_a_rule_that_somebody_flushes_comes_back() -> None:
+    """While nobody drives: a firewall that is loaded anew takes the rule away, the node's agent lays it again."""
+
+    async def main() -> None:
+        async with Simulation("calico") as sim:
+            await Process(sim, config_for("overlay"), goal=Goal(until=Phase.ATTACHING)).run()
+            host = sim.world.host("w1")
+            laid = host.plane.postrouting
+            assert any(isinstance(rule, Keep) for rule in laid)
+            host.change(postrouting=tuple(rule for rule in laid if not isinstance(rule, Keep)))
+            await asyncio.sleep(20)
+            assert host.plane.postrouting == laid
+
+    run_virtual(main())
+
+
 @pytest.mark.parametrize("writes", [60, 90, 110, 120, 130])
 def test_the_way_back_opens_nothing(writes: int) -> None:
     """Killed somewhere and rolled back as a whole: policies hold, and Canal is as it was found."""
@@ -52,7 +70,7 @@ def test_the_way_back_opens_nothing(writes: int) -> None:
             async with guarded(sim) as watch:
                 assert await Process(sim, config, kill_after=writes).run() is None
                 await asyncio.sleep(5)
-                other = Process(sim, config, goal=Goal(kind="back"), takeover=True, holder="second@test/2/2/x")
+                other = Process(sim, config, goal=Goal(kind="rollback"), takeover=True, holder="second@test/2/2/x")
                 back = await other.run()
                 assert back is not None
                 assert back.outcome == "done", back

@@ -62,7 +62,7 @@ def test_a_node_goes_back_from_every_step(strategy: str, event: NodeEvent, step:
             if not await _until_step(Process(sim, config), event, step):
                 pytest.fail(f"the driver was never seen in {event}/{step}")
             back = Process(
-                sim, config, goal=Goal(kind="node_back", node=NODE), holder="second@test/2/2/x", takeover=True
+                sim, config, goal=Goal(kind="rollback_node", node=NODE), holder="second@test/2/2/x", takeover=True
             )
             final = await back.run()
             expected = NodeState.CANAL if event is NodeEvent.ATTACH else NodeState.DUAL
@@ -95,7 +95,7 @@ def test_a_migrated_node_goes_back_to_dual_and_is_migrated_again(strategy: str) 
             assert final is not None
             assert "2 more to go" in final.message
             assert _cidrs(sim, NODE) == {"10.245"}
-            final = await Process(sim, config, goal=Goal(kind="node_back", node=NODE)).run()
+            final = await Process(sim, config, goal=Goal(kind="rollback_node", node=NODE)).run()
             assert final == Final("done", f"node {NODE} is back: dual", "migrate run")
             assert _cidrs(sim, NODE) == {"10.244"}
             final = await Process(sim, config).run()
@@ -116,7 +116,7 @@ def test_to_canal_is_refused_while_others_are_beyond_dual(strategy: str) -> None
             await Process(sim, config, goal=goal).run()
             before = outcome(sim, config)
             with pytest.raises(Halted, match=f"node w2 cannot go back to Canal alone: {NODE} would lose it"):
-                await Process(sim, config, goal=Goal(kind="node_back", node="w2", to="canal")).run()
+                await Process(sim, config, goal=Goal(kind="rollback_node", node="w2", to="canal")).run()
             assert outcome(sim, config) == before
 
     run_virtual(main())
@@ -130,7 +130,7 @@ def test_a_dual_node_goes_back_to_canal(strategy: str) -> None:
         config = config_for(strategy)
         async with simulated(SMALL, config) as (sim, _):
             await Process(sim, config, goal=Goal(until=Phase.ATTACHING)).run()
-            final = await Process(sim, config, goal=Goal(kind="node_back", node=NODE, to="canal")).run()
+            final = await Process(sim, config, goal=Goal(kind="rollback_node", node=NODE, to="canal")).run()
             assert final == Final("done", f"node {NODE} is back: canal", "migrate run")
             assert min(outcome(sim, config)["nodes"][NODE]["files"]) == "10-canal.conflist"
             final = await Process(sim, config).run()
@@ -157,7 +157,7 @@ def test_the_whole_cluster_goes_back(strategy: str, until: str) -> None:
         async with simulated(SMALL, config) as (sim, watch):
             before = outcome(sim, config)
             await Process(sim, config, goal=goals[until]).run()
-            final = await Process(sim, config, goal=Goal(kind="back")).run()
+            final = await Process(sim, config, goal=Goal(kind="rollback")).run()
             assert final is not None
             assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
             assert "kubectl get crd" in final.next
@@ -200,7 +200,7 @@ def test_clean_up_can_be_taken_back_until_canal_is_deleted(strategy: str, positi
 
             first.on_turn = look
             await first.run()
-            back = Process(sim, config, goal=Goal(kind="back"), holder="second@test/2/2/x", takeover=True)
+            back = Process(sim, config, goal=Goal(kind="rollback"), holder="second@test/2/2/x", takeover=True)
             if not returns:
                 with pytest.raises(Halted, match="behind the point of no return"):
                     await back.run()

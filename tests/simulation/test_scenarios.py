@@ -97,7 +97,7 @@ def test_a_held_node_goes_back(name: str, strategy: str) -> None:
             assert final is not None
             assert final.outcome == "halted"
             (held,) = [node for node, entry in first.turns[-1].record.nodes.items() if entry.held]
-            back = Process(sim, config, goal=Goal(kind="node_back", node=held))
+            back = Process(sim, config, goal=Goal(kind="rollback_node", node=held))
             final = await back.run()
             assert final is not None
             assert final.outcome == "done", final
@@ -147,7 +147,7 @@ def test_a_node_goes_back_although_a_pod_hangs(strategy: str) -> None:
             final = await Process(sim, config).run()
             assert final is not None
             assert final.outcome == "halted", final
-            back = await Process(sim, config, goal=Goal(kind="node_back", node="w2")).run()
+            back = await Process(sim, config, goal=Goal(kind="rollback_node", node="w2")).run()
             home = {"multus": "canal", "overlay": "dual"}[strategy]  # where it hangs in an attach, or in a switch
             assert back == Final("done", f"node w2 is back: {home}", "migrate run")
             pods, _ = await sim.client.list(POD, namespace="shop")

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from cni_migrate import cilium_versions as versions
 from cni_migrate import resources
 from cni_migrate.config import Config
-from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 
 TEXTS = {name: resources.read("templates", name) for name in TEMPLATES}
 Granted = set[tuple[str, str, str, str]]
@@ -34,7 +34,7 @@ CHARTS = {
 def role(version: str, name: str) -> list[dict[str, Any]]:
     """The rules of a ClusterRole in the manifests of a version."""
     config = Config.model_validate({"strategy": "overlay", "cilium": {"version": version}})
-    made = Manifests(TEXTS, config, Facts("canal:1", {})).cilium()
+    made = Manifests(TEXTS, config, Payload("canal:1", {})).cilium()
     (found,) = [one for one in made if one["kind"] == "ClusterRole" and one["metadata"]["name"] == name]
     rules: list[dict[str, Any]] = found["rules"]
     return rules

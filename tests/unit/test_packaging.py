@@ -27,13 +27,13 @@ import cni_migrate
 assert Path(cni_migrate.__file__).is_relative_to(sys.argv[1]), cni_migrate.__file__
 from cni_migrate import resources
 from cni_migrate.config import Config
-from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.core.render.manifests import TEMPLATES, Payload, Manifests
 from cni_migrate.core.decision.plan import TABLES, make_plan
 texts = {name: resources.read("templates", name) for name in TEMPLATES}
 tables = {name: resources.read("states", name) for name in TABLES}
 for strategy in ("multus", "overlay"):
     config = Config(strategy=strategy)
-    manifests = Manifests(texts, config, Facts(canal_image="x", agent={"x.py": "y"}))
+    manifests = Manifests(texts, config, Payload(canal_image="x", agent={"x.py": "y"}))
     make_plan(config, manifests, tables)
     assert manifests.cilium() and manifests.knet() and manifests.rbac()
 assert "node.yaml" in resources.names("states")

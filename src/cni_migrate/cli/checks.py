@@ -1,6 +1,7 @@
 """The checks before a migration: made, shown, and refused when one fails that a migration cannot do without."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
@@ -23,7 +24,10 @@ STYLES = {Severity.BLOCKER: colours.BAD, Severity.WARNING: colours.CAUTION, Seve
 
 async def checked(here: Session, config: Config, cluster: KubeCluster, canal: FoundCanal) -> list[Finding]:
     """The findings now."""
-    return findings(await gathered(here.client, plan_for(config, cluster.snapshot()), cluster, canal))
+    facts = await gathered(here.client, plan_for(config, cluster.snapshot()), cluster, canal)
+    if here.releases is not None:
+        facts = replace(facts, release=here.releases.found())
+    return findings(facts)
 
 
 def refuse(found: Iterable[Finding], *, next: str) -> None:  # noqa: A002 - it is the word the screen shows

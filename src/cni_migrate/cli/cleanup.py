@@ -1,19 +1,35 @@
 """`migrate cleanup`: what is no longer used goes, Canal with it."""
 
-from cni_migrate.cli.options import Common, ProgressForm, ShowProgress, Takeover, Yes, examples, with_common
+from cni_migrate.cli.options import (
+    Common,
+    ProgressForm,
+    RemoveLeftovers,
+    ShowProgress,
+    Takeover,
+    Yes,
+    examples,
+    with_common,
+)
 
-EXAMPLES = examples("migrate run --until migrating && migrate cleanup")
+EXAMPLES = examples("migrate run --until migrating && migrate cleanup", "migrate cleanup --remove-leftovers")
 
 
 @with_common
 def command(
-    common: Common, yes: Yes = False, takeover: Takeover = False, progress: ShowProgress = ProgressForm.AUTO
+    common: Common,
+    yes: Yes = False,
+    takeover: Takeover = False,
+    progress: ShowProgress = ProgressForm.AUTO,
+    remove_leftovers: RemoveLeftovers = None,
 ) -> None:
     """Remove what is no longer used, once every node is migrated.
 
     `migrate run` does the same at its end; this is the explicit form. It refuses while a node is not migrated. It has
-    the point of no return: when Canal is deleted there is no way back.
+    the point of no return: when Canal is deleted there is no way back. With `--remove-leftovers` it may be typed again
+    after the end.
     """
     from cni_migrate.cli import drive, goals, session
 
-    drive.drive(common, session.configured(common, {}), goals.Cleanup(), yes=yes, takeover=takeover, progress=progress)
+    flags = {"canal.remove_leftovers": remove_leftovers or None}
+    loaded = session.configured(common, flags)
+    drive.drive(common, loaded, goals.Cleanup(), yes=yes, takeover=takeover, progress=progress)

@@ -91,9 +91,11 @@ def _play(stage: "Stage", nodes: int) -> None:
     _say(f"Suppose somebody is unhappy with {back}: back to both networks it goes, and is migrated again later.")
     stage.type("rollback-node", back, "--yes")
     stage.expect(lambda view: _state(view, back) == "dual", f"node {back} dual")
-    stage.type("run", "--yes")
+    stage.type("run", "--yes", "--remove-leftovers")
     stage.type("status", "-o", "wide")
-    stage.expect(lambda view: view["phase"] == "done" and view["audit"] == [], "phase done and a clean audit")
+    stage.expect(
+        lambda view: view["phase"] == "done" and view["audit"] == view["left"] == [], "phase done and a clean audit"
+    )
 
 
 def _half_way(events: list[dict[str, Any]]) -> bool:

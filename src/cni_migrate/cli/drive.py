@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cni_migrate.cli.announcement import announce
 from cni_migrate.cli.driver_run import DriverRun
 from cni_migrate.cli.effective_config import adopted, begun, settle
-from cni_migrate.cli.goals import Cleanup, Typed, goal_of
+from cni_migrate.cli.goals import Cleanup, Typed, goal_of, who
 from cni_migrate.cli.options import Common, LogFormat, ProgressForm
 from cni_migrate.cli.session import Session, run_async, session
 from cni_migrate.cli.ui import output, status_table
@@ -18,7 +18,10 @@ from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
 from cni_migrate.core.decision.forward import complete_already
 from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.leftovers import Leftover
+from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.model.words import many
 from cni_migrate.core.reports.status import StatusView
 from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
 from cni_migrate.kube.cluster import KubeCluster
@@ -113,10 +116,31 @@ async def _drive(here: Session, cluster: KubeCluster, goal: Goal, *, how: _How) 
         if isinstance(error, Interrupted) and view is not None:
             raise Interrupted(_with_those_out(error.message, view), next=error.next) from None
         raise
+    if final.outcome == "done" and goal.kind == "forward" and here.config.canal.remove_leftovers:
+        await _remove_leftovers(here, cluster, takeover=how.takeover)
     view = await _show(here, cluster.snapshot())
+    if final.outcome == "done" and view is not None and view.left:
+        left = many(len(view.left), "object")
+        return replace(final, message=f"the cluster runs on Cilium; hosts are clean, {left} of Canal left in the API")
     if final.outcome == "interrupted" and view is not None:
         return replace(final, message=_with_those_out(final.message, view))
     return final
+
+
+async def _remove_leftovers(here: Session, cluster: KubeCluster, *, takeover: bool) -> None:
+    """Delete what Canal has left in the API, once the migration is done."""
+    from cni_migrate.engine.leftovers import Removal
+
+    record = await here.record()
+    if record is None or record.cluster.phase is not Phase.DONE:
+        return
+
+    async def find() -> tuple[Leftover, ...]:
+        return await here.look_for_leftovers(record, here.config)
+
+    await Removal(cluster, here.store(), here.lock(), here.clock, find, who(), here.config.deadlines.pods).run(
+        takeover=takeover
+    )
 
 
 def _with_those_out(message: str, view: StatusView) -> str:

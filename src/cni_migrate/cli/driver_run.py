@@ -23,11 +23,9 @@ from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import Record
 from cni_migrate.core.reports.eta import Left, time_left
 from cni_migrate.engine.driver import Driver
-from cni_migrate.engine.lease import Lock, identity
-from cni_migrate.engine.observers import Event, Narrator
+from cni_migrate.engine.observers import LogEvent, Narrator
 from cni_migrate.errors import Interrupted
 from cni_migrate.kube.cluster import KubeCluster
-from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.events import NodeEvents
 from cni_migrate.wiring import plan_for
 
@@ -73,8 +71,6 @@ class DriverRun:
         if record is not None:
             self._news.begin(record)
         self._events = NodeEvents(here.client, here.clock, platform.node())
-        # The lock gives up on one renewal before it is time for the next.
-        patient = KubeDocuments(here.client, here.clock, deadline=config.lease_seconds / 3)
         self._driver = Driver(
             plan=self._plan,
             goal=goal,
@@ -82,7 +78,7 @@ class DriverRun:
             prober=here.prober(),
             clock=here.clock,
             store=here.store(),
-            lock=Lock(patient, here.clock, config.namespace, config.lease_seconds, identity(), self._notice),
+            lock=here.lock(self._notice),
             observer=self._observe,
             tool=f"migrate/{version()}",
             takeover=takeover,
@@ -106,9 +102,7 @@ class DriverRun:
             while not self._task.done():
                 await asyncio.wait({self._task})
             if self._task.cancelled():
-                raise Interrupted(
-                    "stopped at once: the record is safe", next=f"{self._goal.command}  (goes on from here)"
-                )
+                raise Interrupted("interrupted at once: the record is safe", next=f"{self._goal.command}  (resumes)")
             return self._task.result()
 
     @contextlib.asynccontextmanager
@@ -152,7 +146,7 @@ class DriverRun:
         for event in self._narrator.take(decision, self._clock.now()):
             self._tell(event)
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: LogEvent) -> None:
         """On a terminal the table shows steps and waits, and history stays above it; the log file gets everything."""
         kind = str(event.pop("event"))
         if self._display is None:

@@ -70,9 +70,9 @@ def goal_of(typed: Typed, record: Record | None, seen: Snapshot) -> Goal:
         raise UsageError(f"no migration was begun in this cluster: there is nothing to {what}", next="migrate status")
     match typed:
         case RollbackNode(node, to, accept):
-            return Goal(kind="node_back", node=node, to="canal" if to == "canal" else "dual", **_accepting(accept))
+            return Goal(kind="rollback_node", node=node, to="canal" if to == "canal" else "dual", **_accepting(accept))
         case Rollback(accept):
-            return Goal(kind="back", **_accepting(accept))
+            return Goal(kind="rollback", **_accepting(accept))
         case Cleanup():
             _cleanable(record, seen)
             return Goal()

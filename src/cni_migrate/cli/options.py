@@ -210,6 +210,12 @@ AcceptGate = Annotated[
                       "Who said so and what was failing is recorded."),
 ]  # fmt: skip
 
+RemoveLeftovers = Annotated[
+    bool | None,
+    typer.Option("--remove-leftovers", show_default=False,
+                 help="At the end, delete what Canal has left in the API, too, where nobody else owns or uses it."),
+]  # fmt: skip
+
 Waive = Annotated[
     list[str] | None,
     typer.Option("--waive", metavar="ID[:OBJECT]", show_default=False,

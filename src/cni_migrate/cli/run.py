@@ -13,6 +13,7 @@ from cni_migrate.cli.options import (
     OnSelector,
     OnStrategy,
     ProgressForm,
+    RemoveLeftovers,
     ShowProgress,
     Takeover,
     UpTo,
@@ -23,7 +24,7 @@ from cni_migrate.cli.options import (
 )
 
 EXAMPLES = examples(
-    "migrate run --strategy overlay --dry-run",
+    "migrate run --dry-run",
     "migrate run --yes --max-unavailable 2",
     "migrate run --nodes worker-1,worker-2",
     "migrate run --waive BUDGET_CLOSED:shop/db --waive DUAL_STACK",
@@ -56,6 +57,7 @@ def command(
     progress: ShowProgress = ProgressForm.AUTO,
     accept_failing_gate: AcceptGate = None,
     waive: Waive = None,
+    remove_leftovers: RemoveLeftovers = None,
     metrics_port: MetricsPort = 0,
     own_node: Annotated[
         str, typer.Option(help="The node this program runs on: it goes last.", show_default=False)
@@ -75,6 +77,7 @@ def command(
         "auto_rollback": auto_rollback,
         "own_node": own_node or None,
         "preflight.waive": waive or None,
+        "canal.remove_leftovers": remove_leftovers or None,
         **drain.keys(),
     }
     wanted = goals.Run(nodes=nodes, selector=selector, until=until.value if until else "",

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,18 +14,21 @@ from cni_migrate.cli.ui.logs import logging_to
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded, load
 from cni_migrate.core.model import names
-from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.core.model.leftovers import Leftover
+from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.model.objects import ObjectRef, Snapshot
 from cni_migrate.core.model.record import Record
 from cni_migrate.core.preflight.waiving import check_waivers
 from cni_migrate.core.reports.status import LeaseInfo, StatusView, status_view
 from cni_migrate.engine.clock import WallClock
-from cni_migrate.engine.lease import surely_dead
+from cni_migrate.engine.lease import Lock, identity, surely_dead
 from cni_migrate.engine.store import RecordStore
-from cni_migrate.errors import UsageError
+from cni_migrate.errors import ClusterError, UsageError
 from cni_migrate.knet.reader import LogProber
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.connect import connect
 from cni_migrate.kube.documents import KubeDocuments
+from cni_migrate.kube.leftovers import leftovers
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.transport import Hook
 from cni_migrate.ports import Releases
@@ -85,7 +88,36 @@ class Session:
         config = recorded(self.config, (), record)
         kept = await self.store().last_closed() if record is None else None
         before = (kept.name, kept.cluster) if kept is not None else None
-        return status_view(plan_for(config, seen), record, seen, await self.lease(), self.clock.now(), before=before)
+        left, unread = await self.leftovers(record, config)
+        return status_view(
+            plan_for(config, seen), record, seen, await self.lease(), self.clock.now(),
+            before=before, left=left, unread=unread,
+        )  # fmt: skip
+
+    async def leftovers(self, record: Record | None, config: Config) -> tuple[tuple[Leftover, ...] | None, str]:
+        """What Canal has left in the API once the migration is done; else None, and why it could not be looked at."""
+        if record is None or record.cluster.phase is not Phase.DONE:
+            return None, ""
+        try:
+            return await self.look_for_leftovers(record, config), ""
+        except ClusterError as error:
+            return None, error.message
+
+    async def look_for_leftovers(self, record: Record, config: Config) -> tuple[Leftover, ...]:
+        """What Canal has left in the API.
+
+        Raises:
+            ClusterError: something may not be read, or the API server does not answer.
+        """
+        used = [ObjectRef.parse(text) for text in record.cluster.canal_objects]
+        namespaces = {namespace for namespace, _ in config.canal.every_daemonset()}
+        return await leftovers(self.client, used, namespaces)
+
+    def lock(self, notice: Callable[[str], None] = lambda _: None) -> Lock:
+        """The lock; `notice` is told what is worth knowing while it is waited for."""
+        # It gives up on one renewal before it is time for the next.
+        patient = KubeDocuments(self.client, self.clock, deadline=self.config.lease_seconds / 3)
+        return Lock(patient, self.clock, self.config.namespace, self.config.lease_seconds, identity(), notice)
 
     def prober(self) -> LogProber:
         """A reader of the agents' reports."""

@@ -12,7 +12,7 @@ from cni_migrate.core.model.record import Entry, NodeRecord
 PAUSE = timedelta(seconds=10)
 """The same wait is told again only when what was seen has changed, and not sooner than this."""
 
-Event = dict[str, Any]
+LogEvent = dict[str, Any]
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Narrator:
         """Leave out what is history from before this run."""
         self._lines |= {(line.at, line.what) for line in lines}
 
-    def take(self, decision: Decision, now: datetime) -> Iterator[Event]:
+    def take(self, decision: Decision, now: datetime) -> Iterator[LogEvent]:
         """The events of a decision."""
         cluster = decision.record.cluster
         for line in cluster.history:
@@ -48,7 +48,7 @@ class Narrator:
             yield from self._node(name, entry)
         yield from self._waiting(decision.waits, now)
 
-    def _node(self, name: str, entry: NodeRecord) -> Iterator[Event]:
+    def _node(self, name: str, entry: NodeRecord) -> Iterator[LogEvent]:
         at = (entry.state.value, entry.event.value if entry.event else "", entry.step)
         if self._steps.get(name) == at:
             return
@@ -56,14 +56,14 @@ class Narrator:
         self._steps[name] = at
         if not known and not entry.step:
             return
-        told: Event = {"event": "step", "node": name, "state": at[0]}
+        told: LogEvent = {"event": "step", "node": name, "state": at[0]}
         if entry.step:
             told |= {"of": at[1], "step": at[2]}
         if entry.gate is not None:
             told["gate"] = {"sent": entry.gate.sent, "lost": entry.gate.lost, "stall_ms": entry.gate.stall_ms}
         yield told
 
-    def _waiting(self, waits: tuple[Waiting, ...], now: datetime) -> Iterator[Event]:
+    def _waiting(self, waits: tuple[Waiting, ...], now: datetime) -> Iterator[LogEvent]:
         current = {(wait.node, wait.step, wait.on): wait.observed for wait in waits}
         for key in list(self._waits):
             if key[:2] not in {one[:2] for one in current}:
@@ -73,7 +73,7 @@ class Narrator:
             if last is not None and (last[0] == observed or now - last[1] < PAUSE):
                 continue
             self._waits[key] = (observed, now)
-            told: Event = {"event": "wait", "on": key[2], "observed": observed or "nothing yet"}
+            told: LogEvent = {"event": "wait", "on": key[2], "observed": observed or "nothing yet"}
             if key[0]:
                 told["node"] = key[0]
             if key[1]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.errors import RightsMissing
-from cni_migrate.kube.discovery import Places
+from cni_migrate.kube.discovery import RESTMapper
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.together import together
 from cni_migrate.kube.transport import Answer
@@ -31,11 +31,11 @@ async def refusals(client: Client, manifests: Iterable[Manifest]) -> tuple[str, 
     Raises:
         ClusterError: the API server does not answer.
     """
-    places, slots = Places(client), asyncio.Semaphore(_PARALLEL)
+    mapper, slots = RESTMapper(client), asyncio.Semaphore(_PARALLEL)
 
     async def one(manifest: Manifest, name: str) -> str:
         async with slots:
-            said = await _refused(client, places, manifest)
+            said = await _refused(client, mapper, manifest)
         return f"{name}: {said}" if said else ""
 
     wanted = [(asked, name) for manifest in manifests for asked, name in _asked(manifest)]
@@ -59,14 +59,14 @@ def _asked(manifest: Manifest) -> Iterator[tuple[Manifest, str]]:
     yield {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}, f"a pod of {ref}"
 
 
-async def _refused(client: Client, places: Places, manifest: Manifest) -> str:
+async def _refused(client: Client, mapper: RESTMapper, manifest: Manifest) -> str:
     """Why an object is refused, or ''."""
     ref = ObjectRef.of(manifest)
     try:
-        answer = await _dry_run(client, places, manifest)
+        answer = await _dry_run(client, mapper, manifest)
         if answer is not None and answer.status == 404 and ref.kind == "Pod":
             there = {**manifest, "metadata": {**manifest["metadata"], "namespace": STAND_IN}}
-            answer = await _dry_run(client, places, there)
+            answer = await _dry_run(client, mapper, there)
             if answer is not None and _WEBHOOK not in answer.message:
                 return ""
     except RightsMissing:
@@ -76,8 +76,8 @@ async def _refused(client: Client, places: Places, manifest: Manifest) -> str:
     return answer.message
 
 
-async def _dry_run(client: Client, places: Places, manifest: Manifest) -> Answer | None:
-    collection = await places.collection(ObjectRef.of(manifest))
+async def _dry_run(client: Client, mapper: RESTMapper, manifest: Manifest) -> Answer | None:
+    collection = await mapper.collection(ObjectRef.of(manifest))
     if collection is None:
         return None  # its kind comes with the migration
     return await client.request("POST", collection, params={"dryRun": "All"}, body=manifest)

@@ -25,7 +25,7 @@ from cni_migrate.kube import paths, views
 from cni_migrate.kube.crds import CiliumKinds
 from cni_migrate.kube.reflector import Health, Reflector
 from cni_migrate.kube.request import Client
-from cni_migrate.kube.tables import Json, PodTable, Table, by_name, by_namespace
+from cni_migrate.kube.store import Json, PodStore, Store, by_name, by_namespace
 from cni_migrate.ports import Clock
 
 MOMENT: Final = 0.000_002
@@ -55,14 +55,14 @@ class Cache:
         self._dirty = asyncio.Event()
         self.health: Final = Health()
         wake = self._dirty.set
-        self.nodes: Final = Table(views.node, by_name, wake, same=_same_node)
-        self.pods: Final = PodTable(views.pod, wake)
-        self.daemonsets: Final = Table(views.daemonset, by_namespace, wake, same=_same_daemonset)
-        self.budgets: Final = Table(views.budget, by_namespace, wake, same=_same_budget)
-        self.requests: Final = Table(views.requests, by_namespace, wake)
-        self.cilium_nodes: Final = Table(views.cilium_node, by_name, wake)
-        self.endpoints: Final = Table(views.endpoint, by_namespace, wake)
-        self.cilium_config: Final = Table(views.cilium_config, by_namespace, wake)
+        self.nodes: Final = Store(views.node, by_name, wake, same=_same_node)
+        self.pods: Final = PodStore(views.pod, wake)
+        self.daemonsets: Final = Store(views.daemonset, by_namespace, wake, same=_same_daemonset)
+        self.budgets: Final = Store(views.budget, by_namespace, wake, same=_same_budget)
+        self.requests: Final = Store(views.requests, by_namespace, wake)
+        self.cilium_nodes: Final = Store(views.cilium_node, by_name, wake)
+        self.endpoints: Final = Store(views.endpoint, by_namespace, wake)
+        self.cilium_config: Final = Store(views.cilium_config, by_namespace, wake)
         self.attempts: Final[dict[str, Attempt]] = {}
         self.pod_events: Final[dict[str, str]] = {}
         self._reflectors = [
@@ -87,7 +87,7 @@ class Cache:
         self._tasks: list[asyncio.Task[None]] = []
         self.snapshot: Final[Snapshot] = _Live(self)
 
-    def _reflector(self, table: Table[Any, Any], path: str, selector: Mapping[str, str] | None = None) -> Reflector:
+    def _reflector(self, table: Store[Any, Any], path: str, selector: Mapping[str, str] | None = None) -> Reflector:
         return Reflector(self._client, self._clock, table, path, self.health, selector=selector)
 
     async def __aenter__(self) -> Self:
@@ -159,9 +159,9 @@ class Cache:
             self.pod_events[uid] = event
             self._dirty.set()
 
-    def table(self, api_version: str, kind: str) -> Table[Any, Any] | None:
+    def table(self, api_version: str, kind: str) -> Store[Any, Any] | None:
         """The table of a kind, if there is one."""
-        tables: dict[tuple[str, str], Table[Any, Any]] = {
+        tables: dict[tuple[str, str], Store[Any, Any]] = {
             ("", "Node"): self.nodes,
             ("", "Pod"): self.pods,
             ("apps", "DaemonSet"): self.daemonsets,

@@ -4,12 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from cni_migrate.core.model.leftovers import CALICO_GROUPS
 from cni_migrate.kube import paths
 from cni_migrate.kube.listing import listed
 from cni_migrate.kube.request import Client
-
-GROUP: Final = "crd.projectcalico.org"
-VERSION: Final = f"{GROUP}/v1"
 
 POLICY_KINDS: Final = {
     "networkpolicies": "NetworkPolicy",
@@ -19,11 +17,21 @@ POLICY_KINDS: Final = {
     "hostendpoints": "HostEndpoint",
     "networksets": "NetworkSet",
     "globalnetworksets": "GlobalNetworkSet",
+    "stagedkubernetesnetworkpolicies": "StagedKubernetesNetworkPolicy",
     "tiers": "Tier",
 }
 """Kinds that only Calico acts on, by their plural."""
 
 KINDS: Final = (*POLICY_KINDS, "felixconfigurations", "ippools")
+
+ADMIN_POLICIES: Final = {
+    "adminnetworkpolicies": "AdminNetworkPolicy",
+    "baselineadminnetworkpolicies": "BaselineAdminNetworkPolicy",
+}
+"""Kinds of the group policy.networking.k8s.io that Felix enforces (Calico 3.29 and newer) and Cilium does not."""
+
+ADMIN_GROUP: Final = "policy.networking.k8s.io"
+ADMIN_VERSION: Final = f"{ADMIN_GROUP}/v1alpha1"
 
 OF_CALICO_ITSELF: Final = frozenset(
     {"default", "adminnetworkpolicy", "baselineadminnetworkpolicy", "kube-admin", "kube-baseline"}
@@ -52,10 +60,18 @@ async def calico(client: Client, crds: Collection[str]) -> Calico:
     found: list[str] = []
     felix: dict[str, Mapping[str, Any]] = {}
     pools: list[str] = []
-    for plural in KINDS:
-        if f"{plural}.{GROUP}" not in crds:
-            continue
-        async for one in listed(client, paths.path(VERSION, plural)):
+    for plural, kind in ADMIN_POLICIES.items():
+        if f"{plural}.{ADMIN_GROUP}" in crds:
+            there = listed(client, paths.path(ADMIN_VERSION, plural))
+            found += [f"{kind} {one['metadata']['name']}" async for one in there]
+    served = [
+        (plural, f"{group}/{version}")
+        for group, version in CALICO_GROUPS.items()
+        for plural in KINDS
+        if f"{plural}.{group}" in crds
+    ]
+    for plural, group_version in served:
+        async for one in listed(client, paths.path(group_version, plural)):
             meta, spec = one["metadata"], one.get("spec") or {}
             name = str(meta["name"])
             if plural == "felixconfigurations":
@@ -65,4 +81,4 @@ async def calico(client: Client, crds: Collection[str]) -> Calico:
             elif not (plural == "tiers" and name in OF_CALICO_ITSELF) and not name.startswith(MIRRORED):
                 namespace = meta.get("namespace", "")
                 found.append(f"{POLICY_KINDS[plural]} {f'{namespace}/' if namespace else ''}{name}")
-    return Calico(tuple(sorted(found)), felix, tuple(sorted(pools)))
+    return Calico(tuple(sorted({*found})), felix, tuple(sorted({*pools})))

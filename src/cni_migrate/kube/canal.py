@@ -165,6 +165,7 @@ async def found_canal(client: Client, node_cidrs: Iterable[str], node_addresses:
         vni=net.vni,
         port=net.port,
         mtu=file.mtu or net.mtu,
+        nftables=net.nftables,
         cni_file=file.name,
         network_name=file.network,
         plugin=file.plugin,

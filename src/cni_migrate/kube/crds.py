@@ -16,7 +16,7 @@ from cni_migrate.kube import paths
 from cni_migrate.kube.discovery import served_by
 from cni_migrate.kube.reflector import Health, NotServed, Reflector
 from cni_migrate.kube.request import Client
-from cni_migrate.kube.tables import Table
+from cni_migrate.kube.store import Store
 from cni_migrate.ports import Clock
 
 GROUP: Final = "cilium.io"
@@ -41,7 +41,7 @@ class CiliumKinds:
         clock: Clock,
         health: Health,
         changed: Callable[[], None],
-        tables: Mapping[str, Table[Any, Any]],
+        tables: Mapping[str, Store[Any, Any]],
     ) -> None:
         """Nothing is served until `run` has found out.
 

@@ -34,7 +34,7 @@ def _told(answer: Answer, what: str) -> dict[str, Any]:
     return answer.object
 
 
-class Places:
+class RESTMapper:
     """The places of kinds: from the table, else from the API server, remembered once found."""
 
     def __init__(self, client: Client) -> None:

@@ -17,7 +17,7 @@ from cni_migrate.errors import ClusterError
 from cni_migrate.kube.request import Client
 from cni_migrate.ports import Clock
 
-GATHER: Final = 10.0
+GATHER: Final = 20.0
 """Seconds for which a node's news are gathered into one Event; what is wrong is told at once."""
 
 PAUSE: Final = 0.2

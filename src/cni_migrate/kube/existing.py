@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.errors import ClusterError
-from cni_migrate.kube.discovery import Places
+from cni_migrate.kube.discovery import RESTMapper
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.together import together
 
@@ -25,10 +25,10 @@ async def existing(client: Client, refs: Iterable[ObjectRef]) -> dict[ObjectRef,
     Raises:
         ClusterError: the API server does not answer, or does not allow it.
     """
-    places = Places(client)
+    mapper = RESTMapper(client)
 
     async def one(ref: ObjectRef) -> Found | None:
-        collection = await places.collection(ref)
+        collection = await mapper.collection(ref)
         if collection is None:
             return None
         answer = await client.request("GET", f"{collection}/{ref.name}")

@@ -26,6 +26,7 @@ class NetConf:
     vni: int = 0
     port: int = 0
     mtu: int = 0
+    nftables: bool = False
 
 
 class BadNetConf(ValueError):
@@ -56,6 +57,7 @@ def net_conf(text: str) -> NetConf:
         vni=int(backend.get("VNI", int, 0) or 1) if vxlan else 0,
         port=int(backend.get("Port", int, 0) or 8472) if vxlan else 0,
         mtu=int(backend.get("MTU", int, 0)),
+        nftables=bool(top.get("EnableNFTables", bool, False)),
     )
 
 

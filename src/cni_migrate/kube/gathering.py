@@ -59,9 +59,10 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         pod_hooks=tuple(_hooks(found)),
         service_ips=tuple(ip for one in addresses for ip in one.addresses),
         ipv6_services=tuple(one.name for one in addresses if one.ipv6),
-        portmap=_portmap(plan),
         images=plan.manifests.images(),
         cautions=tuple(plan.manifests.cautions()),
+        later=tuple(plan.manifests.later()),
+        host_ports=plan.manifests.host_ports(),
     )
 
 
@@ -77,15 +78,6 @@ def _wanted(plan: Plan) -> Iterator[dict[str, Any]]:
     if config.traits.multus:
         yield from manifests.multus()
     yield manifests.host_task("", "dry-run-host-task", ["status"])
-
-
-def _portmap(plan: Plan) -> bool:
-    """Whether the Cilium to come has the portmap plugin behind its own."""
-    config = plan.config.cilium
-    every = plan.manifests.cilium_final() if config.source != "existing" else []
-    return any(
-        one["kind"] == "ConfigMap" and (one.get("data") or {}).get("cni-chaining-mode") == "portmap" for one in every
-    )
 
 
 def _of_kubernetes(api_version: str) -> bool:

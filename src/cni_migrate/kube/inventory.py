@@ -11,7 +11,7 @@ from cni_migrate.kube.listing import listed
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.together import together
 
-_NAMES_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+NAMES_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 """Ask for metadata alone (kubernetes.io: "API Concepts"); a CRD's schema may have hundreds of kilobytes."""
 
 _CALICO: Final = "crd.projectcalico.org/v1"
@@ -121,7 +121,7 @@ async def get_config_map(client: Client, namespace: str, name: str) -> Mapping[s
 async def crd_names(client: Client) -> list[str]:
     """The names of all CustomResourceDefinitions."""
     path = paths.path("apiextensions.k8s.io/v1", "customresourcedefinitions")
-    return sorted([str(one["metadata"]["name"]) async for one in listed(client, path, accept=_NAMES_ONLY)])
+    return sorted([str(one["metadata"]["name"]) async for one in listed(client, path, accept=NAMES_ONLY)])
 
 
 async def _version(client: Client) -> str:
@@ -138,7 +138,7 @@ async def _policies(client: Client, crds: list[str]) -> list[Policy]:
         [
             Policy(api_version, kind, one["metadata"].get("namespace", ""), one["metadata"]["name"])
             for api_version, kind, plural in wanted
-            async for one in listed(client, paths.path(api_version, plural), accept=_NAMES_ONLY)
+            async for one in listed(client, paths.path(api_version, plural), accept=NAMES_ONLY)
         ]
     )
 

@@ -28,7 +28,7 @@ from cni_migrate.core.model.objects import Attempt, ObjectRef, Result
 from cni_migrate.core.model.ranks import rank
 from cni_migrate.kube import paths
 from cni_migrate.kube.cache import Cache
-from cni_migrate.kube.discovery import Places
+from cni_migrate.kube.discovery import RESTMapper
 from cni_migrate.kube.replacing import replacement, same
 from cni_migrate.kube.request import BUDGET, Client
 from cni_migrate.kube.transport import Answer
@@ -53,7 +53,7 @@ class Performer:
         self._cache = cache
         self._clock = clock
         self._releases = releases
-        self._places = Places(client)
+        self._mapper = RESTMapper(client)
         self._slots = asyncio.Semaphore(PARALLEL)
         self._ended = False
 
@@ -152,7 +152,7 @@ class Performer:
         return await self._patch(ObjectRef("v1", "Node", "", effect.node), body, effect.resource_version)
 
     async def _patch(self, ref: ObjectRef, body: dict[str, Any], resource_version: str) -> Outcome:
-        collection = await self._places.collection(ref)
+        collection = await self._mapper.collection(ref)
         if collection is None:
             return "failed", f"{ref.api_version} {ref.kind} is not served"
         if resource_version:
@@ -201,7 +201,7 @@ class Performer:
 
     async def _put(self, effect: PutObject) -> Outcome:
         ref, manifest = effect.ref, effect.manifest
-        collection = await self._places.collection(ref)
+        collection = await self._mapper.collection(ref)
         if collection is None:
             return "blocked", f"{ref.api_version} {ref.kind} is not served yet"
         answer = await self._client.request("POST", collection, body=manifest)
@@ -227,7 +227,7 @@ class Performer:
 
     async def _delete(self, effect: DeleteObject) -> Outcome:
         ref = effect.ref
-        collection = await self._places.collection(ref)
+        collection = await self._mapper.collection(ref)
         if collection is None:
             return "gone", f"{ref.api_version} {ref.kind} is not served"
         answer = await self._client.request(
@@ -273,7 +273,7 @@ class Performer:
 
     async def _delete_identities(self, effect: DeleteIdentities) -> Outcome:
         ref = target(effect)
-        collection = await self._places.collection(ref)
+        collection = await self._mapper.collection(ref)
         if collection is None:
             return "gone", f"{ref.api_version} {ref.kind} is not served"
         answer = await self._client.request(

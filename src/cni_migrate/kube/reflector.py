@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cni_migrate.errors import ClusterError, ClusterUnreachable, RightsMissing, Unauthorized
 from cni_migrate.kube.request import Client, unreachable
-from cni_migrate.kube.tables import Entry, Table
+from cni_migrate.kube.store import Entry, Store
 from cni_migrate.kube.transport import Answer, NoAnswer
 from cni_migrate.ports import Clock
 
@@ -98,7 +98,7 @@ class Reflector:
         self,
         client: Client,
         clock: Clock,
-        table: Table[Any, Any],
+        table: Store[Any, Any],
         path: str,
         health: Health,
         *,

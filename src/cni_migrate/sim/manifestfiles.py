@@ -1,7 +1,7 @@
 """Reads manifests that somebody else has published, for a scenario whose Canal is to be one of them."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,17 +14,21 @@ MOST: Final = 8 << 20
 """Bytes of a file: the definitions of Calico's resources make its manifests large."""
 
 _FIRST: Final = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ConfigMap")
-"""What others need, in the order in which a cluster would have to get it."""
+"""Kinds that others need."""
 
 
 def read(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The objects in these files, what others need first. Lists are taken apart, empty documents left out.
+    """The objects in these files. Lists are taken apart, empty documents left out.
 
     Raises:
         yamlfile.BadFile: a file cannot be read, or holds something else than manifests.
     """
-    found = [manifest for file in files for manifest in _manifests(file)]
-    return sorted(found, key=lambda one: _FIRST.index(one["kind"]) if one["kind"] in _FIRST else len(_FIRST))
+    return [manifest for file in files for manifest in _manifests(file)]
+
+
+def ordered(manifests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What others need first, in the order in which a cluster would have to get it."""
+    return sorted(manifests, key=lambda one: _FIRST.index(one["kind"]) if one["kind"] in _FIRST else len(_FIRST))
 
 
 def _manifests(file: Path) -> Iterator[dict[str, Any]]:

@@ -75,4 +75,5 @@ def parsed(text: str, name: str) -> list[Any]:
         reader.Constructor = _AsKubectl
         return list(reader.load_all(io.StringIO(text)))
     except YAMLError as error:
-        raise ConfigError(f"{name}: not valid YAML: {' '.join(str(error).split())[:300]}") from None
+        words = " ".join(str(error).split())[:300]
+        raise ConfigError(f"{name}: not valid YAML: {words}", next="correct it") from None

@@ -4,11 +4,12 @@ Helm's own words are shown when it refuses. Nothing here reads or writes the clu
 """
 
 import asyncio
+import functools
 import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Final
 from cni_migrate.config import Cilium
 from cni_migrate.core.model.effects import UpgradeRelease
 from cni_migrate.core.model.objects import Result
+from cni_migrate.core.preflight.registry import ReleaseFound
 from cni_migrate.errors import ConfigError, Halted, UsageError
 from cni_migrate.ports import Clock
 from cni_migrate.sources.files import parsed
@@ -51,6 +53,7 @@ class Helm:
         self._program = program
         self._reach = tuple(reach)
         self._environ = dict(environ) if environ is not None else None
+        self._version: tuple[int, int] | None = None
 
     @classmethod
     def find(cls, reach: Sequence[str] = ()) -> "Helm":
@@ -69,11 +72,16 @@ class Helm:
         return found
 
     def version(self) -> tuple[int, int]:
-        """Its version.
+        """Its version, asked once.
 
         Raises:
             UsageError: it does not tell.
         """
+        if self._version is None:
+            self._version = self._asked_version()
+        return self._version
+
+    def _asked_version(self) -> tuple[int, int]:
         said = self._run(["version", "--template", "{{.Version}}"], RENDER_SECONDS)
         found = re.match(r"v?(\d+)\.(\d+)", said.stdout)
         if said.returncode or found is None:
@@ -118,6 +126,21 @@ class Helm:
         info = found.get("info", {})
         return Release(str(info.get("status", "")), int(found.get("version", 0)), str(info.get("description", "")))
 
+    def described(self, cilium: Cilium) -> ReleaseFound | None:
+        """The release that is there, with its chart; None when there is none.
+
+        Raises:
+            Halted: helm does not answer.
+        """
+        command = ["get", "metadata", cilium.release, "--namespace", cilium.namespace, "-o", "json", *self._reach]
+        said = self._run(command, RENDER_SECONDS)
+        if said.returncode:
+            if "not found" in said.stderr:
+                return None
+            raise Halted(f"helm does not tell of release {cilium.release}: {_told(said)}", next="migrate preflight")
+        found = json.loads(said.stdout)
+        return ReleaseFound(str(found.get("chart", "")), str(found.get("status", "")), int(found.get("revision", 0)))
+
     def upgrade_command(self, cilium: Cilium) -> list[str]:
         """The arguments with which the release comes to own the objects that are there.
 
@@ -159,10 +182,30 @@ class Helm:
 class HelmReleases:
     """Upgrades the release by the real helm. A helm that somebody else, or a killed run, has started is waited for."""
 
-    def __init__(self, helm: Helm, cilium: Cilium, clock: Clock) -> None:
-        self._helm = helm
+    def __init__(self, find: Callable[[], Helm], cilium: Cilium, clock: Clock) -> None:
+        """Nothing is started yet.
+
+        Args:
+            find: finds helm, when it is needed first.
+            cilium: the chart and its release.
+            clock: the time.
+        """
+        self._find = functools.cache(find)
         self._cilium = cilium
         self._clock = clock
+
+    @property
+    def _helm(self) -> Helm:
+        return self._find()
+
+    def found(self) -> ReleaseFound | None:
+        """The release that is there already.
+
+        Raises:
+            Halted: helm does not answer.
+            UsageError: there is no helm.
+        """
+        return self._helm.described(self._cilium)
 
     async def upgrade(self, effect: UpgradeRelease) -> tuple[Result, str]:
         """Make the release be as chart and values say; Helm's words when it refuses."""

@@ -28,7 +28,7 @@ from cni_migrate.core.model.objects import (
 )
 from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record
-from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifests
+from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
@@ -210,7 +210,7 @@ def _templates() -> Mapping[str, str]:
 def a_plan(strategy: str = "multus", **sections: Any) -> Plan:
     """The plan for a configuration, with the tables and templates that are shipped."""
     config = Config.model_validate({"strategy": strategy, **sections})
-    facts = Facts(canal_image="example.org/canal:1", agent={"__main__.py": "print('agent')\n"})
+    facts = Payload(canal_image="example.org/canal:1", agent={"__main__.py": "print('agent')\n"})
     return make_plan(config, Manifests(_templates(), config, facts), _tables())
 
 

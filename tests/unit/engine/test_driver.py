@@ -299,7 +299,7 @@ def test_where_nothing_was_begun_a_rollback_writes_nothing() -> None:
     """It ends with a message: no namespace, no lock, no record."""
 
     async def main() -> None:
-        bench = Bench(goal=Goal(kind="node_back", node="w1"))
+        bench = Bench(goal=Goal(kind="rollback_node", node="w1"))
         with pytest.raises(UsageError, match="nothing to roll back"):
             await bench.driver.run()
         assert bench.documents.objects == {}
@@ -397,7 +397,7 @@ def test_a_complete_rollback_closes_the_record() -> None:
     """It is kept under another name; another strategy may begin."""
 
     async def main() -> None:
-        bench = Bench({"w1": an_entry("w1")}, goal=Goal(kind="back"))
+        bench = Bench({"w1": an_entry("w1")}, goal=Goal(kind="rollback"))
         ended = a_record(PLAN, {"w1": an_entry("w1")}, phase=Phase.PREFLIGHT, direction="back", epoch=0)
         await RecordStore(bench.documents, "cni-migrate").seize(ended)
         final = await bench.driver.run()

@@ -3,13 +3,13 @@
 import atexit
 import json
 import os
-import re
 import shlex
 import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from threading import Timer
@@ -56,6 +56,14 @@ FAKES = {
         *) echo "ipset: what is $*" >&2; exit 9 ;;
         esac
     """,
+    # `nft`: each table is a line of a file.
+    "nft": r"""
+        case "$*" in
+        "list tables") cat "$STATE/tables" ;;
+        "delete table "*) sed -i "/^table $3 $4\$/d" "$STATE/tables" ;;
+        *) echo "nft: what is $*" >&2; exit 9 ;;
+        esac
+    """,
     # `iptables-save [-t TABLE]`: a folder per table, in it a file per chain with the chain's rules.
     "iptables-save": r"""
         for table in filter nat; do
@@ -88,17 +96,21 @@ FAKES = {
 }
 
 
+PUBLISHED = (
+    "bash", "cat", "cp", "date", "echo", "env", "false", "grep", "kill", "ln", "ls", "mkdir", "printf", "readlink", "rm",
+    "sed", "sh", "sleep", "sort", "stat", "tail", "tee", "test", "timeout", "touch", "true", "uniq",
+)  # fmt: skip
+"""What an image may have at least: of small tools Calico's own keeps these (node/clean-up-filesystem.sh, 3.32)."""
+
+
 @cache
 def _tools() -> str:
-    """A folder with the machine's programs but for those of networks: only the fakes of these may be found."""
+    """A folder with those of the machine's programs; of networks only the fakes may be found."""
     folder = Path(tempfile.mkdtemp(prefix="cni-migrate-tools-"))
     atexit.register(shutil.rmtree, folder)
-    networks = re.compile(r"(ip6?tables|xtables|nft|ipset$|ip$)")
-    for place in os.environ["PATH"].split(os.pathsep):
-        for program in Path(place).iterdir() if Path(place).is_dir() else ():
-            link = folder / program.name
-            if not networks.match(program.name) and not link.is_symlink():
-                link.symlink_to(program)
+    for name in PUBLISHED:
+        if program := shutil.which(name):
+            (folder / name).symlink_to(program)
     return str(folder)
 
 
@@ -160,6 +172,7 @@ class Node:
                 self._touch(folder, ["something"])
         for name in tree.get("ipsets", ()):
             (self.state / "sets" / name).touch()
+        (self.state / "tables").write_text("".join(f"table {name}\n" for name in tree.get("tables", ())))
         if tree.get("nodename"):
             self._touch("var/lib/calico", ["nodename"])
         routes = ["10.244.2.0/24 via 172.30.0.12 dev eth0 \n"] if tree.get("routed") else []
@@ -170,24 +183,27 @@ class Node:
         for name in found:
             (self.root / folder / name).write_text(f"content of {name}\n")
 
-    def run(self, *ops: str, shell: str = "sh", **more: str) -> tuple[int, dict[str, Any]]:
-        """Run the script; its exit code and what it left as termination message."""
-        message = self.state / "message"
-        message.write_text("")
-        env = os.environ | {
+    def environment(self, **more: str) -> dict[str, str]:
+        """What the script is told."""
+        return os.environ | {
             "PATH": f"{self.bin}:{_tools()}",
             "HOST_ROOT": str(self.root),
             "STATE": str(self.state),
-            "TERMINATION_LOG": str(message),
+            "TERMINATION_LOG": str(self.state / "message"),
             "CANAL_POD_CIDR": "10.244.0.0/16",
             "CILIUM_POD_CIDR": "10.245.0.0/16",
             "AWAIT_SECONDS": "1",
             **more,
         }
+
+    def run(self, *ops: str, shell: str = "sh", **more: str) -> tuple[int, dict[str, Any]]:
+        """Run the script; its exit code and what it left as termination message."""
+        message = self.state / "message"
+        message.write_text("")
         script = resources.read("templates", "host-task.sh")
         done = subprocess.run(
             [*shlex.split(shell), "-c", script, "host-task", *ops],
-            env=env,
+            env=self.environment(**more),
             capture_output=True,
             text=True,
             timeout=60,
@@ -211,6 +227,7 @@ class Node:
             "subnet_env": (self.root / "run/flannel/subnet.env").exists(),
             "calico_state": all((self.root / folder).exists() for folder in CALICO_FOLDERS),
             "ipsets": listed(self.state / "sets"),
+            "tables": sorted(line.removeprefix("table ") for line in (self.state / "tables").read_text().splitlines()),
             "nodename": (self.root / "var/lib/calico/nodename").exists(),
             "routed": " via " in (self.state / "routes").read_text(),
             "links": listed(self.state / "links"),
@@ -230,7 +247,7 @@ def full(tree: Mapping[str, Any]) -> dict[str, Any]:
     empty: dict[str, Any] = {
         "netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": [], "flannel_state": False,
         "multus_state": False, "cilium_state": False, "results": [], "nodename": False, "routed": False, "rule": False,
-        "calico_state": False, "ipsets": [],
+        "calico_state": False, "ipsets": [], "tables": [],
     }  # fmt: skip
     given = {key: value for key, value in tree.items() if key != "plugin"}
     return {key: sorted(value) if isinstance(value, list) else value for key, value in {**empty, **given}.items()}
@@ -337,19 +354,42 @@ def test_calicos_rules_go_also_where_its_chains_are_gone(tmp_path: Path) -> None
     assert forward.read_text() == before
 
 
-def test_felix_in_nftables_mode_leaves_tables(tmp_path: Path) -> None:
-    """They are called `calico`, one for each family; somebody else's table of a longer name stays."""
-    node = Node(tmp_path, {})
-    tables = node.state / "tables"
-    tables.write_text("table ip calico\ntable ip6 calico\ntable ip calico-of-mine\ntable inet filter\n")
-    nft = node.bin / "nft"
-    nft.write_text(
-        '#!/bin/sh\ncase "$*" in\n"list tables") cat "$STATE/tables" ;;\n'
-        '"delete table "*) sed -i "/^table $3 $4\\$/d" "$STATE/tables" ;;\n*) exit 9 ;;\nesac\n'
-    )
-    nft.chmod(0o755)
+def test_a_table_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:
+    """It would go on filtering what nobody looks after any more."""
+    node = Node(tmp_path, {"tables": ["arp calico-arp"]})
+    (node.bin / "nft").write_text((node.bin / "nft").read_text().replace("sed -i", ": sed -i"))
+    code, message = node.run("remove-flannel")
+    assert code == 1
+    assert "arp calico-arp" in message["error"]
+
+
+def test_calicos_sets_are_not_left_because_nobody_can_see_them(tmp_path: Path) -> None:
+    """Flannel's image of the published canal.yaml (0.24.4) has no ipset; many nodes have none."""
+    node = Node(tmp_path, {"nodename": True, "chains": ["cali-FORWARD"], "ipsets": ["cali40this-host"]})
+    (node.bin / "ipset").unlink()
+    code, message = node.run("remove-flannel")
+    assert code == 1
+    assert "no ipset" in message["error"]
+    assert node.tree()["nodename"]  # so that the next try knows as well
+
+
+def test_where_no_calico_was_no_ipset_is_needed(tmp_path: Path) -> None:
+    """A Canal of flannel alone has no sets."""
+    node = Node(tmp_path, TABLE["canal"])
+    (node.bin / "ipset").unlink()
     assert node.run("remove-flannel")[0] == 0
-    assert tables.read_text() == "table ip calico-of-mine\ntable inet filter\n"
+
+
+@pytest.mark.parametrize("others", [[], ["socket"]])
+def test_the_folder_of_calicos_volume_goes_if_nothing_is_in_it(others: list[str], tmp_path: Path) -> None:
+    """The published DaemonSet makes /run/nodeagent; others use the same one."""
+    node = Node(tmp_path, {})
+    folder = node.root / "run/nodeagent"
+    folder.mkdir()
+    for name in others:
+        (folder / name).touch()
+    assert node.run("remove-flannel")[0] == 0
+    assert folder.exists() is bool(others)
 
 
 def test_an_ipset_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:
@@ -461,6 +501,40 @@ def test_a_rule_that_cannot_be_laid_fails_the_task(tmp_path: Path) -> None:
     assert "10.244.0.0/16 to 10.245.0.0/16 does not stand in iptables" in message["error"]
 
 
+def _until(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def test_the_rule_is_kept_and_a_probe_is_told(tmp_path: Path) -> None:
+    """A table that somebody flushes gets it again; while it cannot be laid, the file that says that it stands is gone."""
+    node, kept = Node(tmp_path, {}), tmp_path / "kept"
+    table, restore = node.state / "nat" / "POSTROUTING", node.bin / "iptables-restore"
+    works = restore.read_text()
+    script = resources.read("templates", "host-task.sh")
+    with subprocess.Popen(
+        ["sh", "-c", script, "host-task", "keep-rules"],
+        env=node.environment(KEEP_SECONDS="0.1", KEPT_FILE=str(kept)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            _until(lambda: kept.exists() and RULE in table.read_text(), "the rule")
+            table.write_text("-j FLANNEL-POSTRTG\n")
+            _until(lambda: table.read_text() == f"{RULE}\n-j FLANNEL-POSTRTG\n", "the rule after a flush")
+            restore.write_text("#!/bin/sh\nexit 1\n")
+            table.write_text("")
+            _until(lambda: not kept.exists(), "the file to go while the rule cannot be laid")
+            restore.write_text(works)
+            _until(lambda: kept.exists() and RULE in table.read_text(), "the rule again")
+            process.terminate()
+            assert process.wait(timeout=30) == 0, "it ends at once when its pod does"
+        finally:
+            process.kill()
+
+
 def test_the_rule_is_laid_for_both_kinds_of_iptables_that_are_in_use(tmp_path: Path) -> None:
     """A packet passes the tables of both; a table that nobody uses is left alone."""
     node = Node(tmp_path, {})
@@ -478,6 +552,27 @@ def test_the_rule_is_laid_for_both_kinds_of_iptables_that_are_in_use(tmp_path: P
     assert node.run("remove-rules")[1]["rules"] == []
     (node.state / "legacy" / "nat" / "POSTROUTING").write_text("")
     assert node.run("lay-rules")[1]["rules"] == ["iptables-nft"]
+
+
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ('{"plugins": [{"type": "calico", "ipam": {"type": "host-local"}}]}', "var/lib/cni/networks"),
+        ('{"plugins": [{"ipam": {"type": "host-local",\n "dataDir": "/run/cni-ipam/"}}]}', "run/cni-ipam"),
+        ('{"ipam": {"ranges": [[{"subnet": "usePodCidr"}]], "dataDir" : "/run/a"}}', "run/a"),
+        ('{"plugins": [{"type": "flannel", "dataDir": "/var/lib/f", "delegate": {}}]}', "var/lib/cni/networks"),
+        ('{"ipam": {"dataDir": "/run/../etc"}}', "var/lib/cni/networks"),
+        ('{"ipam": {"dataDir": "relative"}}', "var/lib/cni/networks"),
+    ],
+    ids=["default", "named", "behind ranges", "flannel's own folder", "upwards", "relative"],
+)
+def test_leases_are_where_the_file_says(text: str, folder: str, tmp_path: Path) -> None:
+    """Host-local's `dataDir` is taken from the node's own Canal file."""
+    node = Node(tmp_path, {})
+    (node.root / "etc/cni/net.d/10-canal.conflist").write_text(text)
+    node._touch(f"{folder}/k8s-pod-network", ["10.244.1.7"])
+    code, message = node.run("status")
+    assert (code, message["leases"]) == (0, ["10.244.1.7"])
 
 
 NETWORKS: list[tuple[str, dict[str, str], str, str]] = [

@@ -33,6 +33,19 @@ def test_what_only_calico_acts_on() -> None:
     )
 
 
+def test_other_groups_of_policies_that_felix_enforces() -> None:
+    """Calico's definitions under the name of its own API, and Kubernetes' policies for administrators."""
+    server = FakeServer()
+    server.on("GET", "/apis/projectcalico.org/v3/globalnetworkpolicies", listed(named("deny")))
+    server.on("GET", "/apis/policy.networking.k8s.io/v1alpha1/adminnetworkpolicies", listed(named("tenants")))
+    server.on("GET", "/apis/policy.networking.k8s.io/v1alpha1/baselineadminnetworkpolicies", listed(named("default")))
+    crds = ["globalnetworkpolicies.projectcalico.org", "adminnetworkpolicies.policy.networking.k8s.io",
+            "baselineadminnetworkpolicies.policy.networking.k8s.io"]  # fmt: skip
+    assert run(server, lambda client: calico(client, crds)).policies == (
+        "AdminNetworkPolicy tenants", "BaselineAdminNetworkPolicy default", "GlobalNetworkPolicy deny",
+    )  # fmt: skip
+
+
 def test_nothing_is_asked_for_that_is_not_served() -> None:
     """Without Calico's definitions there is nothing to read."""
     assert run(FakeServer(), lambda client: calico(client, ["a.b.c"])) == Calico()

@@ -152,7 +152,8 @@ def test_all_that_differs_from_the_usual() -> None:
     ]
     backend = {"Type": "vxlan", "VNI": 4096, "Port": 4789}
     seen = found([own], {"kube-system/settings": {
-        "flannel": net_conf("10.42.0.0/16", backend, EnableIPv6=True, IPv6Network="2001:db8::/56"),
+        "flannel": net_conf("10.42.0.0/16", backend, EnableIPv6=True, IPv6Network="2001:db8::/56",
+                            enableNFTables=True),
         "cni_network_config": CONFLIST,
     }})  # fmt: skip
     assert (seen.vni, seen.port, seen.mtu) == (4096, 4789, 1400)
@@ -161,7 +162,7 @@ def test_all_that_differs_from_the_usual() -> None:
         "/var/lib/cni/net.d",
         "/usr/libexec/cni",
     )
-    assert seen.network6 == "2001:db8::/56"
+    assert (seen.network6, seen.nftables) == ("2001:db8::/56", True)
 
 
 def flannels_own(name: str = "kube-flannel-ds", **selector: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import BadScenario, Scenario, load
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world import kinds, meta
+from cni_migrate.sim.world.flannel import shows_run
 from tests.unit.sim_world.install import pods_on, restart
 from tests.unit.sim_world.shapes import flannel_alone, published
 
@@ -62,7 +63,7 @@ def test_at_the_start_all_is_as_its_own_install_would_have_left_it(
     run(objects, test)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"Network": "10.244.0.0/16" /* ours */}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"Network": "10.244.0.0/16" /* ours */}', '{"Network": "ten"}'])
 def test_broken_settings_stop_flannel_when_it_starts_the_next_time(text: str) -> None:
     """As long as nobody restarts it all is well; then its pod says what it cannot read."""
 
@@ -78,11 +79,14 @@ def test_broken_settings_stop_flannel_when_it_starts_the_next_time(text: str) ->
 
 def test_keys_of_flannels_settings_in_any_case() -> None:
     """Go's decoder does not mind, and backends are looked up in lower case."""
-    text = '{"network": "10.0.0.0/8", "BACKEND": {"type": "VXLAN", "vni": 4096, "port": 4789}}'
+    text = '{"network": "10.0.7.9/8", "BACKEND": {"type": "VXLAN", "vni": 4096, "port": 4789}}'
 
     async def test(sim: Simulation) -> None:
         plane = sim.world.host("w1").plane
         assert (plane.vtep, plane.vtep_port) == ("flannel.4096", 4789)
+        await restart(sim, "w1", "canal-")
+        assert sim.world.host("w1").plane == plane
+        assert sim.world.ctx.pod_network == "10.0.0.0/8"
 
     run(published(net_conf=text), test)
 
@@ -96,7 +100,12 @@ def test_files_are_taken_from_the_scenarios_folder(tmp_path: Path) -> None:
     (tmp_path / "canal.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "mine.yaml").write_text("nodes: 2\ncanal: {manifests: [canal.yaml]}\n", encoding="utf-8")
     loaded = load(tmp_path / "mine.yaml")
-    assert [one["kind"] for one in loaded.canal.objects] == ["Namespace", "ServiceAccount", "ConfigMap", "DaemonSet"]
+    assert sorted(one["kind"] for one in loaded.canal.objects) == [
+        "ConfigMap",
+        "DaemonSet",
+        "Namespace",
+        "ServiceAccount",
+    ]
 
     async def main() -> None:
         async with Simulation(loaded) as sim:
@@ -166,3 +175,23 @@ def test_a_daemonset_without_pods_is_refused() -> None:
 
     with pytest.raises(BadScenario, match=r"DaemonSet empty has no spec\.template\.spec"):
         run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("mount", "path", "shows"),
+    [
+        ("/run/flannel", "/run/flannel", True),
+        ("/run/flannel/", "/var/run/flannel", True),
+        ("/run", "/run", True),
+        ("/var/run", "/run/", True),
+        ("/run", "/var/lib/run", False),
+        ("/run/flannel", "/run", False),
+    ],
+)
+def test_whether_the_host_sees_flannels_subnet_file(mount: str, path: str, shows: bool) -> None:
+    """When the folder, or the whole of /run as flannel's old manifests have it, is the host's."""
+    (daemonset,) = [one for one in flannel_alone() if one["kind"] == "DaemonSet"]
+    pod = daemonset["spec"]["template"]
+    pod["spec"]["containers"][0]["volumeMounts"][-1]["mountPath"] = mount
+    pod["spec"]["volumes"][-1]["hostPath"]["path"] = path
+    assert shows_run(pod) is shows

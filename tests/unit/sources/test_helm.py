@@ -10,7 +10,8 @@ import pytest
 
 from cni_migrate.config import Cilium
 from cni_migrate.core.model.effects import UpgradeRelease
-from cni_migrate.errors import ConfigError, UsageError
+from cni_migrate.core.preflight.registry import ReleaseFound
+from cni_migrate.errors import ConfigError, Halted, UsageError
 from cni_migrate.sources.files import parsed, read_documents
 from cni_migrate.sources.helm import Helm, HelmReleases
 
@@ -98,12 +99,50 @@ def test_a_release_is_made_that_owns_what_is_there(tmp_path: Path, version: str,
     """Where there is none: upgrade --install --take-ownership, on the cluster that was named; Helm 4 as Helm 3 does."""
     (tmp_path / "version").write_text(version)
     program = helm(tmp_path, 'case "$1" in status) echo "Error: release: not found" >&2; exit 1;; esac')
-    releases = HelmReleases(Helm(str(program), ["--kube-context", "prod"]), CILIUM, Clock())
+    releases = HelmReleases(lambda: Helm(str(program), ["--kube-context", "prod"]), CILIUM, Clock())
     assert asyncio.run(releases.upgrade(EFFECT)) == ("applied", "")
     assert asked(tmp_path)[-1] == (
         "upgrade --install cilium oci://reg/cilium --version 1.20.2 --values a.yaml --values b.yaml"
         f" --namespace kube-system --take-ownership{take} --kube-context prod"
     )
+
+
+def test_nothing_is_started_before_it_is_needed(tmp_path: Path) -> None:
+    """Most commands need no release, and none asks helm for its version twice."""
+    program = helm(tmp_path, 'case "$1" in status) echo "Error: release: not found" >&2; exit 1;; esac')
+    found: list[Helm] = []
+
+    def find() -> Helm:
+        found.append(Helm(str(program)))
+        return found[-1]
+
+    releases = HelmReleases(find, CILIUM, Clock())
+    assert found == []
+    for _ in range(2):
+        assert asyncio.run(releases.upgrade(EFFECT)) == ("applied", "")
+    assert len(found) == 1
+    (tmp_path / "version").write_text("v2.0.0")
+    assert found[0].version() == (3, 18), "it is asked once"
+
+
+@pytest.mark.parametrize("status", ["failed", "superseded", "uninstalled"])
+def test_a_release_in_a_failed_state_is_upgraded(tmp_path: Path, status: str) -> None:
+    """Helm itself goes on from its last revision (helm: action/upgrade.go), so nothing is in the way."""
+    told = json.dumps({"version": 2, "info": {"status": status}})
+    program = helm(tmp_path, f"case \"$1\" in status) echo '{told}';; esac")
+    releases = HelmReleases(lambda: Helm(str(program)), CILIUM, Clock())
+    assert asyncio.run(releases.upgrade(EFFECT)) == ("applied", "")
+
+
+def test_a_release_that_is_there_is_described(tmp_path: Path) -> None:
+    """Chart, state and revision, and nothing where there is none; another refusal is not taken for that."""
+    told = json.dumps({"chart": "podinfo", "status": "failed", "revision": 4})
+    assert Helm(str(helm(tmp_path, f"echo '{told}'"))).described(CILIUM) == ReleaseFound("podinfo", "failed", 4)
+    assert asked(tmp_path) == ["get metadata cilium --namespace kube-system -o json"]
+    none = helm(tmp_path, "echo 'Error: release: not found' >&2; exit 1")
+    assert Helm(str(none)).described(CILIUM) is None
+    with pytest.raises(Halted, match="secrets is forbidden"):
+        Helm(str(helm(tmp_path, "echo 'Error: secrets is forbidden' >&2; exit 1"))).described(CILIUM)
 
 
 def test_another_helm_is_waited_for(tmp_path: Path) -> None:
@@ -113,7 +152,7 @@ def test_another_helm_is_waited_for(tmp_path: Path) -> None:
         f"case \"$1\" in status) if [ -e {tmp_path}/once ]; then echo '{deployed}'; "
         f"else touch {tmp_path}/once; echo '{pending}'; fi;; esac"
     )
-    releases = HelmReleases(Helm(str(helm(tmp_path, script))), CILIUM, Clock())
+    releases = HelmReleases(lambda: Helm(str(helm(tmp_path, script))), CILIUM, Clock())
     assert asyncio.run(releases.upgrade(EFFECT)) == ("applied", "")
     assert [line.split()[0] for line in asked(tmp_path)] == ["status", "status", "upgrade"]
 
@@ -121,7 +160,7 @@ def test_another_helm_is_waited_for(tmp_path: Path) -> None:
 def test_a_release_that_stays_pending_says_what_to_type(tmp_path: Path) -> None:
     """A helm that was killed leaves its mark: it is named, and nothing is upgraded."""
     pending = json.dumps({"version": 3, "info": {"status": "pending-upgrade"}})
-    releases = HelmReleases(Helm(str(helm(tmp_path, f"echo '{pending}'"))), CILIUM, Clock())
+    releases = HelmReleases(lambda: Helm(str(helm(tmp_path, f"echo '{pending}'"))), CILIUM, Clock())
     result, message = asyncio.run(releases.upgrade(EFFECT))
     assert result == "failed"
     assert "kubectl -n kube-system delete secret sh.helm.release.v1.cilium.v3" in message
@@ -131,7 +170,7 @@ def test_a_release_that_stays_pending_says_what_to_type(tmp_path: Path) -> None:
 def test_a_refused_upgrade_tells_why(tmp_path: Path) -> None:
     """Helm's words are the reason of the hold."""
     script = 'case "$1" in status) echo "Error: release: not found" >&2;; *) echo "Error: bad value" >&2;; esac; exit 1'
-    releases = HelmReleases(Helm(str(helm(tmp_path, script))), CILIUM, Clock())
+    releases = HelmReleases(lambda: Helm(str(helm(tmp_path, script))), CILIUM, Clock())
     assert asyncio.run(releases.upgrade(EFFECT)) == ("failed", "helm refuses: Error: bad value")
 
 

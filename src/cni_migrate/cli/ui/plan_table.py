@@ -59,7 +59,7 @@ def headline(view: PlanView) -> str:
 
 def amounts(view: PlanView) -> str:
     """How much it is: nodes, pods that move, and about how long it takes, by what."""
-    nodes = output.plural(sum(1 for node in view.nodes if node.events), "node")
+    nodes = output.plural(sum(1 for node in view.nodes if node.goes), "node")
     moving = f"{nodes} to go, {output.plural(view.moving, 'pod')} will move"
     if view.seconds is None:
         return f"{moving}, how long is not known while something is held"
@@ -155,8 +155,8 @@ def _show_steps(to: Console, title: str, event: Any) -> None:
 
 
 def show_first_turn(to: Console, view: PlanView) -> None:
-    """Print what the first turn would do."""
-    output.say(to, Text("\nThe first turn would", style=colours.HEAD))
+    """Print what the first decision would do."""
+    output.say(to, Text("\nThe first decision would", style=colours.HEAD))
     for effect in view.next_effects[:30] or ("change nothing",):
         output.say(to, effect, "  ", by=4)
     if len(view.next_effects) > 30:

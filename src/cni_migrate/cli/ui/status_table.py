@@ -1,6 +1,7 @@
 """A status as people read it: nodes, history, summary; and its machine-readable forms."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,10 +9,12 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from cni_migrate.cli.ui import colours, output
+from cni_migrate.core.model.leftovers import Leftover, commands
 from cni_migrate.core.model.lifecycle import NodeState, Phase
+from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.record import Entry
 from cni_migrate.core.model.words import many
-from cni_migrate.core.reports.status import Network, Node, StatusView
+from cni_migrate.core.reports.status import Left, Network, NodeStatus, StatusView
 
 
 def show(to: Console, view: StatusView, form: str, now: datetime) -> None:
@@ -95,7 +98,7 @@ def pods(network: Network) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts if number) or "-"
 
 
-def _note(node: Node) -> str:
+def _note(node: NodeStatus) -> str:
     if node.gone:
         return "gone"
     parts = [
@@ -135,7 +138,7 @@ def _summary(view: StatusView, now: datetime) -> list[Text]:
 def out_of_service(view: StatusView) -> str:
     """The nodes that are out of service by the migration's hand, in words, or ''."""
     names = [node.name for node in view.nodes if node.out_of_service]
-    return f"still out of service: {output.listed(names)}" if names else ""
+    return f"{output.listed(names)} {'is' if len(names) == 1 else 'are'} still cordoned" if names else ""
 
 
 def _way_back(view: StatusView) -> list[Text]:
@@ -172,11 +175,38 @@ def audit_lines(view: StatusView) -> list[Text]:
     """The audit's outcome, after the end."""
     if view.audit is None:
         return []
-    if not view.audit:
+    if view.audit:
+        return [Text(f"audit: {problem}", style=colours.BAD) for problem in view.audit]
+    if view.left_unread:
+        return [
+            Text("audit: hosts clean; what Canal has left in the API could not be looked at", style=colours.CAUTION),
+            Text(f"  {view.left_unread}"),
+        ]
+    if not view.left:
         return [
             Text("audit: clean: no cordon, taint or label is left, no pod is on the old network", style=colours.GOOD)
         ]
-    return [Text(f"audit: {problem}", style=colours.BAD) for problem in view.audit]
+    return list(_left_lines(view.left))
+
+
+def left_in_words(left: Sequence[Left]) -> str:
+    """How many objects, and of which kinds."""
+    kinds = Counter(one.object.split("/")[-3] for one in left)
+    listed = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    return f"{many(len(left), 'object')} of Canal {'is' if len(left) == 1 else 'are'} left in the API: {listed}"
+
+
+def _left_lines(left: Sequence[Left]) -> Iterator[Text]:
+    yield Text(f"audit: hosts clean; {left_in_words(left)}", style=colours.CAUTION)
+    free = [Leftover(ObjectRef.parse(one.object)) for one in left if not one.owner and not one.kept]
+    yield from (Text(f"  {command}") for command in commands(free))
+    for one in left:
+        if one.owner:
+            yield Text(f"  {one.command}  # {one.owner} keeps it and may make it again: take it from there first")
+        elif one.kept:
+            yield Text(f"  {one.command}  # {one.kept}")
+    if free:
+        yield Text(f"  or: migrate cleanup --remove-leftovers  ({many(len(free), 'object')} that nobody else uses)")
 
 
 def _next(view: StatusView) -> list[Text]:

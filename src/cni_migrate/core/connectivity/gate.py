@@ -219,8 +219,7 @@ def judge(
         return Failing(found, told, tuple(silent), frozenset(lacking), max(due, default=None))
     if short:
         more = f" and {len(short) - 3} more" if len(short) > 3 else ""
-        want = f"{config.gate.rounds} over {config.gate.seconds:g} s"
-        text = f"{_count(len(short), 'agent')} not at {want} yet: {', '.join(short[:3])}{more}"
+        text = f"{_count(len(short), 'agent')} not there yet: {'; '.join(short[:3])}{more}"
         return Pending(text, frozenset(lacking), max(due))
     return Passed(sent, lost, stall)
 
@@ -229,16 +228,18 @@ def _lacking(run: Sequence[Round], config: Config, newest: datetime | None, shar
     """What a run of clean rounds, the newest first, lacks of what is asked for, or ''."""
     span = (run[0].at - run[-1].at).total_seconds() if run else 0.0
     if len(run) < config.gate.rounds or span < config.gate.seconds:
-        return f"{_count(len(run), 'clean round')} over {span:.1f} s"
+        wanted = config.gate
+        counted = min(len(run), wanted.rounds)
+        return f"clean probe rounds {counted} of {wanted.rounds}, over {span:.1f} of {wanted.seconds:g} s"
     if newest is not None and run[0].at < newest:
         return f"no round since {newest:%H:%M:%S}"
     left = unprobed(run[0], shared)
-    return f"has not probed {', '.join(sorted(left))}" if left and run[0].shared is not None else ""
+    return f"has not probed {', '.join(sorted(left))}" if left else ""
 
 
 def unprobed(one: Round, shared: Collection[str]) -> frozenset[str]:
-    """What of all that should be probed this round does not tell to have been."""
-    return frozenset(shared).difference(one.shared or ())
+    """What of all that should be probed has not been by this round; nothing where the agent does not tell."""
+    return frozenset(shared).difference(one.shared) if one.shared is not None else frozenset()
 
 
 def _due(first: datetime, config: Config) -> datetime:

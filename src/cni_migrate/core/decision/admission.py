@@ -50,7 +50,7 @@ class Case:
     @property
     def asked_for(self) -> bool:
         """Whether an operator named this very node."""
-        return self.goal.kind == "node_back" and self.goal.node == self.name
+        return self.goal.kind == "rollback_node" and self.goal.node == self.name
 
 
 def admit(draft: Draft, name: str, event: NodeEvent) -> Blocked | None:
@@ -138,7 +138,7 @@ def _newcomer(case: Case) -> Blocked | None:
     others = [
         name
         for name in guards.beyond_dual(case.record)
-        if name != case.name and not (case.goal.kind == "back" and guards.joined_late(case.record.nodes[name]))
+        if name != case.name and not (case.goal.kind == "rollback" and guards.joined_late(case.record.nodes[name]))
     ]
     if not others:
         return None

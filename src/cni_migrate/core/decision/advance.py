@@ -243,7 +243,7 @@ def _late(answer: Apply | Wait, step: str, limit: float, view: ClusterView, work
 
 def _next(view: ClusterView, work: Work, name: str) -> str:
     """What to type when a step is held: go on, or back by the way that is open from there."""
-    going_on = f"mend the cause, then `{work.resume}` goes on from here"
+    going_on = f"fix the cause, then `{work.resume}` resumes"
     entry = view.record.nodes.get(name)
     if entry is None or entry.event is None or entry.event.backwards:
         return going_on

@@ -66,7 +66,7 @@ def _begin_back(draft: Draft, waiting: list[Node], event: NodeEvent, left: list[
     begin_in_turn(draft, ordered, event)
 
 
-def node_back(draft: Draft) -> None:
+def rollback_node(draft: Draft) -> None:
     """`migrate rollback-node`: the node is carried on by `carry_on`; begin what is next, or see that it is there."""
     name = draft.goal.node
     entry = draft.record.nodes[name]

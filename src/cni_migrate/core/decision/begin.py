@@ -132,10 +132,10 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     begun["reselect"] = cluster.canal_before is not None or cluster.phase is Phase.CLEANING
     record = record.with_cluster(cluster.model_copy(update=begun))
     record = _accepting(goal, record, now)
-    if goal.kind == "node_back":
-        return _begin_node_back(plan, goal, record, nodes, now)
-    if goal.kind == "back":
-        return _retry_held(plan, _begin_back(plan, record, now), now)
+    if goal.kind == "rollback_node":
+        return _begin_rollback_node(plan, goal, record, nodes, now)
+    if goal.kind == "rollback":
+        return _retry_held(plan, _begin_rollback(plan, record, now), now)
     if record.cluster.direction == "back" and record.cluster.phase is not Phase.PREFLIGHT:
         raise Halted(
             "this cluster is being rolled back",
@@ -211,7 +211,7 @@ def _not_later(since: datetime | None, now: datetime) -> datetime:
     return now if since is None or since > now else since
 
 
-def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
+def _begin_rollback(plan: Plan, record: Record, now: datetime) -> Record:
     cluster = record.cluster
     if passed(plan, record):
         raise Halted(
@@ -233,7 +233,7 @@ def _begin_back(plan: Plan, record: Record, now: datetime) -> Record:
     return history(record.with_nodes(nodes), now, "rollback of the cluster begins")
 
 
-def _begin_node_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
+def _begin_rollback_node(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
     entry = record.nodes.get(goal.node)
     if entry is None or entry.gone or goal.node not in nodes:
         known = ", ".join(sorted(name for name, e in record.nodes.items() if not e.gone)[:10])

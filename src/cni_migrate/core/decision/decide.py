@@ -8,7 +8,7 @@ phase moves (`forward`, `backward`); what could not begin becomes a wait with an
 from datetime import datetime, timedelta
 
 from cni_migrate.core.decision.advance import Work
-from cni_migrate.core.decision.backward import backward, node_back
+from cni_migrate.core.decision.backward import backward, rollback_node
 from cni_migrate.core.decision.draft import Decision, Draft
 from cni_migrate.core.decision.forward import complete_already, forward
 from cni_migrate.core.decision.in_flight import carry_on, roll_back_held, stop, stop_for_held, turn_round
@@ -59,12 +59,14 @@ def decide(
     roll_back_held(draft)
     if draft.stopping:
         stop(draft)
-    elif goal.kind == "node_back":
-        node_back(draft)
+    elif goal.kind == "rollback_node":
+        rollback_node(draft)
     elif not stop_for_held(draft):
-        (backward if goal.kind == "back" else forward)(draft)
+        (backward if goal.kind == "rollback" else forward)(draft)
     settle(draft)
     work = draft.work
+    if draft.final is None and not (work.effects or work.asks or work.waits):
+        stop_for_held(draft)  # each node on which an event was begun just now was held at its first step
     if draft.final is None and (pace := keep_pace(plan, draft.record, seen, work.outcomes.attempts, now)) is not None:
         work.effects.append(pace)
     deadline = now + LOOK_AGAIN

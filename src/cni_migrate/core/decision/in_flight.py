@@ -20,7 +20,7 @@ def turn_round(draft: Draft) -> None:
     if draft.goal.kind == "forward" or draft.stopping:
         return
     for name, entry in list(draft.record.nodes.items()):
-        if draft.goal.kind == "node_back" and name != draft.goal.node:
+        if draft.goal.kind == "rollback_node" and name != draft.goal.node:
             continue
         if entry.event is not None and not entry.event.backwards and _takes_part(draft, name, entry):
             admit(draft, name, way_back(draft.record, name))
@@ -39,7 +39,7 @@ def way_back(record: Record, name: str) -> NodeEvent:
 
 def _takes_part(draft: Draft, name: str, entry: NodeRecord) -> bool:
     """Whether the node is there, and not waived; who is asked for by name is not waived for that."""
-    asked_for = draft.goal.kind == "node_back" and draft.goal.node == name
+    asked_for = draft.goal.kind == "rollback_node" and draft.goal.node == name
     return not entry.gone and name in draft.seen.nodes and (not entry.skipped or asked_for)
 
 
@@ -52,7 +52,7 @@ def carry_on(draft: Draft) -> None:
     for name, entry in list(draft.record.nodes.items()):
         if not _takes_part(draft, name, entry):
             continue
-        if draft.goal.kind == "node_back" and (name != draft.goal.node or not _backwards(entry)):
+        if draft.goal.kind == "rollback_node" and (name != draft.goal.node or not _backwards(entry)):
             continue
         if forward and entry.event is None and (left := draft.plan.node_lifecycle.left_at(entry.state)) is not None:
             admit(draft, name, left)
@@ -132,12 +132,14 @@ def stop(draft: Draft) -> None:
     work = draft.work
     if work.waits and (work.effects or not all(safe_to_stop(wait.step) for wait in work.waits)):
         return
-    draft.final = Final("interrupted", "stopped on request at a safe point", draft.goal.command)
+    since = draft.record.cluster.resumed or draft.now
+    seconds = max(0, round((draft.now - since).total_seconds()))
+    draft.final = Final("interrupted", f"interrupted after {seconds} s, at a safe point", draft.goal.command)
 
 
 def held_nodes(draft: Draft) -> dict[str, Held]:
     """Nodes that are held. When the cluster goes back, one that is held on the way forward only waits to be turned."""
-    back = draft.goal.kind == "back"
+    back = draft.goal.kind == "rollback"
     return {
         name: entry.held
         for name, entry in draft.record.nodes.items()

@@ -43,7 +43,7 @@ def settle(draft: Draft) -> None:
 
     A pause has no end but the operator's. Nodes that only take their turn behind others need not be told one by one.
     """
-    one_node = draft.goal.node if draft.goal.kind == "node_back" else ""
+    one_node = draft.goal.node if draft.goal.kind == "rollback_node" else ""
     blocked = {
         name: one
         for name, one in draft.blocked.items()
@@ -84,7 +84,7 @@ def _halt(draft: Draft, blocked: list[Blocked]) -> None:
     if skipped:
         out = f", or take it up again: `migrate skip-node --undo {skipped[0]}`"
     else:
-        out = f", or leave it out: `migrate skip-node {names[0]}`" if names and goal.kind != "node_back" else ""
+        out = f", or leave it out: `migrate skip-node {names[0]}`" if names and goal.kind != "rollback_node" else ""
     draft.final = Final(
         "halted",
         "not touched: " + "; ".join(_told(blocked)),

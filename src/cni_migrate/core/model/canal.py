@@ -20,11 +20,11 @@ class FoundCanal:
 
     `daemonsets` are (namespace, name), the one with flannel first; `config_map` is `namespace/name` of the ConfigMap
     with flannel's settings. `network` is flannel's Network, `pods` the part of it that pods have, by what is told in
-    `pods_from`. `plugin` is the type of the CNI file's first plugin, `ipam` of its address management. `calico` says in
-    words by what Calico was recognised. `unread` says in words what of flannel's settings was looked for in vain,
-    `broken` why flanneld would not start with them. `flannels` are the DaemonSets with flanneld. `flannel_etcd`: its
-    networks are in etcd, not the nodes' podCIDRs; `calico_etcd`: Calico's own objects are there, where nobody sees them
-    through the API. `tolerations` are those of each DaemonSet.
+    `pods_from`. `nftables`: flannel masquerades by nftables. `plugin` is the type of the CNI file's first plugin,
+    `ipam` of its address management. `calico` says in words by what Calico was recognised. `unread` says in words
+    what of flannel's settings was looked for in vain, `broken` why flanneld would not start with them. `flannels` are
+    the DaemonSets with flanneld. `flannel_etcd`: its networks are in etcd, not the nodes' podCIDRs; `calico_etcd`:
+    Calico's own objects are there, where nobody sees them through the API. `tolerations` are those of each DaemonSet.
     """
 
     daemonsets: tuple[tuple[str, str], ...] = ()
@@ -38,6 +38,7 @@ class FoundCanal:
     vni: int = 0
     port: int = 0
     mtu: int = 0
+    nftables: bool = False
     cni_file: str = ""
     network_name: str = ""
     plugin: str = ""

@@ -18,11 +18,11 @@ class Goal:
 
     forward: `migrate run`; `wanted` says which nodes may be migrated, `until` after which phase to stop. Unless
     `consented`, it ends where clean-up would begin or go on, as long as that is before the point of no return.
-    node_back: `migrate rollback-node`; `node` goes back `to` dual or canal.
-    back: `migrate rollback`; the cluster goes back to where it was found.
+    rollback_node: `migrate rollback-node`; `node` goes back `to` dual or canal.
+    rollback: `migrate rollback`; the cluster goes back to where it was found.
     """
 
-    kind: Literal["forward", "node_back", "back"] = "forward"
+    kind: Literal["forward", "rollback_node", "rollback"] = "forward"
     wanted: Callable[[Node], bool] = _every
     partial: bool = False
     until: Phase | None = None
@@ -42,9 +42,9 @@ class Goal:
     def command(self) -> str:
         """What to type to go on with it, whatever has stopped it."""
         match self.kind:
-            case "back":
+            case "rollback":
                 return "migrate rollback"
-            case "node_back":
+            case "rollback_node":
                 return f"migrate rollback-node {self.node}" + (" --to canal" if self.to == "canal" else "")
             case "forward":
                 return "migrate run"

@@ -91,7 +91,7 @@ class GuardNotMet(Exception):
 S = TypeVar("S", bound=StrEnum)
 E = TypeVar("E", bound=StrEnum)
 
-Facts = Callable[[str], bool]
+Guards = Callable[[str], bool]
 """Answers whether the guard of a name holds."""
 
 
@@ -101,7 +101,7 @@ class _Cursor(Generic[S]):
 
     state: S
 
-    def trigger(self, trigger_name: str, *, facts: Facts) -> bool:
+    def trigger(self, trigger_name: str, *, facts: Guards) -> bool:
         """Replaced by the machine."""
         raise NotImplementedError
 
@@ -172,7 +172,7 @@ class Lifecycle(Generic[S, E]):
             state = self.target(event)
         return found
 
-    def advance(self, state: S, event: E, facts: Facts) -> S:
+    def advance(self, state: S, event: E, facts: Guards) -> S:
         """The state after the event.
 
         Raises:

@@ -21,6 +21,17 @@ class ObjectRef:
         meta = manifest["metadata"]
         return cls(manifest["apiVersion"], manifest["kind"], meta.get("namespace", ""), meta["name"])
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `apiVersion/Kind/namespace/name`, as the configuration and the record write it."""
+        *version, kind, namespace, name = text.split("/")
+        return cls("/".join(version), kind, namespace, name)
+
+    @property
+    def text(self) -> str:
+        """What `parse` reads."""
+        return f"{self.api_version}/{self.kind}/{self.namespace}/{self.name}"
+
     def __str__(self) -> str:
         where = f"{self.namespace}/" if self.namespace else ""
         return f"{self.kind} {where}{self.name}"
@@ -182,7 +193,8 @@ class Writer:
 class DaemonSet:
     """A DaemonSet; `images` are its containers' images, init containers included.
 
-    `node_terms` are the alternatives of its pods' required node affinity, None without one.
+    `node_terms` are the alternatives of its pods' required node affinity, None without one. `uses` are the objects
+    of its namespace that its pods name: their account, ConfigMaps and Secrets.
     """
 
     namespace: str
@@ -204,6 +216,7 @@ class DaemonSet:
     node_terms: tuple[tuple[Requirement, ...], ...] | None = None
     created: datetime | None = None
     deleting: bool = False
+    uses: tuple[ObjectRef, ...] = ()
 
     def meant_for(self, node: Node, but: str = "") -> bool:
         """Whether its node selector and affinity take the node; the selector's label `but` does not count.

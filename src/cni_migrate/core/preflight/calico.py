@@ -9,11 +9,11 @@ from cni_migrate.strategies import with_trait
 
 @check
 def calico_policies(facts: Facts) -> Iterator[Finding]:
-    """No policies of Calico's own kinds: Cilium does not know them, and what they forbid would be open."""
+    """No policies of kinds that only Calico enforces: what they forbid would be open."""
     if facts.calico_policies:
         yield blocker(
             "CALICO_POLICIES",
-            f"{many(len(facts.calico_policies), 'object')} of Calico's own policy kinds: Cilium does not enforce them,"
+            f"{many(len(facts.calico_policies), 'object')} of kinds that Calico enforces and Cilium does not,"
             " so what they forbid would be open on each node once it is migrated",
             "translate them into NetworkPolicies or CiliumNetworkPolicies and delete them; or --waive CALICO_POLICIES"
             " when they forbid nothing that matters",

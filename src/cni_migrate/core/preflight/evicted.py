@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.preflight.registry import Facts
-from cni_migrate.core.steps.drain import MOVES, Verdict, rulings
+from cni_migrate.core.steps.drain import MOVES, Verdict, classify_all
 
 
 def evicted(facts: Facts) -> Iterator[Pod]:
@@ -19,6 +19,6 @@ def moved(facts: Facts) -> Iterator[Pod]:
 
 def _ruled(facts: Facts, verdicts: Collection[Verdict]) -> Iterator[Pod]:
     for node in facts.seen.nodes:
-        for ruling in rulings(facts.seen.pods_on(node), facts.taint, facts.config.drain):
-            if ruling.verdict in verdicts and not ruling.pod.finished:
-                yield ruling.pod
+        for classified in classify_all(facts.seen.pods_on(node), facts.taint, facts.config.drain):
+            if classified.verdict in verdicts and not classified.pod.finished:
+                yield classified.pod

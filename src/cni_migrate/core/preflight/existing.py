@@ -1,11 +1,11 @@
-"""Checks of a Cilium that is installed already (`cilium.source: existing`)."""
+"""Checks of the operator's own Cilium: one that is installed already, what comes late, and Helm's release."""
 
 from collections.abc import Iterator
 
 from cni_migrate import cilium_versions
 from cni_migrate.core.model import names
 from cni_migrate.core.model.words import many
-from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
 from cni_migrate.core.render.coexistence import wrong
 from cni_migrate.core.render.foreign import AGENT, version_of
 from cni_migrate.core.steps.existing import asked_for
@@ -55,4 +55,48 @@ def keys(facts: Facts) -> Iterator[Finding]:
             " beside Canal",
             f"give it these values: {asked_for('transit')}",
             map(str, found),
+        )
+
+
+@check
+def later(facts: Facts) -> Iterator[Finding]:
+    """What the operator's values ask for that cannot be while Canal is there, too."""
+    if facts.later:
+        proxy = any(one.startswith("kube-proxy-replacement") for one in facts.later)
+        yield info(
+            "CILIUM_LATER",
+            f"{many(len(facts.later), 'key')} of your Cilium's come with the last step, when every node is migrated",
+            "connections may be interrupted while the agents restart for it"
+            + ("; kube-proxy runs on: remove it when the migration is done" if proxy else ""),
+            facts.later,
+        )
+
+
+@check
+def release(facts: Facts) -> Iterator[Finding]:
+    """Under the release's name Helm has nothing that would be in the way of the last step."""
+    found, cilium = facts.release, facts.config.cilium
+    if found is None:
+        return
+    name = f"{cilium.namespace}/{cilium.release}"
+    if found.status.startswith("pending"):
+        yield blocker(
+            "RELEASE",
+            f"release {name} is {found.status}: another helm is at work, or was killed",
+            f"kubectl -n {cilium.namespace} delete secret sh.helm.release.v1.{cilium.release}.v{found.revision}",
+            [name],
+        )
+    elif "cilium" not in found.chart:
+        yield blocker(
+            "RELEASE",
+            f"release {name} is of chart {found.chart}: the last step would replace its objects by Cilium's",
+            "choose another name: cilium.release",
+            [name],
+        )
+    else:
+        yield warning(
+            "RELEASE",
+            f"release {name} is there already, revision {found.revision}, {found.status}: the last step upgrades it",
+            "make sure that it is yours",
+            [name],
         )

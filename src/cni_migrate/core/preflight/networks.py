@@ -113,6 +113,24 @@ def backend(facts: Facts) -> Iterator[Finding]:
 
 
 @check
+def nftables(facts: Facts) -> Iterator[Finding]:
+    """Flannel masquerades by iptables, where the rule that keeps callers known can come before it.
+
+    With EnableNFTables it has a table `flannel-ipv4` of its own at the same hook (flannel, pkg/trafficmngr/nftables):
+    what one table accepts the other still masquerades.
+    """
+    if facts.found.nftables:
+        yield blocker(
+            "CANAL_NFTABLES",
+            "flannel masquerades by nftables (EnableNFTables): calls from Canal's pods to Cilium's lose their source"
+            " there, so policies block callers that are allowed; and clean-up leaves its tables on hosts",
+            "set EnableNFTables to false in flannel's settings and restart Canal first; --waive CANAL_NFTABLES where"
+            " there are no NetworkPolicies, and remove the tables flannel-ipv4 and flannel-ipv6 afterwards",
+            [f"ConfigMap {facts.found.config_map}"],
+        )
+
+
+@check
 def dual_stack(facts: Facts) -> Iterator[Finding]:
     """Pods and Services have IPv4 addresses only: Cilium is installed without IPv6."""
     found: list[str] = []

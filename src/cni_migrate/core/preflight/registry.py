@@ -39,6 +39,15 @@ class Hook:
     service: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReleaseFound:
+    """A release of Helm's as it was found: of which chart, in which state."""
+
+    chart: str
+    status: str
+    revision: int
+
+
 NO_CANAL = FoundCanal()
 
 
@@ -51,8 +60,9 @@ class Facts:
     Canal that the cluster tells of; `policies` are (kind, namespace, name), `calico_policies` those that only Calico
     enforces; `pod_hooks` are webhooks with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix`
     the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `proxy_mode` and
-    `proxy_cidr` what kube-proxy was started with; `portmap` whether that plugin serves host ports behind the Cilium to
-    come; `cautions` what manifests cannot promise.
+    `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise; `later` what of the
+    operator's Cilium comes with the last step; `host_ports` who serves them there (`Manifests.host_ports`); `release`
+    the one that Helm has under the configured name already.
     """
 
     config: Config
@@ -74,9 +84,11 @@ class Facts:
     crds: tuple[str, ...] = ()
     proxy_mode: str = ""
     proxy_cidr: str = ""
-    portmap: bool = False
     images: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
+    host_ports: str = ""
+    release: ReleaseFound | None = None
 
     @property
     def canal(self) -> DaemonSet | None:

@@ -6,7 +6,7 @@ from cni_migrate.core.model.objects import Budget, Pod
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.evicted import evicted, moved
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
-from cni_migrate.core.steps.drain import Verdict, evictable, rulings
+from cni_migrate.core.steps.drain import Verdict, classify_all, evictable
 
 
 def _budgets(facts: Facts) -> Iterator[tuple[Pod, list[Budget]]]:
@@ -48,9 +48,9 @@ def stubborn_pods(facts: Facts) -> Iterator[Finding]:
     bare: list[str] = []
     local: list[str] = []
     for node in facts.seen.nodes:
-        for ruling in rulings(facts.seen.pods_on(node), facts.taint, facts.config.drain):
-            if ruling.verdict is Verdict.REFUSED:
-                (local if ruling.pod.local_storage else bare).append(f"{ruling.pod.key} on {node}")
+        for classified in classify_all(facts.seen.pods_on(node), facts.taint, facts.config.drain):
+            if classified.verdict is Verdict.REFUSED:
+                (local if classified.pod.local_storage else bare).append(f"{classified.pod.key} on {node}")
     if bare:
         yield blocker(
             "BARE_PODS",
@@ -92,14 +92,17 @@ def host_ports(facts: Facts) -> Iterator[Finding]:
     Without the replacement of kube-proxy it takes the portmap plugin behind Cilium's own
     (https://docs.cilium.io/en/stable/installation/cni-chaining-portmap/).
     """
-    if facts.portmap:
-        return
     found = sorted(pod.key for node in facts.seen.nodes for pod in facts.seen.pods_on(node) if pod.host_ports)
-    if found:
+    if found and facts.host_ports != "portmap":
+        serves = "Cilium as it is installed here does not serve them, so these ports are closed on each node once it is"
+        if facts.host_ports:
+            serves = (
+                f"{facts.host_ports} serves them, which comes with the last step: until then they are closed on each"
+            )
+            serves += " node that is"
         yield warning(
             "HOST_PORTS",
-            f"{many(len(found), 'pod')} with host ports: Cilium as it is installed here does not serve them, so these"
-            " ports are closed on each node once it is migrated",
-            "give these pods hostNetwork or a NodePort first; or bring your own Cilium with cni-chaining-mode: portmap",
+            f"{many(len(found), 'pod')} with host ports: {serves} migrated",
+            "give these pods hostNetwork or a NodePort first; or have your own Cilium serve them: portmap chaining",
             found,
         )

@@ -39,6 +39,19 @@ TRANSIT: Final = {
 }
 """Keys of `cilium-config` while nodes are in between, whatever the operator's values say."""
 
+OFF: Final = {
+    "enable-bpf-masquerade": "it takes Cilium's own kube-proxy",
+    "enable-remote-node-masquerade": "it takes BPF masquerading",
+    "only-masquerade-default-pool": "it takes BPF masquerading",
+    "enable-ipv4-egress-gateway": "it takes BPF masquerading",
+    "enable-egress-gateway": "it takes BPF masquerading",
+    "enable-bbr": "it takes BPF host routing",
+    "enable-bbr-hostns-only": "it takes BPF host routing",
+    "encrypt-node": "Canal's nodes take no part in it",
+}
+"""Keys that are turned off in between where the operator has them on: an agent refuses to start with them beside
+`TRANSIT` (1.15 to 1.20: daemon/cmd, pkg/egressgateway, pkg/datapath/linux/bandwidth)."""
+
 WRITTEN: Final = ("write-cni-conf-when-ready", "read-cni-conf")
 """Keys that are left out in between. The first alone makes an agent write its CNI file, `custom-cni-conf` or not: that
 one is for the chart, which then leaves this one away (seen with 1.20.2: every node had Cilium's file at once)."""
@@ -178,6 +191,18 @@ def _addressing(foreign: Foreign) -> Iterator[str]:
         yield f"cluster-pool-ipv4-cidr {said}; values: ipam.operator.clusterPoolIPv4PodCIDRList with one network"
     if data.get("enable-ipv4", "true") != "true":
         yield "enable-ipv4 is not true: Canal's pods have IPv4 addresses"
+    if _on(data.get("enable-ipv6", "")):
+        yield "enable-ipv6 is true: IPv6 is not migrated. Values: ipv6.enabled: false; it can follow afterwards"
+    if (mode := data.get("datapath-mode", "veth")) != "veth":
+        yield (
+            f"datapath-mode is {mode}: it takes Cilium's own kube-proxy, and pods keep the one they were made with."
+            " Values: bpf.datapathMode: veth"
+        )
+    if (mode := data.get("cni-chaining-mode") or "none") not in ("none", "portmap"):
+        yield (
+            f"cni-chaining-mode is {mode}: pods would get their addresses from another plugin. Values:"
+            " cni.chainingMode: none, or portmap for host ports"
+        )
     if data.get("identity-allocation-mode", "crd") != "crd":
         yield f"identity-allocation-mode is {data['identity-allocation-mode']}; values: identityAllocationMode: crd"
 
@@ -190,6 +215,8 @@ def _tunnel(foreign: Foreign, config: Config) -> Iterator[str]:
             "routing-mode is native: nodes reach each other's pods by a tunnel while there are two networks."
             " Values: routingMode: tunnel; another mode can follow when the migration is done"
         )
+    if _on(data.get("auto-direct-node-routes", "")):
+        yield "auto-direct-node-routes is true: it excludes the tunnel. Values: autoDirectNodeRoutes: false"
     if foreign.facts()["tunnel_port"] == config.canal.tunnel_port:
         yield (
             f"Cilium's tunnel port is {config.canal.tunnel_port}, which is flannel's: Cilium could not start beside it."
@@ -225,12 +252,33 @@ def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[M
             continue
         if found["kind"] == "ConfigMap" and found["metadata"]["name"] == CONFIG:
             kept = {key: value for key, value in found.get("data", {}).items() if key not in WRITTEN}
-            made.append({**found, "data": {**kept, **TRANSIT, **keys}})
+            off = {key: "false" for key in OFF if _on(kept.get(key, ""))}
+            made.append({**found, "data": {**kept, **off, **TRANSIT, **keys}})
         elif found is foreign.daemonset:
             made += _agents(found, config)
         else:
             made.append(found)
     return made
+
+
+def later(data: Mapping[str, str]) -> list[str]:
+    """What of a `cilium-config` comes with the last step only, as `key: text`."""
+    keys = [key for key in (*TRANSIT, *OFF) if key not in ("custom-cni-conf", "cni-exclusive", "cni-uninstall")]
+    asked = [key for key in keys if _on(data.get(key, "")) and TRANSIT.get(key, "false") == "false"]
+    if not _on(data.get("enable-host-legacy-routing", "true")):
+        asked.append("enable-host-legacy-routing")
+    return [f"{key}: {data[key]}" for key in asked]
+
+
+def host_ports(data: Mapping[str, str]) -> str:
+    """Who serves host ports by this `cilium-config`: `portmap`, `kube-proxy-replacement`, or nobody ('')."""
+    if data.get("cni-chaining-mode") == "portmap":
+        return "portmap"
+    return "kube-proxy-replacement" if _on(data.get("kube-proxy-replacement", "")) else ""
+
+
+def _on(text: str) -> bool:
+    return text in ("true", "strict", "partial", "probe")
 
 
 def _agents(daemonset: Manifest, config: Config) -> list[Manifest]:

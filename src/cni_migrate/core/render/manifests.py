@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity import peers
-from cni_migrate.core.model import names
+from cni_migrate.core.model import leftovers, names
 from cni_migrate.core.render import foreign as foreign_cilium
 from cni_migrate.core.render import rights
 
@@ -40,17 +40,19 @@ _NODE_CONFIG = "ciliumnodeconfigs"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Payload:
     """What is found out elsewhere: the image that runs Canal (host tasks use it), and our agents' modules by file name.
 
     `agent` is the one of knet-stress, `identities` the one that makes Canal's pods known to Cilium. `cilium_config` is
-    what the installed Cilium is configured by (`cilium.source: existing`).
+    what the installed Cilium is configured by (`cilium.source: existing`). In `cleaning_image` Canal is removed from
+    hosts; in `canal_image`, too, where it is empty.
     """
 
     canal_image: str
     agent: Mapping[str, str]
     identities: Mapping[str, str] = field(default_factory=dict)
     cilium_config: Mapping[str, str] = field(default_factory=dict)
+    cleaning_image: str = ""
 
 
 def node_config_version(served: Collection[str]) -> str | None:
@@ -74,7 +76,7 @@ class Manifests:
         self,
         templates: Mapping[str, str],
         config: Config,
-        facts: Facts,
+        facts: Payload,
         adapt: Callable[[Manifest], Manifest] | None = None,
         foreign: foreign_cilium.Foreign | None = None,
     ) -> None:
@@ -161,6 +163,14 @@ class Manifests:
             host_task_script=script,
         )
 
+    def later(self) -> list[str]:
+        """What Cilium's owner asks for that comes with the last step only, as `key: text`."""
+        return foreign_cilium.later(self._foreign.config) if self._foreign is not None else []
+
+    def host_ports(self) -> str:
+        """Who serves host ports in the end: `portmap`, `kube-proxy-replacement`, or nobody ('')."""
+        return foreign_cilium.host_ports(self._given())
+
     def _given(self) -> Mapping[str, str]:
         """What Cilium's owner has said in `cilium-config`, wherever Cilium comes from."""
         if self._installed:
@@ -184,10 +194,13 @@ class Manifests:
         )
         spec = base["spec"]
         (container,) = spec["containers"]
+        container = {**container, "args": list(ops)}
+        if self._facts.cleaning_image and any(op.startswith("remove-flannel") for op in ops):
+            container["image"] = self._config.host_task.image or self._facts.cleaning_image
         return {
             **base,
             "metadata": {**base["metadata"], "name": name},
-            "spec": {**spec, "nodeName": node, "containers": [{**container, "args": list(ops)}]},
+            "spec": {**spec, "nodeName": node, "containers": [container]},
         }
 
     def rbac(self) -> list[Manifest]:
@@ -209,15 +222,18 @@ class Manifests:
             if helm:
                 own.setdefault(config.cilium.namespace, []).append(rights.RELEASE)
         grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m.get("rules") or []]
-        work = [config.canal.namespace, config.multus.namespace, config.knet.namespace]
-        work[1:1] = [] if self._installed else [config.cilium.namespace]
-        work += [config.namespace] if identities else []
+        canals = list(dict.fromkeys(namespace for namespace, _ in config.canal.every_daemonset()))
+        work = [*canals, *([] if self._installed else [config.cilium.namespace])]
+        work += [config.multus.namespace, config.knet.namespace, *([config.namespace] if identities else [])]
         return homes + self._render(
             "rbac.yaml",
             grants=[rule for number, rule in enumerate(grants) if rule not in grants[:number]],
             own=own,
             namespaces=[config.namespace, config.knet.namespace],
             work_namespaces=list(dict.fromkeys(work)),
+            canal_namespaces=canals,
+            calico=leftovers,
+            definitions=[f"{kind}.{group}" for group in leftovers.CALICO_GROUPS for kind in leftovers.KINDS],
         )
 
     def job(self, settings: str) -> list[Manifest]:

@@ -26,7 +26,7 @@ from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.reports.eta import DEFAULT, Left, by_default, time_left
 from cni_migrate.core.steps.answers import Apply
-from cni_migrate.core.steps.drain import MOVES, Ruling, Verdict, evictable, rulings
+from cni_migrate.core.steps.drain import MOVES, Classification, Verdict, classify_all, evictable
 from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS
 from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
 
@@ -46,7 +46,7 @@ class Step(_Part):
     """What it would change, as far as that can be told now."""
 
 
-class Event(_Part):
+class PlannedEvent(_Part):
     """One event of a node, or one list of the cluster's steps."""
 
     name: str
@@ -58,7 +58,7 @@ class Event(_Part):
 MOVING = frozenset(verdict.value for verdict in MOVES)
 
 
-class PodRuling(_Part):
+class PodClassification(_Part):
     """What a drain does with a pod."""
 
     pod: str
@@ -84,8 +84,13 @@ class PlannedNode(_Part):
     """Whether this run may migrate it (`--nodes`, `--selector`)."""
     trouble: str = ""
     """Why it would not be touched now."""
-    events: tuple[Event, ...] = ()
-    pods: tuple[PodRuling, ...] = ()
+    events: tuple[PlannedEvent, ...] = ()
+    pods: tuple[PodClassification, ...] = ()
+
+    @property
+    def goes(self) -> bool:
+        """Whether this run takes it to Cilium."""
+        return self.chosen and bool(self.events)
 
 
 class PlanView(_Part):
@@ -98,10 +103,10 @@ class PlanView(_Part):
     phase: Phase
     at_once: int
     """How many nodes may be out of service at once."""
-    before: tuple[Event, ...] = ()
+    before: tuple[PlannedEvent, ...] = ()
     """The cluster's steps before the first node."""
     nodes: tuple[PlannedNode, ...] = ()
-    after: tuple[Event, ...] = ()
+    after: tuple[PlannedEvent, ...] = ()
     """The cluster's steps after the last node."""
     point_of_no_return: str = ""
     """The step of clean-up from which on there is no way back."""
@@ -128,7 +133,7 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
         MigrateError: the record or the goal does not fit, as at the beginning of a run.
     """
     started = begin(plan, goal, record or new_record(plan.config, len(seen.nodes), tool), seen.nodes, now)
-    turn = decide(plan, goal, started, seen, now)
+    decision = decide(plan, goal, started, seen, now)
     known = sync_membership(plan, started, seen, now, Work())
     view = ClusterView(plan, seen, known, now, now)
     phase = known.cluster.phase
@@ -151,17 +156,16 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
         blockers=tuple(_blockers(nodes)),
         seconds=left.seconds if left is not None else None,
         seconds_by=left.basis if left is not None else "",
-        next_effects=tuple(describe(effect) for effect in turn.effects),
-        next_waits=tuple(f"{wait.node or 'the cluster'}: {wait.on}" for wait in turn.waits),
+        next_effects=tuple(describe(effect) for effect in decision.effects),
+        next_waits=tuple(f"{wait.node or 'the cluster'}: {wait.on}" for wait in decision.waits),
     )
 
 
 def _left(plan: Plan, record: Record, nodes: Sequence[PlannedNode], now: datetime) -> Left | None:
     """How long it takes; where only some nodes are chosen, for these."""
-    to_go = [node for node in nodes if node.events]
     if all(node.chosen for node in nodes):
         return time_left(plan, record, len(nodes), now)
-    return Left(by_default(plan, len(to_go), capacity(plan.config, len(nodes))), DEFAULT)
+    return Left(by_default(plan, sum(1 for node in nodes if node.goes), capacity(plan.config, len(nodes))), DEFAULT)
 
 
 def _blockers(nodes: Iterable[PlannedNode]) -> Iterator[str]:
@@ -184,9 +188,9 @@ def _to_come(phase: Phase, last: Phase) -> bool:
     return not phase.beyond(last)
 
 
-def _list(view: ClusterView, name: str) -> Event:
+def _list(view: ClusterView, name: str) -> PlannedEvent:
     steps = view.plan.strategy.phases[name]
-    return Event(name=name, in_service=True, steps=tuple(_cluster_step(view, step) for step in steps))
+    return PlannedEvent(name=name, in_service=True, steps=tuple(_cluster_step(view, step) for step in steps))
 
 
 def _cluster_step(view: ClusterView, name: str) -> Step:
@@ -205,7 +209,7 @@ def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -
     one = NodeView(view.plan, view.seen, view.record, view.now, view.now, node, entry)
     strategy = view.plan.strategy
     drained = any(ABOUT[step].evicts for event in coming for step in strategy.events[event])
-    found = rulings(view.seen.pods_on(node.name), view.plan.taint, view.config.drain) if drained else []
+    found = classify_all(view.seen.pods_on(node.name), view.plan.taint, view.config.drain) if drained else []
     return PlannedNode(
         name=node.name,
         state=entry.state,
@@ -214,14 +218,14 @@ def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -
         chosen=chosen,
         trouble=_trouble(node, entry),
         events=tuple(
-            Event(
+            PlannedEvent(
                 name=event,
                 in_service=event in strategy.in_service,
                 steps=tuple(_node_step(one, step) for step in strategy.events[event]),
             )
             for event in coming
         ),
-        pods=tuple(_ruling(view.seen, ruling) for ruling in found),
+        pods=tuple(_classification(view.seen, classified) for classified in found),
     )
 
 
@@ -245,16 +249,16 @@ def _trouble(node: ClusterNode, entry: NodeRecord) -> str:
     return ""
 
 
-def _ruling(seen: Snapshot, ruling: Ruling) -> PodRuling:
-    pod = ruling.pod
+def _classification(seen: Snapshot, classified: Classification) -> PodClassification:
+    pod = classified.pod
     closed = (
         budget.name
         for budget in seen.budgets.values()
         if budget.namespace == pod.namespace and matches(budget.selector, pod.labels) and not evictable(pod, budget)
     )
-    return PodRuling(
+    return PodClassification(
         pod=pod.key,
-        verdict=ruling.verdict.value,
-        reason=ruling.reason,
-        budgets=tuple(sorted(closed)) if ruling.verdict is Verdict.EVICT else (),
+        verdict=classified.verdict.value,
+        reason=classified.reason,
+        budgets=tuple(sorted(closed)) if classified.verdict is Verdict.EVICT else (),
     )

@@ -5,7 +5,7 @@ added, never renamed or removed, under the same `schema`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cni_migrate.core.decision.no_return import passed, point_of_no_return
 from cni_migrate.core.decision.order import capacity, in_order
 from cni_migrate.core.model import names
+from cni_migrate.core.model.leftovers import Leftover, commands
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node as SeenNode
 from cni_migrate.core.model.objects import Pod, Snapshot
@@ -62,14 +63,14 @@ class Gate(_Part):
     """The longest stall of a long-lived connection."""
 
 
-class Held(_Part):
+class HeldStatus(_Part):
     """Why it could not go on."""
 
     why: str
     since: datetime
 
 
-class Node(_Part):
+class NodeStatus(_Part):
     """One node."""
 
     name: str
@@ -109,6 +110,19 @@ class Entry(_Part):
     what: str
 
 
+class Left(_Part):
+    """One object that Canal has left in the API."""
+
+    object: str
+    """As `apiVersion/Kind/namespace/name`."""
+    owner: str = ""
+    """Who keeps it, and would make it again."""
+    kept: str = ""
+    """Why it is not removed even when that is asked for."""
+    command: str
+    """What removes it."""
+
+
 class StatusView(_Part):
     """The status of a migration: `migrate status -o json`."""
 
@@ -138,13 +152,13 @@ class StatusView(_Part):
     """Until the last node is migrated, learned from this run; null while there is nothing to learn from."""
     paused: str | None = None
     """Since when it is paused on request."""
-    held: Held | None = None
+    held: HeldStatus | None = None
     """Why the cluster's own step could not go on."""
     next: str | None = None
     """What to type now."""
     summary: dict[NodeState, int] = {}
     """Nodes by state, those that are gone left out."""
-    nodes: list[Node] = []
+    nodes: list[NodeStatus] = []
     history: list[Entry] = []
     """The latest lines of the history, oldest first."""
     way_back: bool = True
@@ -152,7 +166,11 @@ class StatusView(_Part):
     point_of_no_return: str = ""
     """The step of clean-up from which on there is no way back."""
     audit: list[str] | None = None
-    """After `done`: what of the old network is still there; empty when the audit is clean."""
+    """After `done`: what of the migration and of the old network is still on nodes; empty when hosts are clean."""
+    left: list[Left] | None = None
+    """After `done`: what Canal has left in the API; null when that was not looked at."""
+    left_unread: str = ""
+    """Why it was not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +219,8 @@ def status_view(
     *,
     history: int = 8,
     before: tuple[str, ClusterRecord] | None = None,
+    left: Sequence[Leftover] | None = None,
+    unread: str = "",
 ) -> StatusView:
     """The status now.
 
@@ -212,6 +232,8 @@ def status_view(
         now: the present instant.
         history: how many lines of history to show.
         before: without a record, the one of the last migration, which was rolled back, and where it is kept.
+        left: what Canal has left in the API, where that was looked at.
+        unread: why it was not.
     """
     driver = lease.driver(now) if lease is not None else None
     if record is not None and closed(record):  # the driver died before it was put away
@@ -244,7 +266,7 @@ def status_view(
         driver=driver,
         eta_seconds=eta_seconds(plan.node_lifecycle, record, at_once, plan.strategy.in_service, now),
         paused=seen.requests.paused_since or None,
-        held=Held(why=cluster.held.why, since=cluster.held.since) if cluster.held is not None else None,
+        held=HeldStatus(why=cluster.held.why, since=cluster.held.since) if cluster.held is not None else None,
         next=_next(record, driver, seen),
         summary={state: counted[state] for state in NodeState if counted[state]},
         nodes=nodes,
@@ -252,7 +274,14 @@ def status_view(
         way_back=not passed(plan, record),
         point_of_no_return=point_of_no_return(plan),
         audit=audit_problems(view) if cluster.phase is Phase.DONE else None,
+        left=[_left(one) for one in left] if left is not None else None,
+        left_unread=unread,
     )
+
+
+def _left(one: Leftover) -> Left:
+    (command,) = commands([one])
+    return Left(object=one.ref.text, owner=one.owner, kept=one.kept, command=command)
 
 
 def network_of(view: ClusterView, node: str) -> Network:
@@ -277,11 +306,11 @@ def _ordered(view: ClusterView) -> list[str]:
     return names + sorted(set(entries) - set(names))
 
 
-def _node(view: ClusterView, name: str, entry: NodeRecord) -> Node:
+def _node(view: ClusterView, name: str, entry: NodeRecord) -> NodeStatus:
     held = entry.held or entry.failure
     node = view.seen.nodes.get(name)
     gate = entry.gate
-    return Node(
+    return NodeStatus(
         name=name,
         state=entry.state,
         event=entry.event,

@@ -35,6 +35,7 @@ class ClusterChanges(TypedDict, total=False):
     gate: GateResult
     performed: tuple[str, ...]
     canal_before: dict[str, Any] | None
+    canal_objects: tuple[str, ...]
 
 
 Remembered = NodeChanges | ClusterChanges

@@ -1,7 +1,8 @@
 """Cluster steps that remove what is no longer used, forwards (after the migration) and back (undo), and the audits."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, PatchNode, UpgradeRelease
@@ -10,12 +11,13 @@ from cni_migrate.core.model.ranks import WORKLOADS, rank
 from cni_migrate.core.model.words import many
 from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.agents import finished
-from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.audit import audit_problems, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
 from cni_migrate.core.steps.install import put_all
 from cni_migrate.core.steps.progress import missing, next_few
 from cni_migrate.core.steps.registry import cluster_step
+from cni_migrate.core.steps.selection import canals
 from cni_migrate.core.steps.view import ClusterView
 from cni_migrate.core.steps.waited import named
 
@@ -65,10 +67,15 @@ def delete_canal(view: ClusterView) -> Answer:
     """Delete Canal's DaemonSet, and the objects of canal.extra_objects."""
     config = view.config.canal
     refs = [ObjectRef("apps/v1", "DaemonSet", namespace, name) for namespace, name in config.every_daemonset()]
-    for text in config.extra_objects:
-        *version, kind, namespace, name = text.split("/")
-        refs.append(ObjectRef("/".join(version), kind, namespace, name))
-    return delete_all(view, refs, "Canal")
+    refs += [ObjectRef.parse(text) for text in config.extra_objects]
+    answer = delete_all(view, refs, "Canal")
+    known = view.record.cluster.canal_objects
+    used = [ref.text for one in canals(view.config, view.seen) for ref in one.uses]
+    if isinstance(answer, Apply) and set(used) - set(known):
+        # Once the DaemonSets are gone nobody could tell what they used.
+        remember = {**answer.remember, "canal_objects": tuple(sorted({*known, *used}))}
+        return replace(answer, remember=cast("ClusterChanges", remember))
+    return answer
 
 
 @cluster_step("pods")

@@ -30,7 +30,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class Classification:
     """A pod, what happens to it, and why."""
 
     pod: Pod
@@ -38,34 +38,34 @@ class Ruling:
     reason: str
 
 
-def rule(pod: Pod, taint: Taint, options: Drain) -> Ruling:
+def classify(pod: Pod, taint: Taint, options: Drain) -> Classification:
     """The verdict on one pod."""
     if pod.mirror:
-        return Ruling(pod, Verdict.STAYS, "static pod: belongs to the node")
+        return Classification(pod, Verdict.STAYS, "static pod: belongs to the node")
     if pod.labels.get(names.COMPONENT) == names.HOST_TASK and pod.labels.get(names.MANAGED_BY) == names.TOOL:
-        return Ruling(pod, Verdict.STAYS, "a task of this migration")
+        return Classification(pod, Verdict.STAYS, "a task of this migration")
     if pod.of_daemonset:
-        return Ruling(pod, Verdict.STAYS, "DaemonSet pod: it would come straight back")
+        return Classification(pod, Verdict.STAYS, "DaemonSet pod: it would come straight back")
     if pod.host_network and any(toleration.tolerates(taint) for toleration in pod.tolerations):
-        return Ruling(pod, Verdict.STAYS, "uses the host's network: not affected")
+        return Classification(pod, Verdict.STAYS, "uses the host's network: not affected")
     if pod.deleting:
-        return Ruling(pod, Verdict.LEAVING, "terminating")
+        return Classification(pod, Verdict.LEAVING, "terminating")
     if pod.finished:
-        return Ruling(pod, Verdict.EVICT, "finished")
+        return Classification(pod, Verdict.EVICT, "finished")
     if pod.local_storage and not options.delete_emptydir_data:
-        return Ruling(pod, Verdict.REFUSED, "its emptyDir data would be lost (--delete-emptydir-data)")
+        return Classification(pod, Verdict.REFUSED, "its emptyDir data would be lost (--delete-emptydir-data)")
     if pod.controller is None and not options.force:
-        return Ruling(pod, Verdict.REFUSED, "nothing would recreate it (--force)")
+        return Classification(pod, Verdict.REFUSED, "nothing would recreate it (--force)")
     if options.pod_selector and not pod.host_ports and not labelselector.parse(options.pod_selector)(pod.labels):
-        return Ruling(pod, Verdict.LAST, "not selected (--pod-selector): deleted once the node is tainted")
+        return Classification(pod, Verdict.LAST, "not selected (--pod-selector): deleted once the node is tainted")
     if options.disable_eviction and labelselector.parse(options.disable_eviction)(pod.labels):
-        return Ruling(pod, Verdict.DELETE, "deleted, its budgets are not asked (--disable-eviction)")
-    return Ruling(pod, Verdict.EVICT, "moves to another node")
+        return Classification(pod, Verdict.DELETE, "deleted, its budgets are not asked (--disable-eviction)")
+    return Classification(pod, Verdict.EVICT, "moves to another node")
 
 
-def rulings(pods: Iterable[Pod], taint: Taint, options: Drain) -> list[Ruling]:
+def classify_all(pods: Iterable[Pod], taint: Taint, options: Drain) -> list[Classification]:
     """The verdicts on all pods of a node, by namespace and name."""
-    return [rule(pod, taint, options) for pod in sorted(pods, key=lambda pod: pod.key)]
+    return [classify(pod, taint, options) for pod in sorted(pods, key=lambda pod: pod.key)]
 
 
 MOVES: Final = (Verdict.EVICT, Verdict.DELETE, Verdict.LAST)
@@ -93,6 +93,10 @@ def evictable(pod: Pod, budget: Budget) -> bool:
     return budget.disruptions_allowed > 0
 
 
-def refusals(found: Iterable[Ruling]) -> list[str]:
+def refusals(found: Iterable[Classification]) -> list[str]:
     """The refused pods, in words."""
-    return [f"pod {ruling.pod.key}: {ruling.reason}" for ruling in found if ruling.verdict is Verdict.REFUSED]
+    return [
+        f"pod {classified.pod.key}: {classified.reason}"
+        for classified in found
+        if classified.verdict is Verdict.REFUSED
+    ]

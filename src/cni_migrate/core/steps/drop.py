@@ -16,14 +16,14 @@ from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.model.record import Before
 from cni_migrate.core.model.words import many
 from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
-from cni_migrate.core.steps.drain import MOVES, Ruling, Verdict, overdue, refusals, rulings
+from cni_migrate.core.steps.drain import MOVES, Classification, Verdict, classify_all, overdue, refusals
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import NodeView
 from cni_migrate.core.steps.waited import why
 
 
-def _rulings(view: NodeView) -> list[Ruling]:
-    return rulings(view.seen.pods_on(view.node.name), view.plan.taint, view.config.drain)
+def _classified(view: NodeView) -> list[Classification]:
+    return classify_all(view.seen.pods_on(view.node.name), view.plan.taint, view.config.drain)
 
 
 def _refused(view: NodeView, reasons: list[str]) -> Refuse:
@@ -48,7 +48,7 @@ def cordon(view: NodeView) -> Answer:
         view.cordon_is_ours or (view.entry.before is not None and view.entry.before.unschedulable)
     ):
         return Done()
-    if reasons := refusals(_rulings(view)):
+    if reasons := refusals(_classified(view)):
         return _refused(view, reasons)
     if node.unschedulable:
         return Done(remember=NodeChanges(before=Before(unschedulable=True)))
@@ -59,7 +59,7 @@ def cordon(view: NodeView) -> Answer:
 @node_step("drain", foreseeable=True)
 def evict_host_ports(view: NodeView) -> Answer:
     """Evict the pods that have ports of the host, within their budgets, and wait until they are gone."""
-    found = _rulings(view)
+    found = _classified(view)
     leaving = [r.pod for r in found if r.verdict is Verdict.LEAVING and r.pod.host_ports and not _hangs(view, r.pod)]
     return _evict(view, found, leaving, lambda pod: pod.host_ports)
 
@@ -67,23 +67,23 @@ def evict_host_ports(view: NodeView) -> Answer:
 @node_step("drain", foreseeable=True, evicts=True)
 def evict_pods(view: NodeView) -> Answer:
     """Evict the node's pods within their budgets, in parallel, until every eviction is accepted."""
-    return Done() if view.never_switched else _evict(view, _rulings(view), [], lambda pod: True)
+    return Done() if view.never_switched else _evict(view, _classified(view), [], lambda pod: True)
 
 
-def _evict(view: NodeView, found: list[Ruling], leaving: list[Pod], which: Callable[[Pod], bool]) -> Answer:
+def _evict(view: NodeView, found: list[Classification], leaving: list[Pod], which: Callable[[Pod], bool]) -> Answer:
     """Evict those of the pods, and wait for them and for those that are leaving already."""
     if reasons := refusals(found):
         return _refused(view, reasons)
-    to_move = [ruling for ruling in found if ruling.verdict in MOVES and which(ruling.pod)]
-    remember = NodeChanges(displaced=_owners(view, [ruling.pod for ruling in to_move]))
+    to_move = [classified for classified in found if classified.verdict in MOVES and which(classified.pod)]
+    remember = NodeChanges(displaced=_owners(view, [classified.pod for classified in to_move]))
     effects: list[Effect] = []
-    for ruling in to_move:
-        pod, grace = ruling.pod, _grace(view)
-        if ruling.verdict is Verdict.EVICT:
+    for classified in to_move:
+        pod, grace = classified.pod, _grace(view)
+        if classified.verdict is Verdict.EVICT:
             effects.append(EvictPod(pod.namespace, pod.name, pod.uid, pod.node, grace))
-        elif ruling.verdict is Verdict.DELETE:
+        elif classified.verdict is Verdict.DELETE:
             effects.append(DeletePod(pod.namespace, pod.name, pod.uid, pod.node, grace=grace))
-    leaving = [ruling.pod for ruling in to_move if ruling.verdict is not Verdict.LAST] + leaving
+    leaving = [classified.pod for classified in to_move if classified.verdict is not Verdict.LAST] + leaving
     if not leaving:
         return Done(remember=remember) if to_move else Done()
     return Apply(tuple(effects), on=_to_leave(view, leaving), observed=_holdup(view, leaving), remember=remember)

@@ -19,6 +19,7 @@ from cni_migrate.core.connectivity.gate import (
     judge,
     shared,
     unasked,
+    unprobed,
 )
 from cni_migrate.core.connectivity.known_failures import KnownFailures, OwedByCanal, enforcing
 from cni_migrate.core.connectivity.peers import MESHES, graph
@@ -331,7 +332,9 @@ def take_baseline(view: ClusterView) -> Answer:
         return Wait(on=on, observed=observed, ask=ask, retry_in=left)
     seen = {agent: [r for r in reading.rounds.get(agent, ()) if r.at >= view.since] for agent in wanted}
     unknown = any(pair.kind == "peer" for pair in verdict.pairs)
-    if verdict.silent or unknown or any(len(rounds) < view.config.gate.rounds for rounds in seen.values()):
+    short = any(len(rounds) < view.config.gate.rounds for rounds in seen.values())
+    # What was not probed yet may fail all the same, and would count against the migration later.
+    if verdict.silent or unknown or short or any(unprobed(rounds[-1], shared(view.config)) for rounds in seen.values()):
         return Wait(on=on, observed=_described(verdict), ask=ask, retry_in=left, gate=True)
     known = baseline(reading, newest=view.config.gate.rounds)
     sent = sum(one.sent for rounds in seen.values() for one in rounds)

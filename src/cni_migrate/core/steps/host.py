@@ -155,11 +155,11 @@ def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "", w
         status = replace(status, observed=f"{status.observed}; CNI files when seen last: {', '.join(view.entry.files)}")
     if not isinstance(status, HostStatus):
         return status
-    on = f"{whose} file {wanted} to be the CNI configuration in force on node {view.node.name}"
+    on = f"{whose} file {wanted} to be the active CNI configuration on node {view.node.name}"
     if behind and status.first == wanted and status.second != behind:
         on = f"Canal's file {behind} to be right behind {wanted} on node {view.node.name}"
     if status.first != wanted or (behind and status.second != behind):
-        observed = f"in force: {status.first or 'none'}; files: {', '.join(status.files) or 'none'}"
+        observed = f"active: {status.first or 'none'}; files: {', '.join(status.files) or 'none'}"
         return _look_again(view, on, observed, status)
     if view.config.canal.cni_file in (wanted, behind):
         unfit = _unfit(view, status)
@@ -173,7 +173,7 @@ def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "", w
 
 @node_step("host", beside=("await_cilium", "await_cilium_cidr"))
 def check_canal_first(view: NodeView) -> Answer:
-    """See on the host that Canal's CNI file is in force."""
+    """See on the host that Canal's CNI file is active."""
     return _check_first(view, view.config.canal.cni_file, "Canal's")
 
 
@@ -191,7 +191,7 @@ def check_subnet(view: NodeView) -> Answer:
 
 @node_step("host", beside=("label_multus", "evict_pods", "taint", "await_multus", "delete_single_pods"))
 def check_multus_first(view: NodeView) -> Answer:
-    """See on the host that Multus's CNI file is in force, Canal's behind it; the leased addresses are recorded.
+    """See on the host that Multus's CNI file is active, Canal's behind it; the leased addresses are recorded.
 
     Where the node goes back to Canal alone, Multus's file is removed instead, and Canal's is in force.
     """
@@ -206,7 +206,7 @@ def check_multus_first(view: NodeView) -> Answer:
     "host", beside=("exchange_labels", "await_old_agents_gone", "await_cilium", "label_switched", "restart_cilium")
 )
 def check_cilium_first(view: NodeView) -> Answer:
-    """See on the host that Cilium's CNI file is in force; the files it renamed are recorded."""
+    """See on the host that Cilium's CNI file is active; the files it renamed are recorded."""
     return _check_first(view, view.config.cilium.primary_file, "Cilium's")
 
 

@@ -40,9 +40,10 @@ def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answe
     if first is None:
         return Done()
     name, pod = first
+    others = ", ".join(lacking[1:4]) + (f" and {len(lacking) - 4} more" if len(lacking) > 4 else "")
     return Wait(
         on=f"DaemonSet {namespace}/{daemonset} to be Ready on {many(len(lacking), 'node')}",
-        observed=f"node {name}: {named(view.seen, pod)}",
+        observed=f"node {name}: {named(view.seen, pod)}{others and f'; also on {others}'}",
         pods=(pod,) if pod is not None else (),
     )
 

@@ -1,7 +1,7 @@
 """Canal's DaemonSets as they are while nodes leave them one by one: on labelled nodes only, restarted by nobody.
 
 Somebody who owns a DaemonSet (a Helm controller, an addon manager, GitOps) may put it back. Then Canal returns to nodes
-that have left it, so this is looked for at every turn.
+that have left it, so this is looked for at every look.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,12 @@ ON_DELETE: Final = "OnDelete"
 
 def owners_of(daemonset: DaemonSet) -> list[str]:
     """Who keeps the DaemonSet as it is, by its labels and annotations."""
-    marks = {**daemonset.labels, **daemonset.annotations}
+    return owners_by(daemonset.labels, daemonset.annotations)
+
+
+def owners_by(labels: Mapping[str, str], annotations: Mapping[str, str]) -> list[str]:
+    """Who keeps an object as it is, by its labels and annotations."""
+    marks = {**labels, **annotations}
     found = sorted({owner for key, owner in OWNERS.items() if key in marks})
     if marks.get(names.MANAGED_BY) == "Helm" and "Helm" not in found:
         found.append("Helm")

@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from cni_migrate.sim.client import Object
+from cni_migrate.sim.manifestfiles import ordered
 from cni_migrate.sim.world.calicomanifests import CNI_ACCOUNT, calico_objects
 from cni_migrate.sim.world.flannel import RUN_FOLDER
 
@@ -61,7 +62,7 @@ def canal_objects(scenario: "Scenario") -> list[Object]:
     """Canal as it is installed everywhere, and what Calico's manifest brings beside it; or another's manifests."""
     canal = scenario.canal
     if canal.objects:
-        return [_placed(one) for one in canal.objects]
+        return [_placed(one) for one in ordered(canal.objects)]
     data = {"cni_network_config": cni_network_config(scenario), "net-conf.json": net_conf_text(scenario)}
     if published(scenario):
         data |= {"typha_service_name": "none", "canal_iface": "", "masquerade": "true", "veth_mtu": "0"}

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Any
 
 from cni_migrate.sim.client import Object
@@ -57,11 +58,18 @@ def net_conf(text: str) -> NetConf:
         raise BadNetConf("error parsing subnet config: it is no object")
     backend = content.get("Backend") or {}
     return NetConf(
-        network=str(content.get("Network", "")),
+        network=_network(str(content.get("Network") or "")),
         backend=str(backend.get("Type", "udp")).lower(),
         vni=int(backend.get("VNI") or 1),
         port=int(backend.get("Port") or FLANNEL_PORT),
     )
+
+
+def _network(text: str) -> str:
+    try:
+        return str(IPv4Network(text, strict=False)) if text else ""
+    except ValueError as error:
+        raise BadNetConf(f"error parsing subnet config: {error}") from None
 
 
 _KEYS = {name.lower(): name for name in ("Network", "Backend", "Type", "VNI", "Port")}
@@ -104,10 +112,10 @@ def runs_in(pod: Object) -> bool:
 
 
 def shows_run(pod: Object) -> bool:
-    """Whether flannel's /run/flannel is the host's own folder: then the host sees its subnet file."""
+    """Whether flannel's /run/flannel, or all of its /run, is the host's own: then the host sees its subnet file."""
     paths = {volume["name"]: (volume.get("hostPath") or {}).get("path") for volume in pod["spec"].get("volumes") or ()}
     return any(
-        _run(mount["mountPath"]) == RUN_FOLDER and _run(paths.get(mount["name"]) or "") == RUN_FOLDER
+        _run(mount["mountPath"]) == _run(paths.get(mount["name"]) or "") in (RUN_FOLDER, "/run")
         for container in every_container(pod)
         if is_daemon(container)
         for mount in container.get("volumeMounts") or ()
@@ -116,4 +124,5 @@ def shows_run(pod: Object) -> bool:
 
 def _run(path: str) -> str:
     """/var/run is /run."""
-    return path.rstrip("/").replace("/var/run/", "/run/")
+    path = path.rstrip("/")
+    return path.removeprefix("/var") if path.startswith("/var/run") else path

@@ -1,7 +1,7 @@
 """The identity agents: each gives the pods of its own node that are on Canal an endpoint with an identity in Cilium.
 
-Their init container lays the node's rule, so it stands again after a reboot. An agent looks at the API, as a real one
-does, and notices a change a moment later.
+Their init container lays the node's rule, so it stands again after a reboot; another container keeps it there. An agent
+looks at the API, as a real one does, and notices a change a moment later.
 """
 
 from cni_migrate.sim.client import ApiError, Object
@@ -16,6 +16,8 @@ from cni_migrate.sim.world.programs import Health, Program, Run
 
 MARK = "cni-migrate.io/identities"
 SUFFIX = ".cni-migrate"
+KEEP_SECONDS = 15.0
+"""So often `keep-rules` looks (docs/reference/host-tasks.md)."""
 
 
 def lay_rule(host: Host, canal: str, cilium: str) -> None:
@@ -41,13 +43,14 @@ class IdentityAgent(Program):
         ctx.cluster[POD].on_change(self._pod_changed)
         ctx.cluster[CILIUM_ENDPOINT].on_change(self._endpoint_changed)
         ctx.work.handle("identities.look", self._look)
+        ctx.work.handle("identities.keep", self._keep)
         ctx.net.on_host(lambda host: host.on_change(self._host_changed))
 
     async def begin(self, run: Run) -> Health | None:
         """The init container lays the rule; then the agent lists what is there."""
         given = next(_environment(one) for one in run.pod["spec"]["initContainers"] if one["name"] == "rules")
         lay_rule(run.host, given["CANAL_POD_CIDR"], given["CILIUM_POD_CIDR"])
-        run.memory["canal"] = given["CANAL_POD_CIDR"]
+        run.memory |= {"canal": given["CANAL_POD_CIDR"], "cilium": given["CILIUM_POD_CIDR"]}
         self.after(run, "look", self.ctx.about(self.ctx.timings.identity_agent, "identities", run.uid, run.attempt))
         return None
 
@@ -70,6 +73,14 @@ class IdentityAgent(Program):
         """It makes endpoints only where Cilium's datapath takes in what is sent to them."""
         if before.datapath is not after.datapath:
             self._soon(host.name)
+        if host.name in self._runs and not any(isinstance(rule, Keep) for rule in after.postrouting):
+            self.ctx.work.add_after(KEEP_SECONDS, "identities.keep", host.name)
+
+    async def _keep(self, node: str) -> None:
+        """The container that keeps the rule looks at it every now and then."""
+        run = self._runs.get(node)
+        if run is not None and run.host.plane.powered:
+            lay_rule(run.host, run.memory["canal"], run.memory["cilium"])
 
     def _endpoint_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None and old is not None and (node := meta.labels(old).get(MARK)):

@@ -152,24 +152,30 @@ def test_what_failed_just_before_is_named_while_there_is_too_little_since() -> N
     look = reading({"w1/a": [*rounds("w1/a", count=4, bad=bad()), *rounds("w1/a", count=6)[4:]]})
     verdict = judge(look)
     assert isinstance(verdict, Pending)
-    assert "w1/a 2 clean rounds over 0.5 s since w1/a -> w2/a http: timeout" in verdict.observed
+    assert "w1/a clean probe rounds 2 of 3, over 0.5 of 2 s since w1/a -> w2/a http: timeout" in verdict.observed
 
 
 NOT_YET: dict[str, tuple[dict[str, list[Round] | None], str]] = {
-    "too few rounds": ({"w1/a": rounds("w1/a", first=2.5, count=2)}, "w1/a 2 clean rounds over 0.5 s"),
-    "too short a time": ({"w1/a": rounds("w1/a", first=1.5, count=4)}, "w1/a 4 clean rounds over 1.5 s"),
-    "begun before the gate": ({"w1/a": rounds("w1/a", first=-2.0, count=8)}, "w1/a 4 clean rounds over 1.5 s"),
+    "too few rounds": ({"w1/a": rounds("w1/a", first=2.5, count=2)}, "w1/a clean probe rounds 2 of 3, over 0.5 of 2 s"),
+    "too short a time": (
+        {"w1/a": rounds("w1/a", first=1.5, count=4)},
+        "w1/a clean probe rounds 3 of 3, over 1.5 of 2 s",
+    ),
+    "begun before the gate": (
+        {"w1/a": rounds("w1/a", first=-2.0, count=8)},
+        "w1/a clean probe rounds 3 of 3, over 1.5 of 2 s",
+    ),
     "a bad round lately": (
         {"w1/a": [*rounds("w1/a", count=3), rounds("w1/a", bad=bad())[3], *rounds("w1/a")[4:]]},
-        "w1/a 2 clean rounds over 0.5 s",
+        "w1/a clean probe rounds 2 of 3, over 0.5 of 2 s",
     ),
     "a restarted agent counts anew": (
         {"w1/a": [*rounds("w1/a", count=4, uid="old"), *rounds("w1/a")[4:]]},
-        "w1/a 2 clean rounds over 0.5 s",
+        "w1/a clean probe rounds 2 of 3, over 0.5 of 2 s",
     ),
     "rounds between were not read": (
         {"w1/a": [*rounds("w1/a", count=3), *rounds("w1/a")[4:]]},
-        "w1/a 2 clean rounds over 0.5 s",
+        "w1/a clean probe rounds 2 of 3, over 0.5 of 2 s",
     ),
 }
 

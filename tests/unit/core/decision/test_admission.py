@@ -20,7 +20,7 @@ from tests.unit.core.builders import NOW, Seen, a_node, a_plan, a_record, after,
 
 MULTUS, OVERLAY = a_plan(), a_plan("overlay")
 HELD = Held(why="its agent crashes", next="mend it, then `migrate run`", since=NOW)
-BACK = Goal(kind="back")
+BACK = Goal(kind="rollback")
 CANAL, DUAL, DRAINING, CILIUM, MIGRATED = NodeState
 NEWCOMER = an_entry("w1", CILIUM, joined=True, took={"adopt": 3.0})
 
@@ -51,7 +51,7 @@ REASONS: list[tuple[str, NodeEvent, dict[str, NodeRecord], list[Node], dict[str,
      "w2 beyond dual"),
     ("skipped", NodeEvent.DRAIN, {"w1": an_entry(state=DUAL, skipped=True)}, [], {}, "node w1 is skipped"),
     ("skipped, and asked for by name", NodeEvent.RESTORE, {"w1": an_entry(state=MIGRATED, skipped=True)}, [],
-     {"goal": Goal(kind="node_back", node="w1")}, ""),
+     {"goal": Goal(kind="rollback_node", node="w1")}, ""),
     ("NotReady", NodeEvent.DRAIN, {"w1": an_entry(state=DUAL)}, [a_node(ready=False)], {}, "node w1 is NotReady"),
     ("NotReady on the way back", NodeEvent.RESTORE, {"w1": an_entry(state=MIGRATED)}, [a_node(ready=False)], {},
      "node w1 is NotReady"),
@@ -161,7 +161,7 @@ def test_a_skipped_node_goes_back_by_name() -> None:
     """`rollback-node` takes it at its word, and it stays skipped."""
     nodes = {"w1": an_entry(state=MIGRATED, skipped=True)}
     found = seen(a_node("w1"), requests=Requests(skip={"w1": after(-60).isoformat()}))
-    goal = Goal(kind="node_back", node="w1")
+    goal = Goal(kind="rollback_node", node="w1")
     decision = decide(OVERLAY, goal, _begun(goal, nodes, found, OVERLAY), found, NOW)
     assert _events(decision) == {"w1": NodeEvent.RESTORE}
     assert decision.record.nodes["w1"].skipped
@@ -210,7 +210,7 @@ def test_eight_nodes_in_a_reroute_go_back_one_at_a_time(goal: Goal) -> None:
     nodes["w9"] = an_entry("w9", DUAL)
     found = seen(*(a_node(name) for name in nodes))
     record = a_record(plan, nodes)
-    record = begin(plan, goal, record, found.nodes, NOW) if goal.kind == "back" else record
+    record = begin(plan, goal, record, found.nodes, NOW) if goal.kind == "rollback" else record
     decision = decide(plan, goal, record, found, NOW)
     assert sum(out_of_service(plan, entry) for entry in decision.record.nodes.values()) == 1
     assert decision.final is None
@@ -292,8 +292,8 @@ def test_a_node_that_joins_after_the_end(ready: bool) -> None:
     [
         (Goal(), "migrate run"),
         (BACK, "migrate rollback"),
-        (Goal(kind="node_back", node="w1"), "migrate rollback-node w1"),
-        (Goal(kind="node_back", node="w1", to="canal"), "migrate rollback-node w1 --to canal"),
+        (Goal(kind="rollback_node", node="w1"), "migrate rollback-node w1"),
+        (Goal(kind="rollback_node", node="w1", to="canal"), "migrate rollback-node w1 --to canal"),
     ],
 )
 def test_who_is_stopped_or_held_is_told_the_command_that_goes_on(goal: Goal, command: str) -> None:
@@ -301,10 +301,10 @@ def test_who_is_stopped_or_held_is_told_the_command_that_goes_on(goal: Goal, com
     event, state = (NodeEvent.DRAIN, DUAL) if goal.kind == "forward" else (NodeEvent.RESTORE, DRAINING)
     nodes = {"w1": under_way("w1", state, event, "baseline_gate" if event is NodeEvent.DRAIN else "await_canal")}
     found = seen(a_node("w1"))
-    record = a_record(OVERLAY, nodes, direction="back" if goal.kind == "back" else "forward")
+    record = a_record(OVERLAY, nodes, direction="back" if goal.kind == "rollback" else "forward")
     late = decide(OVERLAY, goal, record, found, after(4000)).final
     assert late is not None
-    assert f"then `{command}` goes on from here" in late.next
+    assert f"then `{command}` resumes" in late.next
     quiet = decide(OVERLAY, goal, a_record(OVERLAY, {"w1": an_entry(state=DUAL)}), found, NOW, stopping=True).final
     assert quiet is not None
     assert quiet.next == command
@@ -330,7 +330,7 @@ def test_a_node_that_is_held_before_its_cordon_takes_nobodys_place(plan: Plan, s
     held = under_way("w2", DUAL, NodeEvent.DRAIN, step, held=HELD)
     record = a_record(plan, {"w1": an_entry("w1", MIGRATED), "w2": held}, phase=Phase.MIGRATING)
     nodes = {name: a_node(name) for name in record.nodes}
-    goal = Goal(kind="node_back", node="w1")
+    goal = Goal(kind="rollback_node", node="w1")
     assert begin(plan, goal, record, nodes, after(60)).nodes["w1"].state is MIGRATED
     touched = held.model_copy(update={"before": Before(unschedulable=False)})
     with pytest.raises(Halted, match="w2 is out of service"):

@@ -32,7 +32,7 @@ def _turned(record: Record, goal: Goal, plan: Plan = PLAN) -> Record:
 
 
 def _back(node: str = "w1", to: Any = "dual") -> Goal:
-    return Goal(kind="node_back", node=node, to=to)
+    return Goal(kind="rollback_node", node=node, to=to)
 
 
 DRAINING = under_way("w1", NodeState.DRAINING, NodeEvent.SWITCH, "gate")
@@ -115,12 +115,12 @@ REFUSALS: list[tuple[str, type[MigrateError], Goal, dict[str, NodeRecord], dict[
     ("one more node out of service than allowed", Halted, _back(),
      {"w1": an_entry(state=NodeState.MIGRATED), "w2": under_way("w2", NodeState.DUAL, NodeEvent.DRAIN, "cordon")}, {},
      "max_unavailable is 1"),
-    ("the cluster before anything was done", UsageError, Goal(kind="back"), {}, {"phase": Phase.PREFLIGHT},
+    ("the cluster before anything was done", UsageError, Goal(kind="rollback"), {}, {"phase": Phase.PREFLIGHT},
      "nothing was changed"),
-    ("the cluster behind the point of no return", Halted, Goal(kind="back"), {},
+    ("the cluster behind the point of no return", Halted, Goal(kind="rollback"), {},
      {"phase": Phase.CLEANING, "list_name": "clean", "step": "delete_canal",
       "position": list(PLAN.strategy.phases["clean"]).index("delete_canal")}, "behind the point of no return"),
-    ("the cluster after the end", Halted, Goal(kind="back"), {}, {"phase": Phase.DONE}, "phase done"),
+    ("the cluster after the end", Halted, Goal(kind="rollback"), {}, {"phase": Phase.DONE}, "phase done"),
     ("forward in the middle of a rollback", Halted, Goal(), {"w1": DRAINING}, {"direction": "back"},
      "being rolled back"),
     ("an unknown step", RecordError, Goal(), {"w1": DRAINING.model_copy(update={"step": "jump"})}, {}, "jump"),
@@ -200,12 +200,12 @@ def test_what_was_held_is_tried_again() -> None:
     assert record.nodes["w2"] == idle
 
 
-@pytest.mark.parametrize("goal", [Goal(), Goal(kind="back")], ids=["forward", "back"])
+@pytest.mark.parametrize("goal", [Goal(), Goal(kind="rollback")], ids=["forward", "back"])
 def test_a_step_that_a_driver_was_killed_in_goes_on(goal: Goal) -> None:
     """What agents have reported since it began counts; deadlines count from the new driver's beginning."""
-    event = NodeEvent.RESTORE if goal.kind == "back" else NodeEvent.SWITCH
+    event = NodeEvent.RESTORE if goal.kind == "rollback" else NodeEvent.SWITCH
     entry = under_way("w1", NodeState.DRAINING, event, "gate")
-    direction = "back" if goal.kind == "back" else "forward"
+    direction = "back" if goal.kind == "rollback" else "forward"
     record = _begin(a_record(PLAN, {"w1": entry}, direction=direction), goal)
     assert (record.nodes["w1"].since, record.cluster.since, record.cluster.resumed) == (NOW, NOW, LATER)
 
@@ -252,7 +252,7 @@ def test_a_cluster_goes_back_from_the_middle() -> None:
         "w2": an_entry("w2", NodeState.MIGRATED, skipped=True),
         "w3": an_entry("w3", NodeState.DUAL),
     }
-    found = _turned(a_record(PLAN, nodes), Goal(kind="back"))
+    found = _turned(a_record(PLAN, nodes), Goal(kind="rollback"))
     assert found.cluster.direction == "back"
     assert found.nodes["w1"].event is NodeEvent.RESTORE
     assert found.nodes["w2"].event is None
@@ -266,7 +266,7 @@ def test_half_an_attach_waits_for_the_others_when_the_cluster_goes_back() -> Non
         "w1": under_way("w1", NodeState.CANAL, NodeEvent.ATTACH, "cordon"),
         "w2": an_entry("w2", NodeState.MIGRATED),
     }
-    found = _turned(a_record(PLAN, nodes), Goal(kind="back"))
+    found = _turned(a_record(PLAN, nodes), Goal(kind="rollback"))
     assert found.nodes["w1"].event is not NodeEvent.DETACH
 
 

@@ -174,14 +174,14 @@ def test_the_same_look_gives_the_same_turn() -> None:
 
 def test_the_cluster_goes_back_last_node_first() -> None:
     """In reverse order, one at a time."""
-    decision = _decide(_all(NodeState.MIGRATED, "w1", "w2", "w3"), goal=Goal(kind="back"), direction="back")
+    decision = _decide(_all(NodeState.MIGRATED, "w1", "w2", "w3"), goal=Goal(kind="rollback"), direction="back")
     assert _events(decision) == {"w1": None, "w2": None, "w3": NodeEvent.RESTORE}
 
 
 def test_nobody_is_detached_while_another_is_beyond_dual() -> None:
     """The phase goes back only when every node is dual."""
     nodes = {"w1": an_entry("w1", NodeState.MIGRATED), "w2": an_entry("w2", NodeState.DUAL)}
-    decision = _decide(nodes, goal=Goal(kind="back"), direction="back")
+    decision = _decide(nodes, goal=Goal(kind="rollback"), direction="back")
     assert _events(decision) == {"w1": NodeEvent.RESTORE, "w2": None}
     assert decision.record.cluster.phase is Phase.MIGRATING
 

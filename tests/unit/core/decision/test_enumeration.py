@@ -38,7 +38,7 @@ PLANS = {
     "overlay, auto_rollback": a_plan("overlay", auto_rollback=True),
 }
 FORWARD = Goal()
-GOALS = [FORWARD, Goal(kind="back"), *(Goal(kind="node_back", node="w1", to=to) for to in ("dual", "canal"))]
+GOALS = [FORWARD, Goal(kind="rollback"), *(Goal(kind="rollback_node", node="w1", to=to) for to in ("dual", "canal"))]
 COMMAND = re.compile(r"migrate (run|rollback-node|rollback)\b(?: (?!-)([a-z0-9]+))?(?: --to (dual|canal))?")
 
 
@@ -104,7 +104,7 @@ def _situations(name: str) -> Iterator[Situation]:
     goals = [FORWARD] if plan.config.auto_rollback else GOALS
     around = [("", ""), ("", "newcomer"), ("", "paused"), *((flag, "") for flag in ("skipped", "NotReady", "cordoned", "deleted"))]  # fmt: skip
     for goal, phase, entries in itertools.product(goals, list(Phase)[2:], pairs):
-        for direction in ("forward", "back") if goal.kind == "back" else ("forward",):
+        for direction in ("forward", "back") if goal.kind == "rollback" else ("forward",):
             if not _possible(phase, direction, entries):
                 continue
             for flag, extra in around if direction == "forward" else around[:1] + around[3:]:
@@ -114,7 +114,7 @@ def _situations(name: str) -> Iterator[Situation]:
 def _typed(said: str) -> Iterator[Goal]:
     """The goals of the driving commands that a message names."""
     for command, node, to in COMMAND.findall(said):
-        kinds = {"run": "forward", "rollback": "back", "rollback-node": "node_back"}
+        kinds = {"run": "forward", "rollback": "rollback", "rollback-node": "rollback_node"}
         yield Goal(kind=kinds[command], node=node if command == "rollback-node" else "", to=to or "dual")  # type: ignore[arg-type]
 
 

@@ -14,6 +14,7 @@ from cni_migrate.core.model.canal import FoundCanal, settled
 from cni_migrate.core.model.objects import Budget, CiliumConfig, Node, Pod, Taint, Toleration
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.findings import Facts, Finding, Hook, Severity, blockers, findings
+from cni_migrate.core.preflight.registry import ReleaseFound
 from tests.unit.core.builders import (
     OUR_TAINT,
     REPLICASET,
@@ -187,6 +188,7 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      "LABELS_TAKEN", "w2: node-role.kubernetes/cilium=pool instead of cilium"),
     ("calico beside multus", lambda: _facts(**_there(calico=("CNI file 10-canal.conflist has the plugin calico",))),
      "CALICO_NODE", "--strategy overlay"),
+    ("flannel with nftables", lambda: _facts(**_there(nftables=True)), "CANAL_NFTABLES", "EnableNFTables"),
     ("canal's selector taken", lambda: _facts(_canal(node_selector={"node-role.kubernetes/cilium-canal": "x"})),
      "LABELS_TAKEN", "DaemonSet kube-system/canal: node selector node-role.kubernetes/cilium-canal=x"),
     ("the taint taken", lambda: _facts(_with(a_node("w2", taints=(replace(OUR_TAINT, effect="NoSchedule"),)))),
@@ -206,6 +208,10 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",)))), "OTHER_CILIUM", "cilium.source: existing"),
     ("an installed cilium of another time", lambda: _installed("quay.io/cilium/cilium:v1.14.3"), "CILIUM_INSTALLED",
      "1.14.3"),
+    ("a release that is pending", lambda: _facts(release=ReleaseFound("cilium", "pending-install", 1)), "RELEASE",
+     "sh.helm.release.v1.cilium.v1"),
+    ("another program's release", lambda: _facts(release=ReleaseFound("podinfo", "deployed", 1)), "RELEASE",
+     "is of chart podinfo"),
     ("no installed cilium", lambda: _facts(strategy="overlay", sections=EXISTING), "CILIUM_INSTALLED", "no Cilium in"),
     ("an installed cilium elsewhere", lambda: _facts(
         _with(a_daemonset("cilium", "network", containers=("cilium-agent",))), strategy="overlay", sections=EXISTING),
@@ -268,6 +274,9 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
                                               **_there(network="10.240.0.0/12", pods_from="the nodes' podCIDRs")),
      "CANAL_POD_PART", "10.240.0.0/12"),
     ("a pair that cilium does not list", lambda: _facts(version="v1.30.2"), "CILIUM_KUBERNETES", "v1.30.2"),
+    ("host ports that are served in the end only", lambda: _facts(_with(a_pod("ingress", host_ports=True)),
+     host_ports="kube-proxy-replacement"), "HOST_PORTS", "until then they are closed"),
+    ("a release that is there", lambda: _facts(release=ReleaseFound("cilium", "failed", 2)), "RELEASE", "revision 2, failed"),
     ("host ports", lambda: _facts(_with(a_pod("ingress", host_ports=True))), "HOST_PORTS", "default/ingress"),
     ("webhooks", lambda: _facts(pod_hooks=(Hook("guard/pods", "guard/server"),)), "WEBHOOKS", "guard/server"),
     ("felix appends", lambda: _facts(felix={"default": {"chainInsertMode": "Append"}}), "FELIX", "chainInsertMode"),
@@ -344,7 +353,6 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
                      id="a pod that has not started"),
         pytest.param(lambda: _facts(felix={"default": {"bpfEnabled": False, "chainInsertMode": "Insert"}}),
                      id="felix as usual"),
-        pytest.param(lambda: _facts(_with(a_pod(host_ports=True)), portmap=True), id="host ports that portmap serves"),
         pytest.param(lambda: _facts(ip_pools=("pool",)), id="pools that nothing uses"),
         pytest.param(lambda: _facts(proxy_mode="iptables", proxy_cidr="10.0.0.0/8"), id="kube-proxy as usual"),
         pytest.param(lambda: _facts(_with(a_node("w2", os="linux", arch="arm64"))), id="arm64"),
@@ -357,6 +365,8 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
                                                       labels={names.MANAGED_BY: names.TOOL}))), id="our own cilium"),
         pytest.param(lambda: _facts(_with(a_pod("node-agent", ip="10.245.0.7", host_network=True))),
                      id="a host's address is not a pod's"),
+        pytest.param(lambda: _facts(_with(a_pod("ingress", host_ports=True)), host_ports="portmap"),
+                     id="host ports that the portmap plugin serves"),
         pytest.param(lambda: _facts(policies=(("NetworkPolicy", "shop", "db"),)), id="policies under multus"),
         pytest.param(lambda: _facts(strategy="overlay", **_there(calico=("calico-node",))), id="calico beside overlay"),
         pytest.param(lambda: _facts(_with(a_pod("broken", ip="none"))), id="an address that is none"),

@@ -9,7 +9,7 @@ from cni_migrate import resources
 from cni_migrate.config import Config
 from cni_migrate.core.model import names
 from cni_migrate.core.render import foreign
-from cni_migrate.core.render.manifests import TEMPLATES, Facts, Manifest, Manifests
+from cni_migrate.core.render.manifests import TEMPLATES, Manifest, Manifests, Payload
 
 TEXTS = {name: resources.read("templates", name) for name in TEMPLATES}
 CONFIG = Config.model_validate({"strategy": "overlay"})
@@ -30,7 +30,7 @@ RELAY: Manifest = {
 def objects(**settings: str) -> list[Manifest]:
     """The objects of a Cilium 1.18.2 as its operator wants it, with Hubble's relay."""
     wanted = Config.model_validate({"strategy": "overlay", "cilium": {"version": "1.18.2"}})
-    made = copy.deepcopy(Manifests(TEXTS, wanted, Facts("canal:1", {})).cilium_final())
+    made = copy.deepcopy(Manifests(TEXTS, wanted, Payload("canal:1", {})).cilium_final())
     for one in made:
         if one["kind"] == "DaemonSet":
             del one["spec"]["template"]["metadata"]["labels"][names.STAGE]
@@ -90,6 +90,11 @@ def test_the_version_is_the_tag(image: str, version: str) -> None:
         ({"tunnel-port": ""}, "tunnel port is 8472, which is flannel's"),
         ({"enable-ipv4": "false"}, "enable-ipv4 is not true"),
         ({"custom-cni-conf": "true"}, "custom-cni-conf is true"),
+        ({"enable-ipv6": "true"}, "enable-ipv6 is true"),
+        ({"datapath-mode": "netkit"}, "datapath-mode is netkit"),
+        ({"cni-chaining-mode": "aws-cni"}, "cni-chaining-mode is aws-cni"),
+        ({"auto-direct-node-routes": "true"}, "auto-direct-node-routes is true"),
+        ({"ipam": "multi-pool"}, "ipam is multi-pool"),
         ({"identity-allocation-mode": "kvstore"}, "identity-allocation-mode is kvstore"),
     ],
 )
@@ -163,6 +168,51 @@ def test_the_transit_changes_what_it_must_and_nothing_else() -> None:
     assert term["matchExpressions"][-1]["key"] == CONFIG.labels.detached.key
 
 
+@pytest.mark.parametrize(
+    ("settings", "told", "off"),
+    [
+        ({"kube-proxy-replacement": "true", "enable-bpf-masquerade": "true"},
+         {"kube-proxy-replacement: true", "enable-bpf-masquerade: true"}, {"enable-bpf-masquerade"}),
+        ({"enable-wireguard": "true", "encrypt-node": "true"}, {"enable-wireguard: true", "encrypt-node: true"},
+         {"encrypt-node"}),
+        ({"enable-ipsec": "true"}, {"enable-ipsec: true"}, set()),
+        ({"enable-egress-gateway": "true"}, {"enable-egress-gateway: true"}, {"enable-egress-gateway"}),
+        ({"enable-bbr": "true"}, {"enable-bbr: true"}, {"enable-bbr"}),
+        ({"enable-host-legacy-routing": "false"}, {"enable-host-legacy-routing: false"}, set()),
+        ({"enable-hubble": "true", "enable-envoy-config": "true"}, set(), set()),
+    ],
+)  # fmt: skip
+def test_what_takes_part_in_no_transit_comes_with_the_last_step(
+    settings: dict[str, str], told: set[str], off: set[str]
+) -> None:
+    """It is off while Canal is there, told before, and in the end what the operator wrote."""
+    source = foreign.read(objects(**settings))
+    assert foreign.problems(source, CONFIG) == []
+    assert set(foreign.later(source.config)) == told
+    data = one(foreign.transit(source, CONFIG, {}), "ConfigMap", foreign.CONFIG)["data"]
+    assert {key for key in foreign.OFF if data.get(key) == "false"} == off
+    for key in settings:
+        if key in foreign.TRANSIT:
+            assert data[key] == foreign.TRANSIT[key]
+    final = Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=source).cilium_final()
+    assert one(final, "ConfigMap", foreign.CONFIG)["data"].items() >= settings.items()
+
+
+@pytest.mark.parametrize(
+    ("settings", "who"),
+    [
+        ({}, ""), ({"kube-proxy-replacement": "true"}, "kube-proxy-replacement"), ({"cni-chaining-mode": "portmap"}, "portmap"),
+        ({"kube-proxy-replacement": "false", "cni-chaining-mode": "none"}, ""),
+    ],
+)  # fmt: skip
+def test_host_ports_are_served(settings: dict[str, str], who: str) -> None:
+    """By the portmap plugin from a node's first moment on Cilium; by the replacement of kube-proxy in the end."""
+    made = Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=foreign.read(objects(**settings)))
+    assert made.host_ports() == who
+    (node_config,) = made.node_config(["cilium.io/v2/ciliumnodeconfigs"])
+    assert node_config["spec"]["defaults"]["cni-chaining-mode"] == ("portmap" if who == "portmap" else "none")
+
+
 def test_terms_of_the_operator_stay() -> None:
     """Node selector terms are alternatives: each gets the condition, none is lost."""
     made = objects()
@@ -196,6 +246,6 @@ def test_multus_gets_two_daemonsets_of_the_one() -> None:
 def test_the_end_is_what_the_operator_wrote() -> None:
     """In the end every object is applied as it came, and every image is listed."""
     source = foreign.read(objects())
-    made = Manifests(TEXTS, CONFIG, Facts("canal:1", {}), foreign=source)
+    made = Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=source)
     assert made.cilium_final() == list(source.objects)
     assert "quay.io/cilium/hubble-relay:v1.18.2" in made.images().values()

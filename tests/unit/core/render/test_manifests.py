@@ -19,9 +19,9 @@ from cni_migrate.core.model.effects import PutObject
 from cni_migrate.core.model.objects import Pod, Taint
 from cni_migrate.core.render.manifests import (
     TEMPLATES,
-    Facts,
     Manifest,
     Manifests,
+    Payload,
     cilium_config,
     knet_config,
     node_config_version,
@@ -47,11 +47,11 @@ def merged(profile: Any, strategy: str, **values: Any) -> Config:
 
 @lru_cache
 def cached(profile: str, strategy: str) -> Manifests:
-    return Manifests(TEXTS, merged(profile, strategy), Facts("canal:1", MODULES))
+    return Manifests(TEXTS, merged(profile, strategy), Payload("canal:1", MODULES))
 
 
 def made(**values: Any) -> Manifests:
-    return Manifests(TEXTS, merged("modern", values.pop("strategy", "multus"), **values), Facts("canal:1", MODULES))
+    return Manifests(TEXTS, merged("modern", values.pop("strategy", "multus"), **values), Payload("canal:1", MODULES))
 
 
 def every(manifests: Manifests) -> list[Manifest]:
@@ -167,13 +167,13 @@ def test_an_agent_runs_as_the_package_that_its_volume_holds(name: str) -> None:
     """Every module lies in the folder from where `python3 -m` finds it, and any change of one makes the pods anew."""
 
     def at(modules: Mapping[str, str]) -> Manifest:
-        manifests = Manifests(TEXTS, merged("modern", "overlay"), Facts("canal:1", modules, modules))
+        manifests = Manifests(TEXTS, merged("modern", "overlay"), Payload("canal:1", modules, modules))
         found = one([*manifests.knet(), *manifests.identities()], "DaemonSet", name)
         template: Manifest = found["spec"]["template"]
         return template
 
     pod = at(MODULES)
-    (container,) = pod["spec"]["containers"]
+    container = pod["spec"]["containers"][0]
     commands = [
         container["command"],
         *(p["exec"]["command"] for k, p in container.items() if "exec" in str(p) and k.endswith("Probe")),
@@ -332,7 +332,7 @@ def test_what_outranks_extra_config_is_refused_in_it(strategy: str, version: str
 
     def found(**extra: str) -> dict[str, str]:
         config = Config.model_validate({"strategy": strategy, "cilium": {"version": version, "extra_config": extra}})
-        return cilium_config(config, Manifests(TEXTS, config, Facts("canal:1", MODULES)).cilium_version, final=final)
+        return cilium_config(config, Manifests(TEXTS, config, Payload("canal:1", MODULES)).cilium_version, final=final)
 
     for key in set(found()) - FREE_IN_THE_END:
         try:
@@ -346,7 +346,7 @@ def test_what_outranks_extra_config_is_refused_in_it(strategy: str, version: str
 def test_pull_secrets_reach_every_pod(strategy: str) -> None:
     """Every pod that the tool brings names the secrets, none without them."""
     config = Config.model_validate({"strategy": strategy, "pull_secrets": ["mirror"], "job": {"image": "x:1"}})
-    manifests = Manifests(TEXTS, config, Facts("canal:1", MODULES))
+    manifests = Manifests(TEXTS, config, Payload("canal:1", MODULES))
     objects = [*manifests.cilium(), *manifests.cilium_final(), *manifests.knet(), *manifests.job("")]
     objects += manifests.multus() if strategy == "multus" else []
     pods = [m["spec"]["template"]["spec"] for m in objects if m["kind"] in ("DaemonSet", "Deployment", "Job")]
@@ -628,7 +628,7 @@ def test_a_drain_of_its_own_node_leaves_the_job_s_pod_where_it_is() -> None:
     """Also of a node that is cordoned, not ready, or has any other taint."""
     found = _pod(one(made(job=JOB).job(""), "Job", names.JOB))
     taint = Taint("node-role.kubernetes/cilium", "cilium", "NoExecute")
-    assert drain.rule(found, taint, Config().drain).verdict is drain.Verdict.STAYS
+    assert drain.classify(found, taint, Config().drain).verdict is drain.Verdict.STAYS
 
 
 def test_the_job_ends_where_a_human_is_needed_and_goes_on_after_a_disruption() -> None:
@@ -688,8 +688,23 @@ def test_objects_are_made_once_and_can_be_adapted() -> None:
         count += 1
         return {**manifest, "adapted": True}
 
-    manifests = Manifests(TEXTS, Config(), Facts("canal:1", MODULES), adapt)
+    manifests = Manifests(TEXTS, Config(), Payload("canal:1", MODULES), adapt)
     first = manifests.knet()
     assert manifests.knet()[0] is first[0]
     assert count == len(first)
     assert all(m["adapted"] for m in [*first, manifests.host_task("w1", "t", [])])
+
+
+@pytest.mark.parametrize(
+    ("own", "ops", "image"),
+    [
+        ("", ["status"], "flannel:1"),
+        ("", ["remove-rules", "remove-flannel=10-canal.conflist"], "calico/node:1"),
+        ("mine:1", ["remove-flannel"], "mine:1"),
+    ],
+)
+def test_canal_is_removed_in_another_image_than_the_rest(own: str, ops: list[str], image: str) -> None:
+    """Unless the operator has named one for all host tasks."""
+    payload = Payload("flannel:1", MODULES, cleaning_image="calico/node:1")
+    made = Manifests(TEXTS, merged("modern", "overlay", host_task={"image": own}), payload).host_task("w1", "t", ops)
+    assert made["spec"]["containers"][0]["image"] == image

@@ -6,7 +6,7 @@ import pytest
 
 from cni_migrate.config import Config
 from cni_migrate.core.render import foreign, rights
-from cni_migrate.core.render.manifests import Facts, Manifests
+from cni_migrate.core.render.manifests import Manifests, Payload
 from tests.unit.core.render.test_foreign import TEXTS, objects
 
 SECRETS = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "cilium-secrets"}}
@@ -39,7 +39,7 @@ def test_every_object_can_be_put_and_taken_away(source: str, changes: set[str]) 
     given = {"source": source, "chart": "c", "manifests": "m"}
     config = Config.model_validate({"strategy": "overlay", "cilium": {key: given[key] for key in ("source", source)}})
     own = foreign.read([SECRETS, ROLE, *objects()])
-    found = Manifests(TEXTS, config, Facts("canal:1", {}), foreign=own).rbac()
+    found = Manifests(TEXTS, config, Payload("canal:1", {}), foreign=own).rbac()
 
     assert found[0]["metadata"]["name"] == "cilium-secrets"
     ours = {
@@ -72,5 +72,39 @@ def test_every_object_can_be_put_and_taken_away(source: str, changes: set[str]) 
 
 def test_nobody_else_gets_more() -> None:
     """With the built-in Cilium there are no such rights."""
-    found = Manifests(TEXTS, Config(), Facts("canal:1", {})).rbac()
+    found = Manifests(TEXTS, Config(), Payload("canal:1", {})).rbac()
     assert not [m for m in found if m["metadata"]["name"] == "cni-migrate-own" or m["kind"] == "Namespace"]
+
+
+def test_an_installed_cilium_is_looked_at_and_no_more() -> None:
+    """In its namespace nothing may be made, changed or deleted but a CiliumNodeConfig; its configuration may be read."""
+    given = {"cilium": {"source": "existing", "namespace": "network"}}
+    found = Manifests(TEXTS, Config.model_validate(given), Payload("canal:1", {})).rbac()
+    (role,) = [m for m in found if m["kind"] == "Role" and m["metadata"]["namespace"] == "network"]
+    writes = {
+        (resource, verb)
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        if verb not in ("get", "list", "watch")
+    }
+    assert {resource for resource, _ in writes} == {"ciliumnodeconfigs"}
+    named = {tuple(rule["resources"]): rule.get("resourceNames") for rule in role["rules"]}
+    assert named["configmaps",] == ["cilium-config"]
+    assert not any(m["metadata"]["name"] == "cni-migrate-own" for m in found)
+    grants = [
+        rule for m in found if m["metadata"]["name"] == "cni-migrate-grants" and "rules" in m for rule in m["rules"]
+    ]
+    assert not any("customresourcedefinitions" in rule["resources"] for rule in grants), (
+        "nothing of Cilium's is granted"
+    )
+
+
+def test_an_installed_cilium_is_never_made_nor_deleted() -> None:
+    """No object of Cilium's is among those that are put, taken away or pulled."""
+    config = Config.model_validate({"cilium": {"source": "existing"}})
+    made = Manifests(TEXTS, config, Payload("canal:1", {}, cilium_config={"cni-chaining-mode": "portmap"}))
+    assert made.cilium() == made.cilium_final() == []
+    assert not any(name.startswith("cilium") for name in made.images())
+    (node_config,) = made.node_config(["cilium.io/v2/ciliumnodeconfigs"])
+    assert node_config["spec"]["defaults"]["cni-chaining-mode"] == "portmap"

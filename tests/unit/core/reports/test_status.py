@@ -105,7 +105,7 @@ def test_the_json_schema_accepts_what_is_printed() -> None:
     schema = StatusView.model_json_schema(by_alias=True)
     printed = _view(a_record(PLAN, ["w1", "w2", "cp1"])).model_dump(mode="json", by_alias=True)
     assert set(printed) == set(schema["properties"])
-    assert set(printed["nodes"][0]) == set(schema["$defs"]["Node"]["properties"])
+    assert set(printed["nodes"][0]) == set(schema["$defs"]["NodeStatus"]["properties"])
 
 
 @pytest.mark.parametrize(

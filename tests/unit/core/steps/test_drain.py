@@ -7,7 +7,7 @@ import pytest
 from cni_migrate.config import Drain
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Toleration
-from cni_migrate.core.steps.drain import Verdict, refusals, rule, rulings
+from cni_migrate.core.steps.drain import Verdict, classify, classify_all, refusals
 from tests.unit.core.builders import EVERYTHING, OUR_TAINT, REPLICASET, a_pod
 
 DAEMONSET = ("DaemonSet", "logs", "uid-ds")
@@ -62,16 +62,16 @@ def test_each_pod_has_its_verdict(
     description: str, pod: dict[str, Any], options: dict[str, Any], verdict: Verdict
 ) -> None:
     """The filters' table."""
-    ruling = rule(a_pod(**pod), OUR_TAINT, Drain(**options))
-    assert verdict is ruling.verdict, f"{description}: {ruling.reason}"
-    assert ruling.reason
+    classified = classify(a_pod(**pod), OUR_TAINT, Drain(**options))
+    assert verdict is classified.verdict, f"{description}: {classified.reason}"
+    assert classified.reason
 
 
 def test_all_verdicts_are_known_before_anything_is_touched() -> None:
-    """Every pod gets a ruling, by namespace and name, also behind one that is refused."""
+    """Every pod gets a classified, by namespace and name, also behind one that is refused."""
     pods = [a_pod("c"), a_pod("b", controller=None), a_pod("a", local_storage=True, namespace="zoo")]
-    found = rulings(pods, OUR_TAINT, Drain())
-    assert [ruling.pod.key for ruling in found] == ["default/b", "default/c", "zoo/a"]
+    found = classify_all(pods, OUR_TAINT, Drain())
+    assert [classified.pod.key for classified in found] == ["default/b", "default/c", "zoo/a"]
     assert refusals(found) == [
         "pod default/b: nothing would recreate it (--force)",
         "pod zoo/a: its emptyDir data would be lost (--delete-emptydir-data)",
@@ -95,7 +95,7 @@ def test_all_verdicts_are_known_before_anything_is_touched() -> None:
 def test_tolerations_match_as_in_kubernetes(toleration: Toleration, holds: bool) -> None:
     """An empty key with Exists matches every taint; an empty effect matches every effect."""
     assert holds is toleration.tolerates(OUR_TAINT)
-    stays = rule(a_pod(host_network=True, tolerations=(toleration,)), OUR_TAINT, Drain()).verdict is Verdict.STAYS
+    stays = classify(a_pod(host_network=True, tolerations=(toleration,)), OUR_TAINT, Drain()).verdict is Verdict.STAYS
     assert holds is stays
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cni_migrate.config import Config
+from cni_migrate.core.connectivity.gate import shared
 from cni_migrate.core.connectivity.peers import observers
 from cni_migrate.core.decision.begin import begin
 from cni_migrate.core.model import names
@@ -245,7 +247,7 @@ class TestRenewed:
         """Somebody who has reported all the time has seen the old pods."""
         answer = self._answer((-3.0, -0.5), (-3.0, -0.5), 2.0)
         assert isinstance(answer, Wait)
-        assert "not at 3 over 2 s yet" in answer.observed
+        assert "clean probe rounds" in answer.observed
 
     def test_what_was_lost_before_the_step_is_no_loss_of_the_gate(self) -> None:
         """A peer that starts has no address for a while: nothing that anybody who stays has lost."""
@@ -343,6 +345,19 @@ class TestBaseline:
         assert isinstance(answer, Refuse)
         assert answer.gate
         assert "mend the cluster's network first" in answer.next
+
+    @pytest.mark.parametrize(("probed", "taken"), [(shared(Config()), True), (frozenset({"api"}), False)])
+    def test_it_waits_until_all_that_is_shared_was_probed(self, probed: frozenset[str], taken: bool) -> None:
+        """What fails then was broken before: a baseline without it would hold the first node for it."""
+        found, key = _found(), f"baseline/{NOW.isoformat()}"
+        reading = _reading({"w1/a": [TIMEOUT]})
+        rounds = {agent: [replace(one, shared=probed) for one in known] for agent, known in reading.rounds.items()}
+        found.readings[key] = replace(reading, rounds=rounds)
+        view = a_cluster_view(found)
+        answer = CLUSTER_STEPS["take_baseline"](
+            ClusterView(MULTUS, found, view.record, after(LATE), NOW, outcomes=found.outcomes)
+        )
+        assert isinstance(answer, Done if taken else Wait), answer
 
     def test_it_waits_for_every_agent(self) -> None:
         """A baseline without somebody would excuse whatever they would have said."""

@@ -81,6 +81,18 @@ def test_an_agent_keeps_watch_on_every_node(step: str) -> None:
     assert names.IDENTITIES in answer.on
 
 
+def test_who_is_missing_is_named() -> None:
+    """Before a drain, every node whose agent is gone, or whose rule does not stand (its pod is not Ready then)."""
+    nodes = [a_node(name) for name in ("w1", "w2", "w3")]
+    agents = [an_agent(names.IDENTITIES, "w1", namespace="cni-migrate"),
+              an_agent(names.IDENTITIES, "w2", namespace="cni-migrate", ready=False)]  # fmt: skip
+    answer = ask("await_identified", seen(*nodes, AGENTS, *agents))
+    assert isinstance(answer, Wait)
+    assert answer.on == "DaemonSet cni-migrate/cni-migrate-identities to be Ready on 2 nodes"
+    assert answer.observed.startswith("node w2: ")
+    assert answer.observed.endswith("also on w3")
+
+
 def test_the_agents_are_applied_with_their_rights() -> None:
     """All in the tool's own namespace."""
     answer = ask("apply_identities", seen(a_node()))

@@ -712,15 +712,15 @@ class TestHost:
 @pytest.mark.parametrize(
     ("step", "status", "observed"),
     [
-        ("check_canal_first", {"files": ["05-cilium.conflist", "10-canal.conflist"]}, "in force: 05-cilium.conflist"),
-        ("check_canal_first", {"files": ["10-canal.conflist.cilium_bak"]}, "in force: none"),
+        ("check_canal_first", {"files": ["05-cilium.conflist", "10-canal.conflist"]}, "active: 05-cilium.conflist"),
+        ("check_canal_first", {"files": ["10-canal.conflist.cilium_bak"]}, "active: none"),
         ("check_canal_first", {"lacks": ["/var/lib/calico/nodename"]}, "missing"),
         ("check_subnet", {"lacks": ["/run/flannel/subnet.env"]}, "missing"),
-        ("check_multus_first", {}, "in force: 10-canal.conflist"),
-        ("check_multus_first", {"files": ["00-multus.conflist"]}, "in force: 00-multus.conflist; files: 00-multus"),
+        ("check_multus_first", {}, "active: 10-canal.conflist"),
+        ("check_multus_first", {"files": ["00-multus.conflist"]}, "active: 00-multus.conflist; files: 00-multus"),
         ("check_multus_first", {"files": ["00-multus.conflist", "05-other.conf", CANAL_FILE]}, "05-other.conf"),
         ("check_multus_first", {"files": ["00-multus.conflist", CANAL_FILE], "lacks": ["/x"]}, "missing"),
-        ("check_cilium_first", {}, "in force: 10-canal.conflist"),
+        ("check_cilium_first", {}, "active: 10-canal.conflist"),
         ("check_cilium_first", {"files": []}, "files: none"),
     ],
 )

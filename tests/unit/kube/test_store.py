@@ -4,7 +4,7 @@ from typing import Any
 
 from cni_migrate.core.model.objects import Node, Pod
 from cni_migrate.kube import views
-from cni_migrate.kube.tables import PodTable, Table, by_name
+from cni_migrate.kube.store import PodStore, Store, by_name
 
 
 def pod(version: int, *, uid: str = "u1", name: str = "p", node: str = "n1", **meta: Any) -> dict[str, Any]:
@@ -30,7 +30,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.changes = 0
-        self.table = PodTable(views.pod, self._changed)
+        self.table = PodStore(views.pod, self._changed)
 
     def _changed(self) -> None:
         self.changes += 1
@@ -192,7 +192,7 @@ def test_what_does_not_matter_is_still_taken_over() -> None:
     """A write needs the latest version, though nobody has to be woken for it."""
     changes: list[None] = []
     same = lambda old, new: old.labels == new.labels  # noqa: E731
-    table: Table[str, Node] = Table(views.node, by_name, lambda: changes.append(None), same=same)
+    table: Store[str, Node] = Store(views.node, by_name, lambda: changes.append(None), same=same)
     table.seen({"metadata": {"name": "n", "resourceVersion": "1"}})
     table.seen({"metadata": {"name": "n", "resourceVersion": "2"}})
     assert len(changes) == 1

@@ -40,7 +40,7 @@ def by_namespace(meta: Json) -> tuple[str, str]:
     return str(meta.get("namespace", "")), str(meta["name"])
 
 
-class Table(Generic[K, V]):
+class Store(Generic[K, V]):
     """The objects of one kind by key."""
 
     def __init__(
@@ -176,7 +176,7 @@ class Table(Generic[K, V]):
 PodKey = tuple[str, str]
 
 
-class PodTable(Table[PodKey, Pod]):
+class PodStore(Store[PodKey, Pod]):
     """The pods, also by node and by controller.
 
     A pod whose eviction or deletion was accepted is shown as `deleting` from that moment on, until an event says so

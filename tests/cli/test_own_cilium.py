@@ -1,0 +1,219 @@
+"""Bad input about Cilium's source: each with its exit code, in words that name what to correct; nothing is changed."""
+
+import json
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cni_migrate import resources, wiring
+from cni_migrate.cli.ui import output
+from cni_migrate.config import Config
+from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
+from cni_migrate.sim.scenario import InstalledCilium, load
+from tests.cli.conftest import Served, Typed
+
+CHART = "cilium: {source: chart, chart: ./cilium}\n"
+
+
+def rendered(version: str = "1.20.2", **keys: str) -> str:
+    """What a chart of Cilium's gives, as far as it is looked at."""
+    texts = {name: resources.read("templates", name) for name in TEMPLATES}
+    config = Config.model_validate({"strategy": "overlay", "cilium": {"version": version}})
+    made: list[dict[str, Any]] = json.loads(json.dumps(Manifests(texts, config, Payload("canal:1", {})).cilium_final()))
+    for one in made:
+        if one["kind"] == "ConfigMap" and one["metadata"]["name"] == "cilium-config":
+            one["data"] |= keys
+    return "".join(f"---\n{output.yaml_text(one)}" for one in made)
+
+
+Having = Callable[..., Path]
+
+
+@pytest.fixture
+def helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Having:
+    """A program called helm: what it renders, its version, and what `helm get metadata` tells; it notes what it is asked."""
+
+    def put(objects: str = "", *, version: str = "v3.18.0", release: str = "", refuses: str = "") -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        (folder / "objects").write_text(objects or rendered())
+        tells = f"echo '{release}'" if release else "echo 'Error: release: not found' >&2; exit 1"
+        renders = f"echo 'Error: {refuses}' >&2; exit 1" if refuses else f"cat {folder}/objects"
+        (folder / "helm").write_text(
+            f'#!/bin/sh\necho "$@" >> {folder}/asked\ncase "$1" in version) echo {version};; template) {renders};;'
+            f" get) {tells};; esac\n"
+        )
+        (folder / "helm").chmod(stat.S_IRWXU)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        return folder
+
+    wiring.forget()
+    return put
+
+
+@pytest.fixture
+def on(tmp_path: Path, migrate: Typed, untouched: Served) -> Callable[..., Any]:
+    """Types a command with a configuration, on a cluster that it must not change."""
+
+    def typed(text: str, *command: str) -> Any:
+        (tmp_path / "cilium").mkdir(exist_ok=True)
+        file = tmp_path / "migrate.yaml"
+        file.write_text(text)
+        before = untouched.writes
+        ended = migrate(*command, "--config", str(file), "--kubeconfig", str(untouched.kubeconfig))
+        assert untouched.writes == before
+        return ended
+
+    return typed
+
+
+def test_no_helm(on: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, with how to get it."""
+    wiring.forget()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = on(CHART, "run", "--yes")
+    assert ended.code == 2
+    assert "there is no `helm` on PATH" in ended.err
+    assert "https://helm.sh/docs/intro/install/" in ended.err
+
+
+def test_an_old_helm(helm: Having, on: Callable[..., Any]) -> None:
+    """Its version is named, and which is needed."""
+    helm(version="v3.9.1")
+    ended = on(CHART, "run", "--yes")
+    assert ended.code == 2
+    assert "3.18 or newer is needed" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        pytest.param({"refuses": "chart \"cilium\" not found"}, 'chart "cilium" not found', id="no such chart"),
+        pytest.param({"refuses": "values do not meet the specifications of the schema"}, "specifications of the schema",
+                     id="values that the chart refuses"),
+        pytest.param({"objects": "kind: Deployment\napiVersion: apps/v1\nmetadata: {name: podinfo}\n"},
+                     "there is no DaemonSet with a container cilium-agent", id="another program's chart"),
+        pytest.param({"objects": "a: [\n"}, "not valid YAML", id="what is no YAML"),
+        pytest.param({"objects": rendered(**{"tunnel-port": "8472"})}, "which is flannel's", id="flannel's port"),
+        pytest.param({"objects": rendered(ipam="kubernetes")}, "ipam is kubernetes", id="IPAM of the nodes"),
+        pytest.param({"objects": rendered(**{"routing-mode": "native"})}, "routing-mode is native", id="native routing"),
+        pytest.param({"objects": rendered().replace("v1.20.2", "v1.21.0")}, "cilium.version 1.21.0 is not known",
+                     id="a version of tomorrow"),
+    ],
+)  # fmt: skip
+def test_a_chart_that_cannot_be_used(helm: Having, on: Callable[..., Any], given: dict[str, str], says: str) -> None:
+    """Exit code 2 when the configuration is read: helm's own words, or what to write in the values."""
+    helm(**given)
+    ended = on(CHART, "run", "--yes")
+    assert ended.code == 2
+    assert says in ended.err
+    assert "next:" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("cilium: {source: chart}\n", "cilium.chart is empty", id="no chart"),
+        pytest.param("cilium: {chart: ./cilium}\n", "set cilium.source to chart", id="a chart without its source"),
+        pytest.param("cilium: {source: chart, chart: ./cilium, pod_cidr: 10.99.0.0/16}\n", "has 10.245.0.0/16",
+                     id="a network that the values contradict"),
+        pytest.param("cilium: {source: chart, chart: ./cilium, extra_config: {debug: 'true'}}\n",
+                     "write it where the rest is", id="keys beside the values"),
+        pytest.param("cilium: {source: chart, chart: ./cilium, values: [none.yaml]}\n", "none.yaml", id="no values file"),
+        pytest.param("cilium: {source: manifests, manifests: none.yaml}\n", "none.yaml", id="no manifests"),
+        pytest.param("strategy: multus\ncilium: {source: existing}\n", "each node has two agents of Cilium", id="multus"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_contradicts_its_source(
+    helm: Having, on: Callable[..., Any], text: str, says: str
+) -> None:
+    """Exit code 2, with the key."""
+    helm()
+    ended = on(text, "run", "--yes")
+    assert ended.code == 2
+    assert says in ended.err
+
+
+@pytest.mark.parametrize(
+    ("release", "says"),
+    [
+        ({"chart": "cilium", "status": "pending-upgrade", "revision": 3}, "sh.helm.release.v1.cilium.v3"),
+        ({"chart": "podinfo", "status": "deployed", "revision": 1}, "is of chart podinfo"),
+    ],
+)
+def test_a_release_that_is_in_the_way(helm: Having, on: Callable[..., Any], release: dict[str, Any], says: str) -> None:
+    """Exit code 3 in preflight: found before the first node is touched, not in the last step."""
+    helm(release=json.dumps(release))
+    ended = on(CHART, "preflight")
+    assert ended.code == 3
+    assert "RELEASE" in ended.out
+    assert says in ended.out
+
+
+def test_a_release_in_a_failed_state_is_told(helm: Having, on: Callable[..., Any]) -> None:
+    """The last step goes on from it, so it stops nothing."""
+    helm(release=json.dumps({"chart": "cilium", "status": "failed", "revision": 2}))
+    ended = on(CHART, "preflight")
+    assert ended.code == 0, ended.err
+    assert "revision 2, failed: the last step upgrades it" in ended.out
+
+
+def test_an_installed_cilium_that_is_not_there(helm: Having, on: Callable[..., Any]) -> None:
+    """Exit code 3, with the values to install it by."""
+    ended = on("cilium: {source: existing}\n", "preflight")
+    assert ended.code == 3
+    assert "CILIUM_INSTALLED" in ended.out
+    assert "migrate manifests cilium-values" in ended.out
+
+
+@pytest.mark.parametrize("command", [("preflight",), ("plan",), ("status",), ("manifests", "cilium"), ("images",)])
+def test_helm_renders_once_per_command(helm: Having, on: Callable[..., Any], command: tuple[str, ...]) -> None:
+    """And tells its version once; a command that needs no release asks for none."""
+    folder = helm()
+    ended = on(CHART, *command)
+    assert ended.code == 0, ended.err
+    asked = [line.split()[0] for line in (folder / "asked").read_text().splitlines()]
+    assert asked.count("template") == 1
+    assert asked.count("version") <= (2 if command == ("preflight",) else 1)
+    assert ("get" in asked) is (command == ("preflight",))
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A cluster with an installed Cilium, whose network and port are not the defaults; no test changes it."""
+    found = load("installed-cilium").model_copy(update={"faults": []})
+    own = InstalledCilium(version="1.19.0", pod_cidr="10.77.0.0/16", tunnel_port=8999)
+    with Served(tmp_path_factory.mktemp("installed"), found.model_copy(update={"cilium": own})) as served:
+        yield served
+
+
+def test_an_installed_cilium_tells_its_network(migrate: Typed, installed: Served, tmp_path: Path) -> None:
+    """Network, port and images need not be said; its own keys are right, and it is in nobody's way."""
+    file = tmp_path / "migrate.yaml"
+    file.write_text("cilium: {source: existing}\n")
+    ended = migrate("preflight", "--config", str(file), "--kubeconfig", str(installed.kubeconfig))
+    assert ended.code == 0, ended.out
+    assert "UDP port 8999" in ended.out
+    assert "OTHER_CILIUM" not in ended.out
+    assert "cilium/cilium:" not in ended.out, "nothing of Cilium's is pulled for the migration"
+
+
+def test_an_installed_cilium_stops_others_and_the_way_is_named(migrate: Typed, installed: Served) -> None:
+    """Without that source it is a blocker, as two would fight for the nodes' files."""
+    ended = migrate("preflight", "--strategy", "overlay", "--kubeconfig", str(installed.kubeconfig))
+    assert ended.code == 3
+    assert "OTHER_CILIUM" in ended.out
+    assert "cilium.source: existing" in ended.out
+
+
+def test_a_network_that_the_installed_cilium_contradicts(migrate: Typed, installed: Served, tmp_path: Path) -> None:
+    """What was said counts, so the key of cilium-config that says otherwise is named."""
+    file = tmp_path / "migrate.yaml"
+    file.write_text("cilium: {source: existing, pod_cidr: 10.99.0.0/16}\n")
+    ended = migrate("preflight", "--config", str(file), "--kubeconfig", str(installed.kubeconfig))
+    assert ended.code == 3
+    assert "cluster-pool-ipv4-cidr is 10.77.0.0/16" in ended.out
+    assert "clusterPoolIPv4PodCIDRList: 10.99.0.0/16" in ended.out
