@@ -1,5 +1,6 @@
 # Works on one node's files, links and chains, then reports what is there. Operations are the arguments, done in order;
-# each may be repeated. POSIX sh with the tools of any small userland; written for the image that runs Canal.
+# each may be repeated. POSIX sh with sed, grep, sort, cat, rm, ln, sleep and tee, and no more: Calico's own image has
+# neither tr nor wc, mv, rmdir or chroot (node/clean-up-filesystem.sh, 3.32).
 # docs/reference/host-tasks.md describes the operations and the report.
 set -eu
 LC_ALL=C
@@ -23,8 +24,19 @@ results=/var/lib/cni/results # what the runtime remembers of each pod's network;
 subnet_env=/run/flannel/subnet.env
 nodename=/var/lib/calico/nodename
 calico_kubeconfig=calico-kubeconfig # in the CNI folder, with the credentials of Calico's plugin
+node_agent=/run/nodeagent # made for a volume of Calico's pod; others may use it, too
 calico_folders="/run/calico /var/lib/calico /var/log/calico"
 message=${TERMINATION_LOG:-/dev/termination-log}
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+joined() { # SEPARATOR: the lines as one
+    sed -e ':all' -e '$!{' -e 'N' -e 'b all' -e '}' -e "s/\n/$1/g"
+}
+
+more_than() { # N TEXT: whether it has more lines
+    [ "$(echo "$2" | grep -c '')" -gt "$1" ]
+}
 
 # --- Canal's network: host-local and the runtime name what they keep of its pods after the one in the CNI file --------
 
@@ -32,7 +44,7 @@ canal_network() { # the name in the node's own Canal file, also where Cilium has
     for path in "$netd/$canal_file" "$netd/$canal_file.cilium_bak"; do
         [ -f "$path" ] || continue
         # Whatever is nested is taken away, from the innermost outwards: plugins may have names of their own.
-        found=$(tr -d '\n' <"$path" | sed -n -e 's/^[^{]*{//' -e ':nested' -e 's/{[^{}]*}//' -e 't nested' \
+        found=$(joined '' <"$path" | sed -n -e 's/^[^{]*{//' -e ':nested' -e 's/{[^{}]*}//' -e 't nested' \
             -e 's/.*"name"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p')
         case $found in
         '' | [!A-Za-z0-9]* | *[!A-Za-z0-9_.-]*) ;; # the specification's rule for names; this one becomes a path
@@ -45,7 +57,7 @@ canal_network() { # the name in the node's own Canal file, also where Cilium has
 lease_folder() { # where host-local keeps leases: `dataDir` of the file's ipam section, else its default
     for path in "$netd/$canal_file" "$netd/$canal_file.cilium_bak"; do
         [ -f "$path" ] || continue
-        found=$(tr -d '\n' <"$path" | sed -n 's/.*"ipam"[[:space:]]*:[[:space:]]*{//p' |
+        found=$(joined '' <"$path" | sed -n 's/.*"ipam"[[:space:]]*:[[:space:]]*{//p' |
             grep -o '"dataDir"[[:space:]]*:[[:space:]]*"[^"]*"' | sed -n -e '1s/.*:[[:space:]]*"//' -e '1s|/*"$||p')
         case $found in
         *[!A-Za-z0-9/_.-]* | *..*) ;;
@@ -100,11 +112,11 @@ chains() { # PATTERN: FAMILY TABLE CHAIN of every chain whose whole name matches
 }
 
 first_plugin() { # NAME: whether Canal's CNI file hands pods to this plugin
-    tr -d '\n' <"$netd/$canal_file" | grep -Eq "\"type\"[[:space:]]*:[[:space:]]*\"$1\""
+    joined '' <"$netd/$canal_file" | grep -Eq "\"type\"[[:space:]]*:[[:space:]]*\"$1\""
 }
 
 setting() { # KEY DEFAULT: a text of Canal's CNI file
-    found=$(tr -d '\n' <"$netd/$canal_file" | sed -n "s/.*\"$1\"[[:space:]]*:[[:space:]]*\"\([^\"]*\)\".*/\1/p")
+    found=$(joined '' <"$netd/$canal_file" | sed -n "s/.*\"$1\"[[:space:]]*:[[:space:]]*\"\([^\"]*\)\".*/\1/p")
     echo "${found:-$2}"
 }
 
@@ -152,7 +164,7 @@ rule_families() { # those through whose table nat traffic passes; the first one 
 }
 
 stands() { # FAMILY: whether our rule is there once, and before all that change a sender's address
-    [ "$(our_rules "$1" | wc -l)" -eq 1 ] || return 1
+    [ "$(our_rules "$1" | grep -c '')" -eq 1 ] || return 1
     nat_rules "$1" | grep -E -- '^-A POSTROUTING ' | grep -E 'cni-migrate|FLANNEL|flannel|CILIUM|MASQUERADE|SNAT' |
         sed -n 1p | grep -q -- 'cni-migrate'
 }
@@ -165,6 +177,14 @@ rules() { # the families in which our rule is
 
 sets() { # names of Calico's ipsets
     if here ipset; then run ipset list -n 2>/dev/null | grep -E '^cali[46]0' || true; fi
+}
+
+# Felix has `calico` in nftables mode, and from Calico 3.32 on `arp calico-arp` in every mode (felix/dataplane/linux,
+# int_dataplane.go); flannel has two when it masquerades by nftables (pkg/trafficmngr/nftables).
+tables() {
+    if here nft; then
+        run nft list tables 2>/dev/null | grep -E '^table (ip6? calico|arp calico-arp|ip flannel-ipv4|ip6 flannel-ipv6)$' || true
+    fi
 }
 
 lease_names() {
@@ -181,7 +201,8 @@ lease_names() {
 # --- operations -------------------------------------------------------------------------------------------------------
 
 each() { # LIST: comma-separated values, one a line
-    echo "$1" | tr ',' '\n' | sed '/^$/d'
+    echo "$1" | sed -e 's/,/\
+/g' | sed '/^$/d'
 }
 
 remove_files() { # LIST: files in the CNI folder
@@ -194,7 +215,7 @@ restore_bak() {
     for path in "$netd"/*.cilium_bak; do
         [ -e "$path" ] || continue
         target=${path%.cilium_bak}
-        if [ -e "$target" ]; then rm -f "$path"; else mv "$path" "$target"; fi
+        if [ -e "$target" ]; then rm -f "$path"; else ln "$path" "$target" && rm -f "$path"; fi
     done
 }
 
@@ -228,12 +249,16 @@ keep_leases() { # LIST: addresses whose leases stay
     done
 }
 
+remove_empty() { # FOLDER: unless something is in it
+    rmdir "$1" 2>/dev/null || rm -d "$1" 2>/dev/null || true
+}
+
 remove_links() { # PATTERN; deleting one end of a pair takes the other along, so a link that is gone is no failure
     links | { grep -E "$1" || true; } | while read -r link; do
         run ip link del dev "$link" 2>/dev/null || true
     done
     left=$(links | grep -E "$1" || true)
-    [ -z "$left" ] || fail "links are still there: $(echo "$left" | tr '\n' ' ')"
+    [ -z "$left" ] || fail "links are still there: $(echo "$left" | joined ' ')"
 }
 
 remove_routes() { # routes into Canal's network that no link took along
@@ -259,13 +284,13 @@ remove_chains() { # PATTERN; somebody else's change of the same table may cross 
         try_remove_chains "$1"
         [ -n "$(chains "$1")" ] || return 0
     done
-    fail "chains are still there: $(chains "$1" | tr '\n' ';')"
+    fail "chains are still there: $(chains "$1" | joined ';')"
 }
 
 try_remove_chains() { # PATTERN: the rules that jump there, then the chains; one transaction per table
     chains "$1" | sed 's/ [^ ]*$//' | sort -u | while read -r family table; do
         names=$(chains "$1" | sed -n "s/^$family $table //p" | sort -u)
-        any=$(echo "$names" | tr '\n' '|' | sed 's/|$//')
+        any=$(echo "$names" | joined '|')
         {
             echo "*$table"
             run "$family-save" -t "$table" | { grep -E -- "^-A .*-[jg] ($any)( |\$)" || true; } | sed 's/^-A /-D /'
@@ -313,7 +338,7 @@ remove_our_rules() {
         remove_rules '--comment "\{0,1\}cni-migrate"\{0,1\} '
         [ -n "$(rules)" ] || return 0
     done
-    fail "rules are still there in $(rules | tr '\n' ' ')"
+    fail "rules are still there in $(rules | joined ' ')"
 }
 
 remove_rules() { # PATTERN: rules in the kernel's own chains that have it, also those that jump nowhere
@@ -325,11 +350,11 @@ remove_rules() { # PATTERN: rules in the kernel's own chains that have it, also 
     done
 }
 
-remove_tables() { # PATTERN: nftables' tables whose whole name matches
-    if ! here nft; then return 0; fi
-    { run nft list tables 2>/dev/null || true; } | { grep -E "^table ip6? ($1)\$" || true; } | while read -r _ family table; do
+remove_tables() { # nftables' tables of Canal's
+    tables | while read -r _ family table; do
         run nft delete table "$family" "$table" || true
     done
+    [ -z "$(tables)" ] || fail "nftables' tables are still there: $(tables | joined ';')"
 }
 
 remove_sets() { # Calico's ipsets, once no rule asks for them; one may be a member of another
@@ -337,17 +362,23 @@ remove_sets() { # Calico's ipsets, once no rule asks for them; one may be a memb
         run ipset destroy "$set" 2>/dev/null || true
     done
     left=$(sets)
-    [ -z "$left" ] || fail "ipsets are still there: $(echo "$left" | tr '\n' ' ')"
+    [ -z "$left" ] || fail "ipsets are still there: $(echo "$left" | joined ' ')"
+}
+
+calico_was_here() { # its state goes last
+    [ -e "$root$nodename" ] || [ -n "$(chains 'cali-[^ ]*')" ]
 }
 
 remove_calico() { # what felix lays in either kind of iptables or in nftables, its sets, and what is on the disk
+    if calico_was_here && ! here ipset; then fail "there is no ipset to remove Calico's sets with: set host_task.image"; fi
     rm -f "$netd/$calico_kubeconfig"
     await_ended calico-node
-    remove_tables calico
+    remove_tables
     remove_rules '--comment "\{0,1\}cali:'
     remove_chains 'cali-[^ ]*'
     remove_sets
     for folder in $calico_folders; do rm -rf "${root:?}$folder"; done
+    remove_empty "$root$node_agent"
 }
 
 remove_flannel() { # LIST: Canal's files in the CNI folder
@@ -362,7 +393,7 @@ remove_flannel() { # LIST: Canal's files in the CNI folder
     rm -f "$root$subnet_env" "$root$bin_folder/flannel" "$root$bin_folder/calico" "$root$bin_folder/calico-ipam"
     rm -rf "$root$leases" "$root$flannel_state"
     rm -f "$root$results/$network"-*
-    rmdir "$root${subnet_env%/*}" 2>/dev/null || true
+    remove_empty "$root${subnet_env%/*}"
     remove_calico
 }
 
@@ -384,7 +415,7 @@ remove_cilium() { # LIST: files in the CNI folder besides those that have Cilium
 # --- the report -------------------------------------------------------------------------------------------------------
 
 quoted() { # MAX: lines as the inside of a JSON list, at most MAX of them
-    sed -n "1,${1}p" | sed 's/[\\"]/\\&/g; s/.*/"&"/' | tr '\n' ',' | sed 's/,$//'
+    sed -n "1,${1}p" | sed 's/[\\"]/\\&/g; s/.*/"&"/' | joined ','
 }
 
 report() {
@@ -394,6 +425,7 @@ report() {
         [ -e "$root$path" ] && echo "$path"
     done
         [ -z "$(sets)" ] || echo "ipset cali*"
+        tables | sed 's/^table/nft table/'
         for kept in "$network" multus-cni-network; do
             for path in "$root$results/$kept"-*; do [ -e "$path" ] && echo "$results/$kept-*" && break; done
         done || true)
@@ -401,10 +433,10 @@ report() {
     addresses=$(lease_names)
     names=$(chains '(FLANNEL-|cali-|CNI-HOSTPORT-|(OLD_)?CILIUM_)[^ ]*' | sed 's/.* //' | sort -u)
     cut=
-    if [ "$(echo "$files" | wc -l)" -gt 25 ]; then cut="$cut,\"files\""; fi
-    if [ "$(echo "$links" | wc -l)" -gt 30 ]; then cut="$cut,\"links\""; fi
-    if [ "$(echo "$addresses" | wc -l)" -gt 100 ]; then cut="$cut,\"leases\""; fi
-    if [ "$(echo "$names" | wc -l)" -gt 25 ]; then cut="$cut,\"chains\""; fi
+    if more_than 25 "$files"; then cut="$cut,\"files\""; fi
+    if more_than 30 "$links"; then cut="$cut,\"links\""; fi
+    if more_than 100 "$addresses"; then cut="$cut,\"leases\""; fi
+    if more_than 25 "$names"; then cut="$cut,\"chains\""; fi
     if routed; then routes=true; else routes=false; fi
     printf '{"files":[%s],"lacks":[%s],"routed":%s,"links":[%s],"leases":[%s],"chains":[%s],"rules":[%s],"left":[%s]%s}\n' \
         "$(echo "$files" | sed '/^$/d' | quoted 25)" "$(lacks | quoted 5)" "$routes" "$(echo "$links" | sed '/^$/d' | quoted 30)" \
@@ -413,7 +445,7 @@ report() {
 }
 
 fail() { # TEXT [CODE]
-    printf '{"error":"%s"}\n' "$(echo "$1" | tr -d '"\\' | tr '\n' ' ')" | tee "$message" >&2
+    printf '{"error":"%s"}\n' "$(echo "$1" | joined ' ' | sed 's/["\\]//g')" | tee "$message" >&2
     exit "${2:-1}"
 }
 

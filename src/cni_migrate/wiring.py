@@ -51,6 +51,7 @@ def manifests_for(config: Config, seen: Snapshot | None) -> Manifests:
         _modules(knet_agent),
         _modules(identities_agent),
         found.data if found is not None else {},
+        cleaning_image=cleaning_image(config, seen),
     )
     return Manifests(templates, config, facts, foreign=foreign_for(config))
 
@@ -189,6 +190,24 @@ def host_image(config: Config, seen: Snapshot | None) -> str:
         return config.cilium.image
     flannel = (image for image in reversed(canal.images) if "flannel" in image.rpartition("/")[2])
     return next(flannel, canal.images[-1])
+
+
+def cleaning_image(config: Config, seen: Snapshot | None) -> str:
+    """The image in which Canal is removed from hosts: Calico's own, which has all that felix has used there.
+
+    Flannel's has no ipset, and had no nft up to 0.24. Calico's own is told from those of its installer and its
+    controllers by the last word of its name: `calico/node`, `mirrored-calico-node`, `hardened-calico`.
+    """
+    names = config.canal.every_daemonset() if seen is not None else ()
+    found = (seen.daemonsets[name] for name in names if seen is not None and name in seen.daemonsets)
+    images = (image for daemonset in found for image in daemonset.images)
+    return next((image for image in images if _is_calico(image)), host_image(config, seen))
+
+
+def _is_calico(image: str) -> bool:
+    folder, _, name = image.partition("@")[0].rpartition("/")
+    name = name.partition(":")[0]
+    return "calico" in f"{folder}/{name}" and name.rpartition("-")[2] in ("node", "calico")
 
 
 def forget() -> None:

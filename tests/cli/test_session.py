@@ -12,7 +12,7 @@ from cni_migrate.cli.ui.confirmation import asked
 from cni_migrate.config import Config
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.kube.cluster import KubeCluster
-from cni_migrate.wiring import host_image
+from cni_migrate.wiring import cleaning_image, host_image
 from tests.cli.conftest import QUICK, Served, Typed
 from tests.unit.core.builders import a_daemonset, seen
 
@@ -32,6 +32,32 @@ def test_host_tasks_run_in_the_image_with_iptables(images: tuple[str, ...], expe
     """Flannel's own has them, and a shell; the installer of its plugin has neither of them for sure."""
     found = seen(a_daemonset("canal", images=images))
     assert host_image(Config(), found) == expected
+
+
+HARDENED = ("rancher/hardened-calico:v3.29.1-build1", "rancher/hardened-flannel:v0.26.1-build1")
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        pytest.param(CALICO, CALICO[1], id="Canal"),
+        pytest.param(HARDENED, HARDENED[0], id="RKE2's"),
+        pytest.param(("mirror/x/mirrored-calico-node@sha256:0a", CALICO[-1]), "mirror/x/mirrored-calico-node@sha256:0a", id="mirrored"),
+        pytest.param(("quay.io/calico/calico:v3.33.0", CALICO[-1]), "quay.io/calico/calico:v3.33.0", id="one for all"),
+        pytest.param(FLANNEL, FLANNEL[-1], id="flannel alone"),
+        pytest.param(("registry.example/node:1",), "registry.example/node:1", id="nobody's"),
+    ],
+)  # fmt: skip
+def test_canal_is_removed_in_calicos_own_image(images: tuple[str, ...], expected: str) -> None:
+    """Flannel's has no ipset: on a node without one Calico's sets would stay, and nobody would see them."""
+    assert cleaning_image(Config(), seen(a_daemonset("canal", images=images))) == expected
+
+
+def test_calicos_image_is_found_where_it_has_a_daemonset_of_its_own() -> None:
+    """Split DaemonSets: kube-flannel and calico-node."""
+    found = seen(a_daemonset("canal", images=FLANNEL), a_daemonset("calico-node", images=CALICO[:2]))
+    canal = {"more_daemonsets": ["kube-system/calico-node"]}
+    assert cleaning_image(Config.model_validate({"canal": canal}), found) == CALICO[1]
 
 
 def test_a_run_connects_and_lists_once(migrate: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

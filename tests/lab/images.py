@@ -15,7 +15,7 @@ PROBER = "localhost/lab/prober:1"
 USERLAND = "localhost/lab/userland:1"
 
 _TOOLS = (
-    "cat", "chroot", "env", "grep", "ls", "mv", "rm", "rmdir", "sed", "sh", "sleep", "sort", "tee", "test", "tr", "wc",
+    "cat", "chroot", "env", "grep", "ln", "ls", "mv", "rm", "rmdir", "sed", "sh", "sleep", "sort", "tee", "test", "tr", "wc",
     "ip", *IPTABLES,
     "python3", "/usr/lib/python3.[0-9]*",
 )  # fmt: skip

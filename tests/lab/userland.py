@@ -57,7 +57,8 @@ def collect(needs: Iterable[str]) -> Userland:
     for need in needs:
         for path in _matches(need):
             found.add(path)
-    for library in libraries(path for path in list(found.files.values()) if isinstance(path, Path)):
+    # In one order always: images are kept under a digest of what is in them.
+    for library in sorted(libraries(path for path in list(found.files.values()) if isinstance(path, Path))):
         found.add(library)
     return found
 

@@ -13,18 +13,19 @@ SMALL = Scenario.model_validate({"nodes": 2, "workloads": [{"kind": "daemonset",
 
 @pytest.mark.parametrize("strategy", ["multus", "overlay"])
 def test_nothing_of_canal_is_left_on_hosts(strategy: str) -> None:
-    """No chain, no set, no folder, no credentials, no link and no rule on any node."""
+    """No chain, no set, no table, no folder, no credentials, no link and no rule on any node."""
 
     async def main() -> None:
         async with Simulation(SMALL) as sim:
             before = [host.plane for host in sim.world.ctx.net.hosts.values()]
-            assert all(plane.ipsets and "calico-kubeconfig" in plane.files for plane in before)
+            assert all(plane.ipsets and plane.tables and "calico-kubeconfig" in plane.files for plane in before)
             done = Final("done", "the cluster runs on Cilium; the audit is clean", "")
             assert await Process(sim, config_for(strategy)).run() == done
             for host in sim.world.ctx.net.hosts.values():
                 plane = host.plane
                 assert [name for name in sorted(plane.chains) if not name.startswith("CILIUM_")] == []
                 assert plane.ipsets == frozenset()
+                assert plane.tables == frozenset()
                 assert sorted(plane.left - {"/run/cilium/state"}) == ["/opt/cni/bin/cilium-cni"]
                 assert [name for name in plane.files if "cilium" not in name] == []
                 assert [name for name in sorted(plane.links) if not name.startswith("cilium_")] == []

@@ -102,9 +102,7 @@ class DriverRun:
             while not self._task.done():
                 await asyncio.wait({self._task})
             if self._task.cancelled():
-                raise Interrupted(
-                    "stopped at once: the record is safe", next=f"{self._goal.command}  (goes on from here)"
-                )
+                raise Interrupted("interrupted at once: the record is safe", next=f"{self._goal.command}  (resumes)")
             return self._task.result()
 
     @contextlib.asynccontextmanager

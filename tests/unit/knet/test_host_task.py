@@ -3,7 +3,6 @@
 import atexit
 import json
 import os
-import re
 import shlex
 import shutil
 import stat
@@ -57,6 +56,14 @@ FAKES = {
         *) echo "ipset: what is $*" >&2; exit 9 ;;
         esac
     """,
+    # `nft`: each table is a line of a file.
+    "nft": r"""
+        case "$*" in
+        "list tables") cat "$STATE/tables" ;;
+        "delete table "*) sed -i "/^table $3 $4\$/d" "$STATE/tables" ;;
+        *) echo "nft: what is $*" >&2; exit 9 ;;
+        esac
+    """,
     # `iptables-save [-t TABLE]`: a folder per table, in it a file per chain with the chain's rules.
     "iptables-save": r"""
         for table in filter nat; do
@@ -89,17 +96,21 @@ FAKES = {
 }
 
 
+PUBLISHED = (
+    "bash", "cat", "cp", "date", "echo", "env", "false", "grep", "kill", "ln", "ls", "mkdir", "printf", "readlink", "rm",
+    "sed", "sh", "sleep", "sort", "stat", "tail", "tee", "test", "timeout", "touch", "true", "uniq",
+)  # fmt: skip
+"""What an image may have at least: of small tools Calico's own keeps these (node/clean-up-filesystem.sh, 3.32)."""
+
+
 @cache
 def _tools() -> str:
-    """A folder with the machine's programs but for those of networks: only the fakes of these may be found."""
+    """A folder with those of the machine's programs; of networks only the fakes may be found."""
     folder = Path(tempfile.mkdtemp(prefix="cni-migrate-tools-"))
     atexit.register(shutil.rmtree, folder)
-    networks = re.compile(r"(ip6?tables|xtables|nft|ipset$|ip$)")
-    for place in os.environ["PATH"].split(os.pathsep):
-        for program in Path(place).iterdir() if Path(place).is_dir() else ():
-            link = folder / program.name
-            if not networks.match(program.name) and not link.is_symlink():
-                link.symlink_to(program)
+    for name in PUBLISHED:
+        if program := shutil.which(name):
+            (folder / name).symlink_to(program)
     return str(folder)
 
 
@@ -161,6 +172,7 @@ class Node:
                 self._touch(folder, ["something"])
         for name in tree.get("ipsets", ()):
             (self.state / "sets" / name).touch()
+        (self.state / "tables").write_text("".join(f"table {name}\n" for name in tree.get("tables", ())))
         if tree.get("nodename"):
             self._touch("var/lib/calico", ["nodename"])
         routes = ["10.244.2.0/24 via 172.30.0.12 dev eth0 \n"] if tree.get("routed") else []
@@ -215,6 +227,7 @@ class Node:
             "subnet_env": (self.root / "run/flannel/subnet.env").exists(),
             "calico_state": all((self.root / folder).exists() for folder in CALICO_FOLDERS),
             "ipsets": listed(self.state / "sets"),
+            "tables": sorted(line.removeprefix("table ") for line in (self.state / "tables").read_text().splitlines()),
             "nodename": (self.root / "var/lib/calico/nodename").exists(),
             "routed": " via " in (self.state / "routes").read_text(),
             "links": listed(self.state / "links"),
@@ -234,7 +247,7 @@ def full(tree: Mapping[str, Any]) -> dict[str, Any]:
     empty: dict[str, Any] = {
         "netd": [], "subnet_env": False, "links": [], "chains": [], "leases": None, "bin": [], "flannel_state": False,
         "multus_state": False, "cilium_state": False, "results": [], "nodename": False, "routed": False, "rule": False,
-        "calico_state": False, "ipsets": [],
+        "calico_state": False, "ipsets": [], "tables": [],
     }  # fmt: skip
     given = {key: value for key, value in tree.items() if key != "plugin"}
     return {key: sorted(value) if isinstance(value, list) else value for key, value in {**empty, **given}.items()}
@@ -341,19 +354,42 @@ def test_calicos_rules_go_also_where_its_chains_are_gone(tmp_path: Path) -> None
     assert forward.read_text() == before
 
 
-def test_felix_in_nftables_mode_leaves_tables(tmp_path: Path) -> None:
-    """They are called `calico`, one for each family; somebody else's table of a longer name stays."""
-    node = Node(tmp_path, {})
-    tables = node.state / "tables"
-    tables.write_text("table ip calico\ntable ip6 calico\ntable ip calico-of-mine\ntable inet filter\n")
-    nft = node.bin / "nft"
-    nft.write_text(
-        '#!/bin/sh\ncase "$*" in\n"list tables") cat "$STATE/tables" ;;\n'
-        '"delete table "*) sed -i "/^table $3 $4\\$/d" "$STATE/tables" ;;\n*) exit 9 ;;\nesac\n'
-    )
-    nft.chmod(0o755)
+def test_a_table_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:
+    """It would go on filtering what nobody looks after any more."""
+    node = Node(tmp_path, {"tables": ["arp calico-arp"]})
+    (node.bin / "nft").write_text((node.bin / "nft").read_text().replace("sed -i", ": sed -i"))
+    code, message = node.run("remove-flannel")
+    assert code == 1
+    assert "arp calico-arp" in message["error"]
+
+
+def test_calicos_sets_are_not_left_because_nobody_can_see_them(tmp_path: Path) -> None:
+    """Flannel's image of the published canal.yaml (0.24.4) has no ipset; many nodes have none."""
+    node = Node(tmp_path, {"nodename": True, "chains": ["cali-FORWARD"], "ipsets": ["cali40this-host"]})
+    (node.bin / "ipset").unlink()
+    code, message = node.run("remove-flannel")
+    assert code == 1
+    assert "no ipset" in message["error"]
+    assert node.tree()["nodename"]  # so that the next try knows as well
+
+
+def test_where_no_calico_was_no_ipset_is_needed(tmp_path: Path) -> None:
+    """A Canal of flannel alone has no sets."""
+    node = Node(tmp_path, TABLE["canal"])
+    (node.bin / "ipset").unlink()
     assert node.run("remove-flannel")[0] == 0
-    assert tables.read_text() == "table ip calico-of-mine\ntable inet filter\n"
+
+
+@pytest.mark.parametrize("others", [[], ["socket"]])
+def test_the_folder_of_calicos_volume_goes_if_nothing_is_in_it(others: list[str], tmp_path: Path) -> None:
+    """The published DaemonSet makes /run/nodeagent; others use the same one."""
+    node = Node(tmp_path, {})
+    folder = node.root / "run/nodeagent"
+    folder.mkdir()
+    for name in others:
+        (folder / name).touch()
+    assert node.run("remove-flannel")[0] == 0
+    assert folder.exists() is bool(others)
 
 
 def test_an_ipset_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,20 @@ def test_a_packed_program_runs_with_nothing_but_its_image(tmp_path: Path) -> Non
 def test_without_asking_an_image_holds_no_userland(tmp_path: Path) -> None:
     """On the lab's own nodes it is mounted, and a gigabyte per node is spared."""
     assert list((unpacked(SHELL, tmp_path) / "usr/bin").iterdir()) == []
+
+
+@merged
+def test_an_image_is_the_same_in_every_process() -> None:
+    """Archives are kept under a digest of what is in them; the order of a set is another one in each process."""
+    script = "from tests.lab.userland import collect; print([*collect(['ip', 'ls', 'sh']).files])"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    }
+    assert len(found) == 1

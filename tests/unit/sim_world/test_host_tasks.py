@@ -54,6 +54,7 @@ def host_of(tree: dict[str, Any]) -> Host:
             links=frozenset(tree.get("links", ())),
             chains=frozenset(tree.get("chains", ())),
             ipsets=frozenset(tree.get("ipsets", ())),
+            tables=frozenset(tree.get("tables", ())),
             left=frozenset(left),
             postrouting=(Keep(*PODS),) if tree.get("rule") else (),
         )
@@ -74,6 +75,7 @@ def tree_of(host: Host) -> dict[str, Any]:
         "nodename": CALICO_NODENAME in plane.left,
         "calico_state": set(CALICO_FOLDERS) <= plane.left,
         "ipsets": sorted(plane.ipsets),
+        "tables": sorted(plane.tables),
         "routed": bool(plane.subnet),
         "links": sorted(plane.links),
         "chains": sorted(plane.chains),
@@ -103,6 +105,7 @@ def full(tree: dict[str, Any]) -> dict[str, Any]:
             "nodename": False,
             "calico_state": False,
             "ipsets": [],
+            "tables": [],
             "routed": False,
             "results": [],
             **given,

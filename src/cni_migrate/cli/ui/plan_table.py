@@ -155,8 +155,8 @@ def _show_steps(to: Console, title: str, event: Any) -> None:
 
 
 def show_first_turn(to: Console, view: PlanView) -> None:
-    """Print what the first turn would do."""
-    output.say(to, Text("\nThe first turn would", style=colours.HEAD))
+    """Print what the first decision would do."""
+    output.say(to, Text("\nThe first decision would", style=colours.HEAD))
     for effect in view.next_effects[:30] or ("change nothing",):
         output.say(to, effect, "  ", by=4)
     if len(view.next_effects) > 30:

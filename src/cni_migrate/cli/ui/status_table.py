@@ -138,7 +138,7 @@ def _summary(view: StatusView, now: datetime) -> list[Text]:
 def out_of_service(view: StatusView) -> str:
     """The nodes that are out of service by the migration's hand, in words, or ''."""
     names = [node.name for node in view.nodes if node.out_of_service]
-    return f"still out of service: {output.listed(names)}" if names else ""
+    return f"{output.listed(names)} {'is' if len(names) == 1 else 'are'} still cordoned" if names else ""
 
 
 def _way_back(view: StatusView) -> list[Text]:

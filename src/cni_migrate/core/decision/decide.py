@@ -63,8 +63,12 @@ def decide(
         rollback_node(draft)
     elif not stop_for_held(draft):
         (backward if goal.kind == "rollback" else forward)(draft)
+        if draft.final is None:
+            stop_for_held(draft)  # who was begun just now may be held at once, before anything was touched
     settle(draft)
     work = draft.work
+    if draft.final is None and not (work.effects or work.asks or work.waits):
+        stop_for_held(draft)  # each node on which an event was begun just now was held at its first step
     if draft.final is None and (pace := keep_pace(plan, draft.record, seen, work.outcomes.attempts, now)) is not None:
         work.effects.append(pace)
     deadline = now + LOOK_AGAIN

@@ -132,7 +132,9 @@ def stop(draft: Draft) -> None:
     work = draft.work
     if work.waits and (work.effects or not all(safe_to_stop(wait.step) for wait in work.waits)):
         return
-    draft.final = Final("interrupted", "stopped on request at a safe point", draft.goal.command)
+    since = draft.record.cluster.resumed or draft.now
+    seconds = max(0, round((draft.now - since).total_seconds()))
+    draft.final = Final("interrupted", f"interrupted after {seconds} s, at a safe point", draft.goal.command)
 
 
 def held_nodes(draft: Draft) -> dict[str, Held]:

@@ -44,13 +44,15 @@ class Payload:
     """What is found out elsewhere: the image that runs Canal (host tasks use it), and our agents' modules by file name.
 
     `agent` is the one of knet-stress, `identities` the one that makes Canal's pods known to Cilium. `cilium_config` is
-    what the installed Cilium is configured by (`cilium.source: existing`).
+    what the installed Cilium is configured by (`cilium.source: existing`). In `cleaning_image` Canal is removed from
+    hosts; in `canal_image`, too, where it is empty.
     """
 
     canal_image: str
     agent: Mapping[str, str]
     identities: Mapping[str, str] = field(default_factory=dict)
     cilium_config: Mapping[str, str] = field(default_factory=dict)
+    cleaning_image: str = ""
 
 
 def node_config_version(served: Collection[str]) -> str | None:
@@ -144,7 +146,11 @@ class Manifests:
             raise ValueError("CiliumNodeConfig is not served")
         chaining = "portmap" if self._given().get("cni-chaining-mode") == "portmap" else "none"
         return self._render(
-            "cilium-node-config.yaml", key=f"node-config {version}", node_config_version=version, chaining=chaining
+            "cilium-node-config.yaml",
+            key=f"node-config {version}",
+            name=names.OWN_NODE_CONFIG if self._installed else names.NODE_CONFIG,
+            node_config_version=version,
+            chaining=chaining,
         )
 
     def identities(self) -> list[Manifest]:
@@ -192,10 +198,13 @@ class Manifests:
         )
         spec = base["spec"]
         (container,) = spec["containers"]
+        container = {**container, "args": list(ops)}
+        if self._facts.cleaning_image and any(op.startswith("remove-flannel") for op in ops):
+            container["image"] = self._config.host_task.image or self._facts.cleaning_image
         return {
             **base,
             "metadata": {**base["metadata"], "name": name},
-            "spec": {**spec, "nodeName": node, "containers": [{**container, "args": list(ops)}]},
+            "spec": {**spec, "nodeName": node, "containers": [container]},
         }
 
     def rbac(self) -> list[Manifest]:

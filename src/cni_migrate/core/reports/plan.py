@@ -133,7 +133,7 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
         MigrateError: the record or the goal does not fit, as at the beginning of a run.
     """
     started = begin(plan, goal, record or new_record(plan.config, len(seen.nodes), tool), seen.nodes, now)
-    turn = decide(plan, goal, started, seen, now)
+    decision = decide(plan, goal, started, seen, now)
     known = sync_membership(plan, started, seen, now, Work())
     view = ClusterView(plan, seen, known, now, now)
     phase = known.cluster.phase
@@ -156,8 +156,8 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
         blockers=tuple(_blockers(nodes)),
         seconds=left.seconds if left is not None else None,
         seconds_by=left.basis if left is not None else "",
-        next_effects=tuple(describe(effect) for effect in turn.effects),
-        next_waits=tuple(f"{wait.node or 'the cluster'}: {wait.on}" for wait in turn.waits),
+        next_effects=tuple(describe(effect) for effect in decision.effects),
+        next_waits=tuple(f"{wait.node or 'the cluster'}: {wait.on}" for wait in decision.waits),
     )
 
 

@@ -1,7 +1,7 @@
 """Canal's DaemonSets as they are while nodes leave them one by one: on labelled nodes only, restarted by nobody.
 
 Somebody who owns a DaemonSet (a Helm controller, an addon manager, GitOps) may put it back. Then Canal returns to nodes
-that have left it, so this is looked for at every turn.
+that have left it, so this is looked for at every look.
 """
 
 from collections.abc import Iterator, Mapping

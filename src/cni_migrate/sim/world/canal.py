@@ -20,6 +20,7 @@ from cni_migrate.sim.world.host import (
     CALICO_FOLDERS,
     CALICO_NODENAME,
     CALICO_SETS,
+    CALICO_TABLE,
     FLANNEL_BINARY,
     FLANNEL_CHAINS,
     Plane,
@@ -45,6 +46,7 @@ def felix_state(plane: Plane) -> dict[str, Any]:
         "calico_seen": ALWAYS,
         "chains": plane.chains | set(CALICO_CHAINS),
         "ipsets": plane.ipsets | set(CALICO_SETS),
+        "tables": plane.tables | {CALICO_TABLE},
         "left": plane.left | {CALICO_NODENAME, *CALICO_FOLDERS},
         "cilium_forwards": False,
     }

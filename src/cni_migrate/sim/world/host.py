@@ -56,6 +56,8 @@ CALICO_CHAINS = (
     "cali-wl-to-host",
 )
 """Some of the chains that felix lays in filter, nat, mangle and raw; on a real node there were 79."""
+CALICO_TABLE = "arp calico-arp"
+"""Calico 3.32 lays it with `nft` in every mode, as was seen on real nodes."""
 CALICO_SETS = (
     "cali40all-hosts-net",
     "cali40all-vxlan-net",
@@ -90,6 +92,7 @@ class Plane:
     links: frozenset[str] = frozenset()
     chains: frozenset[str] = frozenset()
     ipsets: frozenset[str] = frozenset()
+    tables: frozenset[str] = frozenset()
     subnet: str = ""
     flannel_run: bool = True
     vtep: str = FLANNEL_LINK
@@ -221,6 +224,7 @@ class Host:
             links=frozenset(),
             chains=frozenset(),
             ipsets=frozenset(),
+            tables=frozenset(),
             left=self.plane.left - {CALICO_NODENAME, "/run/calico"},
             subnet="",
             lost_routes=frozenset(),

@@ -40,6 +40,7 @@ from cni_migrate.sim.world.programs import Health, Program, Run
 _LINKS = re.compile(r"cni0|flannel(-v6)?\..*|cilium_.*|lxc.*")
 _CHAINS = re.compile(r"(FLANNEL-|cali-|CNI-HOSTPORT-|(OLD_)?CILIUM_).*")
 _GONE_WITH_CANAL = re.compile(r"CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-DN-[0-9a-f]+|cali-.*")
+_TABLES = re.compile(r"ip6? calico|arp calico-arp|ip flannel-ipv4|ip6 flannel-ipv6")
 _OF_CANAL = (*CALICO_BINARIES, FLANNEL_BINARY, FLANNEL_FOLDER, CALICO_NODENAME, *CALICO_FOLDERS)
 _OF_MULTUS = (MULTUS_BINARY, PASSTHRU_BINARY, MULTUS_FOLDER, MULTUS_RESULTS)
 _REPORTED = (
@@ -87,6 +88,7 @@ def status(host: Host, network: str = USUAL_NETWORK, file: str = USUAL_FILE) -> 
         "left": [
             *(path for path in (*_REPORTED, leases) if path in plane.left),
             *(["ipset cali*"] if any(name.startswith("cali4") for name in plane.ipsets) else []),
+            *(f"nft table {table}" for table in sorted(plane.tables) if _TABLES.fullmatch(table)),
             *(path for path in (results, MULTUS_RESULTS) if path in plane.left),
         ],
     }
@@ -139,6 +141,7 @@ def remove_flannel(host: Host, argument: str, network: str) -> None:
         links=frozenset(link for link in plane.links if link != BRIDGE and not link.startswith("flannel")),
         chains=frozenset(c for c in plane.chains if c not in FLANNEL_CHAINS and not _GONE_WITH_CANAL.fullmatch(c)),
         ipsets=frozenset(name for name in plane.ipsets if not name.startswith("cali4")),
+        tables=frozenset(table for table in plane.tables if not _TABLES.fullmatch(table)),
         subnet="",
         flannel_seen=NEVER,
         postrouting=tuple(rule for rule in plane.postrouting if rule != FLANNEL),

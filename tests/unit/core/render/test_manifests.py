@@ -418,6 +418,19 @@ def test_one_container_at_most_makes_the_node_ready_for_the_agent(final: bool) -
     assert script.index(waits[0]) < script.index("cilium-dbg build-config")
 
 
+def test_an_identity_agent_is_ready_only_while_its_rule_stands() -> None:
+    """A container with the host task's script keeps the rule, and its probe asks for the file by which that is told."""
+    spec = one(cached("modern", "overlay").identities(), "DaemonSet", names.IDENTITIES)["spec"]["template"]["spec"]
+    (first,) = spec["initContainers"]
+    (keeper,) = (one for one in spec["containers"] if one["name"] == "keep-rules")
+    assert (first["args"], keeper["args"]) == (["lay-rules"], ["keep-rules"])
+    same = ("image", "imagePullPolicy", "command", "env")
+    assert {key: keeper[key] for key in same} == {key: first[key] for key in same}
+    assert "KEPT_FILE:-/tmp/rules" in keeper["command"][2]
+    assert "test -e /tmp/rules" in keeper["readinessProbe"]["exec"]["command"][2]
+    assert {mount["mountPath"] for mount in keeper["volumeMounts"]} == {"/host", "/tmp"}
+
+
 def test_multus_is_ready_as_soon_as_it_has_written_its_file(tmp_path: Path) -> None:
     """The kubelet looks at once, too early, and again two seconds later: the first look waits, but not for ever."""
     probe = containers(one(made().multus(), "DaemonSet", names.MULTUS))["kube-multus"]["readinessProbe"]
@@ -693,3 +706,18 @@ def test_objects_are_made_once_and_can_be_adapted() -> None:
     assert manifests.knet()[0] is first[0]
     assert count == len(first)
     assert all(m["adapted"] for m in [*first, manifests.host_task("w1", "t", [])])
+
+
+@pytest.mark.parametrize(
+    ("own", "ops", "image"),
+    [
+        ("", ["status"], "flannel:1"),
+        ("", ["remove-rules", "remove-flannel=10-canal.conflist"], "calico/node:1"),
+        ("mine:1", ["remove-flannel"], "mine:1"),
+    ],
+)
+def test_canal_is_removed_in_another_image_than_the_rest(own: str, ops: list[str], image: str) -> None:
+    """Unless the operator has named one for all host tasks."""
+    payload = Payload("flannel:1", MODULES, cleaning_image="calico/node:1")
+    made = Manifests(TEXTS, merged("modern", "overlay", host_task={"image": own}), payload).host_task("w1", "t", ops)
+    assert made["spec"]["containers"][0]["image"] == image

@@ -1,0 +1,30 @@
+"""What was typed, as the driver's goal."""
+
+import pytest
+
+from cni_migrate.cli.goals import Cleanup, Rollback, RollbackNode, Run, goal_of
+from cni_migrate.core.model.lifecycle import NodeState, Phase
+from cni_migrate.errors import Halted, UsageError
+from tests.unit.core.builders import a_node, a_plan, a_record, an_entry, seen
+
+PLAN = a_plan()
+
+
+def test_clean_up_waits_for_a_newcomer() -> None:
+    """A node that is not in the record yet, or was made anew, has Canal's pods: clean-up would take its network."""
+    record = a_record(PLAN, {"w1": an_entry("w1", NodeState.MIGRATED)}, phase=Phase.MIGRATING)
+    assert goal_of(Cleanup(), record, seen(a_node("w1"))).cleans_up
+    with pytest.raises(Halted, match="w2 not migrated"):
+        goal_of(Cleanup(), record, seen(a_node("w1"), a_node("w2")))
+    with pytest.raises(Halted, match="w1 not migrated"):
+        goal_of(Cleanup(), record, seen(a_node("w1", uid="another")))
+
+
+@pytest.mark.parametrize("typed", [Cleanup(), Rollback(), RollbackNode("w1", "dual")])
+def test_without_a_migration_there_is_nothing_to_take_back_or_to_clean_up(
+    typed: Cleanup | Rollback | RollbackNode,
+) -> None:
+    """The same words and the same exit code for all."""
+    with pytest.raises(UsageError, match="no migration was begun in this cluster"):
+        goal_of(typed, None, seen(a_node("w1")))
+    assert goal_of(Run(), None, seen(a_node("w1"))).kind == "forward"
