@@ -179,7 +179,7 @@ def test_until_a_phase_and_up_to_the_point_of_no_return(
     monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\n"))
     asked = typed("run", *common)
     assert asked.code == 0, asked.err
-    assert "Clean-up removes Canal, and there is no way back after that. Go on?" in asked.err
+    assert "Clean-up removes Canal, and there is no way back after that. Continue?" in asked.err
     assert "every node is migrated; Canal is still there, so `migrate rollback` is possible" in asked.out
     view = _status(typed, *common)
     assert (view["phase"], view["way_back"]) == ("migrating", True)
@@ -266,6 +266,7 @@ def test_a_held_node(on: On, served: Make, tmp_path: Path) -> None:
     assert "w2" in ended.err
     assert "next: " in ended.err.splitlines()[-1]
     assert "HELD" in ended.out
+    assert "waited" not in ended.out, "why is told once, below"
     view = _status(typed, *common)
     (held,) = [node for node in view["nodes"] if node["held"]]
     assert held["name"] == "w2"

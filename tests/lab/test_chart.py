@@ -13,7 +13,7 @@ OBSERVE = ("exec", "-n", "kube-system", "ds/cilium", "-c", "cilium-agent", "--",
 
 
 @pytest.mark.parametrize("canal", [labs.BRIDGED], ids=["bridged"])
-@pytest.mark.parametrize("strategy", ["overlay"])
+@pytest.mark.parametrize("strategy", ["overlay", "multus"])
 def test_helm_owns_the_official_chart_in_the_end(
     strategy: str, cluster: Cluster, hire: Hire, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,7 +45,8 @@ def test_the_migration_ends_on_the_cilium_that_helm_has_installed(cluster: Clust
     kubectl("rollout", "status", "-n", "kube-system", "ds/cilium", "--timeout=180s")
     operator = hire(cluster, "overlay")
 
-    running = operator.start()
+    # The relay has an emptyDir, and is drained like others.
+    running = operator.start("--delete-emptydir-data")
     assert running.until(lambda lines: "await_final_values" in json.dumps(lines[-20:]), within=600), running.said()
     release.change(values(admin, "cilium-values-final", tmp_path))
     assert running.end() == 0, running.said()

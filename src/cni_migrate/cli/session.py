@@ -5,8 +5,9 @@ import contextlib
 import os
 import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
 
 from cni_migrate.cli.effective_config import recorded
 from cni_migrate.cli.options import Common
@@ -51,6 +52,10 @@ def configured(common: Common, flags: Mapping[str, Any]) -> Loaded:
     return loaded
 
 
+FRESH: Final = timedelta(seconds=15)
+"""For so long `status --watch` shows what Canal has left without looking again."""
+
+
 @dataclass(frozen=True)
 class Session:
     """What a command works with."""
@@ -63,6 +68,8 @@ class Session:
     """Whether log lines are JSON."""
     releases: Releases | None = None
     """Helm, where it comes to own Cilium."""
+    _looked: list[tuple[datetime, tuple[Leftover, ...] | None, str]] = field(default_factory=list)
+    """What was left of Canal when it was looked at last, or why that failed: it takes dozens of requests."""
 
     def store(self) -> RecordStore:
         """A reader and writer of the record."""
@@ -98,10 +105,14 @@ class Session:
         """What Canal has left in the API once the migration is done; else None, and why it could not be looked at."""
         if record is None or record.cluster.phase is not Phase.DONE:
             return None, ""
-        try:
-            return await self.look_for_leftovers(record, config), ""
-        except ClusterError as error:
-            return None, error.message
+        now = self.clock.now()
+        if not self._looked or now - self._looked[0][0] > FRESH:
+            try:
+                self._looked[:] = [(now, await self.look_for_leftovers(record, config), "")]
+            except ClusterError as error:
+                self._looked[:] = [(now, None, error.message)]
+        _, left, unread = self._looked[0]
+        return left, unread
 
     async def look_for_leftovers(self, record: Record, config: Config) -> tuple[Leftover, ...]:
         """What Canal has left in the API.
@@ -109,6 +120,7 @@ class Session:
         Raises:
             ClusterError: something may not be read, or the API server does not answer.
         """
+        self._looked.clear()
         used = [ObjectRef.parse(text) for text in record.cluster.canal_objects]
         namespaces = {namespace for namespace, _ in config.canal.every_daemonset()}
         return await leftovers(self.client, used, namespaces)

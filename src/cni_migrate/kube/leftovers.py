@@ -57,6 +57,7 @@ class _Search:
     client: Client
     namespaces: list[str]
     found: dict[ObjectRef, Leftover] = field(default_factory=dict)
+    pods: dict[str, list[Json]] = field(default_factory=dict)
 
     async def all(self, used: Iterable[ObjectRef]) -> tuple[Leftover, ...]:
         wanted = {*used}
@@ -123,10 +124,11 @@ class _Search:
 
     async def _others(self, namespace: str) -> list[Json]:
         """The namespace's pods, those of Calico left out."""
-        pods = await self._listed(CORE, "pods", namespace)
+        if namespace not in self.pods:
+            self.pods[namespace] = await self._listed(CORE, "pods", namespace)
         return [
             pod
-            for pod in pods
+            for pod in self.pods[namespace]
             if not any(_of_calico(one) for one in pod["spec"].get("containers") or ())
             and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
         ]

@@ -63,6 +63,8 @@ def decide(
         rollback_node(draft)
     elif not stop_for_held(draft):
         (backward if goal.kind == "rollback" else forward)(draft)
+        if draft.final is None:
+            stop_for_held(draft)  # who was begun just now may be held at once, before anything was touched
     settle(draft)
     work = draft.work
     if draft.final is None and not (work.effects or work.asks or work.waits):

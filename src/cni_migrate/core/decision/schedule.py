@@ -34,6 +34,8 @@ def begin_in_turn(draft: Draft, waiting: Iterable[Node], event: NodeEvent) -> No
         blocked = admit(draft, node.name, event)
         if blocked is None:
             advance(draft, node.name)
+            if draft.record.nodes[node.name].held is not None:
+                return  # a held node stops the run: no other is begun
         elif blocked.for_all:
             return
 

@@ -16,7 +16,7 @@ from cni_migrate.core.model.objects import Node, Requests
 from cni_migrate.core.model.record import Before, Held, NodeRecord, Record
 from cni_migrate.core.steps.view import Plan, out_of_service
 from cni_migrate.errors import Halted
-from tests.unit.core.builders import NOW, Seen, a_node, a_plan, a_record, after, an_entry, seen, under_way
+from tests.unit.core.builders import NOW, Seen, a_node, a_plan, a_pod, a_record, after, an_entry, seen, under_way
 
 MULTUS, OVERLAY = a_plan(), a_plan("overlay")
 HELD = Held(why="its agent crashes", next="mend it, then `migrate run`", since=NOW)
@@ -357,3 +357,17 @@ def test_a_retry_of_what_was_held_before_its_cordon_comes_through_the_door_again
     found = seen(*(a_node(name) for name in record.nodes), requests=Requests(retry={"w2": after(30).isoformat()}))
     entry = decide(MULTUS, Goal(), record, found, after(60)).record.nodes["w2"]
     assert (entry.held, entry.event) == (None, None)
+
+
+def test_who_is_held_as_soon_as_its_event_begins_stops_the_run() -> None:
+    """A drain that is refused before anything is touched: no other node is begun, and the run says why it ends."""
+    label = MULTUS.config.labels.canal_cilium
+    nodes = [a_node(name, labels={label.key: label.value}) for name in ("w1", "w2")]
+    found = seen(*nodes, *(a_pod(f"bare-{node.name}", node=node.name, controller=None) for node in nodes))
+    record = a_record(MULTUS, {node.name: an_entry(node.name) for node in nodes}, phase=Phase.ATTACHING)
+    decision = decide(MULTUS, Goal(), record, found, NOW)
+    first, second = decision.record.nodes["w1"], decision.record.nodes["w2"]
+    assert first.held is not None
+    assert (first.step, second.event) == ("cordon", None)
+    assert decision.final is not None
+    assert decision.final.message == first.held.why

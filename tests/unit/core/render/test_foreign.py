@@ -213,6 +213,24 @@ def test_host_ports_are_served(settings: dict[str, str], who: str) -> None:
     assert node_config["spec"]["defaults"]["cni-chaining-mode"] == ("portmap" if who == "portmap" else "none")
 
 
+AGREED = (
+    "tunnel-protocol", "tunnel-port", "routing-mode", "ipam", "cluster-pool-ipv4-cidr", "cluster-pool-ipv4-mask-size",
+    "identity-allocation-mode", "cluster-name", "cluster-id", "datapath-mode", "cni-chaining-mode", "labels",
+    "enable-ipv4", "enable-ipv4-masquerade", "preallocate-bpf-maps", "bpf-map-dynamic-size-ratio",
+)  # fmt: skip
+"""What nodes agree on, or an agent refuses to find changed when it restarts."""
+
+
+@pytest.mark.parametrize("strategy", ["overlay", "multus"])
+def test_what_nodes_agree_on_is_the_same_on_the_way_and_in_the_end(strategy: str) -> None:
+    """A key that differed would be found by the first agent that restarts in its final form, with all nodes migrated."""
+    settings = {"cluster-name": "prod", "cluster-id": "7", "labels": "k8s:app", "cni-chaining-mode": "portmap"}
+    source = foreign.read(objects(**settings))
+    config = Config.model_validate({"strategy": strategy})
+    data = one(foreign.transit(source, config, {}), "ConfigMap", foreign.CONFIG)["data"]
+    assert {key: data.get(key) for key in AGREED} == {key: source.config.get(key) for key in AGREED}
+
+
 def test_terms_of_the_operator_stay() -> None:
     """Node selector terms are alternatives: each gets the condition, none is lost."""
     made = objects()

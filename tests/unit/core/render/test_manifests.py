@@ -418,6 +418,19 @@ def test_one_container_at_most_makes_the_node_ready_for_the_agent(final: bool) -
     assert script.index(waits[0]) < script.index("cilium-dbg build-config")
 
 
+def test_an_identity_agent_is_ready_only_while_its_rule_stands() -> None:
+    """A container with the host task's script keeps the rule, and its probe asks for the file by which that is told."""
+    spec = one(cached("modern", "overlay").identities(), "DaemonSet", names.IDENTITIES)["spec"]["template"]["spec"]
+    (first,) = spec["initContainers"]
+    (keeper,) = (one for one in spec["containers"] if one["name"] == "keep-rules")
+    assert (first["args"], keeper["args"]) == (["lay-rules"], ["keep-rules"])
+    same = ("image", "imagePullPolicy", "command", "env")
+    assert {key: keeper[key] for key in same} == {key: first[key] for key in same}
+    assert "KEPT_FILE:-/tmp/rules" in keeper["command"][2]
+    assert "test -e /tmp/rules" in keeper["readinessProbe"]["exec"]["command"][2]
+    assert {mount["mountPath"] for mount in keeper["volumeMounts"]} == {"/host", "/tmp"}
+
+
 def test_multus_is_ready_as_soon_as_it_has_written_its_file(tmp_path: Path) -> None:
     """The kubelet looks at once, too early, and again two seconds later: the first look waits, but not for ever."""
     probe = containers(one(made().multus(), "DaemonSet", names.MULTUS))["kube-multus"]["readinessProbe"]
