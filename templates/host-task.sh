@@ -57,7 +57,7 @@ canal_network() { # the name in the node's own Canal file, also where Cilium has
 lease_folder() { # where host-local keeps leases: `dataDir` of the file's ipam section, else its default
     for path in "$netd/$canal_file" "$netd/$canal_file.cilium_bak"; do
         [ -f "$path" ] || continue
-        found=$(tr -d '\n' <"$path" | sed -n 's/.*"ipam"[[:space:]]*:[[:space:]]*{//p' |
+        found=$(joined '' <"$path" | sed -n 's/.*"ipam"[[:space:]]*:[[:space:]]*{//p' |
             grep -o '"dataDir"[[:space:]]*:[[:space:]]*"[^"]*"' | sed -n -e '1s/.*:[[:space:]]*"//' -e '1s|/*"$||p')
         case $found in
         *[!A-Za-z0-9/_.-]* | *..*) ;;

@@ -181,6 +181,16 @@ def test_a_hold_is_said_once() -> None:
     assert " ".join(_plain(_shown(_status_table, 120)).split()).count("waited 300 s for") == 1
 
 
+def test_a_table_that_is_redrawn_keeps_its_form() -> None:
+    """Whatever its last column holds at the moment."""
+    forms = set()
+    for words in ("", "something that is waited for, and takes its time"):
+        rows = Rows(["NODE", "STATE", "WAITS FOR"])
+        rows.add_row("worker-1", "draining", words)
+        forms.add(rows.fitted(40, steady=True).head[0].plain)
+    assert forms == {"NODE      STATE"}
+
+
 def test_further_lines_are_indented() -> None:
     """Behind a label."""
     lines = [line.plain for line in indented("one two three four", 14, "do: ", by=4)]

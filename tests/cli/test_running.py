@@ -266,6 +266,7 @@ def test_a_held_node(on: On, served: Make, tmp_path: Path) -> None:
     assert "w2" in ended.err
     assert "next: " in ended.err.splitlines()[-1]
     assert "HELD" in ended.out
+    assert "waited" not in ended.out, "why is told once, below"
     view = _status(typed, *common)
     (held,) = [node for node in view["nodes"] if node["held"]]
     assert held["name"] == "w2"

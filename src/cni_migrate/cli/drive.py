@@ -118,7 +118,7 @@ async def _drive(here: Session, cluster: KubeCluster, goal: Goal, *, how: _How) 
         raise
     if final.outcome == "done" and goal.kind == "forward" and here.config.canal.remove_leftovers:
         await _remove_leftovers(here, cluster, takeover=how.takeover)
-    view = await _show(here, cluster.snapshot())
+    view = await _show(here, cluster.snapshot(), said=final.message)
     if final.outcome == "done" and view is not None and view.left:
         left = many(len(view.left), "object")
         return replace(final, message=f"the cluster runs on Cilium; hosts are clean, {left} of Canal left in the API")
@@ -149,8 +149,11 @@ def _with_those_out(message: str, view: StatusView) -> str:
     return f"{message}; {out}" if out else message
 
 
-async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> StatusView | None:
-    """The status table, the last thing on the screen but for what to do next; what it shows."""
+async def _show(here: Session, seen: Snapshot, *, said: str = "", quietly: bool = False) -> StatusView | None:
+    """The status table, the last thing on the screen but for what to do next; what it shows.
+
+    `said` is what will be said below it: why a node is held is not told twice.
+    """
     try:
         view = await here.status(seen)
     except MigrateError:
@@ -159,7 +162,11 @@ async def _show(here: Session, seen: Snapshot, *, quietly: bool = False) -> Stat
         raise
     sys.stderr.flush()
     # Who drives, what happened, and what to type next is said before and after.
-    known = view.model_copy(update={"next": None, "driver": None, "eta_seconds": None, "history": []})
+    nodes = [
+        one.model_copy(update={"held": "why is told below"}) if one.held and one.held in said else one
+        for one in view.nodes
+    ]
+    known = view.model_copy(update={"next": None, "driver": None, "eta_seconds": None, "history": [], "nodes": nodes})
     status_table.show(output.out(), known, "table", here.clock.now())
     sys.stdout.flush()
     return view

@@ -73,13 +73,16 @@ def indented(text: Cell, width: int, first: Cell = "", *, by: int = INDENT) -> l
 class Fitted:
     """Rows under headers, for one width: `head` and, for each row, its lines."""
 
-    def __init__(self, headers: Sequence[str], rows: Sequence[Sequence[Cell]], width: int) -> None:
+    def __init__(
+        self, headers: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, *, steady: bool = False
+    ) -> None:
         """Choose the form for these rows.
 
         Args:
             headers: the columns' names, the last one's being of free text.
             rows: as many cells each.
             width: the columns of the terminal.
+            steady: whether the form shall not depend on what the last column holds at the moment.
         """
         self._headers = headers
         self._width = width
@@ -90,7 +93,7 @@ class Fitted:
         taken = sum(self._widths) + GAP * len(self._widths)
         longest = max([len(headers[-1]), *(len(row[-1].plain) for row in cells)])
         self._room = width - taken
-        if self._room >= min(longest, LAST):
+        if self._room >= (LAST if steady else min(longest, LAST)):
             self._form = self._beside
         elif taken - GAP <= width:
             self._form = self._under
@@ -167,9 +170,9 @@ class Rows:
             raise ValueError(f"{len(cells)} cells under {len(self.headers)} headers")
         self._rows.append(cells)
 
-    def fitted(self, width: int) -> Fitted:
-        """The table for a width."""
-        return Fitted(self.headers, self._rows, width)
+    def fitted(self, width: int, *, steady: bool = False) -> Fitted:
+        """The table for a width; `steady`: in a form that stays while the last column changes."""
+        return Fitted(self.headers, self._rows, width, steady=steady)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield from self.fitted(options.max_width).lines

@@ -42,11 +42,11 @@ def _table(run: Progress, width: int, height: int) -> list[Text]:
     last = len(run.order)
     entries = sorted(run.decision.record.nodes.items(), key=lambda item: (run.order.get(item[0], last), item[0]))
     rows = _rows(entries, waits, run.now)
-    table = rows.fitted(width)
+    table = rows.fitted(width, steady=True)
     if len(table.lines) > height:
         # Held and under way first, then what is still to come: a stable sort keeps their order.
         entries.sort(key=lambda item: (item[1].held is None, item[1].event is None, _done(item[1])))
-        table = _rows(entries, waits, run.now).fitted(width)
+        table = _rows(entries, waits, run.now).fitted(width, steady=True)
     lines, shown = list(table.head), 0
     for row in table.rows:
         whole = shown + 1 == len(table.rows)
@@ -64,7 +64,6 @@ def _rows(entries: list[tuple[str, NodeRecord]], waits: Mapping[str, Waiting], n
     for name, entry in entries:
         held = entry.held
         wait = waits.get(name)
-        # Why it is held was said when it was held, in a line that stays; here it is pointed to.
         what = f"HELD: {held.why}" if held else words(wait) if wait is not None else "gone" if entry.gone else ""
         rows.add_row(
             name,

@@ -66,6 +66,10 @@ OURS = "cni-migrate.io/identities"
 """Label of the endpoints and identities that our agents have made."""
 
 NODE_CONFIG = "cilium-default"
+"""The CiliumNodeConfig that switches nodes, as Cilium's guide calls it."""
+
+OWN_NODE_CONFIG = "cni-migrate"
+"""The same beside an installed Cilium, whose owner may have one of the guide's name already."""
 
 STAGE = "cni-migrate.io/stage"
 """Pod label of Cilium's agents: `final` in the end form of the tool's own Cilium; `transit` in an operator's Cilium as

@@ -59,6 +59,21 @@ def keys(facts: Facts) -> Iterator[Finding]:
 
 
 @check
+def switched(facts: Facts) -> Iterator[Finding]:
+    """No node was switched by hand already: its pods would not be drained, and no gate would have seen it before."""
+    label = facts.config.labels.switched
+    if facts.config.cilium.source != "existing":
+        return
+    if found := sorted(node.name for node in facts.seen.nodes.values() if label.key in node.labels):
+        yield blocker(
+            "CILIUM_SWITCHED",
+            f"{many(len(found), 'node')} labelled {label.key}: somebody has switched them to Cilium by hand already",
+            f"take them back first: kubectl label node NODE {label.key}-, restart Cilium's agent there, then the node",
+            found,
+        )
+
+
+@check
 def later(facts: Facts) -> Iterator[Finding]:
     """What the operator's values ask for that cannot be while Canal is there, too."""
     if facts.later:

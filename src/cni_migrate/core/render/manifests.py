@@ -146,7 +146,11 @@ class Manifests:
             raise ValueError("CiliumNodeConfig is not served")
         chaining = "portmap" if self._given().get("cni-chaining-mode") == "portmap" else "none"
         return self._render(
-            "cilium-node-config.yaml", key=f"node-config {version}", node_config_version=version, chaining=chaining
+            "cilium-node-config.yaml",
+            key=f"node-config {version}",
+            name=names.OWN_NODE_CONFIG if self._installed else names.NODE_CONFIG,
+            node_config_version=version,
+            chaining=chaining,
         )
 
     def identities(self) -> list[Manifest]:

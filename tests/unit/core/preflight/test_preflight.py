@@ -59,6 +59,13 @@ def _installed(image: str = "quay.io/cilium/cilium:v1.20.2", **config: str) -> F
     return _facts(look, strategy="overlay", sections=EXISTING)
 
 
+def _switched() -> Facts:
+    """With a node on which somebody has begun by hand."""
+    facts = _installed()
+    facts.seen.nodes["w1"] = a_node("w1", labels={"io.cilium.migration/cilium-default": "true"})  # type: ignore[index]
+    return facts
+
+
 def _settled(**changes: Any) -> Facts:
     """With the cluster's values in a silent configuration."""
     facts = _facts(**changes)
@@ -212,6 +219,7 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      "sh.helm.release.v1.cilium.v1"),
     ("another program's release", lambda: _facts(release=ReleaseFound("podinfo", "deployed", 1)), "RELEASE",
      "is of chart podinfo"),
+    ("a node that was switched by hand", lambda: _switched(), "CILIUM_SWITCHED", "w1"),
     ("no installed cilium", lambda: _facts(strategy="overlay", sections=EXISTING), "CILIUM_INSTALLED", "no Cilium in"),
     ("an installed cilium elsewhere", lambda: _facts(
         _with(a_daemonset("cilium", "network", containers=("cilium-agent",))), strategy="overlay", sections=EXISTING),

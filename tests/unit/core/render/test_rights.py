@@ -108,3 +108,4 @@ def test_an_installed_cilium_is_never_made_nor_deleted() -> None:
     assert not any(name.startswith("cilium") for name in made.images())
     (node_config,) = made.node_config(["cilium.io/v2/ciliumnodeconfigs"])
     assert node_config["spec"]["defaults"]["cni-chaining-mode"] == "portmap"
+    assert node_config["metadata"]["name"] == "cni-migrate", "one of the guide's name may be the owner's"
