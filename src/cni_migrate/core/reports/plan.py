@@ -6,6 +6,7 @@ has all its steps, and effects only where a step can tell them from what is obse
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -231,7 +232,14 @@ def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -
 
 def _node_step(view: NodeView, name: str) -> Step:
     answer = NODE_STEPS[name](view) if ABOUT[name].foreseeable else None
-    return Step(name=name, about=ABOUT[name].title, effects=_told(answer.effects) if isinstance(answer, Apply) else ())
+    effects = _told(answer.effects) if isinstance(answer, Apply) else ()
+    return Step(name=name, about=ABOUT[name].title, effects=effects) if effects else _silent_step(name)
+
+
+@cache
+def _silent_step(name: str) -> Step:
+    """A step of which nothing can be told: the same for all nodes, of which there may be thousands."""
+    return Step(name=name, about=ABOUT[name].title)
 
 
 def _told(effects: Iterable[Effect]) -> tuple[str, ...]:
