@@ -1,17 +1,23 @@
 """Canals that are made otherwise than the usual one: another network's name, several DaemonSets."""
 
+import random
 from typing import Any
 
 import pytest
 
+from cni_migrate.config import Config
+from cni_migrate.core.model.canal import settled
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.kube.canal import found_canal
+from cni_migrate.kube.cluster import KubeCluster
+from cni_migrate.kube.inprocess import close_api, in_process_api
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
-from tests.simulation.harness import SMALL, Process, config_for, simulated
+from tests.simulation.harness import SMALL, Mortal, Process, SimulatedClock, config_for, simulated
 from tests.simulation.outcome import outcome
-from tests.unit.sim_world.shapes import flannel_alone
+from tests.unit.sim_world.shapes import calico_node, flannel_alone, net_conf_of, published
 
 STRATEGIES = ["multus", "overlay"]
 
@@ -128,5 +134,52 @@ def test_flannel_that_tolerates_no_eviction_comes_back(strategy: str) -> None:
             final = await Process(sim, config).run()
             assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
             watch.check()
+
+    run_virtual(main())
+
+
+async def _found(sim: Simulation) -> Config:
+    """The configuration of somebody who says nothing of Canal: with what the cluster tells."""
+    api = await in_process_api(Mortal(sim), timeout=30)
+    try:
+        async with KubeCluster(api, config_for("overlay"), SimulatedClock(sim), random.Random(1)) as cluster:
+            nodes = cluster.snapshot().nodes.values()
+            canal = await found_canal(
+                cluster.client, [node.pod_cidr for node in nodes], [node.internal_ip for node in nodes]
+            )
+    finally:
+        await close_api(api)
+    return settled(config_for("overlay"), {"strategy"}, canal)
+
+
+SPLIT_OFF = published("calico-node", "calico-config", containers=[calico_node()])
+"""Calico for policies alone, beside a flannel of its own."""
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        pytest.param(published("rke2-canal", "rke2-canal-config"), id="other-names"),
+        pytest.param(published(net_conf=net_conf_of("10.0.0.0/8", VNI=4096, Port=4789), file=""), id="other-numbers"),
+        pytest.param(published(folder="/var/lib/rancher/k3s/agent/etc/cni/net.d"), id="other-folder"),
+        pytest.param([*flannel_alone("kube-flannel-ds-amd64", "kube-system"), *SPLIT_OFF], id="split"),
+    ],
+)
+def test_what_is_found_is_enough_to_go_there_and_back(objects: list[dict[str, Any]]) -> None:
+    """Nothing is said of Canal: a node goes there, the cluster back as it was, then to the clean audit."""
+
+    async def main() -> None:
+        async with Simulation(_of({"objects": objects}, "", {})) as sim:
+            config = await _found(sim)
+            before = outcome(sim, config)
+            await Process(sim, config, goal=Goal(wanted=lambda node: node.name == "w1", partial=True)).run()
+            final = await Process(sim, config, goal=Goal(kind="rollback")).run()
+            assert final is not None
+            assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
+            assert outcome(sim, config) == before
+            final = await Process(sim, config).run()
+            assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
+            for host in sim.world.ctx.net.hosts.values():
+                assert [name for name in host.plane.files if "cilium.conflist" not in name] == []
 
     run_virtual(main())

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from cni_migrate.core.model.objects import ObjectRef
+from cni_migrate.core.render.rights import plural
 from cni_migrate.errors import RightsMissing
+from cni_migrate.kube.access import Ask, allowed
 from cni_migrate.kube.discovery import RESTMapper
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.together import together
@@ -20,6 +22,7 @@ Manifest = Mapping[str, Any]
 
 _ACCOUNT: Final = ("serviceAccountName", "serviceAccount")
 STAND_IN: Final = "default"
+_STAND_INS: Final = Ask("create", "", "pods", "", STAND_IN)
 _PARALLEL: Final = 10
 _WEBHOOK: Final = "admission webhook"
 _NO_DRY_RUN: Final = "does not support dry run"
@@ -32,13 +35,16 @@ async def refusals(client: Client, manifests: Iterable[Manifest]) -> tuple[str, 
         ClusterError: the API server does not answer.
     """
     mapper, slots = RESTMapper(client), asyncio.Semaphore(_PARALLEL)
+    every = [(asked, name) for manifest in manifests for asked, name in _asked(manifest)]
+    rights = await allowed(client, [_STAND_INS, *(_creating(asked) for asked, _ in every)])
 
     async def one(manifest: Manifest, name: str) -> str:
         async with slots:
-            said = await _refused(client, mapper, manifest)
+            said = await _refused(client, mapper, manifest, stand_in=rights[_STAND_INS])
         return f"{name}: {said}" if said else ""
 
-    wanted = [(asked, name) for manifest in manifests for asked, name in _asked(manifest)]
+    # Who may not make it needs another to make it, as controllers make pods: nobody is asked then.
+    wanted = [(asked, name) for asked, name in every if rights[_creating(asked)]]
     async with together() as group:
         tasks = [group.create_task(one(asked, name)) for asked, name in wanted]
     return tuple(dict.fromkeys(filter(None, (task.result() for task in tasks))))
@@ -59,12 +65,21 @@ def _asked(manifest: Manifest) -> Iterator[tuple[Manifest, str]]:
     yield {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}, f"a pod of {ref}"
 
 
-async def _refused(client: Client, mapper: RESTMapper, manifest: Manifest) -> str:
+def _creating(manifest: Manifest) -> Ask:
+    """The right to make an object."""
+    ref = ObjectRef.of(manifest)
+    group = ref.api_version.rpartition("/")[0]
+    return Ask("create", group, plural(ref.kind), "", "" if ref.kind == "Namespace" else ref.namespace)
+
+
+async def _refused(client: Client, mapper: RESTMapper, manifest: Manifest, *, stand_in: bool) -> str:
     """Why an object is refused, or ''."""
     ref = ObjectRef.of(manifest)
     try:
         answer = await _dry_run(client, mapper, manifest)
         if answer is not None and answer.status == 404 and ref.kind == "Pod":
+            if not stand_in:
+                return ""
             there = {**manifest, "metadata": {**manifest["metadata"], "namespace": STAND_IN}}
             answer = await _dry_run(client, mapper, there)
             if answer is not None and _WEBHOOK not in answer.message:

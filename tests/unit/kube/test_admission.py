@@ -26,8 +26,12 @@ RIGHT = status(403, "Forbidden", 'pods is forbidden: User "j" cannot create reso
 NO_SPACE = status(404, "NotFound", 'namespaces "mesh" not found')
 
 
-def asked(**replies: Reply) -> tuple[tuple[str, ...], FakeServer]:
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+def asked(*, may: bool = True, **replies: Reply) -> tuple[tuple[str, ...], FakeServer]:
     server = FakeServer()
+    server.on("POST", REVIEWS, (201, {"status": {"allowed": may}}))
     for name, path in (("sets", SETS), ("pods", PODS), ("elsewhere", "/api/v1/namespaces/default/pods")):
         server.on("POST", path, replies.get(name, (201, {})))
     return run_virtual(refusals(Client(FakeApi(server), LoopClock()), [SET])), server
@@ -37,9 +41,17 @@ def test_nothing_is_written() -> None:
     """Every request is a dry run, of the template and of a pod of it."""
     found, server = asked()
     assert found == ()
-    assert {(one.path, one.query["dryRun"]) for one in server.seen} == {(SETS, "All"), (PODS, "All")}
+    tried = [one for one in server.seen if one.path != REVIEWS]
+    assert {(one.path, one.query["dryRun"]) for one in tried} == {(SETS, "All"), (PODS, "All")}
     pod = next(one.body for one in server.seen if one.path == PODS)
     assert (pod["metadata"]["labels"], pod["spec"]) == ({"app": "probe"}, {"hostNetwork": True})
+
+
+def test_what_this_user_may_not_make_is_not_tried() -> None:
+    """Pods are made by controllers: the least rights have none to make them, and a forbidden try is none to make."""
+    found, server = asked(may=False, pods=(403, RIGHT))
+    assert found == ()
+    assert {one.path for one in server.seen} == {REVIEWS}
 
 
 @pytest.mark.parametrize("reply", [QUOTA, SECURITY, WEBHOOK])
