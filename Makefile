@@ -10,7 +10,7 @@ ARGS   ?=
 NOX    := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/nox --no-venv --no-install --session
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick lint coverage docs bench lab ci clean
+.PHONY: help venv demo test quick lint coverage docs bench lab constraints ci clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -54,6 +54,9 @@ lab: $(STAMP) ## Start a real cluster on this machine, as root (ARGS="--nodes 4 
 	@echo "$(BIN)/migrate preflight             # then: $(BIN)/migrate run"
 	@echo "$(BIN)/python -m tests.lab status    # what else there is: tests/lab/README.md"
 	@echo "$(BIN)/python -m tests.lab down      # when you are done"
+
+constraints: $(STAMP) ## Pin anew what the image has
+	$(NOX) constraints
 
 ci: ## Do all that a change has to pass
 	.ci/run

@@ -11,11 +11,13 @@ nox -s coverage         how much of the core its own tests reach; may not fall
 nox -s minimums         with the oldest versions that pyproject.toml allows
 nox -s bench            what things cost; figures, no verdict
 nox -s knet_faults      real agents in network namespaces, every fault in turn; as root, with iproute2
+nox -s constraints      what the image is made of, pinned anew
 nox -s lab              real migrations of a real cluster on this machine; as root, see tests/lab/README.md
 """
 
 import os
 import shutil
+from pathlib import Path
 
 import nox
 
@@ -31,7 +33,7 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 SIDE_BY_SIDE = ["tests/unit", "tests/simulation"]
 """Tests that share nothing: as many at once as there are processors."""
 
-ONE_BY_ONE = ["tests/conformance", "tests/cli", "tests/real"]
+ONE_BY_ONE = ["tests/conformance", "tests/cli", "tests/docs", "tests/real"]
 """Tests that share a control plane, or go by the clock. Those that need root are sessions of their own."""
 
 
@@ -52,7 +54,7 @@ def lint(session: nox.Session) -> None:
 
 def _tests(session: nox.Session) -> None:
     """The tests: the one list for `make test`, nox and CI."""
-    session.install("--editable", ".", *_groups("test"))
+    session.install("--editable", ".", *_groups("test", "docs"))
     session.run("pytest", "-n", "auto", "--dist", "worksteal", *SIDE_BY_SIDE, *session.posargs)
     session.run("pytest", *ONE_BY_ONE, *session.posargs)
 
@@ -110,6 +112,23 @@ def knet_faults(session: nox.Session) -> None:
     """Make every fault among real agents and tell what the gate says: `nox -s knet_faults -- --agents 20`."""
     session.install("--editable", ".", *_groups("test"))
     session.run("python", "-m", "tests.knet_faults", *session.posargs)
+
+
+@nox.session(default=False)
+def constraints(session: nox.Session) -> None:
+    """Write constraints*.txt, what the image is made of, with the hashes of every platform's files; needs `uv`."""
+    compile_ = ["uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
+    quietly = ["--no-annotate", "--no-header", "--quiet"]
+    asked = Path(session.create_tmp()) / "build.in"
+    asked.write_text("\n".join(PYPROJECT["build-system"]["requires"]) + "\n", encoding="utf-8")
+    made = {"constraints.txt": "pyproject.toml", "constraints-build.txt": str(asked)}
+    for name, source in made.items():
+        session.run(*compile_, *quietly, "--output-file", name, source, external=True)
+        text = Path(name).read_text(encoding="utf-8")
+        what = "has" if source == "pyproject.toml" else "is built with"
+        Path(name).write_text(
+            f"# What the image {what}, with hashes. Made by: make constraints\n{text}", encoding="utf-8"
+        )
 
 
 @nox.session(default=False)

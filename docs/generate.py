@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from cni_migrate import cilium_versions, errors, resources
 from cni_migrate.cli.app import app
+from cni_migrate.cli.ui.output import yaml_text
 from cni_migrate.config import PROFILES, Config
 from cni_migrate.configfile import leaves, variable
 from cni_migrate.core.decision.plan import make_plan  # noqa: F401 - registers the steps
@@ -28,6 +29,7 @@ from cni_migrate.core.preflight.catalogue import ABOUT as PREFLIGHT
 from cni_migrate.core.reports.status import StatusView
 from cni_migrate.core.steps.registry import ABOUT, ahead
 from cni_migrate.sim import scenario
+from cni_migrate.wiring import manifests_for
 
 DOCS = Path(__file__).parent
 MARK = "<!-- Made by `python docs/generate.py`: change the code, not this page. -->\n\n"
@@ -149,17 +151,55 @@ def cli() -> str:
     )
     text += "Exit codes are the same for all commands: see [the table](exit-codes.md).\n"
     text += "What is not given on the command line comes from the [configuration](configuration.md).\n\n"
-    for words, function, about, epilog, _ in found:
-        parameters = list(options(function))
-        arguments = " ".join(typed for typed, _, _, argument in parameters if argument)
+    from docs import manpage
+
+    every = {words: list(options(function)) for words, function, _, _, _ in found}
+    shared = manpage.shared(list(every.values()))
+    text += "## Options of most commands\n\n"
+    text += table(["option", "default", "meaning"], [[code(t), code(d), h] for t, d, h, _ in shared])
+    for words, _, about, epilog, _ in found:
+        arguments = " ".join(typed for typed, _, _, argument in every[words] if argument)
+        parameters = [one for one in every[words] if one not in shared]
         text += f"({words.replace(' ', '-')})=\n## `{words}`\n\n{paragraphs(about)}"
         text += f"    {words} {arguments + ' ' if arguments else ''}[OPTIONS]\n\n"
         if parameters:
             text += table(["option", "default", "meaning"], [[code(t), code(d), h] for t, d, h, _ in parameters])
-        examples = [line.strip() for line in epilog.splitlines() if line.strip().startswith(("migrate", "kubectl"))]
-        if examples:
+        if examples := typed(epilog):
             text += "```sh\n" + "\n".join(examples) + "\n```\n\n"
     return text
+
+
+def typed(epilog: str) -> list[str]:
+    """The examples in what stands below a command's help."""
+    return [line.strip() for line in epilog.splitlines() if line.strip().startswith(("migrate", "kubectl", "source"))]
+
+
+def man() -> str:
+    """The manual page of the command line."""
+    from docs import manpage  # here: as a program this file has its own folder on the path, not the project's
+
+    about = app.info.help if isinstance(app.info.help, str) else ""
+    found = sorted(commands(app, "migrate"), key=lambda command: command[0])
+    told = [(words, text, list(options(function)), typed(epilog)) for words, function, text, epilog, _ in found]
+    environment = [
+        ("KUBECONFIG", "The kubeconfig file, where `--kubeconfig` is not given."),
+        ("MIGRATE_KEY", "A key of the configuration: `cilium.pod_cidr` is `MIGRATE_CILIUM_POD_CIDR`."),
+        ("NO_COLOR", "If set, nothing is coloured."),
+    ]
+    return manpage.page(about, told, dict(sorted(errors.EXIT_CODES.items())), environment)
+
+
+def base() -> dict[str, str]:
+    """The kustomize base that runs `migrate` as a Job: `migrate manifests rbac` and `job` with every default."""
+    made = manifests_for(Config.model_validate({"job": {"image": "cni-migrate"}}), None)
+    parts = {"rbac.yaml": [*made.namespaces(), *made.rbac()], "job.yaml": made.job("{}\n")}
+    texts = {name: "".join(f"---\n{yaml_text(one)}" for one in objects) for name, objects in parts.items()}
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": sorted(parts),
+    }
+    return texts | {"kustomization.yaml": yaml_text(kustomization)}
 
 
 def _first(text: str) -> str:
@@ -322,7 +362,8 @@ def states() -> str:
     text = (
         "# States, events and steps\n\n"
         "The edges are data in `states/`; the steps of each event are named in `states/strategies/`.\n"
-        "Each step looks at the cluster and answers: done, wait, do, or refuse.\n\n"
+        "Each step looks at the cluster and answers: done, wait, do, or refuse.\n"
+        "[What each of them does](#the-steps) is at the end.\n\n"
         "## A node\n\n```mermaid\n" + NODE.mermaid() + "```\n\n"
     )
     text += table(["state", "meaning"], [[code(state), about] for state, about in NODE.meanings.items()])
@@ -347,7 +388,14 @@ def states() -> str:
             text += f"### `{event}` ({strategy.name})\n\nThe node is {where}.\n\n" + _steps(steps)
         for name, steps in strategy.phases.items():
             text += f"### The cluster's list `{name}` ({strategy.name})\n\n" + _steps(steps)
-    return text
+    rows = [[code(about.name), about.title, DEADLINES[about.deadline]] for about in _in_use()]
+    return text + "## The steps\n\n" + table(["step", "what it does", "deadline"], rows)
+
+
+def _in_use() -> list[Any]:
+    """Each step that a strategy has, once, by name."""
+    lists = [steps for strategy in STRATEGIES for steps in (*strategy.events.values(), *strategy.phases.values())]
+    return [ABOUT[name] for name in sorted({step for steps in lists for step in steps})]
 
 
 def _against(guard: str) -> str:
@@ -356,17 +404,15 @@ def _against(guard: str) -> str:
 
 
 def _steps(steps: Sequence[str]) -> str:
-    rows = [
-        [str(number), code(step), ABOUT[step].title + _beside(steps, step), DEADLINES[ABOUT[step].deadline]]
-        for number, step in enumerate(steps, 1)
-    ]
-    return table(["", "step", "what it does", "deadline"], rows)
+    """The order of the steps; what each of them does is told once, for all strategies."""
+    lines = [f"{number}. {code(step)}{_beside(steps, step)}" for number, step in enumerate(steps, 1)]
+    return "\n".join(lines) + "\n\n"
 
 
 def _beside(steps: Sequence[str], step: str) -> str:
     """Since which step its host task may run already."""
     earlier = [one for at, one in enumerate(steps) if ahead(steps[at:]) == step]
-    return f" Its host task runs since {code(earlier[0])}." if earlier else ""
+    return f"; its host task runs since {code(earlier[0])}" if earlier else ""
 
 
 def exit_codes() -> str:
@@ -410,21 +456,34 @@ def death() -> str:
     if difference := set(words["steps"]) ^ set(ABOUT):
         raise SystemExit(f"docs/what-if.yaml and the steps differ: {', '.join(sorted(difference))}")
     text = paragraphs(words["page"]["intro"])
+    rows = [[code(one.name), words["steps"][one.name]["half"], words["steps"][one.name]["resume"]] for one in _in_use()]
+    text += "## Each step\n\n" + table(["step", "may be half done", "a resumed run"], rows)
+    text += "## Workloads meanwhile\n\n"
+    text += (
+        'The record says `"event": EVENT, "step": STEP`. In the cluster\'s own lists (`"list_name"`) no node is out of '
+    )
+    text += "service, and workloads notice nothing.\n\n"
     for strategy in STRATEGIES:
-        text += f"## Strategy `{strategy.name}`\n\n"
-        for event, steps in strategy.events.items():
-            rows = [
-                [code(step), words["steps"][step]["half"], words["steps"][step]["resume"], _notice(strategy, event, at)]
-                for at, step in enumerate(steps)
+        lines = [
+            [
+                code(event),
+                f"{code(steps[first])} to {code(steps[last])}" if last > first else code(steps[first]),
+                notice,
             ]
-            text += f'### In `{event}` ({strategy.name})\n\nThe record says `"event": "{event}", "step": STEP`.\n\n'
-            text += table(["step", "may be half done", "a resumed run", "workloads meanwhile"], rows)
-        for name, steps in strategy.phases.items():
-            rows = [[code(step), words["steps"][step]["half"], words["steps"][step]["resume"]] for step in steps]
-            text += f"### In the cluster's list `{name}` ({strategy.name})\n\n"
-            text += f'The record says `"list_name": "{name}", "step": STEP`. No node is out of service.\n\n'
-            text += table(["step", "may be half done", "a resumed run"], rows)
+            for event, steps in strategy.events.items()
+            for first, last, notice in _runs([_notice(strategy, event, at) for at in range(len(steps))])
+        ]
+        text += f"### Strategy `{strategy.name}`\n\n" + table(["event", "steps", "workloads meanwhile"], lines)
     return text
+
+
+def _runs(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Runs of the same words: the first and the last place of each."""
+    first = 0
+    for at in range(1, len(words) + 1):
+        if at == len(words) or words[at] != words[first]:
+            yield first, at - 1, words[first]
+            first = at
 
 
 def _notice(strategy: StrategyTable, event: NodeEvent, at: int) -> str:
@@ -519,14 +578,19 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/scenarios.md": scenarios,
     "reference/cilium-versions.md": versions_of_cilium,
     "explanation/what-if-it-dies-here.md": death,
+    "man/migrate.1": man,
+    "../deploy/base/kustomization.yaml": lambda: base()["kustomization.yaml"],
+    "../deploy/base/rbac.yaml": lambda: base()["rbac.yaml"],
+    "../deploy/base/job.yaml": lambda: base()["job.yaml"],
 }
+MARKS = {".md": MARK, ".yaml": "# Made by `python docs/generate.py`: change the code, not this file.\n"}
 
 
 def stale() -> dict[str, str]:
     """The pages whose file differs from what the code says, with what it should hold."""
     found = {}
     for name, page in PAGES.items():
-        text = MARK + page().rstrip() + "\n"
+        text = MARKS.get(Path(name).suffix, "") + page().rstrip() + "\n"
         path = DOCS / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             found[name] = text
@@ -547,4 +611,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(DOCS.parent))
     sys.exit(main())

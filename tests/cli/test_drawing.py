@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
@@ -12,6 +13,8 @@ from cni_migrate.cli.ui import output
 from cni_migrate.cli.ui.drawing import drawn, word
 from cni_migrate.cli.ui.svg import svg
 from cni_migrate.core.connectivity.matrix import Cell, Matrix
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -129,11 +132,14 @@ def test_the_svg_can_be_read_without_colours() -> None:
         ("n001", "n000"): Cell("silent"),
         ("n002", "n000"): Cell("unknown"),
     }
-    document = svg(a_matrix(3, cells, {"n002": ("dns",)}), "broken: <n000> & n001")
+    document = svg(a_matrix(3, cells, {"n002": ("dns",)}), "broken: <n000> & n001", NOON)
     assert not any(word in document for word in ("href", "url(", "<script"))  # nothing is fetched or run
     root = ET.fromstring(document)
     assert root.get("role") == "img"
     assert root.findtext(f"{SVG}title") == "broken: <n000> & n001"
+    texts = [element.text or "" for element in root.iter(f"{SVG}text")]
+    assert any("2026-01-01 12:00:00 UTC" in text for text in texts)
+    assert {"ok", "failing", "silent"} <= {text.partition(":")[0] for text in texts}
     said = root.findtext(f"{SVG}desc") or ""
     assert "3 nodes" in said
     assert "6 ok, 1 failing, 1 silent, 1 unknown" in said
@@ -148,6 +154,6 @@ def test_the_svg_can_be_read_without_colours() -> None:
 
 def test_the_svg_of_a_sparse_mesh_is_small() -> None:
     """What nobody probes costs nothing."""
-    text = svg(a_matrix(500, reach=4), "well")
+    text = svg(a_matrix(500, reach=4), "well", NOON)
     assert len(text) < 500 * 5 * 160 + 500 * 400
     ET.fromstring(text)

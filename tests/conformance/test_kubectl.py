@@ -97,6 +97,22 @@ def test_apply(space: Space, tmp_path: Path) -> None:
     assert said.count("deleted") == 2
 
 
+def test_a_list_in_a_file(space: Space, tmp_path: Path) -> None:
+    """What `get -o yaml` has written of several objects goes back by `replace`; a kind that nobody serves does not."""
+    cluster, flags, path = space.cluster, ("-n", space.name), tmp_path / "list.yaml"
+    for name in ("one", "two"):
+        kubectl(cluster, *flags, "create", "configmap", name, "--from-literal=a=b")
+    lines = kubectl(cluster, *flags, "get", "configmap", "one", "two", "-o", "yaml").splitlines()
+    path.write_text("\n".join(line for line in lines if "resourceVersion:" not in line and "uid:" not in line))
+    kubectl(cluster, *flags, "delete", "configmap", "two")
+    kubectl(cluster, *flags, "create", "configmap", "two")
+    said = kubectl(cluster, *flags, "replace", "-f", str(path))
+    assert said.split() == ["configmap/one", "replaced", "configmap/two", "replaced"]
+    assert kubectl(cluster, *flags, "get", "configmap", "two", "-o", "jsonpath={.data.a}") == "b"
+    path.write_text("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Nonesuch, metadata: {name: a}}]\n")
+    assert "Nonesuch" in kubectl(cluster, *flags, "replace", "-f", str(path), check=False)
+
+
 def test_create_and_get(space: Space) -> None:
     """Typed creation (which is protobuf), tables, and single fields."""
     cluster, flags = space.cluster, ("-n", space.name)

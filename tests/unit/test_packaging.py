@@ -62,7 +62,7 @@ def test_the_wheel_holds_all_data_files(wheel: Path) -> None:
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     """Exactly the package's files in the checkout, and the two data folders; no tests, no docs."""
     with zipfile.ZipFile(wheel) as archive:
-        found = {name for name in archive.namelist() if ".dist-info/" not in name}
+        found = {name for name in archive.namelist() if ".dist-info/" not in name and ".data/" not in name}
     source = ROOT / "src"
     wanted = {
         path.relative_to(source).as_posix()
@@ -76,6 +76,20 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert found == wanted | data
+
+
+def test_the_wheel_brings_the_manual_page(wheel: Path) -> None:
+    """`man migrate` and `man kubectl-migrate` find it below share/man; nothing else goes there."""
+    with zipfile.ZipFile(wheel) as archive:
+        pages = {
+            name.partition(".data/")[2]: archive.read(name).decode() for name in archive.namelist() if ".data/" in name
+        }
+    assert set(pages) == {"data/share/man/man1/migrate.1", "data/share/man/man1/kubectl-migrate.1"}
+    page = pages["data/share/man/man1/migrate.1"]
+    assert page == (ROOT / "docs" / "man" / "migrate.1").read_text(encoding="utf-8")
+    assert pages["data/share/man/man1/kubectl-migrate.1"] == ".so man1/migrate.1\n"
+    for section in ("NAME", "SYNOPSIS", "COMMANDS", "EXIT STATUS", "ENVIRONMENT"):
+        assert f"\n.SH {section}\n" in page
 
 
 def test_the_program_reads_its_files_from_the_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import typer
 from cni_migrate.cli.options import OUTPUT, Common, Ignore, examples, with_common
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from cni_migrate.cli.mesh import Seen
 
 EXAMPLES = examples("migrate knet matrix", "migrate knet matrix --watch", "migrate knet matrix -o svg > mesh.svg")
@@ -54,7 +56,7 @@ async def _matrix(common: Common, ignore: frozenset[str], form: PictureForm, *, 
     config = configured(common, {}).config
     async with session(common, config) as here, here.cluster() as cluster:
         if not watch:
-            _show(await settled(here, cluster, ignore, (Pending,)), form)
+            _show(await settled(here, cluster, ignore, (Pending,)), form, here.clock.now())
             return
         to = output.out()
         if form is PictureForm.TABLE and to.is_terminal:
@@ -68,18 +70,18 @@ async def _matrix(common: Common, ignore: frozenset[str], form: PictureForm, *, 
             data = _data(seen)
             if (what := [data[key] for key in ("passed", "proven", "cells", "services", "left_out")]) != last:
                 last = what
-                _show(seen, form)
+                _show(seen, form, here.clock.now())
                 sys.stdout.flush()
             await asyncio.sleep(config.knet.interval)
 
 
-def _show(seen: "Seen", form: PictureForm) -> None:
+def _show(seen: "Seen", form: PictureForm, at: "datetime") -> None:
     from cni_migrate.cli.ui import mesh_table, output, svg
 
     if form is PictureForm.JSON:
         output.as_json(_data(seen))
     elif form is PictureForm.SVG:
-        sys.stdout.write(svg.svg(seen.matrix, seen.said))
+        sys.stdout.write(svg.svg(seen.matrix, seen.said, at))
     else:
         mesh_table.show_picture(output.out(), seen)
 

@@ -219,7 +219,7 @@ async def test_what_is_missing_says_so() -> None:
     assert said == [
         "server-side apply",
         "deployments.apps/scale",
-        "OpenAPI v2",
+        "OpenAPI v2 but in protobuf",
         "watches with sendInitialEvents",
         "lists at an exact older version (resourceVersionMatch=Exact)",
         "PartialObjectMetadata answers",

@@ -115,6 +115,25 @@ def test_files_are_taken_from_the_scenarios_folder(tmp_path: Path) -> None:
     run_virtual(main())
 
 
+def test_a_canal_as_kubectl_gets_it_from_a_cluster() -> None:
+    """What belongs to the cluster it was got from (versions, uids, status) does not stand in the way."""
+    wanted = [kinds.SERVICE_ACCOUNT, kinds.CONFIG_MAP, kinds.DAEMON_SET]
+
+    async def got() -> list[Object]:
+        async with Simulation(Scenario.model_validate({"nodes": 2, "canal": {"objects": published()}})) as sim:
+            found = [one for kind in wanted for one in (await sim.client.list(kind, namespace="kube-system"))[0]]
+            return [item for item in found if meta.name(item).startswith("canal")]
+
+    objects = run_virtual(got())
+    assert all(item["metadata"]["resourceVersion"] for item in objects)
+
+    async def test(sim: Simulation) -> None:
+        nodes, _ = await sim.client.list(kinds.NODE)
+        assert all(meta.ready(node) for node in nodes)
+
+    run(objects, test)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

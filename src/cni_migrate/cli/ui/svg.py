@@ -5,6 +5,7 @@ browsers show. Directions that nobody probes are left blank, so a large sparse m
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -30,6 +31,7 @@ STYLE: Final = (
     ".failing{stroke:#c62828;stroke-width:3;fill:none}"
     ".silent{stroke:#6a1b9a;stroke-width:2;fill:none}"
     ".line{stroke:#ddd}"
+    ".quiet{fill:#666}"
 )
 
 MEANINGS: Final[dict[State, str]] = {
@@ -39,13 +41,14 @@ MEANINGS: Final[dict[State, str]] = {
 }
 
 
-def svg(matrix: Matrix, said: str) -> str:
-    """The document; `said` is the verdict in words, which is its title."""
+def svg(matrix: Matrix, said: str, at: datetime) -> str:
+    """The document; `said` is the verdict in words, which is its title, `at` when it was so."""
     label = LETTER * max((len(node) for node in matrix.nodes), default=0) + 12
     side = CELL * len(matrix.nodes)
     services = max((len(", ".join(kinds)) for kinds in matrix.services.values()), default=0) * LETTER
-    width = max(label + side + 20 + services, LETTER * len(said) + 12, 420)
-    top = label + 40
+    when = f"who reaches whom at {at:%Y-%m-%d %H:%M:%S} UTC; rows: from, columns: to"
+    width = max(label + side + 20 + services, LETTER * max(len(said), len(when)) + 12)
+    top = label + 58
     height = top + side + 24 * len(MEANINGS) + 24
     size = f'width="{width}" height="{height}"'
     lines = [
@@ -55,6 +58,7 @@ def svg(matrix: Matrix, said: str) -> str:
         f"<style>{STYLE}</style>",
         f'<rect {size} fill="#fff"/>',
         f'<text x="6" y="18">{escape(said)}</text>',
+        f'<text x="6" y="36" class="quiet">{when}</text>',
         *_labels(matrix, label, top),
         *_cells(matrix, label, top),
         *_legend(top + side + 24),

@@ -11,6 +11,7 @@ from cni_migrate.sim.apiserver import (
     eviction,
     exchanges,
     jsonvalue,
+    openapi2,
     podlogs,
     podproxy,
     selectors,
@@ -81,7 +82,7 @@ class Handlers:
         request = exchange.request
         user = self._auth.user_of(exchange.wire.headers.get("authorization", ""))
         if not request.resource:
-            return self._path(request)
+            return self._path(request, exchange.accept)
         accepted = [part.strip() for part in exchange.accept.split(",")]
         if "as=PartialObjectMetadata" in exchange.accept and "application/json" not in accepted:
             raise status.not_emulated("PartialObjectMetadata answers")
@@ -117,13 +118,17 @@ class Handlers:
 
     # Paths that are no resources
 
-    def _path(self, request: Request) -> Answer:
+    def _path(self, request: Request, accept: str) -> Answer:
         if request.method not in ("GET", "HEAD"):
             raise status.method_not_allowed()
         catalog, path = self._machinery.catalog, request.path
         parts = path.strip("/").split("/")
         if parts[0] in ("livez", "readyz", "healthz"):
             return Answer(200, b"ok", "text/plain; charset=utf-8")
+        if path == "/openapi/v2":
+            if openapi2.ASKED not in accept:
+                raise status.not_emulated("OpenAPI v2 but in protobuf")
+            return Answer(200, openapi2.document(catalog), openapi2.ANSWERED)
         fixed: dict[str, Callable[[], Object]] = {
             "/version": lambda: discovery.VERSION,
             "/api": lambda: discovery.CORE,
@@ -140,8 +145,6 @@ class Handlers:
         elif parts[:2] == ["openapi", "v3"] and len(parts) > 3:
             group, version = (parts[3], parts[4]) if len(parts) > 4 else ("", parts[3])
             found = discovery.openapi_document(catalog, group, version)
-        if path == "/openapi/v2":
-            raise status.not_emulated("OpenAPI v2")
         return _PAGE_NOT_FOUND if found is None else _json(found)
 
     def _review(self, resource: Resource, user: str, exchange: Exchange) -> Answer:

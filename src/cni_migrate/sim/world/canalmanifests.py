@@ -74,10 +74,19 @@ def canal_objects(scenario: "Scenario") -> list[Object]:
     ]
 
 
+_THE_CLUSTERS_OWN = frozenset(
+    {"resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink"}
+)
+
+
 def _placed(manifest: Object) -> Object:
-    """With the namespace that kubectl would put it into; the API server forgets that of what lives in none."""
-    metadata = manifest["metadata"]
-    return {**manifest, "metadata": {**metadata, "namespace": metadata.get("namespace") or "default"}}
+    """With the namespace that kubectl would put it into; the API server forgets that of what lives in none.
+
+    What `kubectl get -o yaml` tells beside it belongs to the cluster it was got from.
+    """
+    metadata = {name: value for name, value in manifest["metadata"].items() if name not in _THE_CLUSTERS_OWN}
+    rest = {name: value for name, value in manifest.items() if name != "status"}
+    return {**rest, "metadata": {**metadata, "namespace": metadata.get("namespace") or "default"}}
 
 
 def daemon_sets(scenario: "Scenario") -> list[Object]:
