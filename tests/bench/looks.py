@@ -18,12 +18,15 @@ pod_cidr: 10.0.0.0/12
 node_cidr: 172.16.0.0/12
 node_mask: 24
 workloads:
-  - {{kind: deployment, name: web, namespace: shop, replicas: {replicas}, every: 4, budget: {{max_unavailable: 1}}}}
+  - {{kind: deployment, name: web, namespace: shop, replicas: {replicas}, every: {every}, budget: {{max_unavailable: 10%}}}}
 """
 
 CONFIG = "cilium: {pod_cidr: 10.64.0.0/12}\n"
 
-PATIENCE = 900.0
+EVERY = 50
+"""Nodes for each Deployment: fewer with more pods would meet the same random pod name twice."""
+
+PATIENCE = 1800.0
 """Seconds within which the simulated cluster must be up."""
 
 
@@ -46,7 +49,7 @@ def looks(nodes: int, pods_per_node: int, commands: tuple[str, ...]) -> Iterator
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # Canal is one of a node's pods; what is asked for is the sum.
-        text = SCENARIO.format(nodes=nodes, replicas=max(1, 4 * (pods_per_node - 1)))
+        text = SCENARIO.format(nodes=nodes, replicas=min(nodes, EVERY) * max(1, pods_per_node - 1), every=EVERY)
         (folder / "scale.yaml").write_text(text, encoding="utf-8")
         (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
         with _served(folder) as kubeconfig:

@@ -186,7 +186,8 @@ def _capacity(case: Case) -> Blocked | None:
         return Blocked(
             f"{many(len(busy), 'node')} under way already", "one of them is done", "order", tuple(busy), for_all=True
         )
-    if out_of_service(plan, case.entry):
+    by_itself = case.goal.kind == "forward" and _serves(plan, case.entry)  # auto_rollback of who was not touched yet
+    if out_of_service(plan, case.entry) and not by_itself:
         return None
     limit = capacity(plan.config, len(others) + 1)
     ahead = NodeState.MIGRATED if record.cluster.phase is Phase.MIGRATING else NodeState.DUAL
@@ -196,9 +197,7 @@ def _capacity(case: Case) -> Blocked | None:
     out = [
         n
         for n, e in others.items()
-        if out_of_service(plan, e)
-        and not (waived and gives_way(e.step))
-        and not (e.held is not None and untouched(plan, e))  # it serves as before
+        if out_of_service(plan, e) and not (waived and gives_way(e.step)) and not _serves(plan, e)
     ]
     lost = lost_nodes(plan, {n: e for n, e in others.items() if n in case.nodes}, case.nodes)
     if len(out) + len(lost) < limit:
@@ -211,6 +210,11 @@ def _capacity(case: Case) -> Blocked | None:
     skipped = f" (skipped, so left as they are: {names_of(left)})" if left else ""
     because = f"{said}{plan.config.max_unavailable}{skipped}"
     return Blocked(because, "one of them is back", "order", tuple(out), for_all=True)
+
+
+def _serves(plan: Plan, entry: NodeRecord) -> bool:
+    """Whether the node is held before anything was done to it: it serves as before, and takes nobody's place."""
+    return entry.held is not None and untouched(plan, entry)
 
 
 def lost_nodes(plan: Plan, entries: Mapping[str, NodeRecord], nodes: Mapping[str, Node]) -> list[str]:

@@ -371,3 +371,15 @@ def test_who_is_held_as_soon_as_its_event_begins_stops_the_run() -> None:
     assert (first.step, second.event) == ("cordon", None)
     assert decision.final is not None
     assert decision.final.message == first.held.why
+
+
+def test_who_is_held_before_its_cordon_is_not_taken_out_by_its_own_way_back() -> None:
+    """With `auto_rollback` a detach would cordon it: it stays held, and serves, while another node is out."""
+    plan = a_plan("multus", auto_rollback=True)
+    held = under_way("w2", CANAL, NodeEvent.ATTACH, "label_dual", held=HELD)
+    out = under_way("w1", CANAL, NodeEvent.ATTACH, "evict_pods", before=Before(unschedulable=False))
+    record = a_record(plan, {"w1": out, "w2": held}, phase=Phase.ATTACHING)
+    nodes = {name: a_node(name) for name in record.nodes}
+    blocked = why_not(Case(plan, Goal(), record, nodes, "", "w2", NodeEvent.DETACH))
+    assert blocked is not None
+    assert "w1 is out of service" in blocked.because

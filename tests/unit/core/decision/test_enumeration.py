@@ -20,6 +20,7 @@ from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Requests
 from cni_migrate.core.model.record import Held, NodeRecord, Record
 from cni_migrate.core.reports.plan import plan_view
+from cni_migrate.core.steps.registry import untouched
 from cni_migrate.core.steps.view import Plan, out_of_service
 from cni_migrate.errors import MigrateError
 from tests.unit.core.builders import NOW, Seen, a_node, a_plan, a_record, after, an_entry, seen, under_way
@@ -129,7 +130,9 @@ def _refused(plan: Plan, record: Record, found: Seen, said: str) -> str:
 
 
 def _out(plan: Plan, record: Record) -> int:
-    return sum(out_of_service(plan, entry) for entry in record.nodes.values() if not entry.gone)
+    """How many are out of service by our hand; who is held before anything was done to it serves as before."""
+    there = [entry for entry in record.nodes.values() if not entry.gone]
+    return sum(out_of_service(plan, e) and not (e.held is not None and untouched(plan, e)) for e in there)
 
 
 def _trouble(case: Situation) -> str:
