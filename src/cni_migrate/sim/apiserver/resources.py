@@ -88,6 +88,7 @@ BUILTIN: tuple[Resource, ...] = (
     _builtin("", "v1", "namespaces", "Namespace", "ns", namespaced=False, subresources=("finalize", "status"),
              verbs=tuple(verb for verb in ALL_VERBS if verb != "deletecollection"), echoes_deleted=True),
     _builtin("", "v1", "nodes", "Node", "no", namespaced=False, subresources=("status",)),
+    _builtin("", "v1", "persistentvolumes", "PersistentVolume", "pv", namespaced=False, subresources=("status",)),
     _builtin("", "v1", "pods", "Pod", "po", subresources=_POD, generation=True, echoes_deleted=True),
     _core("secrets", "Secret"),
     _core("serviceaccounts", "ServiceAccount", "sa", echoes_deleted=True),
