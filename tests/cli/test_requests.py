@@ -74,6 +74,14 @@ def test_where_nobody_drives_it_is_said_who_will_read_it(
     assert key in there.read(CONFIG_MAPS, "cni-migrate-requests", "cni-migrate")["data"]
 
 
+@pytest.mark.parametrize(("state", "told"), [("canal", True), ("dual", False), ("migrated", False)])
+def test_what_it_costs_to_skip_a_node_is_said(on: On, served: Make, state: str, told: bool) -> None:
+    """One that has no Cilium is cut off from those that have nothing else any more."""
+    ended = on(_with(served, {"w1": {"state": state}, "w2": {"state": "dual"}}))("skip-node", "w1")
+    assert ended.code == 0, ended.err
+    assert ("its pods and those of migrated nodes lose each other" in ended.out) is told
+
+
 def test_the_whole_history_is_shown(on: On, served: Make) -> None:
     """The parts that were archived, too, the oldest line first; `status` alone shows the latest."""
     old, new = ([Entry(at=f"2030-01-0{day}T10:00:00Z", what=f"day {day}")] for day in (1, 2))  # type: ignore[arg-type]

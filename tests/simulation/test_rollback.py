@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from cni_migrate import resources
+from cni_migrate.core.model import names
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase, StrategyTable
 from cni_migrate.errors import Halted
+from cni_migrate.sim.client import Kind
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.simulation import Simulation
 from tests.simulation.harness import SMALL, Process, config_for, simulated
@@ -15,6 +17,7 @@ from tests.simulation.outcome import outcome
 
 STRATEGIES = ["multus", "overlay"]
 NODE = "w1"
+CONFIG_MAPS = Kind("", "v1", "configmaps", "ConfigMap")
 
 
 def steps() -> list[Any]:
@@ -136,6 +139,30 @@ def test_a_dual_node_goes_back_to_canal(strategy: str) -> None:
             final = await Process(sim, config).run()
             assert final is not None
             assert final.outcome == "done", final
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_others_go_on_without_a_skipped_node_that_is_on_canal_alone(strategy: str) -> None:
+    """It has no Cilium, so its pods can have no identity there: nobody waits for that, as nobody waits for the node."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with simulated(SMALL, config) as (sim, _):
+            await Process(sim, config, goal=Goal(until=Phase.ATTACHING)).run()
+            await Process(sim, config, goal=Goal(kind="rollback_node", node=NODE, to="canal")).run()
+            data = {f"skip.{NODE}": sim.clock.now().isoformat()}
+            meta = {"name": names.REQUESTS, "namespace": config.namespace}
+            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+            await sim.app.client("somebody").create(CONFIG_MAPS, body, config.namespace)
+            process = Process(sim, config)
+            final = await process.run()
+            assert final is not None
+            assert NODE in final.message, final
+            states = {name: entry.state for name, entry in process.turns[-1].record.nodes.items()}
+            assert states.pop(NODE) is NodeState.CANAL
+            assert set(states.values()) == {NodeState.MIGRATED}
 
     run_virtual(main())
 

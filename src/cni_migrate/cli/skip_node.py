@@ -17,11 +17,19 @@ def command(
 ) -> None:
     """Leave a node out: the others go on without it, and clean-up waits for it."""
     from cni_migrate.cli import requests
+    from cni_migrate.core.model.lifecycle import NodeState
+    from cni_migrate.core.model.record import Record
+
+    cost: list[str] = []
+
+    def look(record: Record) -> None:
+        if record.nodes[node].state is NodeState.CANAL:
+            cost.append("without Cilium there, its pods and those of migrated nodes lose each other")
 
     def change(data: dict[str, str], now: str) -> str:
         if undo:
             return f"node {node} takes part again" if data.pop(f"skip.{node}", None) else f"node {node} was not skipped"
         data.setdefault(f"skip.{node}", now)
-        return f"node {node} is skipped; clean-up waits until it is migrated or gone"
+        return "; ".join([f"node {node} is skipped", *cost, "clean-up waits until it is migrated or gone"])
 
-    requests.request(common, change, node=node)
+    requests.request(common, change, node=node, check=look)

@@ -13,10 +13,14 @@ from cni_migrate.core.steps.view import ClusterView, NodeView
 
 
 def strangers(view: ClusterView) -> list[Pod]:
-    """The pods on Canal that policies on Cilium would not know; those on nodes that are NotReady are not asked for."""
+    """The pods on Canal that policies on Cilium would not know; those on nodes that are NotReady are not asked for.
+
+    Nor are those on a skipped node: it may have no Cilium, and what nobody can deliver to has no endpoint. Policies on
+    migrated nodes take such a pod for a stranger, so they fail closed.
+    """
     return [
         pod
-        for node in view.seen.nodes.values()
+        for node in view.members()
         if node.ready
         for pod in view.networked(node.name)
         if view.on_canal(pod) and not pod.deleting and not view.known_to_cilium(pod)
