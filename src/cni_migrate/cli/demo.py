@@ -21,6 +21,7 @@ import typer
 from cni_migrate.cli.loopback import free_port
 from cni_migrate.cli.options import StrategyName, examples
 from cni_migrate.cli.ui.failing import coloured
+from cni_migrate.strategies import traits
 
 EXAMPLES = examples("migrate demo", "migrate demo --strategy multus --nodes 10")
 
@@ -62,7 +63,7 @@ def demo(*, nodes: int, strategy: str, speed: float, seed: int) -> int:
         with tempfile.TemporaryDirectory(prefix="migrate-demo-") as folder:
             stage = Stage(Path(folder))
             with stage.cluster(nodes=nodes, strategy=strategy, speed=speed, seed=seed):
-                _play(stage, nodes)
+                _play(stage, nodes, waived=[] if traits(strategy).beside_calico else ["--waive", "CALICO_NODE"])
     except Unexpected as error:
         _say(f"the demo did not go as it should: {error}", "1;31")
         return 1
@@ -77,9 +78,9 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _play(stage: "Stage", nodes: int) -> None:
+def _play(stage: "Stage", nodes: int, *, waived: list[str]) -> None:
     _say(f"A simulated cluster of {nodes} nodes on Canal, with a shop running on it. It moves to Cilium now.")
-    stage.type("run", "--yes", until=_half_way)
+    stage.type("run", "--yes", *waived, until=_half_way)
     migrated = stage.migrated()
     done = len(migrated)
     _say(f"The driver was killed with SIGKILL, {done} nodes done and one half-way. This is what is left:", "33")
