@@ -21,7 +21,6 @@ import typer
 from cni_migrate.cli.loopback import free_port
 from cni_migrate.cli.options import StrategyName, examples
 from cni_migrate.cli.ui.failing import coloured
-from cni_migrate.strategies import traits
 
 EXAMPLES = examples("migrate demo", "migrate demo --strategy multus --nodes 10")
 
@@ -57,6 +56,8 @@ def command(
 
 def demo(*, nodes: int, strategy: str, speed: float, seed: int) -> int:
     """Play it; answers the exit code: 1 if anything was unexpected, 130 on Ctrl-C."""
+    from cni_migrate.strategies import traits
+
     began = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupted)
     try:
