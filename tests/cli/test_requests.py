@@ -82,6 +82,16 @@ def test_what_it_costs_to_skip_a_node_is_said(on: On, served: Make, state: str, 
     assert ("its pods and those of migrated nodes lose each other" in ended.out) is told
 
 
+def test_a_plan_of_what_is_done_promises_nothing_more(on: On, served: Make) -> None:
+    """No node, no minutes, and no command that would do nothing."""
+    there = _with(served, {"cp1": {"state": "migrated"}, "w1": {"state": "migrated"}}, phase="done")
+    ended = on(there)("plan")
+    assert ended.code == 0, ended.err
+    assert "no node to go" in ended.out
+    assert "about" not in ended.out
+    assert ended.out.splitlines()[-1] == "next: migrate status"
+
+
 def test_the_whole_history_is_shown(on: On, served: Make) -> None:
     """The parts that were archived, too, the oldest line first; `status` alone shows the latest."""
     old, new = ([Entry(at=f"2030-01-0{day}T10:00:00Z", what=f"day {day}")] for day in (1, 2))  # type: ignore[arg-type]

@@ -101,4 +101,4 @@ async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dr
         if dry_run:
             plan_table.show_first_turn(to, view)
         to.print("\nNothing was written.")
-        output.show_next("migrate preflight, which says what to do about it" if view.blockers else "migrate run")
+        output.show_next(plan_table.following(view))

@@ -59,11 +59,20 @@ def headline(view: PlanView) -> str:
 
 def amounts(view: PlanView) -> str:
     """How much it is: nodes, pods that move, and about how long it takes, by what."""
-    nodes = output.plural(sum(1 for node in view.nodes if node.goes), "node")
-    moving = f"{nodes} to go, {output.plural(view.moving, 'pod')} will move"
+    to_go = sum(1 for node in view.nodes if node.goes)
+    if not to_go:
+        return "no node to go, clean-up is left" if view.after else "no node to go"
+    moving = f"{output.plural(to_go, 'node')} to go, {output.plural(view.moving, 'pod')} will move"
     if view.seconds is None:
         return f"{moving}, how long is not known while something is held"
     return f"{moving}, about {output.duration(max(60, view.seconds))} by {view.seconds_by}"
+
+
+def following(view: PlanView) -> str:
+    """What to type after the plan."""
+    if view.blockers:
+        return "migrate preflight, which says what to do about it"
+    return "migrate run" if view.after or any(node.goes for node in view.nodes) else "migrate status"
 
 
 def way_back(view: PlanView) -> str:

@@ -211,14 +211,19 @@ def _not_later(since: datetime | None, now: datetime) -> datetime:
     return now if since is None or since > now else since
 
 
+def _no_way_back(plan: Plan, record: Record) -> Halted:
+    cleaning = record.cluster.phase is Phase.CLEANING
+    return Halted(
+        f"the cluster is in phase {record.cluster.phase}, behind the point of no return ({point_of_no_return(plan)}): "
+        f"Canal {'is being' if cleaning else 'was'} removed, there is nothing to go back to",
+        next="migrate run  (to finish)" if cleaning else "migrate status",
+    )
+
+
 def _begin_rollback(plan: Plan, record: Record, now: datetime) -> Record:
     cluster = record.cluster
     if passed(plan, record):
-        raise Halted(
-            f"the cluster is in phase {cluster.phase}, behind the point of no return ({point_of_no_return(plan)}): "
-            "Canal is being removed, there is nothing to go back to",
-            next="migrate run  (to finish)" if cluster.phase is Phase.CLEANING else "migrate status",
-        )
+        raise _no_way_back(plan, record)
     if closed(record):
         return record
     if cluster.phase is Phase.PREFLIGHT:
@@ -239,10 +244,11 @@ def _begin_rollback_node(plan: Plan, goal: Goal, record: Record, nodes: Mapping[
         known = ", ".join(sorted(name for name, e in record.nodes.items() if not e.gone)[:10])
         raise UsageError(f"there is no node {goal.node}; there are: {known}", next="migrate status")
     if record.cluster.phase in (Phase.CLEANING, Phase.DONE):
-        way_back = "" if passed(plan, record) else ", or `migrate rollback` for the whole cluster"
+        if passed(plan, record):
+            raise _no_way_back(plan, record)
         raise Halted(
             f"the cluster is in phase {record.cluster.phase}: node {goal.node} cannot go back alone",
-            next=f"migrate run  (to finish){way_back}",
+            next="migrate run  (to finish), or `migrate rollback` for the whole cluster",
         )
     if entry.event is None or not entry.event.backwards:
         _check_way_back(plan, goal, record, nodes)

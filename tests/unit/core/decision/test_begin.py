@@ -103,7 +103,7 @@ REFUSALS: list[tuple[str, type[MigrateError], Goal, dict[str, NodeRecord], dict[
     ("a node during clean-up", Halted, _back(), {"w1": an_entry(state=NodeState.MIGRATED)},
      {"phase": Phase.CLEANING}, "phase cleaning"),
     ("a node after the end", Halted, _back(), {"w1": an_entry(state=NodeState.MIGRATED)}, {"phase": Phase.DONE},
-     "phase done"),
+     "Canal was removed, there is nothing to go back to"),
     ("to canal while others need Canal's peers", Halted, _back(to="canal"),
      {"w1": an_entry(state=NodeState.DUAL), "w2": an_entry("w2", NodeState.MIGRATED)}, {}, "w2"),
     ("half an attach while others are beyond dual", Halted, _back(),
