@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from cni_migrate.core.model.record import Entry, dump_lines
+from cni_migrate.sim.client import Kind
 from tests.cli.conftest import CONFIG_MAPS, Served, Typed, a_record, a_shard
+
+NODES = Kind("", "v1", "nodes", "Node", namespaced=False)
 
 Make = Callable[..., Served]
 On = Callable[[Served], Typed]
@@ -84,7 +87,10 @@ def test_what_it_costs_to_skip_a_node_is_said(on: On, served: Make, state: str, 
 
 def test_a_plan_of_what_is_done_promises_nothing_more(on: On, served: Make) -> None:
     """No node, no minutes, and no command that would do nothing."""
-    there = _with(served, {"cp1": {"state": "migrated"}, "w1": {"state": "migrated"}}, phase="done")
+    there = served(nodes=2)
+    there.config_map("cni-migrate-record", a_record(phase="done"))
+    uids = {name: there.read(NODES, name)["metadata"]["uid"] for name in ("cp1", "w1")}
+    there.config_map("cni-migrate-nodes-0", a_shard(**{n: {"state": "migrated", "uid": u} for n, u in uids.items()}))
     ended = on(there)("plan")
     assert ended.code == 0, ended.err
     assert "no node to go" in ended.out
