@@ -1,5 +1,6 @@
 """`migrate plan`, and `migrate run --dry-run`: what a run would do."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,7 +88,8 @@ async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dr
             found = await checks.checked(here, config, cluster, canal) if dry_run and fresh else []
         where = here.where
     if form == "json":
-        output.as_json(view.model_dump(mode="json", by_alias=True))
+        # Not by way of a tree of dictionaries, which for thousands of nodes takes more memory than all that is planned.
+        sys.stdout.write(view.model_dump_json(by_alias=True, indent=2) + "\n")
     elif form == "yaml":
         output.as_yaml(view.model_dump(mode="json", by_alias=True))
     else:
