@@ -2,7 +2,10 @@
 
 import pytest
 
+from cni_migrate.core.decision.decide import Decision
+from cni_migrate.core.model.effects import RunHostTask
 from cni_migrate.core.model.goal import Final
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
@@ -30,5 +33,30 @@ def test_nothing_of_canal_is_left_on_hosts(strategy: str) -> None:
                 assert [name for name in plane.files if "cilium" not in name] == []
                 assert [name for name in sorted(plane.links) if not name.startswith("cilium_")] == []
                 assert plane.postrouting == ("cilium",)
+
+    run_virtual(main())
+
+
+def test_hosts_are_cleaned_in_calico_s_image_by_whoever_does_it() -> None:
+    """A driver that comes when Canal's DaemonSet is gone already knows the image: it is in the record."""
+
+    async def main() -> None:
+        async with Simulation(SMALL) as sim:
+            first = Process(sim, config_for("overlay"))
+
+            def until_canal_is_gone(decision: Decision, seen: Snapshot) -> None:
+                if decision.record.cluster.step == "clean_hosts":
+                    assert first.mortal is not None
+                    first.mortal.die()
+
+            first.on_turn = until_canal_is_gone
+            assert await first.run() is None
+            assert first.turns[-1].record.cluster.cleaning_image
+            second = Process(sim, config_for("overlay"), takeover=True)
+            assert (await second.run()) == Final("done", "the cluster runs on Cilium; the audit is clean", "")
+            tasks = [e for turn in second.turns for e in turn.effects if isinstance(e, RunHostTask)]
+            images = {task.pod["spec"]["containers"][0]["image"] for task in tasks}
+            assert len(images) == 1
+            assert "calico" in images.pop()
 
     run_virtual(main())

@@ -111,7 +111,8 @@ class ClusterRecord(_Frozen):
     counts the drivers that have held the lock. `shards` is fixed when the record is made. `canal_before` is what
     `select_canal` changed, `reselect` whether that may be set again, or Canal be deleted again, should somebody have
     put it back while nobody drove. `canal_objects` are what Canal's DaemonSets used when they were deleted, as
-    `apiVersion/Kind/namespace/name`. `waived` is what was waived of preflight, as it was typed, until the migration
+    `apiVersion/Kind/namespace/name`, and `cleaning_image` is what they tell of where Canal is to be removed from hosts.
+    `waived` is what was waived of preflight, as it was typed, until the migration
     begins. `performed` are the keys of those of the step's effects that were performed already, where nothing else
     would tell a driver that takes over. `history` are the latest lines; the older ones are in `history_parts`
     ConfigMaps of their own.
@@ -135,6 +136,7 @@ class ClusterRecord(_Frozen):
     held: Held | None = None
     canal_before: dict[str, Any] | None = None
     canal_objects: tuple[str, ...] = ()
+    cleaning_image: str = ""
     reselect: bool = False
     baseline: tuple[str, ...] = ()
     waived: tuple[str, ...] = ()

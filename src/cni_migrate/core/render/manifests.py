@@ -187,8 +187,16 @@ class Manifests:
         legacy = tag.split(".")[0] in ("1", "2", "3")
         return self._render("multus.yaml", multus_legacy=legacy, multus_script=self._templates["multus_conf.py"])
 
-    def host_task(self, node: str, name: str, ops: Sequence[str]) -> Manifest:
-        """The one-shot pod that does `ops` on a node."""
+    @property
+    def cleaning_image(self) -> str:
+        """The image in which Canal is removed from hosts."""
+        return self._config.host_task.image or self._facts.cleaning_image or self._facts.canal_image
+
+    def host_task(self, node: str, name: str, ops: Sequence[str], *, cleaning_image: str = "") -> Manifest:
+        """The one-shot pod that does `ops` on a node.
+
+        Where they remove Canal it runs `cleaning_image`, by default the one that this cluster's Canal tells of.
+        """
         task = {"node": "", "name": "", "ops": ["status"]}
         (base,) = self._render(
             "host-task.yaml",
@@ -199,8 +207,8 @@ class Manifests:
         spec = base["spec"]
         (container,) = spec["containers"]
         container = {**container, "args": list(ops)}
-        if self._facts.cleaning_image and any(op.startswith("remove-flannel") for op in ops):
-            container["image"] = self._config.host_task.image or self._facts.cleaning_image
+        if any(op.startswith("remove-flannel") for op in ops):
+            container["image"] = self._config.host_task.image or cleaning_image or self.cleaning_image
         return {
             **base,
             "metadata": {**base["metadata"], "name": name},

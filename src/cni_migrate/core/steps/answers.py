@@ -36,6 +36,7 @@ class ClusterChanges(TypedDict, total=False):
     performed: tuple[str, ...]
     canal_before: dict[str, Any] | None
     canal_objects: tuple[str, ...]
+    cleaning_image: str
 
 
 Remembered = NodeChanges | ClusterChanges

@@ -69,13 +69,17 @@ def delete_canal(view: ClusterView) -> Answer:
     refs = [ObjectRef("apps/v1", "DaemonSet", namespace, name) for namespace, name in config.every_daemonset()]
     refs += [ObjectRef.parse(text) for text in config.extra_objects]
     answer = delete_all(view, refs, "Canal")
-    known = view.record.cluster.canal_objects
-    used = [ref.text for one in canals(view.config, view.seen) for ref in one.uses]
-    if isinstance(answer, Apply) and set(used) - set(known):
-        # Once the DaemonSets are gone nobody could tell what they used.
-        remember = {**answer.remember, "canal_objects": tuple(sorted({*known, *used}))}
-        return replace(answer, remember=cast("ClusterChanges", remember))
-    return answer
+    there = list(canals(view.config, view.seen))
+    if not isinstance(answer, Apply) or not there:
+        return answer
+    # Once the DaemonSets are gone nobody could tell what they used, and which image has all that cleans up behind them.
+    known = view.record.cluster
+    remember = {
+        **answer.remember,
+        "canal_objects": tuple(sorted({*known.canal_objects, *(ref.text for one in there for ref in one.uses)})),
+        "cleaning_image": known.cleaning_image or view.plan.manifests.cleaning_image,
+    }
+    return replace(answer, remember=cast("ClusterChanges", remember))
 
 
 @cluster_step("pods")

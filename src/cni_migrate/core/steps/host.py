@@ -88,7 +88,8 @@ def run_task(view: ClusterView, node: str, name: str, *ops: str) -> HostStatus |
     pod = view.seen.pod(view.config.namespace, name)
     on = f"host task `{' '.join(ops)}` on node {node}"
     if pod is None:
-        manifest = view.plan.manifests.host_task(node, name, ops)
+        known = view.record.cluster.cleaning_image
+        manifest = view.plan.manifests.host_task(node, name, ops, cleaning_image=known)
         return Apply((RunHostTask(node, name, manifest),), on=on, observed="not started")
     if pod.deleting:
         return Wait(on=on, observed=f"an older pod {name} is terminating")

@@ -718,6 +718,10 @@ def test_objects_are_made_once_and_can_be_adapted() -> None:
 )
 def test_canal_is_removed_in_another_image_than_the_rest(own: str, ops: list[str], image: str) -> None:
     """Unless the operator has named one for all host tasks."""
-    payload = Payload("flannel:1", MODULES, cleaning_image="calico/node:1")
-    made = Manifests(TEXTS, merged("modern", "overlay", host_task={"image": own}), payload).host_task("w1", "t", ops)
+    config = merged("modern", "overlay", host_task={"image": own})
+    manifests = Manifests(TEXTS, config, Payload("flannel:1", MODULES, cleaning_image="calico/node:1"))
+    made = manifests.host_task("w1", "t", ops)
     assert made["spec"]["containers"][0]["image"] == image
+    later = Manifests(TEXTS, config, Payload("cilium:1", MODULES))
+    made = later.host_task("w1", "t", ops, cleaning_image=manifests.cleaning_image)
+    assert made["spec"]["containers"][0]["image"] == image.replace("flannel", "cilium")
