@@ -144,7 +144,7 @@ def _cni_files(config: "Config") -> Iterator[Problem]:
     if not cilium.primary_file < canal.cni_file:
         yield Problem(
             f"cilium.primary_file {cilium.primary_file} must sort before canal.cni_file {canal.cni_file}: the first"
-            " file is the one in force",
+            " file is the active CNI configuration",
             ("cilium.primary_file", "canal.cni_file"),
         )
     if not config.traits.multus:
