@@ -40,8 +40,10 @@ def keep_deleted(draft: Draft) -> None:
     if cluster.phase is not Phase.CLEANING or cluster.direction != "forward" or cluster.held is not None:
         return
     steps = draft.plan.strategy.phases[CLEANING]
+    if DELETION not in steps or cluster.list_name != CLEANING or cluster.started is None:
+        return
     deletion = steps.index(DELETION)
-    if cluster.list_name != CLEANING or cluster.position <= deletion or cluster.started is None:
+    if cluster.position <= deletion:
         return
     began = cluster.started
     again = [one for one in canals(draft.plan.config, draft.seen) if one.created is not None and one.created > began]
