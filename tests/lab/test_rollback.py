@@ -86,7 +86,9 @@ def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> N
 
     # And forward again: all that the account may do has been needed by now, and nothing was refused.
     # The agents' namespace went with the rollback, and with it the account's rights there: they are applied again.
+    # While that is on its way out they would go with it.
     operator.forget()
+    cluster.control_plane.kubectl("wait", "--for=delete", "namespace/knet-stress", "--timeout=60s")
     open_account(cluster, strategy)
     done = operator.run()
     assert done.returncode == 0, said(done)
