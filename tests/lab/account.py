@@ -55,6 +55,11 @@ OF_CALICO = ("crd.projectcalico.org", "projectcalico.org", "policy.networking.k8
 """Groups that the lab's own Canal does not define, so that nobody asks for what is in them."""
 
 
+SELDOM: frozenset[Right] = frozenset({("delete", "cilium.io", "ciliumendpoints")})
+"""What only a run needs that finds what an identity agent left behind, as it had died; and who makes such an agent's role
+has to hold what is in it."""
+
+
 def _rules(lab: Lab, strategy: str) -> Iterator[dict[str, Any]]:
     for found in YAML(typ="safe", pure=True).load_all(printed(lab, strategy)):
         if found and found["kind"] in ("Role", "ClusterRole") and found["metadata"]["name"] != HELD_ONLY:
@@ -75,7 +80,7 @@ def granted(lab: Lab, strategy: str) -> set[Right]:
 def needless(lab: Lab, strategy: str, requests: Iterable[Request]) -> set[Right]:
     """The rights that nothing needed, those for what an earlier run has made left out."""
     found = granted(lab, strategy) - used(requests)
-    found = {right for right in found if right[1] not in OF_CALICO}
+    found = {right for right in found - SELDOM if right[1] not in OF_CALICO}
     return {right for right in found if not (right[0] in ("get", "update") and right[2] in INSTALLED)}
 
 
