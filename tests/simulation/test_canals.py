@@ -41,6 +41,23 @@ def _left_over(sim: Simulation) -> dict[str, set[str]]:
     return {name: left for name, host in sim.world.ctx.net.hosts.items() if (left := set(host.leases) - taken)}
 
 
+async def _there_back_and_there_again(scenario: Scenario, config: Config) -> None:
+    """Migrate the workers, roll all back to what was found, then migrate everything."""
+    async with simulated(scenario, config) as (sim, watch):
+        before = outcome(sim, config)
+        workers = Goal(wanted=lambda node: node.name != "cp1", partial=True)
+        final = await Process(sim, config, goal=workers).run()
+        assert final is not None
+        assert "1 more to go" in final.message
+        final = await Process(sim, config, goal=Goal(kind="rollback")).run()
+        assert final is not None
+        assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
+        assert outcome(sim, config) == before
+        final = await Process(sim, config).run()
+        assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
+        watch.check()
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", ["cbr0", "cni0"])
 def test_leases_are_those_of_the_network_that_the_conflist_names(strategy: str, name: str) -> None:
@@ -86,56 +103,23 @@ def test_a_canal_of_several_daemonsets_comes_back(
     strategy: str, canal: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     """Two nodes of two architectures are migrated, then all goes back; a new run succeeds."""
-
-    async def main() -> None:
-        config = config_for(strategy, canal=settings)
-        scenario = _of(canal, "w2", {"kubernetes.io/arch": "arm64"})
-        async with simulated(scenario, config) as (sim, watch):
-            before = outcome(sim, config)
-            workers = Goal(wanted=lambda node: node.name != "cp1", partial=True)
-            final = await Process(sim, config, goal=workers).run()
-            assert final is not None
-            assert "1 more to go" in final.message
-            final = await Process(sim, config, goal=Goal(kind="rollback")).run()
-            assert final is not None
-            assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
-            assert outcome(sim, config) == before
-            final = await Process(sim, config).run()
-            assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
-            watch.check()
-
-    run_virtual(main())
+    scenario = _of(canal, "w2", {"kubernetes.io/arch": "arm64"})
+    run_virtual(_there_back_and_there_again(scenario, config_for(strategy, canal=settings)))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_flannel_that_tolerates_no_eviction_comes_back(strategy: str) -> None:
     """Flannel's own manifest tolerates NoSchedule alone: with the taint found for it, there and back and there again."""
-
-    async def main() -> None:
-        tolerations = [{"operator": "Exists", "effect": "NoSchedule"}]
-        objects = flannel_alone(tolerations=tolerations)
-        settings = {
-            "daemonset": "kube-flannel-ds",
-            "namespace": "kube-flannel",
-            "cni_file": "10-flannel.conflist",
-            "network_name": "cbr0",
-        }
-        config = config_for(strategy, canal=settings, drain={"taint_effect": "NoSchedule"})
-        async with simulated(_of({"objects": objects}, "", {}), config) as (sim, watch):
-            before = outcome(sim, config)
-            workers = Goal(wanted=lambda node: node.name != "cp1", partial=True)
-            final = await Process(sim, config, goal=workers).run()
-            assert final is not None
-            assert "1 more to go" in final.message
-            final = await Process(sim, config, goal=Goal(kind="rollback")).run()
-            assert final is not None
-            assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
-            assert outcome(sim, config) == before
-            final = await Process(sim, config).run()
-            assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
-            watch.check()
-
-    run_virtual(main())
+    tolerations = [{"operator": "Exists", "effect": "NoSchedule"}]
+    objects = flannel_alone(tolerations=tolerations)
+    settings = {
+        "daemonset": "kube-flannel-ds",
+        "namespace": "kube-flannel",
+        "cni_file": "10-flannel.conflist",
+        "network_name": "cbr0",
+    }
+    config = config_for(strategy, canal=settings, drain={"taint_effect": "NoSchedule"})
+    run_virtual(_there_back_and_there_again(_of({"objects": objects}, "", {}), config))
 
 
 async def _found(sim: Simulation) -> Config:

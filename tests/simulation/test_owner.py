@@ -46,8 +46,8 @@ def test_an_owner_that_puts_canal_back_is_noticed_at_once(seconds: float) -> Non
     run_virtual(main())
 
 
-def test_the_selector_is_restored_when_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the owner is suspended, the next run sets it again and comes to its end."""
+def _suspendable(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Owners restore nothing any more once there is something in this list."""
     restore = Owner._restore
     suspended: list[bool] = []
 
@@ -56,6 +56,12 @@ def test_the_selector_is_restored_when_the_run_goes_on(monkeypatch: pytest.Monke
             await restore(self, place)
 
     monkeypatch.setattr(Owner, "_restore", unless_suspended)
+    return suspended
+
+
+def test_the_selector_is_restored_when_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the owner is suspended, the next run sets it again and comes to its end."""
+    suspended = _suspendable(monkeypatch)
 
     async def main() -> None:
         config = config_for("multus")
@@ -77,14 +83,7 @@ def test_an_owner_that_makes_canal_again_after_clean_up_is_noticed_at_once(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The hold names it within moments; once it is suspended the next run deletes Canal again, hosts included."""
-    restore = Owner._restore
-    suspended: list[bool] = []
-
-    async def unless_suspended(self: Owner, place: meta.Key) -> None:
-        if not suspended:
-            await restore(self, place)
-
-    monkeypatch.setattr(Owner, "_restore", unless_suspended)
+    suspended = _suspendable(monkeypatch)
 
     async def main() -> None:
         config = config_for("overlay")

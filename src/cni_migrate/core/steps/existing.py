@@ -4,13 +4,12 @@ Its owner changes it, by `helm upgrade`. The tool says which values that takes, 
 """
 
 from cni_migrate.core.model import names
-from cni_migrate.core.model.effects import DeletePod
 from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.render.coexistence import Stage, wrong
-from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Done, Refuse, Wait
 from cni_migrate.core.steps.cleaning import clean_nodes
 from cni_migrate.core.steps.registry import cluster_step, node_step
-from cni_migrate.core.steps.reopening import SHARE
+from cni_migrate.core.steps.rolling import restart_agents
 from cni_migrate.core.steps.view import ClusterView, NodeView
 
 PARTS = {"transit": "cilium-values", "final": "cilium-values-final"}
@@ -95,24 +94,7 @@ def restart_unaware_cilium(view: ClusterView) -> Answer:
     config = view.seen.cilium_config
     if config is None:
         return Wait(on=f"ConfigMap {names.CILIUM_CONFIG}", observed="it is not there")
-    namespace = view.config.cilium.namespace
-    old, restarting = [], []
-    members = [node for node in view.members() if node.ready]
-    for node in members:
-        pod = view.agent(node.name, namespace, names.CILIUM)
-        if pod is not None and not pod.deleting and config.unread_by(pod):
-            old.append(pod)
-        elif pod is None or pod.deleting or not pod.ready:
-            restarting.append(f"node {node.name}: {'no pod' if pod is None else pod.trouble or pod.phase}")
-    if not old and not restarting:
-        return Done()
-    on = f"Cilium to run by its new values on {len(old) + len(restarting)} nodes"
-    room = max(1, len(members) // SHARE) - len(restarting)
-    observed = restarting[0] if restarting else f"{len(old)} agents that have started before"
-    if not old or room <= 0:
-        return Wait(on=on, observed=observed)
-    chosen = [DeletePod(pod.namespace, pod.name, pod.uid, pod.node) for pod in old[:room]]
-    return Apply(tuple(chosen), on=on, observed=observed)
+    return restart_agents(view, config.unread_by, on="Cilium to run by its new values", agents="that started before")
 
 
 @cluster_step("host")

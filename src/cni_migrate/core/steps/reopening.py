@@ -2,17 +2,13 @@
 
 from cni_migrate.config import Label
 from cni_migrate.core.model import names
-from cni_migrate.core.model.effects import DeletePod
 from cni_migrate.core.model.words import many
 from cni_migrate.core.steps import agents
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import cluster_step
+from cni_migrate.core.steps.rolling import restart_agents
 from cni_migrate.core.steps.view import ClusterView
-from cni_migrate.core.steps.waited import named
-
-SHARE = 10
-"""One agent in so many restarts at a time, as in the DaemonSet's own rolling update."""
 
 
 def _label(view: ClusterView, label: Label) -> Answer:
@@ -43,20 +39,11 @@ def restart_finished_cilium(view: ClusterView) -> Answer:
     daemonset = view.seen.daemonsets.get((namespace, names.CILIUM))
     if daemonset is None or daemonset.observed_generation < daemonset.generation:
         return Wait(on="the control plane to look at DaemonSet cilium", observed="an older generation")
-    finished, restarting = [], []
-    members = [node for node in view.members() if node.ready]
-    for node in members:
-        pod = view.agent(node.name, namespace, names.CILIUM)
-        if pod is not None and not pod.deleting and agents.finished(view, pod):
-            finished.append(pod)
-        elif pod is None or pod.deleting or not (pod.ready or pod.trouble):  # one that crashes is why all go back
-            restarting.append(f"node {node.name}: {named(view.seen, pod)}")
-    if not finished and not restarting:
-        return Done()
-    on = f"Cilium to run beside Canal again on {len(finished) + len(restarting)} nodes"
-    room = max(1, len(members) // SHARE) - len(restarting)
-    observed = restarting[0] if restarting else f"{many(len(finished), 'agent')} in the final form"
-    if not finished or room <= 0:
-        return Wait(on=on, observed=observed)
-    chosen = [DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once=True) for pod in finished[:room]]
-    return Apply(tuple(chosen), on=on, observed=observed)
+    return restart_agents(
+        view,
+        lambda pod: agents.finished(view, pod),
+        on="Cilium to run beside Canal again",
+        agents="in the final form",
+        crashing_counts=False,  # one that crashes is why all go back
+        at_once=True,
+    )
