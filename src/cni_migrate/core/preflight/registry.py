@@ -61,8 +61,8 @@ class Facts:
     enforces; `pod_hooks` are webhooks with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix`
     the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `proxy_mode` and
     `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise; `later` what of the
-    operator's Cilium comes with the last step; `host_ports` who serves them there (`Manifests.host_ports`); `release`
-    the one that Helm has under the configured name already.
+    operator's Cilium comes with the last step; `lost_without_kube_proxy` and
+    `host_ports` as `Manifests` has them; `release` the one that Helm has under the configured name already.
     """
 
     config: Config
@@ -87,6 +87,7 @@ class Facts:
     images: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
+    lost_without_kube_proxy: bool = False
     host_ports: str = ""
     release: ReleaseFound | None = None
 
