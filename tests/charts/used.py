@@ -21,5 +21,5 @@ def builtin(version: str, *, final: bool = True) -> list[dict[str, Any]]:
 def keys(version: str) -> set[str]:
     """Every key that is written, in either form, or looked at in an operator's own Cilium."""
     written = {*facts.config(builtin(version)), *facts.config(builtin(version, final=False))}
-    judged = {row.key for stage in ("transit", "final") for row in coexistence.rows(stage)}  # type: ignore[arg-type]
+    judged = {row.key for stage in ("transit", "final") for row in coexistence.rows(stage)}
     return written | judged | {*foreign.TRANSIT, *foreign.OFF, *foreign.WRITTEN, *consistency.RESERVED}
