@@ -220,7 +220,11 @@ def test_host_ports_are_served(settings: dict[str, str], who: str) -> None:
         ({"kube-proxy-replacement": "true"}, {}, True),
         ({"kube-proxy-replacement": "true", "k8s-api-server-urls": "https://10.0.0.1:6443"}, {}, False),
         ({"kube-proxy-replacement": "true"}, {"args": ["--k8s-api-server-urls=https://10.0.0.1:6443"]}, False),
-        ({"kube-proxy-replacement": "true"}, {"env": [{"name": "KUBERNETES_SERVICE_HOST", "value": "10.0.0.1"}]}, False),
+        (
+            {"kube-proxy-replacement": "true"},
+            {"env": [{"name": "KUBERNETES_SERVICE_HOST", "value": "10.0.0.1"}]},
+            False,
+        ),
     ],
 )
 def test_agents_that_replace_kube_proxy_know_the_api_server(
