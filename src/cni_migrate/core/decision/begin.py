@@ -98,7 +98,7 @@ def check_steps(plan: Plan, record: Record) -> None:
     cluster = record.cluster
     if not cluster.list_name:
         return
-    listed = ("sweep",) if cluster.list_name == "sweep" else plan.strategy.phases.get(cluster.list_name, ())
+    listed = plan.strategy.phases.get(cluster.list_name, ())
     if cluster.position >= len(listed) or listed[cluster.position] != cluster.step:
         raise _unknown(f"list {cluster.list_name!r} has no step {cluster.step!r} at {cluster.position}", record)
 
