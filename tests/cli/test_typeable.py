@@ -22,10 +22,9 @@ Make = Callable[..., Served]
 
 @pytest.fixture(autouse=True)
 def _nothing_typed() -> Iterator[None]:
-    """Whatever ran before."""
-    typeable.forget()
-    yield
-    typeable.forget()
+    """Whatever runs before and after."""
+    with typeable.one_command():
+        yield
 
 
 NAMED = Common(config=Path("my own.yaml"), context="prod")
@@ -80,6 +79,12 @@ def _commands(one: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[s
         yield from _commands(command, (*path, name))
     if not below:
         yield " ".join(path), {option for parameter in one.params for option in parameter.opts}
+
+
+def test_it_is_forgotten_with_its_command(migrate: Typed) -> None:
+    """Nothing of one command gets into the lines of another."""
+    migrate("config", "show", "--context", "prod")
+    assert typeable.typeable("migrate run") == "migrate run"
 
 
 def test_the_commands_are_those_of_the_tree() -> None:

@@ -42,8 +42,7 @@ def hoisted(arguments: list[str]) -> list[str]:
 
 def run(arguments: list[str]) -> int:
     """Run one command; answers the exit code (`errors.EXIT_CODES`)."""
-    typeable.forget()
-    with streams.guarded():
+    with streams.guarded(), typeable.one_command():
         try:
             code = _run(arguments)
             sys.stdout.flush()

@@ -5,10 +5,11 @@ typed to choose the configuration and the cluster is put behind each command her
 the environment or a default says needs no naming: the next command reads it, too.
 """
 
+import contextlib
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,9 +48,14 @@ def name(common: "Common", strategy: str | None = None) -> None:
     _named.set(tuple((option, value) for option, value in given.items() if value))
 
 
-def forget() -> None:
-    """No command has begun yet: nothing was typed."""
-    _named.set(())
+@contextlib.contextmanager
+def one_command() -> Iterator[None]:
+    """What is named inside is forgotten behind it."""
+    before = _named.set(())
+    try:
+        yield
+    finally:
+        _named.reset(before)
 
 
 def typeable(text: str) -> str:
