@@ -79,6 +79,7 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         images=plan.manifests.images(),
         cautions=tuple(plan.manifests.cautions()),
         later=tuple(plan.manifests.later()),
+        lost_without_kube_proxy=plan.manifests.lost_without_kube_proxy(),
         host_ports=plan.manifests.host_ports(),
     )
 

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cni_migrate.config import Config, Drain, Label, Labels
+from cni_migrate.config import Config
+from cni_migrate.configsections import Drain, Label, Labels
 from cni_migrate.core.model.objects import Taint, Toleration
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -65,8 +65,8 @@ class Facts:
     policies that choose pods by labels which Cilium's identities do not have; `port_ranges` those with ranges of ports
     that this version does not read; `sctp` policies and Services with SCTP, unless Cilium passes it; `proxy_mode` and
     `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise; `later` what of the
-    operator's Cilium comes with the last step; `host_ports` who serves them there (`Manifests.host_ports`); `release`
-    the one that Helm has under the configured name already.
+    operator's Cilium comes with the last step; `lost_without_kube_proxy` and
+    `host_ports` as `Manifests` has them; `release` the one that Helm has under the configured name already.
     """
 
     config: Config
@@ -97,6 +97,7 @@ class Facts:
     images: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
+    lost_without_kube_proxy: bool = False
     host_ports: str = ""
     release: ReleaseFound | None = None
 

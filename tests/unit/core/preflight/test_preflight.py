@@ -290,6 +290,8 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a pair that cilium does not list", lambda: _facts(version="v1.30.2"), "CILIUM_KUBERNETES", "v1.30.2"),
     ("host ports that are served in the end only", lambda: _facts(_with(a_pod("ingress", host_ports=True)),
      host_ports="kube-proxy-replacement"), "HOST_PORTS", "until then they are closed"),
+    ("agents that find no API server without kube-proxy", lambda: _facts(lost_without_kube_proxy=True), "CILIUM_API_SERVER",
+     "k8sServiceHost"),
     ("a release that is there", lambda: _facts(release=ReleaseFound("cilium", "failed", 2)), "RELEASE", "revision 2, failed"),
     ("host ports", lambda: _facts(_with(a_pod("ingress", host_ports=True))), "HOST_PORTS", "default/ingress"),
     ("webhooks", lambda: _facts(pod_hooks=(Hook("guard/pods", "guard/server"),)), "WEBHOOKS", "guard/server"),
