@@ -168,6 +168,10 @@ class Manifests:
         """What Cilium's owner asks for that comes with the last step only, as `key: text`."""
         return foreign_cilium.later(self._foreign.config) if self._foreign is not None else []
 
+    def lost_without_kube_proxy(self) -> bool:
+        """Whether agents in their final form could not start without the kube-proxy that they replace."""
+        return self._foreign is not None and self._foreign.lost_without_kube_proxy
+
     def host_ports(self) -> str:
         """Who serves host ports in the end: `portmap`, `kube-proxy-replacement`, or nobody ('')."""
         return foreign_cilium.host_ports(self.given())
