@@ -15,7 +15,7 @@ BLOCKER, WARNING, INFO = Severity
 class About:
     """What is declared of the findings with one id.
 
-    `never` says why they cannot be waived; empty: they can.
+    `never` says why they cannot be waived; empty: they can. `later`: a step finds out, so it may be waived before.
     """
 
     id: str
@@ -23,6 +23,7 @@ class About:
     meaning: str
     remedy: str
     never: str = ""
+    later: bool = False
 
     @property
     def waivable(self) -> bool:
@@ -171,7 +172,8 @@ ABOUT: Final = {
               "Choose another version, or rehearse on a copy of the cluster."),
         About("CILIUM_KUBERNETES", (WARNING,), "Cilium does not list this version of Kubernetes among the tested ones.",
               "Choose another version of Cilium, or rehearse on a copy of the cluster."),
-        About("FIREWALL", (INFO,), "Which UDP port must be open between all nodes.", "Open it before.", FACT),
+        About("FIREWALL", (INFO,), "Which UDP port must be open between all nodes. `run` tries it as its first step.",
+              "Open it. Waived, `run` goes on all the same: the gates find out, but late.", later=True),
         About("IMAGES", (INFO,), "Which images the nodes pull.", "Make sure that they can, or mirror them.", FACT),
         About("VERSION", (INFO,), "The API server's version.", "Nothing to do.", FACT),
     )

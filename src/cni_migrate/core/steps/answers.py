@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from cni_migrate.core.model.effects import Effect
 from cni_migrate.core.model.objects import GateAsk, Pod
-from cni_migrate.core.model.record import Before, GateResult
+from cni_migrate.core.model.record import Before, GateResult, Tunnel
 
 
 class NodeChanges(TypedDict, total=False):
@@ -37,6 +37,7 @@ class ClusterChanges(TypedDict, total=False):
     canal_before: dict[str, Any] | None
     canal_objects: tuple[str, ...]
     cleaning_image: str
+    tunnel: Tunnel | None
 
 
 Remembered = NodeChanges | ClusterChanges

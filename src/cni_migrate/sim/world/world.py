@@ -36,6 +36,7 @@ from cni_migrate.sim.world.network import Network
 from cni_migrate.sim.world.policy import Policies
 from cni_migrate.sim.world.sandbox import Sandbox
 from cni_migrate.sim.world.timings import Timings
+from cni_migrate.sim.world.tunnelprobe import TunnelProbe
 from cni_migrate.sim.world.work import Work
 
 _MOMENT = 0.01
@@ -78,6 +79,7 @@ class World:
             CiliumOperator(ctx),
             Multus(ctx),
             HostTask(ctx),
+            TunnelProbe(ctx),
             IdentityAgent(ctx),
             self.agents,
         ]
