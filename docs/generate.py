@@ -456,25 +456,34 @@ def death() -> str:
     if difference := set(words["steps"]) ^ set(ABOUT):
         raise SystemExit(f"docs/what-if.yaml and the steps differ: {', '.join(sorted(difference))}")
     text = paragraphs(words["page"]["intro"])
-    rows = [[code(one.name), words["steps"][one.name]["half"], words["steps"][one.name]["resume"]] for one in _in_use()]
-    text += "## Each step\n\n" + table(["step", "may be half done", "a resumed run"], rows)
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in _in_use():
+        told = words["steps"][one.name]
+        alike.setdefault((told["half"], told["resume"]), []).append(code(one.name))
+    text += "## Each step\n\n"
+    text += table(
+        ["step", "may be half done", "a resumed run"],
+        [[", ".join(steps), half, resume] for (half, resume), steps in alike.items()],
+    )
     text += "## Workloads meanwhile\n\n"
     text += (
         'The record says `"event": EVENT, "step": STEP`. In the cluster\'s own lists (`"list_name"`) no node is out of '
     )
     text += "service, and workloads notice nothing.\n\n"
+    noticed: dict[tuple[str, str, str], list[str]] = {}
     for strategy in STRATEGIES:
-        lines = [
-            [
-                code(event),
-                f"{code(steps[first])} to {code(steps[last])}" if last > first else code(steps[first]),
-                notice,
-            ]
-            for event, steps in strategy.events.items()
-            for first, last, notice in _runs([_notice(strategy, event, at) for at in range(len(steps))])
-        ]
-        text += f"### Strategy `{strategy.name}`\n\n" + table(["event", "steps", "workloads meanwhile"], lines)
-    return text
+        for event, steps in strategy.events.items():
+            for first, last, notice in _runs([_notice(strategy, event, at) for at in range(len(steps))]):
+                span = f"{code(steps[first])} to {code(steps[last])}" if last > first else code(steps[first])
+                noticed.setdefault((code(event), span, notice), []).append(strategy.name)
+    every, order = len(STRATEGIES), [code(event) for event in NodeEvent]
+    return text + table(
+        ["event", "strategy", "steps", "workloads meanwhile"],
+        [
+            [event, "all" if len(names) == every else ", ".join(names), span, notice]
+            for (event, span, notice), names in sorted(noticed.items(), key=lambda row: order.index(row[0][0]))
+        ],
+    )
 
 
 def _runs(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:

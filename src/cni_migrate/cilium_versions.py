@@ -29,6 +29,10 @@ NODE_CONFIG: Final[Mapping[str, Version]] = {"v2": (1, 16), "v2alpha1": (1, 15)}
 """Since when CiliumNodeConfig is served, the newest first. v2alpha1 is deprecated from 1.16 on, and still in 1.20."""
 
 
+PORT_RANGES: Final[Version] = (1, 16)
+"""Since when `endPort` of NetworkPolicies counts (pkg/k8s/network_policy.go): 1.15 warns, and takes the first port."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """From which version to which, both included."""

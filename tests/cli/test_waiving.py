@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cni_migrate.sim.scenario import Scenario
 from tests.cli.conftest import QUICK, Served, Typed, a_record
 
 Make = Callable[..., Served]
@@ -83,6 +84,16 @@ def test_what_cannot_be_waived_is_refused(
     before = untouched.writes
     ended = on(untouched)(*command, "--waive", waiver)
     assert (ended.code, says in ended.err, untouched.writes) == (2, True, before), ended.err
+
+
+def test_a_policy_that_would_be_open(on: On, served: Make) -> None:
+    """A default deny for one pod of a StatefulSet chooses it by a label that Cilium does not look at."""
+    spec = {"podSelector": {"matchLabels": {"statefulset.kubernetes.io/pod-name": "db-0"}}, "policyTypes": ["Ingress"]}
+    policy = {"metadata": {"name": "closed", "namespace": "default"}, "spec": spec}
+    typed = on(served(Scenario.model_validate({"nodes": 3, "network_policies": [policy]})))
+    ended = typed("run", "--yes")
+    assert (ended.code, "NetworkPolicy default/closed: podSelector by statefulset" in ended.err) == (3, True), ended.err
+    assert typed("preflight", "--waive", "POLICIES_LABELS").code == 0
 
 
 def test_a_slip_in_the_file_is_told_with_its_line(migrate: Typed, tmp_path: Path) -> None:

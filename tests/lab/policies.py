@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,10 @@ from tests.lab.processes import say
 from tests.lab.settings import MARK
 
 EVERY = 1.0
-TIMEOUT = 0.9
+TIMEOUT = 3.0
+"""Seconds that a call has to be answered: on a machine with much more work than processors less says nothing."""
+AT_ONCE = 8
+"""How many moments' calls may be under way: more are begun only when the machine has caught up."""
 LOOK = 0.5
 KNOWN = 3.0
 """Seconds from a pod's readiness until all nodes are to know it: for so long a lost call counts as the restart's."""
@@ -73,7 +76,7 @@ class Asking:
         self._mark = os.environ | {MARK: str(here.lab.folder)}
         self._services = guarded.services(here)
         self._inside: dict[str, int | None] = {}
-        self._pool = ThreadPoolExecutor(32, "calls")
+        self._pool = ThreadPoolExecutor(16 * AT_ONCE, "calls")
 
     def all(self, pods: Pods) -> list[Call]:
         """Every caller to every server, by both ways, at once."""
@@ -145,6 +148,7 @@ class Tally:
     """What became of all calls while they were sampled."""
 
     seconds: int = 0
+    """How many times all calls were begun."""
     calls: int = 0
     through: list[Call] = field(default_factory=list)
     """Forbidden, and answered."""
@@ -188,6 +192,7 @@ class Sampling:
         self._pods: Pods = {}
         self._lives: dict[str, Life] = {}
         self._samples: list[list[Call]] = []
+        self._moments: list[Future[None]] = []
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._follow, self._sample)]
 
@@ -202,6 +207,8 @@ class Sampling:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+        for moment in self._moments:
+            moment.result()  # a look that failed has seen nothing, and is not to pass for a clean one
         self._look()
 
     def _follow(self) -> None:
@@ -225,15 +232,22 @@ class Sampling:
         self._pods = {key: pod for key, pod in told if pod.ends is None}
 
     def _sample(self) -> None:
-        due = time.monotonic()
-        while not self._stop.is_set():
-            found = self._asking.all(self._pods)
-            self._samples.append(found)
-            if self._aloud:
-                for call in filter(self._counts, wrong(found)):
-                    say(f"{datetime.fromtimestamp(call.at):%H:%M:%S}  {call}")  # noqa: DTZ006 - read beside local logs
-            due = max(due + EVERY, time.monotonic())
-            self._stop.wait(due - time.monotonic())
+        due, room = time.monotonic(), threading.Semaphore(AT_ONCE)
+        with ThreadPoolExecutor(AT_ONCE, "samples") as moments:
+            while not self._stop.is_set():
+                room.acquire()
+                moment = moments.submit(self._ask)
+                moment.add_done_callback(lambda _: room.release())
+                self._moments.append(moment)
+                due = max(due + EVERY, time.monotonic())
+                self._stop.wait(due - time.monotonic())
+
+    def _ask(self) -> None:
+        found = self._asking.all(self._pods)
+        self._samples.append(found)
+        if self._aloud:
+            for call in filter(self._counts, wrong(found)):
+                say(f"{datetime.fromtimestamp(call.at):%H:%M:%S}  {call}")  # noqa: DTZ006 - read beside local logs
 
     def _counts(self, call: Call) -> bool:
         """Whether a wrong call counts, as far as is known of its pods by now."""

@@ -1,11 +1,13 @@
 """A whole migration of a real cluster by each strategy, and every packet that it loses between pods that stay."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.lab import report, requests, traces
 from tests.lab.cluster import Cluster
 from tests.lab.conftest import STRATEGIES, Hire
-from tests.lab.driving import said
+from tests.lab.driving import Operator, said
 from tests.lab.probing import Probing
 from tests.lab.processes import say
 from tests.lab.settings import ROOT
@@ -17,7 +19,19 @@ def test_a_migration_loses_nothing_between_pods_that_stay(strategy: str, cluster
     migrate(cluster, hire, strategy)
 
 
-def migrate(cluster: Cluster, hire: Hire, strategy: str, kept: tuple[str, ...] = ("ping", "stream")) -> None:
+def at_once(operator: Operator) -> None:
+    """One run from the first node to the last."""
+    done = operator.run()
+    assert done.returncode == 0, said(done)
+
+
+def migrate(
+    cluster: Cluster,
+    hire: Hire,
+    strategy: str,
+    kept: tuple[str, ...] = ("ping", "stream"),
+    how: Callable[[Operator], None] = at_once,
+) -> None:
     """Migrate a fresh lab; a packet of the `kept` kinds that was lost, or a trace that is left, fails the test."""
     operator, start = hire(cluster, strategy), requests.position(cluster.lab)
 
@@ -27,8 +41,7 @@ def migrate(cluster: Cluster, hire: Hire, strategy: str, kept: tuple[str, ...] =
         cluster.await_workloads()
     alone = restarting.tally({})["between", "service"]
     with Probing(cluster, service) as probing:
-        done = operator.run()
-    assert done.returncode == 0, said(done)
+        how(operator)
 
     lines = operator.lines()
     found, cost = probing.tally(report.spans(lines)), report.cost(cluster.lab, lines, start)

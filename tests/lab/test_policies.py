@@ -5,11 +5,12 @@ import pytest
 from tests.lab import guarded, policies, report
 from tests.lab.cluster import BRIDGED, Cluster
 from tests.lab.conftest import Hire
-from tests.lab.driving import said
+from tests.lab.driving import Operator, said
 from tests.lab.guarded import CALLERS
 from tests.lab.policies import Call, wrong
 from tests.lab.processes import say
 from tests.lab.settings import ROOT
+from tests.lab.test_migration import migrate
 
 MIGRATED = ("node1", "node2")
 
@@ -29,24 +30,35 @@ def _table(calls: list[Call]) -> str:
 
 
 def test_policies_hold_through_a_whole_migration(cluster: Cluster, hire: Hire) -> None:
-    """One drain per node, real policies on Canal's side, and no second in which somebody forbidden got through."""
+    """One drain per node, real policies on Canal's side, and no second in which somebody forbidden got through.
+
+    Asked at every stage as well: before, with one and with two nodes migrated, and at the end.
+    """
+    stages: dict[str, list[Call]] = {}
+
+    def look(stage: str) -> None:
+        guarded.settle(cluster)
+        stages[stage] = policies.calls(cluster)
+        say(f"{stage}: {len(wrong(stages[stage]))} wrong of {len(stages[stage])}")
+
+    def node_by_node(operator: Operator) -> None:
+        for some in (("--nodes", "node1"), ("--nodes", "node1,node2"), ()):
+            done = operator.run(*some)
+            assert done.returncode == 0, said(done)
+            look(" ".join(some) or "the end")
+
     guarded.deploy(cluster)
-    operator = hire(cluster, "overlay")
-    assert wrong(policies.calls(cluster)) == []
+    look("before")
     with policies.Sampling(cluster) as sampling:
-        half = operator.run("--nodes", "node1")
-        assert half.returncode == 0, said(half)
-        guarded.settle(cluster)
-        assert wrong(policies.calls(cluster)) == []
-        done = operator.run()
-        assert done.returncode == 0, said(done)
-        guarded.settle(cluster)
+        migrate(cluster, hire, "overlay", how=node_by_node)
     tally = sampling.tally()
     say(f"\n{tally.table()}")
     report.save(ROOT / "build" / "lab" / "policies-overlay.json", summary=str(tally), wrong=tally.wrong)
+    assert {stage: (len(found), wrong(found)) for stage, found in stages.items()} == dict.fromkeys(stages, (36, []))
+    assert len(stages) == 4
+    assert tally.calls
     assert tally.through == []
     assert tally.lost == []
-    assert wrong(policies.calls(cluster)) == []
 
 
 @pytest.mark.parametrize(("strategy", "canal"), [("multus", BRIDGED)])

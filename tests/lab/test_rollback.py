@@ -2,10 +2,12 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from tests.lab import requests, traces
+from tests.lab import cluster as labs
+from tests.lab import guarded, policies, requests, traces
 from tests.lab.account import needless, open_account
 from tests.lab.cluster import Cluster
 from tests.lab.conftest import STRATEGIES, Hire
@@ -43,9 +45,20 @@ def _kill_at(operator: Operator, trail: Trail, so: Seen) -> None:
     trail.kills.append((since, datetime.now(UTC)))
 
 
+def _all_is_well(here: Cluster, canal: Path) -> None:
+    """Workloads are back, pods reach each other, and where Canal enforces policies nobody gets by them."""
+    here.await_workloads()
+    assert unreached(here) == []
+    if canal == labs.CANAL:
+        guarded.settle(here)
+        assert policies.wrong(policies.calls(here)) == []
+
+
 @pytest.mark.parametrize(("strategy", "canal"), STRATEGIES)
-def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> None:
+def test_back_from_every_state(strategy: str, canal: Path, cluster: Cluster, hire: Hire) -> None:
     operator = hire(cluster, strategy)
+    guarded.deploy(cluster)
+    _all_is_well(cluster, canal)
     nodes = cluster.lab.state()["nodes"]
     found = {node: traces.cni_files(cluster.lab, node) for node in nodes}
     links = {node: traces.links(cluster.lab, node) for node in nodes}
@@ -65,15 +78,14 @@ def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> N
         assert done.returncode == 0, said(done)
         assert _state(operator, "node1") == "dual"
         assert set(traces.cni_files(cluster.lab, "node1")) == set(dual)
-        cluster.await_workloads()
+        _all_is_well(cluster, canal)
         assert _addresses(cluster, "node1") == {"10.244"}
-        assert unreached(cluster) == []
 
     # Half migrated: node1 is migrated, node2 in the middle of its switch.
     _kill_at(operator, trail, told(step="await_pods_on_cilium", node="node2"))
     done = operator.type("rollback", "--yes")
     assert done.returncode == 0, said(done)
-    cluster.await_workloads()
+    _all_is_well(cluster, canal)
     for node in nodes:
         assert traces.cni_files(cluster.lab, node) == found[node]
         assert traces.links(cluster.lab, node) == links[node]
@@ -82,7 +94,6 @@ def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> N
     assert after["nodes"] == []
     assert after["rolled_back"] is not None
     assert traces.of_cilium(cluster) == []
-    assert unreached(cluster) == []
 
     # And forward again: all that the account may do has been needed by now, and nothing was refused.
     # The agents' namespace went with the rollback, and with it the account's rights there: they are applied again.
@@ -92,6 +103,7 @@ def test_back_from_every_state(strategy: str, cluster: Cluster, hire: Hire) -> N
     open_account(cluster, strategy)
     done = operator.run()
     assert done.returncode == 0, said(done)
+    _all_is_well(cluster, canal)
     assert traces.pods_off_cilium(cluster) == []
     assert trail.problems() == []
     assert sorted(needless(cluster.lab, strategy, requests.since(cluster.lab))) == []

@@ -24,14 +24,15 @@ POLICY_KINDS: Final = {
 
 KINDS: Final = (*POLICY_KINDS, "felixconfigurations", "ippools")
 
-ADMIN_POLICIES: Final = {
-    "adminnetworkpolicies": "AdminNetworkPolicy",
-    "baselineadminnetworkpolicies": "BaselineAdminNetworkPolicy",
-}
-"""Kinds of the group policy.networking.k8s.io that Felix enforces (Calico 3.29 and newer) and Cilium does not."""
-
 ADMIN_GROUP: Final = "policy.networking.k8s.io"
-ADMIN_VERSION: Final = f"{ADMIN_GROUP}/v1alpha1"
+
+ADMIN_POLICIES: Final = {
+    "adminnetworkpolicies": ("AdminNetworkPolicy", "v1alpha1"),
+    "baselineadminnetworkpolicies": ("BaselineAdminNetworkPolicy", "v1alpha1"),
+    "clusternetworkpolicies": ("ClusterNetworkPolicy", "v1alpha2"),
+}
+"""Kinds of Kubernetes' policies for administrators that Felix enforces (the first two from Calico 3.29 on, the third in
+their place from 3.32 on: docs.tigera.io, "Policy tiers") and Cilium does not unless it is told to."""
 
 OF_CALICO_ITSELF: Final = frozenset(
     {"default", "adminnetworkpolicy", "baselineadminnetworkpolicy", "kube-admin", "kube-baseline"}
@@ -60,9 +61,9 @@ async def calico(client: Client, crds: Collection[str]) -> Calico:
     found: list[str] = []
     felix: dict[str, Mapping[str, Any]] = {}
     pools: list[str] = []
-    for plural, kind in ADMIN_POLICIES.items():
+    for plural, (kind, version) in ADMIN_POLICIES.items():
         if f"{plural}.{ADMIN_GROUP}" in crds:
-            there = listed(client, paths.path(ADMIN_VERSION, plural))
+            there = listed(client, paths.path(f"{ADMIN_GROUP}/{version}", plural))
             found += [f"{kind} {one['metadata']['name']}" async for one in there]
     served = [
         (plural, f"{group}/{version}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from cni_migrate.cilium_versions import PORT_RANGES
 from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.preflight.findings import Facts, Hook
 from cni_migrate.core.steps.view import Plan
@@ -12,9 +13,16 @@ from cni_migrate.kube.calico import calico
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.controlplane import started
 from cni_migrate.kube.inventory import Inventory, Webhook, inventory
-from cni_migrate.kube.ipblocks import about_the_cluster, ip_blocks
+from cni_migrate.kube.networkpolicies import (
+    about_sctp,
+    about_the_cluster,
+    by_unknown_labels,
+    ip_blocks,
+    network_policies,
+    port_ranges,
+)
 from cni_migrate.kube.request import Client
-from cni_migrate.kube.services import services
+from cni_migrate.kube.services import ServiceAddresses, services
 from cni_migrate.kube.together import together
 from cni_migrate.kube.volumes import local_volumes
 
@@ -34,8 +42,9 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         serving = group.create_task(services(client))
         proxying = group.create_task(started(client))
         volumes = group.create_task(local_volumes(client))
-        blocks = group.create_task(ip_blocks(client))
+        listing = group.create_task(network_policies(client))
     found, rights, addresses, proxy = taking_stock.result(), rights_asked.result(), serving.result(), proxying.result()
+    policies, given = listing.result(), plan.manifests.given()
     calicos = await calico(client, found.crds)
     seen, config = cluster.snapshot(), plan.config
     own = [config.canal.pod_cidr, config.cilium.pod_cidr, *(node.internal_ip for node in seen.nodes.values())]
@@ -52,7 +61,10 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         calico_policies=calicos.policies,
         felix=calicos.felix,
         ip_pools=calicos.pools,
-        ip_blocks=tuple(about_the_cluster(blocks.result(), own)),
+        ip_blocks=tuple(about_the_cluster(ip_blocks(policies), own)),
+        unknown_labels=tuple(by_unknown_labels(policies, given.get("labels", ""))),
+        port_ranges=tuple(port_ranges(policies)) if plan.manifests.cilium_version < PORT_RANGES else (),
+        sctp=() if given.get("enable-sctp") == "true" else (*about_sctp(policies), *_sctp(addresses)),
         crds=found.crds,
         proxy_mode=proxy.proxy_mode,
         proxy_cidr=proxy.proxy_cidr,
@@ -78,6 +90,10 @@ def _wanted(plan: Plan) -> Iterator[dict[str, Any]]:
     if config.traits.multus:
         yield from manifests.multus()
     yield manifests.host_task("", "dry-run-host-task", ["status"])
+
+
+def _sctp(every: list[ServiceAddresses]) -> Iterator[str]:
+    yield from (f"Service {one.name}" for one in every if one.sctp)
 
 
 def _of_kubernetes(api_version: str) -> bool:

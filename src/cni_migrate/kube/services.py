@@ -1,4 +1,4 @@
-"""The cluster's Services, as far as preflight asks about them: addresses and families."""
+"""The cluster's Services, as far as preflight asks about them: addresses, families and protocols."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,12 @@ from cni_migrate.kube.request import Client
 
 @dataclass(frozen=True, slots=True)
 class ServiceAddresses:
-    """A Service's addresses in the cluster; none of a headless one."""
+    """A Service's addresses in the cluster, none of a headless one; whether it has a port of SCTP."""
 
     name: str
     addresses: tuple[str, ...]
     ipv6: bool
+    sctp: bool
 
 
 async def services(client: Client) -> list[ServiceAddresses]:
@@ -28,5 +29,6 @@ async def services(client: Client) -> list[ServiceAddresses]:
         every = [str(ip) for ip in spec.get("clusterIPs") or (spec.get("clusterIP") or "",)]
         addresses = tuple(ip for ip in every if ip and ip != "None")
         ipv6 = "IPv6" in (spec.get("ipFamilies") or ()) or any(":" in ip for ip in addresses)
-        found.append(ServiceAddresses(f"{meta['namespace']}/{meta['name']}", addresses, ipv6))
+        sctp = any(port.get("protocol") == "SCTP" for port in spec.get("ports") or ())
+        found.append(ServiceAddresses(f"{meta['namespace']}/{meta['name']}", addresses, ipv6, sctp))
     return found

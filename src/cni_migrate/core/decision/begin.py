@@ -129,7 +129,7 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     cluster = record.cluster
     since = now if cluster.held is not None else _not_later(cluster.since, now)
     begun: dict[str, object] = {"held": None, "idle_since": None, "since": since, "resumed": now}
-    begun["reselect"] = cluster.canal_before is not None or cluster.phase is Phase.CLEANING
+    begun["reselect"] = cluster.canal_before is not None or cluster.phase in (Phase.CLEANING, Phase.DONE)
     record = record.with_cluster(cluster.model_copy(update=begun))
     record = _accepting(goal, record, now)
     if goal.kind == "rollback_node":

@@ -10,6 +10,7 @@ from cni_migrate.core.model import guards
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase, PhaseEvent
 from cni_migrate.core.model.record import Record
+from cni_migrate.core.steps.again import AGAIN, CLEAN
 
 
 def forward(draft: Draft) -> None:
@@ -35,10 +36,15 @@ def forward(draft: Draft) -> None:
         and draft.record.cluster.phase is Phase.CLEANING
         and _cleanable(draft)
         and _may_clean(draft)
-        and run_list(draft, "clean")
+        and run_list(draft, AGAIN if draft.record.cluster.list_name == AGAIN else CLEAN)
     ):
         draft.phase(PhaseEvent.FINISH)
-    if draft.final is None and draft.record.cluster.phase is Phase.DONE and _all_on_cilium(draft):
+    if (
+        draft.final is None
+        and draft.record.cluster.phase is Phase.DONE
+        and (draft.record.cluster.list_name != AGAIN or run_list(draft, AGAIN))
+        and _all_on_cilium(draft)
+    ):
         draft.final = Final("done", "the cluster runs on Cilium; the audit is clean")
 
 

@@ -2,10 +2,11 @@
 
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record
+from cni_migrate.core.steps.again import AGAIN, CLEAN
 from cni_migrate.core.steps.registry import ABOUT
 from cni_migrate.core.steps.view import Plan
 
-LIST = "clean"
+LIST = CLEAN
 """The list of cluster steps in which it lies, for both strategies."""
 
 
@@ -18,6 +19,8 @@ def passed(plan: Plan, record: Record) -> bool:
     """Whether the point is behind: its step is the recorded intent, so its effects may have been performed."""
     cluster = record.cluster
     if cluster.phase is Phase.DONE:
+        return True
+    if cluster.list_name == AGAIN:
         return True
     if cluster.phase is not Phase.CLEANING or cluster.list_name != LIST:
         return False

@@ -1,28 +1,28 @@
 """Canal's DaemonSets stay as the migration made them: an owner that puts them back stops the run, by name and field.
 
 Canal would return to nodes that have left it, and its file to theirs. So nothing goes on until the owner is suspended;
-who types `migrate run` after that gets the selector back first. The same with a DaemonSet that clean-up has deleted
-and that is there again: the next run deletes it anew, and cleans the hosts after it.
+who types the command again after that gets the selector back first. The same with a DaemonSet that clean-up has deleted
+and that is there again, even long after the end: the next run deletes it anew, and cleans the hosts after it.
 """
 
 from cni_migrate.core.decision.advance import Waiting, due, history
 from cni_migrate.core.decision.draft import Draft
+from cni_migrate.core.decision.no_return import passed
 from cni_migrate.core.model.effects import PatchObject
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import ObjectRef
-from cni_migrate.core.model.record import Held
-from cni_migrate.core.steps.registry import ABOUT
-from cni_migrate.core.steps.selection import PutBack, canals, put_back, selecting, who_made
+from cni_migrate.core.model.record import Held, Record
+from cni_migrate.core.steps.again import AGAIN, CLEAN, made_again, remedy, told
+from cni_migrate.core.steps.registry import ABOUT, ends_probing
+from cni_migrate.core.steps.selection import PutBack, put_back, selecting
 
 STEP = next(step.name for step in ABOUT.values() if step.selects_canal)
-DELETION = next(step.name for step in ABOUT.values() if step.deletes_canal)
-CLEANING = "clean"
 
 
 def keep_selected(draft: Draft) -> None:
     """Look whether Canal was put back: hold everything then, or, at the beginning of a run, select it anew."""
     cluster = draft.record.cluster
-    if draft.goal.kind != "forward" or cluster.direction != "forward" or not _is_selected(draft):
+    if not _is_selected(draft):
         return
     found = put_back(draft.plan.config, draft.seen)
     if not found:
@@ -37,31 +37,38 @@ def keep_selected(draft: Draft) -> None:
 def keep_deleted(draft: Draft) -> None:
     """Look whether Canal was made again after clean-up had deleted it: hold, or, at the beginning of a run, go back."""
     cluster = draft.record.cluster
-    if cluster.phase is not Phase.CLEANING or cluster.direction != "forward" or cluster.held is not None:
+    if draft.goal.kind != "forward" or cluster.phase not in (Phase.CLEANING, Phase.DONE) or cluster.held is not None:
         return
-    steps = draft.plan.strategy.phases[CLEANING]
-    if DELETION not in steps or cluster.list_name != CLEANING or cluster.started is None:
+    if ends_probing(cluster.step):  # the agents are on their way out: what is to come does not ask them
         return
-    deletion = steps.index(DELETION)
-    if cluster.position <= deletion:
+    found = made_again(draft.plan, draft.record, draft.seen)
+    if not found:
+        if cluster.reselect:
+            draft.record = draft.record.with_cluster(cluster.model_copy(update={"reselect": False}))
         return
-    began = cluster.started
-    again = [one for one in canals(draft.plan.config, draft.seen) if one.created is not None and one.created > began]
-    if not again:
-        return
-    what = "; ".join(f"{who_made(one)} has made DaemonSet {one.namespace}/{one.name} again" for one in again)
-    if not cluster.reselect:
+    what = told(found)
+    if not cluster.reselect or not draft.goal.cleans_up:
         why = f"{what}: Canal's pods and files come back to the nodes"
-        owner = who_made(again[0])
-        to_do = f"take Canal out of {owner} for good, then `migrate run`: it deletes Canal again and cleans the nodes"
-        held = Held(why=why, next=to_do, since=draft.now)
+        held = Held(why=why, next=remedy(found), since=draft.now)
         draft.record = draft.record.with_cluster(cluster.model_copy(update={"held": held}))
         draft.record = history(draft.record, draft.now, f"held: {why}")
         return
-    cluster = cluster.at(CLEANING, deletion, DELETION, draft.now).model_copy(update={"reselect": False})
-    nodes = {name: node.model_copy(update={"cleaned": False}) for name, node in draft.record.nodes.items()}
-    draft.record = draft.record.with_cluster(cluster).with_nodes(nodes)
+    draft.record = _deleted_again(draft).with_nodes(
+        {name: node.model_copy(update={"cleaned": False}) for name, node in draft.record.nodes.items()}
+    )
     draft.record = history(draft.record, draft.now, f"{what}: it is deleted again")
+
+
+def _deleted_again(draft: Draft) -> Record:
+    """The record from the deletion on: of clean-up, or of the list `again` once nobody probes any more."""
+    cluster = draft.record.cluster
+    steps = draft.plan.strategy.phases[CLEAN]
+    probed = cluster.list_name == CLEAN and not any(ABOUT[step].ends_probing for step in steps[: cluster.position])
+    name = CLEAN if probed else AGAIN
+    listed = draft.plan.strategy.phases[name]
+    deletion = next(at for at, step in enumerate(listed) if ABOUT[step].deletes_canal)
+    at = cluster.at(name, deletion, listed[deletion], draft.now)
+    return draft.record.with_cluster(at.model_copy(update={"reselect": False, "again": cluster.again + 1}))
 
 
 def _is_selected(draft: Draft) -> bool:
@@ -71,7 +78,8 @@ def _is_selected(draft: Draft) -> bool:
         return False
     if cluster.phase is Phase.PREPARING:
         return cluster.list_name == "prepare" and cluster.step != STEP
-    return cluster.phase in (Phase.ATTACHING, Phase.MIGRATING)
+    open_still = cluster.phase is Phase.CLEANING and not passed(draft.plan, draft.record)
+    return cluster.phase in (Phase.ATTACHING, Phase.MIGRATING) or open_still
 
 
 def _select(draft: Draft, found: list[PutBack]) -> None:
@@ -91,8 +99,9 @@ def _hold(draft: Draft, found: list[PutBack]) -> None:
     """Hold the cluster, and every node whose event is under way: they would wait for what cannot come."""
     owner = found[0].who
     why = "; ".join(map(str, found))
-    what = f"suspend {owner} for it (pause its synchronisation, or take Canal out of it)"
-    held = Held(why=why, next=f"{what}, then `migrate run`: it sets the selector again and goes on", since=draft.now)
+    stop = f"suspend {owner} for it (pause its synchronisation, or take Canal out of it)"
+    to_do = f"{stop}, then `{draft.goal.command}`: it sets the selector again and goes on"
+    held = Held(why=why, next=to_do, since=draft.now)
     draft.record = draft.record.with_cluster(draft.record.cluster.model_copy(update={"held": held}))
     for name, entry in draft.record.nodes.items():
         if entry.event is not None and entry.held is None and not entry.gone and not entry.skipped:

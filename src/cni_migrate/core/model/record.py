@@ -125,12 +125,12 @@ class ClusterRecord(_Frozen):
     `direction` is `back` from the first moment of a cluster rollback to its end, `back_since` is that moment. `epoch`
     counts the drivers that have held the lock. `shards` is fixed when the record is made. `canal_before` is what
     `select_canal` changed, `reselect` whether that may be set again, or Canal be deleted again, should somebody have
-    put it back while nobody drove. `canal_objects` are what Canal's DaemonSets used when they were deleted, as
-    `apiVersion/Kind/namespace/name`, and `cleaning_image` is what they tell of where Canal is to be removed from hosts.
-    `waived` is what was waived, as it was typed, until the first change. `tunnel` is what came of trying its port
-    before that. `performed` are the keys of those of the step's effects that were performed already, where nothing else
-    would tell a driver that takes over. `history` are the latest lines; the older ones are in `history_parts`
-    ConfigMaps of their own.
+    put it back while nobody drove, and `again` how often it was deleted again. `canal_objects` are what Canal's
+    DaemonSets used when they were deleted, as `apiVersion/Kind/namespace/name`, and `cleaning_image` is what they
+    tell of where Canal is to be removed from hosts. `waived` is what was waived, as it was typed, until the first
+    change. `tunnel` is what came of trying its port before that. `performed` are the keys of those of the step's
+    effects that were performed already, where nothing else would tell a driver that takes over. `history` are the
+    latest lines; the older ones are in `history_parts` ConfigMaps of their own.
     """
 
     record_schema: int = Field(default=SCHEMA, alias="schema")
@@ -153,6 +153,7 @@ class ClusterRecord(_Frozen):
     canal_objects: tuple[str, ...] = ()
     cleaning_image: str = ""
     reselect: bool = False
+    again: int = Field(default=0, ge=0)
     baseline: tuple[str, ...] = ()
     waived: tuple[str, ...] = ()
     tunnel: Tunnel | None = None
@@ -226,12 +227,12 @@ def closed(record: Record) -> bool:
 def conditions(record: Record) -> dict[str, str]:
     """What holds of the migration, as `kubectl wait --for=jsonpath='{.data.Completed}'=True` can wait for it.
 
-    Completed: it is done. Held: something could not go on, and the run stops for it. Progressing: neither, and it has
-    begun; whether somebody drives is told by the Lease.
+    Completed: it is done, and no Canal that came back is being removed. Held: something could not go on, and the run
+    stops for it. Progressing: neither, and it has begun; whether somebody drives is told by the Lease.
     """
     there = [entry for entry in record.nodes.values() if not entry.gone and not entry.skipped]
     held = record.cluster.held is not None or any(entry.held or entry.failure for entry in there)
-    done = record.cluster.phase is Phase.DONE
+    done = record.cluster.phase is Phase.DONE and not record.cluster.list_name and record.cluster.held is None
     progressing = not held and not done and record.cluster.phase is not Phase.PREFLIGHT
     found = {"Progressing": progressing, "Held": held and not done, "Completed": done}
     return {name: str(holds) for name, holds in found.items()}

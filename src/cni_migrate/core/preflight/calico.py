@@ -87,21 +87,3 @@ def calico_ipam(facts: Facts) -> Iterator[Finding]:
         yield info(
             "CALICO_IPAM", f"{many(len(pools), 'IPPool')} that nothing takes addresses from", "nothing to do", pools
         )
-
-
-@check
-def ip_blocks(facts: Facts) -> Iterator[Finding]:
-    """No policy names pods or nodes by address: Cilium reads ipBlock as what is outside of the cluster.
-
-    Its documentation ("Network Policy", "Known limitations: ipBlock"): CIDR rules do not apply where both ends are
-    known to Cilium, such as pods and nodes.
-    """
-    if facts.ip_blocks:
-        yield warning(
-            "POLICIES_IPBLOCK",
-            f"{many(len(facts.ip_blocks), 'ipBlock rule')} of NetworkPolicies on addresses of pods or nodes: Cilium"
-            " applies ipBlock only to what is outside of the cluster, so what they allow inside will be blocked",
-            "allow pods by podSelector and namespaceSelector beside the ipBlock (nodes: a CiliumNetworkPolicy with"
-            " fromEntities: [host, remote-node])",
-            facts.ip_blocks,
-        )

@@ -11,6 +11,7 @@ from cni_migrate.core.preflight import (
     cluster,
     existing,
     networks,
+    policies,
     shapes,
     surroundings,
     taken,
@@ -21,7 +22,7 @@ from cni_migrate.core.preflight.waiving import waived
 
 __all__ = ["Facts", "Finding", "Hook", "Severity", "blockers", "findings"]
 
-ORDER = (cluster, existing, shapes, taken, networks, calico, workloads, actors, surroundings)
+ORDER = (cluster, existing, shapes, taken, networks, calico, policies, workloads, actors, surroundings)
 """The modules of checks, in the order in which their findings are shown."""
 
 

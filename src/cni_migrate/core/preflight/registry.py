@@ -59,7 +59,9 @@ class Facts:
     `local_volumes` the PersistentVolumes that are on one node, by the claim (namespace/name) that has them; `found` the
     Canal that the cluster tells of; `policies` are (kind, namespace, name), `calico_policies` those that only Calico
     enforces; `pod_hooks` are webhooks with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix`
-    the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `proxy_mode` and
+    the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `unknown_labels`
+    policies that choose pods by labels which Cilium's identities do not have; `port_ranges` those with ranges of ports
+    that this version does not read; `sctp` policies and Services with SCTP, unless Cilium passes it; `proxy_mode` and
     `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise; `later` what of the
     operator's Cilium comes with the last step; `host_ports` who serves them there (`Manifests.host_ports`); `release`
     the one that Helm has under the configured name already.
@@ -81,6 +83,9 @@ class Facts:
     felix: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ip_pools: tuple[str, ...] = ()
     ip_blocks: tuple[str, ...] = ()
+    unknown_labels: tuple[str, ...] = ()
+    port_ranges: tuple[str, ...] = ()
+    sctp: tuple[str, ...] = ()
     crds: tuple[str, ...] = ()
     proxy_mode: str = ""
     proxy_cidr: str = ""

@@ -145,7 +145,7 @@ class Manifests:
         version = node_config_version(served)
         if version is None:
             raise ValueError("CiliumNodeConfig is not served")
-        chaining = "portmap" if self._given().get("cni-chaining-mode") == "portmap" else "none"
+        chaining = "portmap" if self.given().get("cni-chaining-mode") == "portmap" else "none"
         return self._render(
             "cilium-node-config.yaml",
             key=f"node-config {version}",
@@ -156,7 +156,7 @@ class Manifests:
 
     def identities(self) -> list[Manifest]:
         """The agents by which Canal's pods have identities in Cilium, and the node's rule for traffic between both."""
-        settings = json.dumps(identities_config(self._config, self._given()), sort_keys=True)
+        settings = json.dumps(identities_config(self._config, self.given()), sort_keys=True)
         script = self._templates["host-task.sh"]
         digest = _digest(self._facts.identities, settings, script)
         return self._render(
@@ -174,9 +174,9 @@ class Manifests:
 
     def host_ports(self) -> str:
         """Who serves host ports in the end: `portmap`, `kube-proxy-replacement`, or nobody ('')."""
-        return foreign_cilium.host_ports(self._given())
+        return foreign_cilium.host_ports(self.given())
 
-    def _given(self) -> Mapping[str, str]:
+    def given(self) -> Mapping[str, str]:
         """What Cilium's owner has said in `cilium-config`, wherever Cilium comes from."""
         if self._installed:
             return self._facts.cilium_config

@@ -26,6 +26,7 @@ from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.reports.eta import DEFAULT, Left, by_default, time_left
+from cni_migrate.core.steps.again import AGAIN, made_again, remedy, told
 from cni_migrate.core.steps.answers import Apply
 from cni_migrate.core.steps.drain import MOVES, Classification, Verdict, classify_all, evictable
 from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS
@@ -116,7 +117,8 @@ class PlanView(_Part):
     moving: int = 0
     """How many pods go to other nodes."""
     blockers: tuple[str, ...] = ()
-    """What would hold this run: pods that a drain refuses, budgets that allow nothing, nodes that are not touched."""
+    """What would hold this run: pods that a drain refuses, budgets that allow nothing, nodes that are not touched, who
+    makes Canal again."""
     seconds: int | None = None
     """About how long it takes until the last node is migrated; null while something is held."""
     seconds_by: str = ""
@@ -141,6 +143,8 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
     lists = (("prepare", Phase.PREPARING), ("attached", Phase.ATTACHING))
     before = [name for name, last in lists if _to_come(phase, last)]
     after = ["clean"] if _to_come(phase, Phase.CLEANING) and goal.cleans_up else []
+    again = made_again(plan, started, seen)
+    after += [AGAIN] if again or known.cluster.list_name == AGAIN else []
     ordered = in_order(plan.config, seen.nodes.values())
     nodes = tuple(_node(view, goal, node, known.nodes[node.name]) for node in ordered)
     left = _left(plan, known, nodes, now)
@@ -154,7 +158,7 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
         point_of_no_return=point_of_no_return(plan),
         way_back=not passed(plan, known),
         moving=sum(1 for node in nodes if node.events for pod in node.pods if pod.moves),
-        blockers=tuple(_blockers(nodes)),
+        blockers=(*([f"{told(again)}; {remedy(again)}"] if again else []), *_blockers(nodes)),
         seconds=left.seconds if left is not None else None,
         seconds_by=left.basis if left is not None else "",
         next_effects=tuple(describe(effect) for effect in decision.effects),

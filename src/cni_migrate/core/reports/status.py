@@ -21,6 +21,7 @@ from cni_migrate.core.model.objects import Node as SeenNode
 from cni_migrate.core.model.objects import Pod, Snapshot
 from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record, closed
 from cni_migrate.core.reports.eta import eta_seconds
+from cni_migrate.core.steps.again import made_again, remedy
 from cni_migrate.core.steps.audit import audit_problems
 from cni_migrate.core.steps.registry import ABOUT
 from cni_migrate.core.steps.view import ClusterView, Plan, out_of_service
@@ -267,7 +268,7 @@ def status_view(
         eta_seconds=eta_seconds(plan.node_lifecycle, record, at_once, plan.strategy.in_service, now),
         paused=seen.requests.paused_since or None,
         held=HeldStatus(why=cluster.held.why, since=cluster.held.since) if cluster.held is not None else None,
-        next=_next(record, driver, seen),
+        next=_next(plan, record, driver, seen),
         summary={state: counted[state] for state in NodeState if counted[state]},
         nodes=nodes,
         history=[Entry(at=line.at, what=line.what) for line in cluster.history[-history:]],
@@ -341,7 +342,7 @@ def _about(step: str) -> str:
     return ABOUT[step].title if step in ABOUT else ""
 
 
-def _next(record: Record, driver: Driver | None, seen: Snapshot) -> str | None:
+def _next(plan: Plan, record: Record, driver: Driver | None, seen: Snapshot) -> str | None:
     """What to type now; None when nothing is to be typed."""
     cluster = record.cluster
     if cluster.held is not None:
@@ -350,8 +351,10 @@ def _next(record: Record, driver: Driver | None, seen: Snapshot) -> str | None:
         held = entry.held or entry.failure
         if held is not None and not entry.gone and not entry.skipped:
             return held.next
+    if found := made_again(plan, record, seen):
+        return remedy(found)
     if cluster.phase is Phase.DONE:
-        return None
+        return "migrate run" if cluster.list_name else None
     if seen.requests.paused_since:
         return "migrate resume"
     if driver is not None and driver.alive:

@@ -1,6 +1,7 @@
 """The audit: what of the migration, or of the old network, is still in the cluster."""
 
 from cni_migrate.core.model import names
+from cni_migrate.core.steps.again import made_again, remedy, told
 from cni_migrate.core.steps.view import ClusterView
 
 
@@ -42,9 +43,12 @@ def audit_problems(view: ClusterView) -> list[str]:
     """What keeps the migration from being complete; empty when it is."""
     config = view.config
     problems = _marks(view) + _identities(view)
+    again = made_again(view.plan, view.record, view.seen)
+    problems += [f"{told([one])}: {remedy([one])}" for one in again]
+    back = {(one.namespace, one.name) for one in again}
     problems += _still_there(
         view,
-        *config.canal.every_daemonset(),
+        *(one for one in config.canal.every_daemonset() if one not in back),
         (config.multus.namespace, names.MULTUS),
         (config.cilium.namespace, names.FIRST_CILIUM),
     )

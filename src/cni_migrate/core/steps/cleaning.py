@@ -191,7 +191,9 @@ def clean_hosts(view: ClusterView) -> Answer:
     config = view.config
     ours = ["remove-rules"] if config.traits.identities else []
     flannel, multus = f"remove-flannel={config.canal.cni_file}", f"remove-multus={config.multus.cni_file}"
-    return clean_nodes(view, "clean", *ours, flannel, multus)
+    # A task that has ended before Canal came back tells nothing of what came with it.
+    again = view.record.cluster.again
+    return clean_nodes(view, f"clean/{again}" if again else "clean", *ours, flannel, multus)
 
 
 @cluster_step("host")

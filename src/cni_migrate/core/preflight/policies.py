@@ -1,0 +1,68 @@
+"""Checks of NetworkPolicies that Cilium reads otherwise than Calico: what would be open, and what would be blocked."""
+
+from collections.abc import Iterator
+
+from cni_migrate.core.model.words import many
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, warning
+
+
+@check
+def unknown_labels(facts: Facts) -> Iterator[Finding]:
+    """No policy chooses pods by labels that Cilium leaves out of identities: it would choose none of them.
+
+    Cilium's documentation ("Limiting Identity-Relevant Labels") and pkg/labelsfilter/filter.go have the list.
+    """
+    if facts.unknown_labels:
+        yield blocker(
+            "POLICIES_LABELS",
+            f"{many(len(facts.unknown_labels), 'selector')} of NetworkPolicies by labels that are no part of identities"
+            " in Cilium: a podSelector by such a label chooses no pod, so what it protects would be open; as a peer,"
+            " callers that it allows would be blocked",
+            "choose these pods by labels of your own, or have your own Cilium take the labels in where it can (its"
+            " option `labels`); or --waive POLICIES_LABELS when such a policy protects nothing",
+            facts.unknown_labels,
+        )
+
+
+@check
+def port_ranges(facts: Facts) -> Iterator[Finding]:
+    """No policy has a range of ports that the version of Cilium does not read."""
+    if facts.port_ranges:
+        yield warning(
+            "POLICIES_PORTS",
+            f"Cilium {facts.config.cilium.version} takes the first port of a range for the whole: calls to the others,"
+            f" which {many(len(facts.port_ranges), 'object')} of kind NetworkPolicy would allow, will be blocked",
+            "choose Cilium 1.16 or newer, or name the ports one by one",
+            facts.port_ranges,
+        )
+
+
+@check
+def sctp(facts: Facts) -> Iterator[Finding]:
+    """Nothing speaks SCTP, which Cilium drops unless it is told to pass it (its documentation: "SCTP support")."""
+    if facts.sctp:
+        yield blocker(
+            "SCTP",
+            "SCTP is in use, and Cilium drops it on each node once it is migrated: its option enable-sctp is not set",
+            'cilium.extra_config: {enable-sctp: "true"}, or sctp.enabled in the values of your own Cilium; or'
+            " --waive SCTP when nothing needs it",
+            facts.sctp,
+        )
+
+
+@check
+def ip_blocks(facts: Facts) -> Iterator[Finding]:
+    """No policy names pods or nodes by address: Cilium reads ipBlock as what is outside of the cluster.
+
+    Its documentation ("Network Policy", "Known limitations: ipBlock"): CIDR rules do not apply where both ends are
+    known to Cilium, such as pods and nodes.
+    """
+    if facts.ip_blocks:
+        yield warning(
+            "POLICIES_IPBLOCK",
+            f"{many(len(facts.ip_blocks), 'ipBlock rule')} of NetworkPolicies on addresses of pods or nodes: Cilium"
+            " applies ipBlock only to what is outside of the cluster, so what they allow inside will be blocked",
+            "allow pods by podSelector and namespaceSelector beside the ipBlock (nodes: a CiliumNetworkPolicy with"
+            " fromEntities: [host, remote-node])",
+            facts.ip_blocks,
+        )
