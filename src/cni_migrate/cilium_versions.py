@@ -1,9 +1,10 @@
 """What differs between the versions of Cilium that can be installed: one table, read by templates and checks.
 
-Each row was read in Cilium's own sources, of the version it begins or ends with: `install/kubernetes/cilium` (the
-chart), `pkg/k8s/apis/cilium.io/client/crds` and `Documentation/network/kubernetes/compatibility.rst` of the tags
-1.15.19, 1.16.0, 1.17.2, 1.18.2, 1.19.0 and 1.20.2. What is not here is the same in all of them, as far as the tool
-depends on it.
+Each row was read in Cilium's own sources: `install/kubernetes/cilium` (the chart), `Documentation/cmdref`,
+`pkg/k8s/apis/cilium.io/client/crds` and `Documentation/network/kubernetes/compatibility.rst` of the tags 1.15.19,
+1.16.0, 1.16.19, 1.17.2, 1.17.16, 1.18.2, 1.18.6, 1.19.0, 1.19.4 and 1.20.2. What the charts say is written down in
+`tests/charts/recorded`, and compared with what is rendered here. What is not here is the same in all of them, as far
+as the tool depends on it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,10 +21,12 @@ KUBERNETES: Final[Mapping[Version, tuple[str, ...]]] = {
     (1, 16): ("1.27", "1.28", "1.29", "1.30"),
     (1, 17): ("1.29", "1.30", "1.31", "1.32"),
     (1, 18): ("1.30", "1.31", "1.32", "1.33"),
-    (1, 19): ("1.31", "1.32", "1.33", "1.34"),
+    (1, 19): ("1.31", "1.32", "1.33", "1.34", "1.35"),
     (1, 20): ("1.33", "1.34", "1.35", "1.36"),
 }
-"""The versions of Kubernetes that Cilium is tested with (compatibility.rst). Its keys are the versions there are."""
+"""The versions of Kubernetes that Cilium is tested with (compatibility.rst). Its keys are the versions there are.
+
+Of 1.19 the first release lists 1.31 to 1.34, later ones 1.32 to 1.35."""
 
 NODE_CONFIG: Final[Mapping[str, Version]] = {"v2": (1, 16), "v2alpha1": (1, 15)}
 """Since when CiliumNodeConfig is served, the newest first. v2alpha1 is deprecated from 1.16 on, and still in 1.20."""
@@ -84,7 +87,7 @@ AGENT: Final = (
 """Rights of the agent (chart: templates/cilium-agent/clusterrole.yaml)."""
 
 OPERATOR: Final = (
-    Right(Span(until=(1, 18)), "cilium.io", ("ciliumbgppeeringpolicies",), _READ),
+    Right(Span(since=(1, 16), until=(1, 18)), "cilium.io", ("ciliumbgppeeringpolicies",), _READ),
     Right(Span(since=(1, 17)), "cilium.io", ("ciliumbgpclusterconfigs/status", "ciliumbgppeerconfigs/status"),
           ("update",)),
     Right(Span(until=(1, 19)), "", ("endpoints",), _READ),
@@ -98,8 +101,9 @@ OPERATOR: Final = (
 )  # fmt: skip
 """Rights of the operator (chart: templates/cilium-operator/clusterrole.yaml).
 
-Two that the charts have from 1.17 on are left out: to read every Secret, and to patch `cilium-config`. Both are for
-features that are off here (secrets of L7 policies; settings that the operator changes)."""
+Three that charts have are left out. To read every Secret, from 1.17 on, is for secrets of L7 policies, which are off
+here. No program of 1.16 to 1.20 patches a ConfigMap, and none of 1.19 reads ciliumbgppeeringpolicies, which the chart
+of 1.19.0 does not name and that of 1.19.4 does."""
 
 DEFINITIONS: Final[Mapping[str, Span]] = {
     "ciliumbgppeeringpolicies": Span(until=(1, 18)),
@@ -130,6 +134,11 @@ we. What is not here is the same by default, or is off here: docs/explanation/ci
 ENVOY: Final = Span(since=(1, 16))
 """Where the chart brings Envoy as a DaemonSet of its own unless its values say otherwise (values.yaml: envoy.enabled).
 Ours has no L7 proxy, so no version of it needs one."""
+
+NETNS: Final = Span(since=(1, 16))
+"""Where the agent has the node's folder of network namespaces at /var/run/cilium/netns (chart:
+templates/cilium-agent/daemonset.yaml). By it pods get another MTU (pkg/mtu, 1.17), and their sockets are closed when a
+backend is gone (pkg/service, 1.16); without it, that fails."""
 
 INIT: Final = ("config", "mount-cgroup", "apply-sysctl-overwrites", "mount-bpf-fs", "clean-cilium-state",
                "install-cni-binaries")  # fmt: skip

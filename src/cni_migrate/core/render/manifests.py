@@ -313,6 +313,7 @@ class Manifests:
             agent_rules=cilium_versions.rules(cilium_versions.AGENT, self.cilium_version),
             operator_rules=cilium_versions.rules(cilium_versions.OPERATOR, self.cilium_version),
             definitions=cilium_versions.definitions(self.cilium_version),
+            netns=cilium_versions.NETNS.holds(self.cilium_version),
             legacy_args=legacy_args,
             health_port=HEALTH_PORT,
         )
