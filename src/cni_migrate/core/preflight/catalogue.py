@@ -142,6 +142,8 @@ ABOUT: Final = {
               "Choose Cilium 1.16 or newer, or name the ports."),
         About("SCTP", (BLOCKER,), "SCTP is in use, which Cilium drops unless it is told otherwise.",
               "`cilium.extra_config: {enable-sctp: \"true\"}`. Waive it when nothing needs it."),
+        About("ROOM", (BLOCKER,), "What the pods of a drained node request is not free on the other nodes.",
+              "Add a node, or lower requests or replicas. If waived, such pods stay Pending until their node is back."),
         About("BUDGET_CLOSED", (BLOCKER,), "A PodDisruptionBudget allows no eviction now.",
               "Add a replica, mend the pods or loosen the budget. If waived, the drain waits for the budget."),
         About("BUDGET_TWICE", (BLOCKER,), "Two PodDisruptionBudgets cover a pod: Kubernetes never evicts it.",
