@@ -100,6 +100,13 @@ class PortTaken(Model):
     port: Port = Field(description="The UDP port.")
 
 
+class Clock(Model):
+    """A node's clock that is wrong."""
+
+    node: NodeName = Field(description="The node.")
+    seconds: float = Field(description="It is so many seconds ahead; below 0: behind.")
+
+
 class Lost(Model):
     """Packets of one sort that are lost between nodes."""
 
@@ -153,6 +160,7 @@ ACTIONS = (
     "udp_lost",
     "firewall",
     "port_taken",
+    "clock",
     "dns_down",
     "slow",
     "delete_link",
@@ -184,6 +192,7 @@ class Fault(Model):
     udp_lost: Lost | None = Field(default=None, description="UDP packets are lost.")
     firewall: Firewall | None = Field(default=None, description="A UDP port is closed between nodes.")
     port_taken: PortTaken | None = Field(default=None, description="A program has a UDP port on a node.")
+    clock: Clock | None = Field(default=None, description="A node's clock is wrong: its agents' reports show it.")
     dns_down: bool = Field(default=False, description="The cluster's DNS does not answer.")
     slow: Slow | None = Field(default=None, description="Pods are slow.")
     delete_link: OnDisk | None = Field(default=None, description="A link disappears, such as flannel.1.")

@@ -199,6 +199,15 @@ class Faults:
 
         return end
 
+    async def _clock(self, what: Any) -> Action:
+        clocks = self._world.ctx.faults.clocks
+        clocks[what.node] = what.seconds
+
+        async def end() -> None:
+            clocks.pop(what.node, None)
+
+        return end
+
     async def _dns_down(self, _: bool) -> Action:
         return self._lose(Loss(), self._world.ctx.faults.dns_down)
 

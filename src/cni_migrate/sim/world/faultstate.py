@@ -55,6 +55,8 @@ class FaultState:
     stuck: dict[object, Callable[[Run], bool]] = field(default_factory=dict)
     crashing: dict[object, tuple[Callable[[Run], bool], str]] = field(default_factory=dict)
     slow: dict[object, tuple[str, float]] = field(default_factory=dict)
+    clocks: dict[str, float] = field(default_factory=dict)
+    """By how many seconds a node's clock is ahead."""
     ports: dict[str, int] = field(default_factory=dict)
     """The UDP port of each tunnel, by its network."""
 

@@ -240,7 +240,9 @@ class LazyLine:
     @property
     def time(self) -> Any:
         """When it was written."""
-        return meta.moment(self._world.knet.text_time(self._world.knet.time_of(self._agent, self._number)))
+        return meta.moment(
+            self._world.knet.text_time(self._world.knet.time_of(self._agent, self._number), self._agent.node)
+        )
 
     @property
     def text(self) -> str:
