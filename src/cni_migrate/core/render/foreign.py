@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cni_migrate.config import Config
+from cni_migrate.consistency import NEEDY
 from cni_migrate.core.model import names
 from cni_migrate.core.render.coexistence import TUNNEL_PORTS
 
@@ -40,17 +41,13 @@ TRANSIT: Final = {
 """Keys of `cilium-config` while nodes are in between, whatever the operator's values say."""
 
 OFF: Final = {
-    "enable-bpf-masquerade": "it takes Cilium's own kube-proxy",
-    "enable-remote-node-masquerade": "it takes BPF masquerading",
-    "only-masquerade-default-pool": "it takes BPF masquerading",
-    "enable-ipv4-egress-gateway": "it takes BPF masquerading",
-    "enable-egress-gateway": "it takes BPF masquerading",
-    "enable-bbr": "it takes BPF host routing",
-    "enable-bbr-hostns-only": "it takes BPF host routing",
+    **NEEDY,
     "encrypt-node": "Canal's nodes take no part in it",
+    "policy-audit-mode": "policies hold in transit",
+    "disable-endpoint-crd": "Canal's pods are known to Cilium by CiliumEndpoints",
 }
 """Keys that are turned off in between where the operator has them on: an agent refuses to start with them beside
-`TRANSIT` (1.15 to 1.20: daemon/cmd, pkg/egressgateway, pkg/datapath/linux/bandwidth)."""
+`TRANSIT`, or policies would not hold."""
 
 WRITTEN: Final = ("write-cni-conf-when-ready", "read-cni-conf")
 """Keys that are left out in between. The first alone makes an agent write its CNI file, `custom-cni-conf` or not: that
@@ -187,7 +184,7 @@ def read(objects: Iterable[Any]) -> Foreign:
 
 def problems(foreign: Foreign, config: Config) -> list[str]:
     """Why nodes cannot be moved to this Cilium one by one; each says what to change in the values."""
-    return [*_addressing(foreign), *_tunnel(foreign, config), *_agents_form(foreign, config)]
+    return [*_addressing(foreign), *_policies(foreign), *_tunnel(foreign, config), *_agents_form(foreign, config)]
 
 
 def _addressing(foreign: Foreign) -> Iterator[str]:
@@ -220,6 +217,18 @@ def _addressing(foreign: Foreign) -> Iterator[str]:
         )
     if data.get("identity-allocation-mode", "crd") != "crd":
         yield f"identity-allocation-mode is {data['identity-allocation-mode']}; values: identityAllocationMode: crd"
+
+
+def _policies(foreign: Foreign) -> Iterator[str]:
+    """Policies hold, and Canal's pods have the identities that Cilium would give them."""
+    data = foreign.config
+    if data.get("enable-k8s-networkpolicy", "true") != "true":
+        yield "enable-k8s-networkpolicy is not true: NetworkPolicies would be open on each node once it is migrated"
+    if file := data.get("label-prefix-file"):
+        yield (
+            f"label-prefix-file is {file}: which labels make an identity is in that file, where the identities of"
+            " Canal's pods cannot be made by it. Values: labels"
+        )
 
 
 def _tunnel(foreign: Foreign, config: Config) -> Iterator[str]:

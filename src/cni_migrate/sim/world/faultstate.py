@@ -59,6 +59,8 @@ class FaultState:
     """By how many seconds a node's clock is ahead."""
     ports: dict[str, int] = field(default_factory=dict)
     """The UDP port of each tunnel, by its network."""
+    flushed: list[str] = field(default_factory=list)
+    """Nodes whose firewall is loaded anew again and again: a rule of ours does not stay."""
 
     def never_ready(self, run: Run) -> bool:
         """Whether the pod must not become Ready."""

@@ -82,6 +82,8 @@ def test_the_version_is_the_tag(image: str, version: str) -> None:
     ("settings", "said"),
     [
         ({"ipam": "kubernetes"}, "ipam is kubernetes"),
+        ({"enable-k8s-networkpolicy": "false"}, "NetworkPolicies would be open"),
+        ({"label-prefix-file": "/labels"}, "label-prefix-file is /labels"),
         ({"ipam": "eni"}, "ipam is eni"),
         ({"cluster-pool-ipv4-cidr": ""}, "cluster-pool-ipv4-cidr is not there"),
         ({"cluster-pool-ipv4-cidr": "10.1.0.0/16 10.2.0.0/16"}, "has 2 networks: 10.1.0.0/16, 10.2.0.0/16"),
@@ -178,6 +180,8 @@ def test_the_transit_changes_what_it_must_and_nothing_else() -> None:
         ({"enable-ipsec": "true"}, {"enable-ipsec: true"}, set()),
         ({"enable-egress-gateway": "true"}, {"enable-egress-gateway: true"}, {"enable-egress-gateway"}),
         ({"enable-bbr": "true"}, {"enable-bbr: true"}, {"enable-bbr"}),
+        ({"policy-audit-mode": "true"}, {"policy-audit-mode: true"}, {"policy-audit-mode"}),
+        ({"disable-endpoint-crd": "true"}, {"disable-endpoint-crd: true"}, {"disable-endpoint-crd"}),
         ({"enable-host-legacy-routing": "false"}, {"enable-host-legacy-routing: false"}, set()),
         ({"enable-hubble": "true", "enable-envoy-config": "true"}, set(), set()),
     ],
