@@ -104,6 +104,12 @@ LONG = "a" * 64
         ("cilium:\n  extra_config:\n    tunnel-port: '8472'", 3, "what cilium.tunnel_port is for"),
         ("cilium:\n  extra_config:\n    kube-proxy-replacement: 'true'", 3, "kube-proxy serves Canal's pods"),
         ("cilium:\n  extra_config:\n    cluster-pool-ipv4-cidr: 10.9.0.0/16", 3, "cilium.pod_cidr"),
+        ("cilium:\n  extra_config:\n    policy-audit-mode: 'true'", 3, "NetworkPolicies would be open"),
+        ("cilium:\n  extra_config:\n    enable-k8s-networkpolicy: 'false'", 3, "NetworkPolicies would be open"),
+        ("cilium:\n  extra_config:\n    disable-endpoint-crd: 'true'", 3, "known to Cilium by CiliumEndpoints"),
+        ("cilium:\n  extra_config:\n    label-prefix-file: /labels", 3, "labels that Cilium takes by default"),
+        ("cilium:\n  extra_config:\n    enable-bpf-masquerade: 'true'", 3, "takes Cilium's own kube-proxy"),
+        ("cilium:\n  extra_config:\n    enable-wireguard: 'true'", 3, "Canal's pods take no part in it"),
         ("cilium:\n  extra_config:\n    'a b': c", 3, "a key of letters"),
         ("cilium:\n  extra_config:\n    debug: true", 3, "put it in quotes"),
         # what YAML can do

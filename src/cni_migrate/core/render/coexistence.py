@@ -109,6 +109,12 @@ _TRANSIT: Final = (
          "Canal's pods take no part in it; turn it on with the last `helm upgrade`, or later", False),
     _row("enable-policy", "default", ("default", ""), "policyEnforcementMode",
          "policies stay in force in transit: Canal's pods are known to Cilium by identities of ours", "default"),
+    _row("policy-audit-mode", "false", ("false", ""), "policyAuditMode",
+         "policies would only be logged; turn it on with the last `helm upgrade`, or later", False),
+    _row("disable-endpoint-crd", "false", ("false", ""), "disableEndpointCRD",
+         "Canal's pods are known to Cilium by CiliumEndpoints", False),
+    _extra("enable-k8s-networkpolicy", "true", "true", "NetworkPolicies would be open"),
+    _extra("label-prefix-file", "", "", "Canal's pods have identities with the labels that Cilium takes by default"),
     _extra("prepend-iptables-chains", "true", "false",
            "an agent that starts would put its chains before Calico's, and policies be open until felix has looked"),
     _extra("enable-stale-cilium-endpoint-cleanup", "true", "false",
@@ -173,6 +179,11 @@ TUNNEL_PORTS: Final = {"vxlan": "8472", "geneve": "6081"}
 """Cilium's port when `tunnel-port` says nothing (docs.cilium.io: "System Requirements", firewall rules)."""
 
 
+_SILENT: Final = ("cni-chaining-mode", "read-cni-conf", "datapath-mode", "enable-ipv4", "policy-audit-mode",
+                  "disable-endpoint-crd", "enable-k8s-networkpolicy", "label-prefix-file")  # fmt: skip
+"""Keys that a values file need not ask for: they are the chart's default, unless somebody has set them."""
+
+
 def values(config: Config, stage: Stage) -> dict[str, Any]:
     """The helm values that a stage needs, as the tree of a values file."""
     tree: dict[str, Any] = {}
@@ -182,8 +193,8 @@ def values(config: Config, stage: Stage) -> dict[str, Any]:
             setting = [setting]
         elif row.key in ("tunnel-port", "cluster-pool-ipv4-mask-size"):
             setting = int(setting)
-        elif row.key in ("cni-chaining-mode", "read-cni-conf", "datapath-mode", "enable-ipv4"):
-            continue  # the chart's default, unless somebody has set it
+        elif row.key in _SILENT:
+            continue
         _put(tree, row.value, setting)
     for path, setting in {**(_AGAIN if stage == "final" else {}), **RESTARTS}.items():
         _put(tree, path, setting)

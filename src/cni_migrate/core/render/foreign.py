@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cni_migrate.config import Config
+from cni_migrate.consistency import NEEDY
 from cni_migrate.core.model import names
 from cni_migrate.core.render.coexistence import TUNNEL_PORTS
 
@@ -40,17 +41,13 @@ TRANSIT: Final = {
 """Keys of `cilium-config` while nodes are in between, whatever the operator's values say."""
 
 OFF: Final = {
-    "enable-bpf-masquerade": "it takes Cilium's own kube-proxy",
-    "enable-remote-node-masquerade": "it takes BPF masquerading",
-    "only-masquerade-default-pool": "it takes BPF masquerading",
-    "enable-ipv4-egress-gateway": "it takes BPF masquerading",
-    "enable-egress-gateway": "it takes BPF masquerading",
-    "enable-bbr": "it takes BPF host routing",
-    "enable-bbr-hostns-only": "it takes BPF host routing",
+    **NEEDY,
     "encrypt-node": "Canal's nodes take no part in it",
+    "policy-audit-mode": "policies hold in transit",
+    "disable-endpoint-crd": "Canal's pods are known to Cilium by CiliumEndpoints",
 }
 """Keys that are turned off in between where the operator has them on: an agent refuses to start with them beside
-`TRANSIT` (1.15 to 1.20: daemon/cmd, pkg/egressgateway, pkg/datapath/linux/bandwidth)."""
+`TRANSIT`, or policies would not hold."""
 
 WRITTEN: Final = ("write-cni-conf-when-ready", "read-cni-conf")
 """Keys that are left out in between. The first alone makes an agent write its CNI file, `custom-cni-conf` or not: that
@@ -58,6 +55,9 @@ one is for the chart, which then leaves this one away (seen with 1.20.2: every n
 
 POLICY_KEYS: Final = ("enable-policy", "prepend-iptables-chains", "enable-stale-cilium-endpoint-cleanup")
 """Keys by which policies hold in transit: the same for every Cilium, whoever brings it."""
+
+API_SERVER: Final = ("k8s-api-server", "k8s-api-server-urls", "k8s-kubeconfig-path")
+"""Keys of the agent that say where the API server is, beside its environment (1.15 to 1.20: cilium-agent --help)."""
 
 _WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"})
 
@@ -98,6 +98,18 @@ class Foreign:
     def version(self) -> str:
         """Cilium's version by its agent's image; empty when its tag is none."""
         return version_of(self.image)
+
+    @property
+    def lost_without_kube_proxy(self) -> bool:
+        """Whether Cilium is to replace kube-proxy, and its agents reach the API server by the Service that it serves.
+
+        Cilium's documentation, "Kubernetes Without kube-proxy": the agents have to be given the API server's address.
+        """
+        agent = next(c for c in _containers(self.daemonset) if c.get("name") == AGENT)
+        named = any(one.get("name") == "KUBERNETES_SERVICE_HOST" for one in agent.get("env") or [])
+        argued = any(str(one).startswith(f"--{key}=") for one in agent.get("args") or [] for key in API_SERVER)
+        known = named or argued or any(self.config.get(key) for key in API_SERVER)
+        return _on(self.config.get("kube-proxy-replacement", "")) and not known
 
     def facts(self) -> dict[str, Any]:
         """What these objects say of the configuration's section `cilium`, by its keys; what is left open is absent."""
@@ -172,7 +184,7 @@ def read(objects: Iterable[Any]) -> Foreign:
 
 def problems(foreign: Foreign, config: Config) -> list[str]:
     """Why nodes cannot be moved to this Cilium one by one; each says what to change in the values."""
-    return [*_addressing(foreign), *_tunnel(foreign, config), *_agents_form(foreign, config)]
+    return [*_addressing(foreign), *_policies(foreign), *_tunnel(foreign, config), *_agents_form(foreign, config)]
 
 
 def _addressing(foreign: Foreign) -> Iterator[str]:
@@ -205,6 +217,18 @@ def _addressing(foreign: Foreign) -> Iterator[str]:
         )
     if data.get("identity-allocation-mode", "crd") != "crd":
         yield f"identity-allocation-mode is {data['identity-allocation-mode']}; values: identityAllocationMode: crd"
+
+
+def _policies(foreign: Foreign) -> Iterator[str]:
+    """Policies hold, and Canal's pods have the identities that Cilium would give them."""
+    data = foreign.config
+    if data.get("enable-k8s-networkpolicy", "true") != "true":
+        yield "enable-k8s-networkpolicy is not true: NetworkPolicies would be open on each node once it is migrated"
+    if file := data.get("label-prefix-file"):
+        yield (
+            f"label-prefix-file is {file}: which labels make an identity is in that file, where the identities of"
+            " Canal's pods cannot be made by it. Values: labels"
+        )
 
 
 def _tunnel(foreign: Foreign, config: Config) -> Iterator[str]:

@@ -40,6 +40,19 @@ def test_each_key_is_looked_at(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("policy-audit-mode", "true"), ("enable-k8s-networkpolicy", "false"), ("disable-endpoint-crd", "true"),
+        ("label-prefix-file", "/labels"),
+    ],
+)  # fmt: skip
+def test_by_which_policies_would_not_hold(key: str, text: str) -> None:
+    """Keys that no guide sets: named in transit, and a values file does not ask for what is the default."""
+    assert [one.key for one in wrong({**GUIDE, key: text}, CONFIG, "transit")] == [key]
+    assert key not in str(values(CONFIG, "transit"))
+
+
+@pytest.mark.parametrize(
     ("missing", "named"),
     [
         ("prepend-iptables-chains", True), ("enable-stale-cilium-endpoint-cleanup", True),

@@ -82,6 +82,8 @@ def test_the_version_is_the_tag(image: str, version: str) -> None:
     ("settings", "said"),
     [
         ({"ipam": "kubernetes"}, "ipam is kubernetes"),
+        ({"enable-k8s-networkpolicy": "false"}, "NetworkPolicies would be open"),
+        ({"label-prefix-file": "/labels"}, "label-prefix-file is /labels"),
         ({"ipam": "eni"}, "ipam is eni"),
         ({"cluster-pool-ipv4-cidr": ""}, "cluster-pool-ipv4-cidr is not there"),
         ({"cluster-pool-ipv4-cidr": "10.1.0.0/16 10.2.0.0/16"}, "has 2 networks: 10.1.0.0/16, 10.2.0.0/16"),
@@ -178,6 +180,8 @@ def test_the_transit_changes_what_it_must_and_nothing_else() -> None:
         ({"enable-ipsec": "true"}, {"enable-ipsec: true"}, set()),
         ({"enable-egress-gateway": "true"}, {"enable-egress-gateway: true"}, {"enable-egress-gateway"}),
         ({"enable-bbr": "true"}, {"enable-bbr: true"}, {"enable-bbr"}),
+        ({"policy-audit-mode": "true"}, {"policy-audit-mode: true"}, {"policy-audit-mode"}),
+        ({"disable-endpoint-crd": "true"}, {"disable-endpoint-crd: true"}, {"disable-endpoint-crd"}),
         ({"enable-host-legacy-routing": "false"}, {"enable-host-legacy-routing: false"}, set()),
         ({"enable-hubble": "true", "enable-envoy-config": "true"}, set(), set()),
     ],
@@ -211,6 +215,32 @@ def test_host_ports_are_served(settings: dict[str, str], who: str) -> None:
     assert made.host_ports() == who
     (node_config,) = made.node_config(["cilium.io/v2/ciliumnodeconfigs"])
     assert node_config["spec"]["defaults"]["cni-chaining-mode"] == ("portmap" if who == "portmap" else "none")
+
+
+@pytest.mark.parametrize(
+    ("settings", "agent", "lost"),
+    [
+        ({}, {}, False),
+        ({"kube-proxy-replacement": "true"}, {}, True),
+        ({"kube-proxy-replacement": "true", "k8s-api-server-urls": "https://10.0.0.1:6443"}, {}, False),
+        ({"kube-proxy-replacement": "true"}, {"args": ["--k8s-api-server-urls=https://10.0.0.1:6443"]}, False),
+        (
+            {"kube-proxy-replacement": "true"},
+            {"env": [{"name": "KUBERNETES_SERVICE_HOST", "value": "10.0.0.1"}]},
+            False,
+        ),
+    ],
+)
+def test_agents_that_replace_kube_proxy_know_the_api_server(
+    settings: dict[str, str], agent: dict[str, list[Any]], lost: bool
+) -> None:
+    """By its Service they would reach it as long as kube-proxy is there, and not after it was removed."""
+    given = objects(**settings)
+    for container in one(given, "DaemonSet", names.CILIUM)["spec"]["template"]["spec"]["containers"]:
+        for key, more in agent.items():
+            container[key] = [*container.get(key, []), *more]
+    made = Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=foreign.read(given))
+    assert made.lost_without_kube_proxy() is lost
 
 
 AGREED = (
