@@ -45,8 +45,8 @@ def cleaning_image(facts: Facts) -> Iterator[Finding]:
     if facts.found.calico and facts.config.host_task.image:
         yield warning(
             "CLEANING_IMAGE",
-            f"Canal is removed from hosts in {facts.config.host_task.image}, as host_task.image says, instead of Calico's"
-            " own image: on a node without nft, if that image has none, Calico's tables of nftables stay, unseen",
+            f"Canal is removed from hosts in {facts.config.host_task.image}, as host_task.image says, instead of"
+            " Calico's own: on a node without nft, if that image has none, Calico's tables of nftables stay, unseen",
             "leave host_task.image empty, or see that it has nft and ipset",
         )
 
