@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -212,7 +213,7 @@ def test_an_error_fits_and_what_to_type_is_whole(
     width: int, lines: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its words are not cut by the terminal's edge; a command is one line whatever its length, to be copied."""
-    monkeypatch.setattr(failing.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("NO_COLOR", "1")
     order = "migrate run --waive BUDGET_CLOSED:bank/ledger --nodes ip-10-0-12-7"
