@@ -183,7 +183,9 @@ def test_until_a_phase_and_up_to_the_point_of_no_return(
     assert "every node is migrated; Canal is still there, so `migrate rollback` is possible" in asked.out
     view = _status(typed, *common)
     assert (view["phase"], view["way_back"]) == ("migrating", True)
-    assert "`migrate rollback` is possible until clean-up's step delete_canal" in typed("status", *common).out
+    shown = typed("status", *common).out
+    assert "`migrate rollback` is possible until clean-up's step delete_canal" in shown
+    assert "of work left" not in shown, "nothing is left of what would be told"
 
     until = typed("run", "--yes", "--until", "migrating", *common)
     assert until.code == 0
