@@ -15,7 +15,7 @@ BLOCKER, WARNING, INFO = Severity
 class About:
     """What is declared of the findings with one id.
 
-    `never` says why they cannot be waived; empty: they can.
+    `never` says why they cannot be waived; empty: they can. `later`: a step finds out, so it may be waived before.
     """
 
     id: str
@@ -23,6 +23,7 @@ class About:
     meaning: str
     remedy: str
     never: str = ""
+    later: bool = False
 
     @property
     def waivable(self) -> bool:
@@ -145,6 +146,8 @@ ABOUT: Final = {
               "Choose Cilium 1.16 or newer, or name the ports."),
         About("SCTP", (BLOCKER,), "SCTP is in use, which Cilium drops unless it is told otherwise.",
               "`cilium.extra_config: {enable-sctp: \"true\"}`. Waive it when nothing needs it."),
+        About("ROOM", (BLOCKER,), "What the pods of a drained node request is not free on the other nodes.",
+              "Add a node, or lower requests or replicas. If waived, such pods stay Pending until their node is back."),
         About("BUDGET_CLOSED", (BLOCKER,), "A PodDisruptionBudget allows no eviction now.",
               "Add a replica, mend the pods or loosen the budget. If waived, the drain waits for the budget."),
         About("BUDGET_TWICE", (BLOCKER,), "Two PodDisruptionBudgets cover a pod: Kubernetes never evicts it.",
@@ -181,7 +184,8 @@ ABOUT: Final = {
               "Choose another version, or rehearse on a copy of the cluster."),
         About("CILIUM_KUBERNETES", (WARNING,), "Cilium does not list this version of Kubernetes among the tested ones.",
               "Choose another version of Cilium, or rehearse on a copy of the cluster."),
-        About("FIREWALL", (INFO,), "Which UDP port must be open between all nodes.", "Open it before.", FACT),
+        About("FIREWALL", (INFO,), "Which UDP port must be open between all nodes. `run` tries it as its first step.",
+              "Open it. Waived, `run` goes on all the same: the gates find out, but late.", later=True),
         About("IMAGES", (INFO,), "Which images the nodes pull.", "Make sure that they can, or mirror them.", FACT),
         About("VERSION", (INFO,), "The API server's version.", "Nothing to do.", FACT),
     )
