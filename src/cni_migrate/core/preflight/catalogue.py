@@ -131,6 +131,8 @@ ABOUT: Final = {
         About("CALICO_NODE", (BLOCKER,),
               "`multus` beside Calico: kubelets' probes of dual pods fail, and calls by ClusterIP under a policy.",
               "Use `--strategy overlay`. Waive it only to try it out where pods may restart."),
+        About("CLEANING_IMAGE", (WARNING,), "Calico is removed from hosts in another image than its own: has it nft?",
+              "Leave `host_task.image` empty, or see that it has nft and ipset."),
         About("FELIX", (BLOCKER, WARNING), "A setting of FelixConfiguration that Cilium cannot live with, or ignores.",
               "Turn it off first (blocker); look whether anything relies on it (warning).",
               "a node cannot be in between with such a setting"),
