@@ -228,6 +228,19 @@ def _own(key: str, allowed: Callable[["Config"], object]) -> _Reserved:
     return _Reserved(f"that is what {key} is for: set it there", allowed)
 
 
+_OFF: Final = {
+    **dict.fromkeys(
+        (
+            "enable-bpf-masquerade", "enable-remote-node-masquerade", "only-masquerade-default-pool",
+            "enable-ipv4-egress-gateway", "enable-egress-gateway", "enable-bbr", "enable-bbr-hostns-only",
+            "enable-node-port", "enable-external-ips", "enable-host-port", "bpf-lb-sock",
+        ),
+        "it takes Cilium's own kube-proxy, which is off",
+    ),
+    **dict.fromkeys(("enable-wireguard", "enable-ipsec", "encrypt-node"), "Canal's pods take no part in encryption"),
+}  # fmt: skip
+"""Features that are off, and why: they may be turned on afterwards."""
+
 _BETWEEN: Final = "it cannot change while nodes are in between: the migration needs "
 
 RESERVED: Final[dict[str, _Reserved]] = {
@@ -254,6 +267,18 @@ RESERVED: Final[dict[str, _Reserved]] = {
         "its pods would get their addresses from another plugin: it has to be none or portmap",
         lambda _: ("none", "portmap"),
     ),
+    "identity-management-mode": _Reserved(_BETWEEN + "`agent`", lambda _: "agent"),
+    "disable-endpoint-crd": _Reserved(
+        "by Cilium's endpoints it is seen which pods it has: it has to be false", lambda _: "false"
+    ),
+    "enable-k8s-networkpolicy": _Reserved(
+        "NetworkPolicies stay in force: it has to be true, and may be turned off afterwards", lambda _: "true"
+    ),
+    "policy-audit-mode": _Reserved(
+        "policies stay in force: it has to be false, and may be turned on afterwards", lambda _: "false"
+    ),
+    **{key: _Reserved(f"{why}: it has to be false, and may be turned on afterwards", lambda _: "false")
+       for key, why in _OFF.items()},
     "custom-cni-conf": _Reserved("it decides which network a node's pods get: the migration sets it"),
     "write-cni-conf-when-ready": _own("cilium.primary_file", lambda c: f"/host/etc/cni/net.d/{c.cilium.primary_file}"),
     "read-cni-conf": _Reserved("it decides which network a node's pods get: the migration sets it"),

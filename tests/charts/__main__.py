@@ -7,12 +7,14 @@ Without arguments, the versions that are written down already are done again.
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
+from cni_migrate.core.render import coexistence
 from tests.charts import facts, used
 from tests.controlplane.build import go_tool
 
@@ -69,8 +71,27 @@ def record(version: str) -> dict[str, Any]:
         # What the chart says and the programs would not do by themselves.
         "chosen": {key: text for key, text in sorted(config.items()) if flags.get(key) != {text}},
         # What the programs make of each key that this tool writes or reads, when nothing is written.
+        # The same keys by the guide's values, by those that are asked for on the way, and by those for the end on top.
+        "installed": {stage: _judged(rendered(where / CHART, *files)) for stage, files in _stages().items()},
         "defaults": {key: " or ".join(sorted(flags[key])) for key in sorted(used.keys(version)) if key in flags},
     }
+
+
+def _stages() -> dict[str, list[Path]]:
+    """The values files of an installed Cilium, by when they are in force."""
+    folder = Path(tempfile.mkdtemp())
+    asked: dict[str, Path] = {}
+    stages: tuple[coexistence.Stage, ...] = ("transit", "final")
+    for stage in stages:
+        asked[stage] = folder / f"{stage}.yaml"
+        YAML().dump(coexistence.values(used.EXISTING, stage), asked[stage])
+    guide = HERE / "guide.yaml"
+    transit = [guide, asked["transit"]]
+    return {"guide": [guide], "transit": transit, "final": [*transit, asked["final"]]}
+
+
+def _judged(objects: list[dict[str, Any]]) -> dict[str, str]:
+    return {key: text for key, text in sorted(facts.config(objects).items()) if key in used.judged()}
 
 
 def _versions(files: Any) -> set[str]:

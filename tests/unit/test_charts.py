@@ -125,6 +125,20 @@ def test_what_is_not_written_means_what_the_programs_make_of_it(version: str, st
             assert row.default in (*known[row.key].split(" or "), known[row.key].removesuffix("s")), row.key
 
 
+@pytest.mark.parametrize("stage", ["transit", "final"])
+def test_what_a_chart_makes_of_the_values_that_are_asked_for_is_right(version: str, stage: coexistence.Stage) -> None:
+    """`migrate manifests cilium-values` on top of the guide's values, and `cilium-values-final` on top of these."""
+    assert coexistence.wrong(RECORDED[version]["installed"][stage], used.EXISTING, stage) == []
+
+
+def test_the_guide_s_own_values_lack_what_keeps_policies_in_force(version: str) -> None:
+    """Three keys, each named with its value; everything else of the guide will do."""
+    found = coexistence.wrong(RECORDED[version]["installed"]["guide"], used.EXISTING, "transit")
+    assert [one.key for one in found] == [
+        "enable-policy", "prepend-iptables-chains", "enable-stale-cilium-endpoint-cleanup"
+    ]  # fmt: skip
+
+
 def test_pods_have_the_form_of_the_chart_s(version: str) -> None:
     """The node's folders, with the propagation of their mounts, and the arguments."""
     ours, chart = used.builtin(version), RECORDED[version]

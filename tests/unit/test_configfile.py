@@ -104,6 +104,10 @@ LONG = "a" * 64
         ("cilium:\n  extra_config:\n    tunnel-port: '8472'", 3, "what cilium.tunnel_port is for"),
         ("cilium:\n  extra_config:\n    kube-proxy-replacement: 'true'", 3, "kube-proxy serves Canal's pods"),
         ("cilium:\n  extra_config:\n    cluster-pool-ipv4-cidr: 10.9.0.0/16", 3, "cilium.pod_cidr"),
+        ("cilium:\n  extra_config:\n    enable-bpf-masquerade: 'true'", 3, "Cilium's own kube-proxy, which is off"),
+        ("cilium:\n  extra_config:\n    enable-wireguard: 'true'", 3, "take no part in encryption"),
+        ("cilium:\n  extra_config:\n    identity-management-mode: operator", 3, "the migration needs `agent`"),
+        ("cilium:\n  extra_config:\n    policy-audit-mode: 'true'", 3, "policies stay in force"),
         ("cilium:\n  extra_config:\n    'a b': c", 3, "a key of letters"),
         ("cilium:\n  extra_config:\n    debug: true", 3, "put it in quotes"),
         # what YAML can do
