@@ -29,14 +29,11 @@ L7 = {
 """Nothing reads them while the L7 proxy is off."""
 
 SAME_IN_OTHER_WORDS = {"bpf-root", "metrics-sampling-interval", "tunnel-source-port-range"}
-OF_WHAT_IS_OFF = {"vtep-mask", "enable-datapath-plugins", "mesh-auth-enabled"}
-HIDDEN = {
-    # Flags that the page does not show, with the chart's text for their default (pkg/option, pkg/defaults, daemon/cmd).
-    "enable-k8s-networkpolicy", "enable-non-default-deny-policies", "enable-source-ip-verification",
-    "enable-remote-node-identity", "enable-runtime-device-detection", "enable-k8s-terminating-endpoint",
-    "enable-internal-traffic-policy", "enable-svc-source-range-check", "enable-experimental-lb", "enable-node-port",
-}  # fmt: skip
-EXPLAINED = TAINTS | L7 | SAME_IN_OTHER_WORDS | OF_WHAT_IS_OFF | HIDDEN
+OF_WHAT_IS_OFF = {"vtep-mask"}
+BY_DEFAULT = {"enable-source-ip-verification"}
+"""Its default is the chart's text, in a place that `tests.charts` does not read (pkg/endpoint, pkg/defaults)."""
+
+EXPLAINED = TAINTS | L7 | SAME_IN_OTHER_WORDS | OF_WHAT_IS_OFF | BY_DEFAULT
 
 SECRETS = {f"core/secrets {verb}" for verb in ("get", "list", "watch")}
 """For secrets of L7 policies, from 1.17 on."""
@@ -52,7 +49,10 @@ OF_THE_CHART_ALONE = {"custom-cni-conf", "cni-uninstall"}
 
 OF_SOME = {
     # Key: from which version to which the programs take it.
-    "enable-ipv4-egress-gateway": versions.Span(until=(1, 17)),  # hidden in 1.18
+    "enable-ipv4-egress-gateway": versions.Span(until=(1, 18)),
+    "enable-external-ips": versions.Span(until=(1, 18)),
+    "enable-host-port": versions.Span(until=(1, 18)),
+    "enable-node-port": versions.Span(until=(1, 18)),
     "enable-egress-gateway": versions.Span(since=(1, 18)),
     "enable-bbr-hostns-only": versions.Span(since=(1, 18)),
     "enable-remote-node-masquerade": versions.Span(since=(1, 19)),
