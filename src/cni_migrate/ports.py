@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from cni_migrate.core.model.effects import Effect, UpgradeRelease
-from cni_migrate.core.model.objects import Attempt, GateAsk, GateReading, Pod, Result, Snapshot
+from cni_migrate.core.model.objects import Attempt, Pod, Result, Snapshot
+from cni_migrate.core.model.rounds import GateAsk, GateReading
 from cni_migrate.core.preflight.registry import ReleaseFound
 
 

@@ -10,8 +10,9 @@ from types import ModuleType
 from pydantic import ValidationError
 
 from cni_migrate import resources
-from cni_migrate.config import Cilium, Config
+from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded
+from cni_migrate.configsections import Cilium
 from cni_migrate.core.decision.plan import TABLES, make_plan
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.render.foreign import Foreign, ForeignError

@@ -177,10 +177,14 @@ def served(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
 
 @pytest.fixture
-def on(migrate: Typed) -> Callable[[Served], Typed]:
+def on(migrate: Typed, monkeypatch: pytest.MonkeyPatch) -> Callable[[Served], Typed]:
     """Types commands on a cluster: `on(served)("status")`."""
 
     def cluster(served: Served) -> Typed:
-        return lambda *arguments: migrate(*arguments, "--kubeconfig", str(served.kubeconfig))
+        def typed(*arguments: str) -> Ended:
+            monkeypatch.setenv("KUBECONFIG", str(served.kubeconfig))
+            return migrate(*arguments)
+
+        return typed
 
     return cluster

@@ -84,3 +84,34 @@ def test_flannel_that_tolerates_no_eviction(migrate: Typed, served: Callable[...
     back = migrate("rollback", "--yes", *where)
     assert back.code == 0, back.err
     assert "the cluster is as it was found" in back.out
+
+
+def test_a_network_of_services_that_is_not_used_yet(migrate: Typed, served: Callable[..., Served]) -> None:
+    """Cilium's default network lies in the Services': later ones would have addresses of pods. So does the API server's."""
+    slices = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "addressType": "IPv4",
+        "metadata": {
+            "name": "elsewhere",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "endpoints": [{"addresses": ["10.245.7.7"]}],
+    }
+    arguments = ["kube-apiserver", "--service-cluster-ip-range=10.240.0.0/12"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "kube-apiserver-cp1",
+            "namespace": "kube-system",
+            "labels": {"component": "kube-apiserver"},
+        },
+        "spec": {"nodeName": "w1", "containers": [{"name": "kube-apiserver", "image": "a", "command": arguments}]},
+    }
+    there = served(Scenario.model_validate({"nodes": 3, "objects": [slices, pod]}))
+    ended = migrate("preflight", "--force", "--kubeconfig", str(there.kubeconfig))
+    assert ended.code == 3, ended.out
+    assert "the Services' network 10.240.0.0/12" in ended.out
+    assert "the API server (10.245.7.7)" in ended.out

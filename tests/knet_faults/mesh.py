@@ -14,7 +14,7 @@ from pathlib import Path
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity import gate
 from cni_migrate.core.connectivity.gate import Failing, Passed, Verdict
-from cni_migrate.core.model.objects import GateReading, Round
+from cni_migrate.core.model.rounds import GateReading, Round
 from cni_migrate.knet import agent as source
 from cni_migrate.knet.reader import rounds_of
 from tests.knet_faults.net import Net

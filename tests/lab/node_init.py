@@ -24,6 +24,12 @@ SYSCTLS = {
 }
 
 
+CGROUPS = Path("/sys/fs/cgroup")
+WEIGHT = 20
+"""So many busy processes of the machine's weigh as much as the whole lab. By default it would be one: on a machine that has
+other work to do its pods would wait for seconds, and their calls be lost to no network."""
+
+
 def mount(*argv: str | Path) -> None:
     """Mount, by the program of that name."""
     subprocess.run(["mount", *map(str, argv)], check=True)
@@ -82,8 +88,8 @@ def first_boot(root: Path, links: dict[str, str]) -> None:
 
 
 def make_cgroups(path: str) -> None:
-    """Create the kubelet's cgroupRoot in every hierarchy, v1 or v2."""
-    base = Path("/sys/fs/cgroup")
+    """Create the kubelet's cgroupRoot in every hierarchy, v1 or v2; the uppermost, the lab's, has its `WEIGHT`."""
+    base = CGROUPS
     if (base / "cgroup.controllers").exists():  # v2
         for above in Path(path).parents:
             parent = base / above
@@ -91,6 +97,7 @@ def make_cgroups(path: str) -> None:
             controllers = (parent / "cgroup.controllers").read_text().split()
             (parent / "cgroup.subtree_control").write_text(" ".join(f"+{one}" for one in controllers))
         (base / path).mkdir(exist_ok=True)
+        _weigh(base / Path(path).parts[0], "cpu.weight", 100)
         return
     for hierarchy in base.iterdir():
         if not hierarchy.is_dir() or hierarchy.is_symlink():
@@ -102,6 +109,13 @@ def make_cgroups(path: str) -> None:
             for knob in ("cpuset.cpus", "cpuset.mems"):
                 if (place / knob).exists():
                     (place / knob).write_text((place.parent / knob).read_text())
+        _weigh(hierarchy / Path(path).parts[0], "cpu.shares", 1024)
+
+
+def _weigh(top: Path, knob: str, usual: int) -> None:
+    """Give the lab's cgroup its weight, where it is the one for processors."""
+    if (top / knob).exists():
+        (top / knob).write_text(str(WEIGHT * usual))
 
 
 def await_network() -> None:

@@ -1,7 +1,7 @@
 """Who gets through a NetworkPolicy: every caller of `guarded` calls every server, once or once a second.
 
 The calls are made in the pods' network namespaces but outside the pods, so neither a kubelet nor the API server is in their
-way. A forbidden call that is answered counts always, an allowed one that is not answered only while both its pods stand.
+way. A forbidden call that is answered counts always, an allowed one that is not connected only while both its pods stand.
 """
 
 import json
@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tests.lab import guarded
 from tests.lab.cluster import Cluster
@@ -44,19 +45,26 @@ class Call:
     reached: bool
     why: str = ""
     """What was said when it was not."""
+    connected: bool = False
+    """The two kernels shook hands, though the server did not answer in time: neither network nor policy was in the way."""
     at: float = 0.0
     ends: tuple[str, str] = ("", "")
     """The uids of the two pods."""
 
     @property
+    def passed(self) -> bool:
+        """Whether it was let through."""
+        return self.reached or self.connected
+
+    @property
     def wrong(self) -> bool:
         """Whether the policy would have had it end otherwise."""
-        return self.reached != CALLERS[self.caller]
+        return self.passed != CALLERS[self.caller]
 
     @property
     def through(self) -> bool:
-        """Whether it was forbidden, and answered."""
-        return self.wrong and self.reached
+        """Whether it was forbidden, and let through."""
+        return self.wrong and self.passed
 
     @property
     def pair(self) -> tuple[str, str, str, str]:
@@ -64,7 +72,7 @@ class Call:
         return self.caller, self.source, self.target, self.way
 
     def __str__(self) -> str:
-        told = "got through" if self.reached else f"lost: {self.why or 'no answer'}"
+        told = "got through" if self.passed else f"lost: {self.why or 'no answer'}"
         return f"{self.caller} on {self.source} -> {SERVER} on {self.target} by {self.way} {told}"
 
 
@@ -94,14 +102,16 @@ class Asking:
         now, answers = time.time(), self._answers(pod, list(targets))
         calls = []
         for target, (where, way, uid) in targets.items():
-            reply = answers.get(target, {"error": "the caller did not call"})
+            line = answers.get(target, {"reply": {"error": "the caller did not call"}})
+            reply = line["reply"]
             # An address may have another pod by now, one without a policy.
             reached = str(reply.get("pod", "")).startswith(f"{SERVER}-")
+            connected = bool(line.get("connected")) and not reply.get("pod")
             why = "" if reached else str(reply.get("error", reply))
-            calls.append(Call(role, node, where, way, reached, why, now, (pod.uid, uid)))
+            calls.append(Call(role, node, where, way, reached, why, connected, now, (pod.uid, uid)))
         return calls
 
-    def _answers(self, pod: Pod, targets: list[str]) -> dict[str, dict[str, str]]:
+    def _answers(self, pod: Pod, targets: list[str]) -> dict[str, dict[str, Any]]:
         inside = self._inside.get(pod.uid)
         if inside is None or not Path(f"/proc/{inside}").exists():
             inside = self._inside[pod.uid] = process_of(pod.uid)
@@ -110,7 +120,7 @@ class Asking:
         argv = ["nsenter", f"--target={inside}", "--net", "--", str(self._prober), "probe", "-timeout", f"{TIMEOUT}s"]
         done = subprocess.run([*argv, *targets], capture_output=True, text=True, env=self._mark, check=False)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
-        return {line["target"]: line["reply"] for line in lines}
+        return {line["target"]: line for line in lines}
 
 
 def calls(here: Cluster, tries: int = 3) -> list[Call]:
@@ -156,6 +166,8 @@ class Tally:
     """Allowed, and not answered while both pods stood."""
     restarting: list[Call] = field(default_factory=list)
     """Allowed, and not answered while one of the pods came or went."""
+    unanswered: int = 0
+    """Allowed and connected, but not answered in time: the server's process got no processor."""
 
     @property
     def wrong(self) -> dict[int, list[Call]]:
@@ -169,6 +181,7 @@ class Tally:
         return (
             f"{self.seconds} seconds, {self.calls} calls: {len(self.through)} forbidden got through, "
             f"{len(self.lost)} allowed were lost, and {len(self.restarting)} more while a pod of theirs came or went"
+            + (f"; {self.unanswered} were connected and not answered in time" if self.unanswered else "")
         )
 
     def table(self) -> str:
@@ -250,16 +263,21 @@ class Sampling:
                 say(f"{datetime.fromtimestamp(call.at):%H:%M:%S}  {call}")  # noqa: DTZ006 - read beside local logs
 
     def _counts(self, call: Call) -> bool:
-        """Whether a wrong call counts, as far as is known of its pods by now."""
-        return call.through or all(self._lives[uid].stands(call.at, call.at + TIMEOUT) for uid in call.ends)
+        """Whether a wrong call counts, as far as is known of its pods by now.
+
+        Who answered has told its name; who was only connected may have been another pod with the same address.
+        """
+        stood = all(self._lives[uid].stands(call.at, call.at + TIMEOUT) for uid in call.ends)
+        return stood or (call.through and call.reached)
 
     def tally(self) -> Tally:
         """What became of all calls so far."""
         found = Tally(seconds=len(self._samples))
         for call in (call for sample in list(self._samples) for call in sample):
             found.calls += 1
+            found.unanswered += call.connected and CALLERS[call.caller]
             if call.through:
-                found.through.append(call)
+                found.through += [call] if self._counts(call) else []
             elif call.wrong:
                 (found.lost if self._counts(call) else found.restarting).append(call)
         return found

@@ -129,7 +129,10 @@ async def _found(sim: Simulation) -> Config:
         async with KubeCluster(api, config_for("overlay"), SimulatedClock(sim), random.Random(1)) as cluster:
             nodes = cluster.snapshot().nodes.values()
             canal = await found_canal(
-                cluster.client, [node.pod_cidr for node in nodes], [node.internal_ip for node in nodes]
+                cluster.client,
+                [node.pod_cidr for node in nodes],
+                [node.internal_ip for node in nodes],
+                [config_for("overlay").cilium.pod_cidr],
             )
     finally:
         await close_api(api)
@@ -165,5 +168,20 @@ def test_what_is_found_is_enough_to_go_there_and_back(objects: list[dict[str, An
             assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
             for host in sim.world.ctx.net.hosts.values():
                 assert [name for name in host.plane.files if "cilium.conflist" not in name] == []
+
+    run_virtual(main())
+
+
+def test_nodes_that_join_have_room_in_a_part_that_is_guessed() -> None:
+    """Flannel's Network holds Services: callers on nodes that join later are known to policies like all others."""
+
+    async def main() -> None:
+        wide = _of({"objects": published(net_conf=net_conf_of("10.0.0.0/8"))}, "", {})
+        join = [{"when": {"node": "w1", "cordoned": True}, "join": {"name": name}} for name in ("w3", "w4")]
+        scenario = Scenario.model_validate(wide.model_dump(exclude_unset=True) | {"faults": join})
+        async with Simulation(scenario) as sim:
+            config = await _found(sim)
+            final = await Process(sim, config).run()
+            assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
 
     run_virtual(main())

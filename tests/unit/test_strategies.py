@@ -70,6 +70,13 @@ def test_nobody_else_knows_a_step_by_its_name(path: Path) -> None:
     assert _compared(ast.parse(path.read_text(encoding="utf-8")), "step") == []
 
 
+@pytest.mark.parametrize("path", STEPS, ids=lambda path: "/".join(path.parts[-2:]))
+def test_nobody_else_says_a_steps_name(path: Path) -> None:
+    """Neither in a table nor in a set. Names of one word are words of other things, too: an event, a list, an effect."""
+    said = {one.value for one in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(one, ast.Constant)}
+    assert said & {name for name in ABOUT if "_" in name} == set()
+
+
 def test_the_test_of_names_finds_one() -> None:
     """So that it cannot be green for the wrong reason."""
     bad = "x = config.strategy == 'overlay'\nif cluster.step in ('remove_knet', ''): pass\nstep.startswith('apply_')"

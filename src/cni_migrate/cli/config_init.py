@@ -65,7 +65,7 @@ async def _found(common: Common, profile: str) -> dict[str, Any]:
 
     config = configured(common, {"profile": profile}).config
     async with session(common, config) as here, here.cluster() as cluster:
-        canal = await look_for_canal(here, cluster)
+        canal = await look_for_canal(here, cluster, config)
     if not canal.daemonsets:
         raise PreflightFailed(
             "no DaemonSet of this cluster runs flannel: there is no Canal to write about",

@@ -14,6 +14,7 @@ from cni_migrate.cli.session import Session, run_async, session
 from cni_migrate.cli.ui import output, status_table
 from cni_migrate.cli.ui.confirmation import asked, confirm
 from cni_migrate.cli.ui.failing import say_next
+from cni_migrate.cli.ui.typeable import typeable
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
 from cni_migrate.core.decision.forward import complete_already
@@ -97,7 +98,7 @@ async def _run(common: Common, loaded: Loaded, typed: Typed, *, yes: bool, how: 
             driven = partial(_drive, here, cluster, how=how)
             final = await driven(goal if yes or isinstance(typed, Cleanup) else replace(goal, consented=False))
             if final.outcome == "consent":
-                sys.stderr.write(f"{final.message}.\n")
+                sys.stderr.write(f"{typeable(final.message)}.\n")
                 if not await asked("Clean-up removes Canal, and there is no way back after that. Continue?"):
                     return replace(final, outcome="done")
                 final = await driven(goal)
@@ -179,7 +180,7 @@ def _ended(final: Final) -> None:
         Halted, GateFailed, Interrupted: it did not reach the goal.
     """
     if final.outcome == "done":
-        sys.stdout.write(f"done: {final.message}\n")
+        sys.stdout.write(f"done: {typeable(final.message)}\n")
         sys.stdout.flush()
         if final.next:
             say_next(final.next)

@@ -52,7 +52,7 @@ def _found(config: Config) -> dict[str, tuple[str, ...]]:
     return {**FOUND, **({"cilium": INSTALLED} if config.cilium.source == "existing" else {})}
 
 
-async def look_for_canal(here: "Session", cluster: KubeCluster) -> FoundCanal:
+async def look_for_canal(here: "Session", cluster: KubeCluster, config: Config) -> FoundCanal:
     """What the cluster tells about its Canal.
 
     Raises:
@@ -60,7 +60,7 @@ async def look_for_canal(here: "Session", cluster: KubeCluster) -> FoundCanal:
     """
     nodes = cluster.snapshot().nodes.values()
     cidrs = [node.pod_cidr for node in nodes if node.pod_cidr]
-    return await found_canal(here.client, cidrs, [node.internal_ip for node in nodes])
+    return await found_canal(here.client, cidrs, [node.internal_ip for node in nodes], [config.cilium.pod_cidr])
 
 
 def waived_before(config: Config, record: Record | None) -> Config:
@@ -81,10 +81,10 @@ async def settle(
     """
     if begun(record):
         return adopted(loaded, record), NOTHING
-    found = await look_for_canal(here, cluster)
-    config = settled(loaded.config, loaded.said, found)
+    config = loaded.config
     if config.cilium.source == "existing":
         told = await installed_cilium(here.client, config.cilium.namespace)
         values = {f"cilium.{key}": value for key, value in told.items()}
         config = with_values(config, {key: value for key, value in values.items() if key not in loaded.said})
-    return waived_before(config, record), found
+    found = await look_for_canal(here, cluster, config)
+    return waived_before(settled(config, loaded.said, found), record), found

@@ -1,5 +1,6 @@
 """What was typed, and which goal of the driver it is."""
 
+import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +24,12 @@ class Run:
     selector: str = ""
     until: str = ""
     accept: tuple[str, ...] = ()
+
+    @property
+    def scope(self) -> str:
+        """How much of the cluster, as it was typed: what comes behind `migrate run`."""
+        given = {"--nodes": self.nodes, "--selector": self.selector, "--until": self.until}
+        return "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)
 
     def check(self) -> None:
         """Refuse what can be refused without a cluster.

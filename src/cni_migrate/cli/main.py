@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from cni_migrate.cli.ui import streams
+from cni_migrate.cli.ui import streams, typeable
 from cni_migrate.cli.version import version
 from cni_migrate.errors import OutputFailed, OutputGone
 
@@ -42,7 +42,7 @@ def hoisted(arguments: list[str]) -> list[str]:
 
 def run(arguments: list[str]) -> int:
     """Run one command; answers the exit code (`errors.EXIT_CODES`)."""
-    with streams.guarded():
+    with streams.guarded(), typeable.one_command():
         try:
             code = _run(arguments)
             sys.stdout.flush()

@@ -11,8 +11,9 @@ from cni_migrate.core.connectivity import mesh
 from cni_migrate.core.connectivity.gate import Failing, Passed, Verdict, unasked
 from cni_migrate.core.connectivity.known_failures import KnownFailures, enforcing
 from cni_migrate.core.connectivity.matrix import ORDER, Matrix, matrix
-from cni_migrate.core.model.objects import GateReading, Snapshot
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import Record
+from cni_migrate.core.model.rounds import GateReading
 from cni_migrate.core.steps.gates import excluded
 from cni_migrate.core.steps.view import ClusterView
 from cni_migrate.errors import GateFailed, UsageError

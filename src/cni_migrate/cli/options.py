@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cni_migrate.cli.ui import typeable
+
 CLUSTER = "Cluster and configuration"
 OUTPUT = "Output"
 
@@ -114,6 +116,7 @@ def with_common(function: Callable[..., None]) -> Callable[..., None]:
             name: bundle(**{field.name: given.pop(field.name) for field in fields(bundle)})
             for name, bundle in bundles.items()
         }
+        typeable.name(made["common"], given.get("strategy"))
         function(**made, **given)
 
     command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]

@@ -103,4 +103,4 @@ async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dr
         if dry_run:
             plan_table.show_first_turn(to, view)
         to.print("\nNothing was written.")
-        output.show_next(plan_table.following(view))
+        output.show_next(plan_table.following(view, typed.scope))

@@ -47,7 +47,9 @@ async def _preflight(common: Common, flags: Mapping[str, object], form: str) -> 
             _say_begun(record, form)
             return
         config, _ = await effective_config.settle(here, loaded, record, cluster)
-        found = await checks.checked(here, config, cluster, await effective_config.look_for_canal(here, cluster))
+        found = await checks.checked(
+            here, config, cluster, await effective_config.look_for_canal(here, cluster, config)
+        )
     if form == "table":
         checks.show(output.out(), found, config.preflight.waive)
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.session import Session, configured, run_async, session
+from cni_migrate.cli.ui.typeable import typeable
 from cni_migrate.core.model import names
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record
@@ -47,9 +48,9 @@ def request(
     said, waiting = run_async(_write(common, change, node, check))
     sys.stdout.write(f"{said}\n")
     if waiting:
-        sys.stdout.write(f"nobody drives the migration now: `{waiting}` will read this\n")
+        sys.stdout.write(f"nobody drives the migration now: `{typeable(waiting)}` will read this\n")
     if next or waiting:
-        sys.stdout.write(f"next: {next or waiting}\n")
+        sys.stdout.write(f"next: {typeable(next or waiting)}\n")
 
 
 async def _write(common: Common, change: Change, node: str, check: Check) -> tuple[str, str]:

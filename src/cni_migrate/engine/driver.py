@@ -12,9 +12,10 @@ from cni_migrate.core.decision.begin import begin, new_record
 from cni_migrate.core.decision.decide import Decision, decide
 from cni_migrate.core.model.effects import PutObject, RunHostTask
 from cni_migrate.core.model.goal import Final, Goal
-from cni_migrate.core.model.objects import GateReading, Snapshot
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import Record, closed
+from cni_migrate.core.model.rounds import GateReading
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from cni_migrate.config import Config
-from cni_migrate.core.model.objects import BadProbe, GateAsk, GateReading, Round
+from cni_migrate.core.model.rounds import BadProbe, GateAsk, GateReading, Round
 from cni_migrate.errors import MigrateError
 from cni_migrate.ports import Clock
 

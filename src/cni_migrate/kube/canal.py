@@ -131,8 +131,12 @@ class _ConfigMaps:
         return self.read[namespace, name]
 
 
-async def found_canal(client: Client, node_cidrs: Iterable[str], node_addresses: Iterable[str]) -> FoundCanal:
+async def found_canal(
+    client: Client, node_cidrs: Iterable[str], node_addresses: Iterable[str], others: Iterable[str] = ()
+) -> FoundCanal:
     """The cluster's Canal; one without DaemonSets when there is none.
+
+    `others` are networks that are known to be something else's than Canal's.
 
     Raises:
         ClusterError: the API server does not answer, or does not allow DaemonSets to be listed.
@@ -150,6 +154,7 @@ async def found_canal(client: Client, node_cidrs: Iterable[str], node_addresses:
             await cluster_cidr(client),
             node_cidrs,
             [*node_addresses, *[ip for one in await services(client) for ip in one.addresses]],
+            others,
         )
     file = await _cni_file(maps, own) or await _beside(maps, settings.config_map)
     return FoundCanal(

@@ -1,4 +1,4 @@
-"""What kube-proxy and the controller manager were started with: the cluster CIDR, and kube-proxy's mode."""
+"""What the control plane was started with: the cluster CIDR, the Services' network, kube-proxy's mode."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -23,13 +23,14 @@ class Started:
     cluster_cidr: str = ""
     proxy_mode: str = ""
     proxy_cidr: str = ""
+    service_cidr: str = ""
 
 
 async def started(client: Client) -> Started:
     """What the pods' arguments and kube-proxy's ConfigMap say; nothing where they may not be read."""
-    found: dict[str, dict[str, str]] = {"kube-controller-manager": {}, "kube-proxy": {}}
+    found: dict[str, dict[str, str]] = {"kube-apiserver": {}, "kube-controller-manager": {}, "kube-proxy": {}}
     for label in _LABELS:
-        selector = f"{label} in (kube-controller-manager,kube-proxy)"
+        selector = f"{label} in ({','.join(found)})"
         query = {"labelSelector": selector, "limit": "50"}
         answer = await client.request("GET", paths.path("v1", "pods", namespace="kube-system"), params=query)
         for pod in (answer.object.get("items") or ()) if answer.ok else ():
@@ -42,10 +43,12 @@ async def started(client: Client) -> Started:
         if answer.ok:
             proxy = {**_written((answer.object.get("data") or {}).get("config.conf", "")), **proxy}
     manager = found["kube-controller-manager"].get("cluster-cidr", "")
+    serving = (found[one].get("service-cluster-ip-range", "") for one in ("kube-apiserver", "kube-controller-manager"))
     return Started(
         cluster_cidr=_first(manager) or _first(proxy.get("cluster-cidr", "")),
         proxy_mode=proxy.get("proxy-mode", ""),
         proxy_cidr=proxy.get("cluster-cidr", ""),
+        service_cidr=next((one for one in map(_first, serving) if one), ""),
     )
 
 

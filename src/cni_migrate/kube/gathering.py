@@ -22,7 +22,7 @@ from cni_migrate.kube.networkpolicies import (
     port_ranges,
 )
 from cni_migrate.kube.request import Client
-from cni_migrate.kube.services import ServiceAddresses, services
+from cni_migrate.kube.services import ServiceAddresses, api_servers, service_networks, services
 from cni_migrate.kube.together import together
 from cni_migrate.kube.volumes import local_volumes
 
@@ -40,6 +40,8 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         rights_asked = group.create_task(allowed(client, asks(plan.manifests.rbac())))
         refusing = group.create_task(refusals(client, _wanted(plan)))
         serving = group.create_task(services(client))
+        ranges = group.create_task(service_networks(client))
+        answering = group.create_task(api_servers(client))
         proxying = group.create_task(started(client))
         volumes = group.create_task(local_volumes(client))
         listing = group.create_task(network_policies(client))
@@ -70,10 +72,13 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         proxy_cidr=proxy.proxy_cidr,
         pod_hooks=tuple(_hooks(found)),
         service_ips=tuple(ip for one in addresses for ip in one.addresses),
+        service_networks=(*ranges.result(), *([proxy.service_cidr] if proxy.service_cidr else ())),
+        api_servers=tuple(answering.result()),
         ipv6_services=tuple(one.name for one in addresses if one.ipv6),
         images=plan.manifests.images(),
         cautions=tuple(plan.manifests.cautions()),
         later=tuple(plan.manifests.later()),
+        lost_without_kube_proxy=plan.manifests.lost_without_kube_proxy(),
         host_ports=plan.manifests.host_ports(),
     )
 

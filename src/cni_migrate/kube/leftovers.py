@@ -24,8 +24,8 @@ from cni_migrate.kube import paths
 from cni_migrate.kube.calico import OF_CALICO_ITSELF
 from cni_migrate.kube.inventory import NAMES_ONLY
 from cni_migrate.kube.listing import listed
+from cni_migrate.kube.references import used_by
 from cni_migrate.kube.request import Client
-from cni_migrate.kube.views import used_by
 
 Json = Mapping[str, Any]
 Accounts = Collection[tuple[str, str]]

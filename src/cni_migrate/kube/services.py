@@ -1,4 +1,4 @@
-"""The cluster's Services, as far as preflight asks about them: addresses, families and protocols."""
+"""The cluster's Services and the API server's addresses, as far as preflight asks about them."""
 
 from dataclasses import dataclass
 
@@ -32,3 +32,18 @@ async def services(client: Client) -> list[ServiceAddresses]:
         sctp = any(port.get("protocol") == "SCTP" for port in spec.get("ports") or ())
         found.append(ServiceAddresses(f"{meta['namespace']}/{meta['name']}", addresses, ipv6, sctp))
     return found
+
+
+async def service_networks(client: Client) -> list[str]:
+    """The networks that Services get their addresses from, where the API tells (ServiceCIDR, Kubernetes 1.33 on)."""
+    answer = await client.request("GET", paths.path("networking.k8s.io/v1", "servicecidrs"))
+    items = (answer.object.get("items") or ()) if answer.ok else ()
+    return [str(cidr) for one in items for cidr in (one.get("spec") or {}).get("cidrs") or ()]
+
+
+async def api_servers(client: Client) -> list[str]:
+    """The addresses behind the Service `kubernetes`; none where they may not be read."""
+    path = paths.path("discovery.k8s.io/v1", "endpointslices", namespace="default")
+    answer = await client.request("GET", path, params={"labelSelector": "kubernetes.io/service-name=kubernetes"})
+    items = (answer.object.get("items") or ()) if answer.ok else ()
+    return [str(ip) for one in items for end in one.get("endpoints") or () for ip in end.get("addresses") or ()]

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from cni_migrate.config import Cilium
+from cni_migrate.configsections import Cilium
 from cni_migrate.core.model.effects import UpgradeRelease
 from cni_migrate.core.model.objects import Result
 from cni_migrate.core.preflight.registry import ReleaseFound

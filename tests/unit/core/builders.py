@@ -18,7 +18,6 @@ from cni_migrate.core.model.objects import (
     CiliumNode,
     DaemonSet,
     Endpoint,
-    GateReading,
     Node,
     Pod,
     Requests,
@@ -28,6 +27,7 @@ from cni_migrate.core.model.objects import (
 )
 from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record
+from cni_migrate.core.model.rounds import GateReading
 from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
 

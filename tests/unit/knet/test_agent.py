@@ -23,7 +23,7 @@ from cni_migrate.config import Config
 from cni_migrate.core.connectivity import diagnosis, gate
 from cni_migrate.core.connectivity.gate import Failing, Passed, Verdict
 from cni_migrate.core.connectivity.peers import Graph
-from cni_migrate.core.model.objects import GateAsk
+from cni_migrate.core.model.rounds import GateAsk
 from cni_migrate.identities import agent as identities_agent
 from cni_migrate.knet import agent
 from cni_migrate.knet.agent import apiserver

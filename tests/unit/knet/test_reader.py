@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.core.model.objects import BadProbe, GateAsk
+from cni_migrate.core.model.rounds import BadProbe, GateAsk
 from cni_migrate.errors import ClusterUnreachable
 from cni_migrate.knet.reader import LogProber, rounds_of
 

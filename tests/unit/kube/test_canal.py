@@ -344,6 +344,8 @@ def test_where_calico_has_its_objects(env: list[dict[str, Any]], etcd: bool) -> 
          Started("10.42.0.0/16", "ipvs", "10.42.0.0/16")),
         ([], "mode: ipvs\nclusterCIDR: 10.42.0.0/16\n", Started("10.42.0.0/16", "ipvs", "10.42.0.0/16")),
         ([], "mode: [", Started()),
+        ([("kube-apiserver", ["kube-apiserver", "--service-cluster-ip-range=fd00::/108,10.240.0.0/12"])], None,
+         Started(service_cidr="10.240.0.0/12")),
     ],
 )  # fmt: skip
 def test_what_the_control_plane_was_started_with(

@@ -7,7 +7,7 @@ import pytest
 from cni_migrate.core.model.leftovers import Leftover, commands
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.kube.leftovers import leftovers
-from cni_migrate.kube.views import used_by
+from cni_migrate.kube.references import used_by
 from tests.unit.kube.fake_api import FakeServer, listed
 from tests.unit.kube.test_canal import run
 

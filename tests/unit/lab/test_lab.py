@@ -11,7 +11,18 @@ from ruamel.yaml import YAML
 
 from cni_migrate.config import Config
 from tests.controlplane import build as controlplane
-from tests.lab import capabilities, cilium, cli, cluster, configuration, images, leftovers, node_config, settings
+from tests.lab import (
+    capabilities,
+    cilium,
+    cli,
+    cluster,
+    configuration,
+    images,
+    leftovers,
+    node_config,
+    node_init,
+    settings,
+)
 from tests.lab.build import BUILDS, HELM, GoBuild
 from tests.lab.settings import HERE, ROOT, Lab, LabError, node_ip, node_number
 
@@ -269,3 +280,25 @@ def test_no_manifest_of_canal_gives_away_what_the_published_one_keeps(name: str)
     assert len(daemonset["containers"]) == (2 if name == "canal.yaml" else 1)
     settings_of = next(found for found in objects if found["kind"] == "ConfigMap")["data"]
     assert json.loads(settings_of["net-conf.json"])["Network"] == settings.POD_CIDR
+
+
+@pytest.mark.parametrize(
+    ("knob", "usual"), [("cpu/{}/cpu.shares", 1024), ("{}/cpu.weight", 100)], ids=["cgroup v1", "cgroup v2"]
+)
+def test_a_lab_has_its_share_of_a_busy_machine(
+    knob: str, usual: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default all of a lab's pods together would weigh as much as one process of the machine's."""
+    monkeypatch.setattr(node_init, "CGROUPS", tmp_path)
+    top = tmp_path / knob.format("lab")
+    node = top.parent / "node1"
+    node.mkdir(parents=True)
+    for path in (top, node / top.name):
+        path.write_text(str(usual))
+    if usual == 100:
+        for folder in (tmp_path, top.parent):
+            (folder / "cgroup.controllers").write_text("cpu")
+            (folder / "cgroup.subtree_control").write_text("")
+    node_init.make_cgroups("lab/node1")
+    assert int(top.read_text()) == node_init.WEIGHT * usual
+    assert int((node / top.name).read_text()) == usual

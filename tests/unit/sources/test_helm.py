@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cni_migrate.config import Cilium
+from cni_migrate.configsections import Cilium
 from cni_migrate.core.model.effects import UpgradeRelease
 from cni_migrate.core.preflight.registry import ReleaseFound
 from cni_migrate.errors import ConfigError, Halted, UsageError

@@ -6,6 +6,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from cni_migrate.cli.ui.typeable import typeable
 from cni_migrate.cli.version import version
 from cni_migrate.errors import Interrupted, MigrateError
 
@@ -18,7 +19,7 @@ def coloured(text: str, code: str) -> str:
 
 def say_next(what: str) -> None:
     """The line that tells what to type now."""
-    sys.stderr.write(f"{coloured('next:', '36')} {what}\n")
+    sys.stderr.write(f"{coloured('next:', '36')} {typeable(what)}\n")
 
 
 def failed(error: Exception, *, debug: bool) -> int:
@@ -27,7 +28,7 @@ def failed(error: Exception, *, debug: bool) -> int:
     if not isinstance(error, MigrateError):
         return _bug(error, debug=debug)
     head = coloured("stopped:", "1;33") if isinstance(error, Interrupted) else coloured("error:", "1;31")
-    sys.stderr.write(f"{head} {error.message}\n")
+    sys.stderr.write(f"{head} {typeable(error.message)}\n")
     if error.next:
         say_next(error.next)
     if debug:

@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from cni_migrate.cli.ui import colours
+from cni_migrate.cli.ui.typeable import typeable_text
 
 Cell = Text | str
 
@@ -27,7 +28,7 @@ _JOINTS: Final = re.compile(r"(?<=[-./:,_])")
 
 def wrapped(text: Cell, width: int) -> list[Text]:
     """The text in lines of at most `width` columns, broken between words; only longer words are broken, at a joint."""
-    whole = text if isinstance(text, Text) else Text(text)
+    whole = _text(text)
     lines: list[Text] = []
     for paragraph in whole.split("\n", allow_blank=True):
         start = end = 0
@@ -153,7 +154,7 @@ class Fitted:
 
 
 def _text(cell: Cell) -> Text:
-    return cell if isinstance(cell, Text) else Text(cell)
+    return typeable_text(cell if isinstance(cell, Text) else Text(cell))
 
 
 class Rows:

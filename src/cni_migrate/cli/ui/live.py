@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cni_migrate.cli.ui import colours, output, progress
 from cni_migrate.cli.ui.progress import Progress
+from cni_migrate.cli.ui.typeable import typeable
 from cni_migrate.core.decision.advance import Waiting
 from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model.record import Record
@@ -146,7 +147,7 @@ class Lines:
 
     def say(self, at: datetime, text: str, *, bad: bool = False) -> None:
         """A line; there are no colours here."""
-        sys.stderr.write(f"{output.clock(at)}  {text}\n")
+        sys.stderr.write(f"{output.clock(at)}  {typeable(text)}\n")
         sys.stderr.flush()
 
     def note(self, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import structlog
 
 from cni_migrate.cli.options import Common, LogFormat
+from cni_migrate.cli.ui.typeable import typeable
 from cni_migrate.errors import UsageError
 
 _STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
@@ -28,6 +29,9 @@ class _Tee:
         self._into_file(self._text(self._json(logger, name, _ordered(event))))
         if event.pop("quiet", False):
             raise structlog.DropEvent
+        for key, value in event.items():
+            if isinstance(value, str):
+                event[key] = typeable(value)
         if self._as_json:
             return self._text(self._json(logger, name, _ordered(event)))
         event["timestamp"] = str(event.pop("at", ""))[11:19]

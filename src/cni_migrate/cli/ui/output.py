@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cni_migrate.cli.ui import colours
 from cni_migrate.cli.ui.fitting import Rows, indented
+from cni_migrate.cli.ui.typeable import typeable_data, typeable_text
 from cni_migrate.core.model.words import many
 
 WIDE: Final = 250
@@ -63,7 +64,7 @@ def show_table(to: Console, made: Table | Rows) -> None:
 def say(to: Console, text: Text | str, first: Text | str = "", *, by: int = 0) -> None:
     """Print a line; on a terminal it is wrapped between words, its further lines `by` columns in."""
     if not to.is_terminal:
-        to.print(Text.assemble(first, text), soft_wrap=True)
+        to.print(typeable_text(Text.assemble(first, text)), soft_wrap=True)
         return
     for line in indented(text, to.width, first, by=by):
         to.print(line, soft_wrap=True)
@@ -81,12 +82,12 @@ def state(name: str, *, held: bool = False) -> Text:
 
 def as_json(data: Any) -> None:
     """Print JSON."""
-    sys.stdout.write(json.dumps(data, indent=2) + "\n")
+    sys.stdout.write(json.dumps(typeable_data(data), indent=2) + "\n")
 
 
 def as_yaml(data: Any) -> None:
     """Print YAML."""
-    sys.stdout.write(yaml_text(data))
+    sys.stdout.write(yaml_text(typeable_data(data)))
 
 
 def yaml_text(data: Any) -> str:

@@ -68,11 +68,11 @@ def amounts(view: PlanView) -> str:
     return f"{moving}, about {output.duration(max(60, view.seconds))} by {view.seconds_by}"
 
 
-def following(view: PlanView) -> str:
-    """What to type after the plan."""
+def following(view: PlanView, scope: str = "") -> str:
+    """What to type after the plan; `scope`: the options that it was made for."""
     if view.blockers:
         return "migrate preflight, which says what to do about it"
-    return "migrate run" if view.after or any(node.goes for node in view.nodes) else "migrate status"
+    return f"migrate run{scope}" if view.after or any(node.goes for node in view.nodes) else "migrate status"
 
 
 def way_back(view: PlanView) -> str:

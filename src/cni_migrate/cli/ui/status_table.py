@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from cni_migrate.cli.ui import colours, output
+from cni_migrate.cli.ui.typeable import typeable_text
 from cni_migrate.core.model.leftovers import Leftover, commands
 from cni_migrate.core.model.lifecycle import NodeState, Phase
 from cni_migrate.core.model.objects import ObjectRef
@@ -35,12 +36,13 @@ def show(to: Console, view: StatusView, form: str, now: datetime) -> None:
 def show_history(to: Console, lines: Iterable[Entry]) -> None:
     """Print lines of history, each with its day and time in this machine's zone."""
     for line in lines:
-        to.print(Text(f"{line.at.astimezone():%Y-%m-%d %H:%M:%S}  {line.what}"), soft_wrap=True)
+        output.say(to, Text(f"{line.at.astimezone():%Y-%m-%d %H:%M:%S}  {line.what}"))
 
 
 def rendered(view: StatusView, now: datetime, *, wide: bool = False) -> RenderableType:
     """A status as one thing to draw."""
-    return Group(*parts_of(view, now, wide=wide))
+    parts = parts_of(view, now, wide=wide)
+    return Group(*(typeable_text(part) if isinstance(part, Text) else part for part in parts))
 
 
 def parts_of(view: StatusView, now: datetime, *, wide: bool = False) -> list[Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity.diagnosis import Expected, node_of
-from cni_migrate.core.model.objects import GateReading
+from cni_migrate.core.model.rounds import GateReading
 
 SKEW = 2.0
 """Seconds by which the clocks of the nodes and of this program may differ before an agent counts as silent."""

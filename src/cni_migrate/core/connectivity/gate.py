@@ -18,7 +18,8 @@ from cni_migrate.core.connectivity.diagnosis import diagnose as diagnose
 from cni_migrate.core.connectivity.diagnosis import node_of as _node
 from cni_migrate.core.connectivity.peers import graph
 from cni_migrate.core.model import names
-from cni_migrate.core.model.objects import BadProbe, GateAsk, GateReading, Pod, Round, Snapshot
+from cni_migrate.core.model.objects import Pod, Snapshot
+from cni_migrate.core.model.rounds import BadProbe, GateAsk, GateReading, Round
 
 LATER, REPORTED = 1.03, 0.5
 """An agent's rounds take a little longer than asked for, and a round is reported within so many intervals, mostly."""

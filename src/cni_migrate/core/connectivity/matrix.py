@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from cni_migrate.core.connectivity.gate import Expected, Failing, Pair, Verdict
-from cni_migrate.core.model.objects import GateReading
+from cni_migrate.core.model.rounds import GateReading
 
 State = Literal["ok", "failing", "silent", "unknown"]
 """ok: every probe that counts succeeded; failing: some did not; silent: an agent of the node does not report; unknown:

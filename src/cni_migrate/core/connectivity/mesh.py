@@ -28,8 +28,9 @@ from cni_migrate.core.connectivity.matrix import in_order
 from cni_migrate.core.connectivity.peers import MESHES
 from cni_migrate.core.model import names
 from cni_migrate.core.model.lifecycle import Phase
-from cni_migrate.core.model.objects import DaemonSet, GateAsk, GateReading, Node, Pod, Round, Snapshot
+from cni_migrate.core.model.objects import DaemonSet, Node, Pod, Snapshot
 from cni_migrate.core.model.record import Record
+from cni_migrate.core.model.rounds import GateAsk, GateReading, Round
 
 KEY: Final = "mesh"
 """The key of the question."""

@@ -13,9 +13,10 @@ from cni_migrate.core.decision.eviction_budgets import Room, in_turn
 from cni_migrate.core.model import guards
 from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, RunHostTask, SweepTasks, describe, refusal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
-from cni_migrate.core.model.objects import Attempt, GateAsk, Pod, Snapshot
+from cni_migrate.core.model.objects import Attempt, Pod, Snapshot
 from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import Held, NodeRecord, Record, noted
+from cni_migrate.core.model.rounds import GateAsk
 from cni_migrate.core.steps.answers import Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.host import task_of
 from cni_migrate.core.steps.registry import CLUSTER_STEPS, NODE_STEPS, ahead, deadline_of
@@ -258,7 +259,7 @@ def advance_list(
     plan: Plan, record: Record, seen: Snapshot, now: datetime, name: str, work: Work, stopping: bool
 ) -> tuple[Record, bool]:
     """Carry a list of cluster steps on; answers the record and whether the list has ended."""
-    steps = plan.strategy.phases[name] if name != "sweep" else ("sweep",)
+    steps = plan.strategy.phases[name]
     cluster = record.cluster
     if cluster.list_name != name:
         cluster = cluster.at(name, 0, steps[0], now)

@@ -39,7 +39,7 @@ def check_identity(config: Config, record: Record, file: str = "") -> None:
     """Refuse a record that was begun with another strategy or other names and networks.
 
     Before the first change, and after a complete rollback, nothing in the cluster depends on them. `file` is the
-    configuration file that was typed, for what is to be typed next.
+    configuration file, so that it can be told where the keys are.
 
     Raises:
         RecordMismatch: naming each key that differs.
@@ -51,7 +51,7 @@ def check_identity(config: Config, record: Record, file: str = "") -> None:
         raise RecordMismatch(
             f"the migration of this cluster was begun with strategy {cluster.strategy}, "
             f"the configuration says {config.strategy}",
-            next=f"migrate run --strategy {cluster.strategy}{f' --config {file}' if file else ''}",
+            next=f"migrate run --strategy {cluster.strategy}",
         )
     if cluster.identity == config.digest():
         return
@@ -69,7 +69,7 @@ def _where(config: Config, file: str) -> str:
     if not file:
         return ", or name the file that has them with --config"
     chart = f" or in the {config.cilium.source} that it names" if config.cilium.source != "builtin" else ""
-    return f" in {file}{chart}, then `migrate run --config {file}`"
+    return f" in {file}{chart}, then `migrate run`"
 
 
 def _differences(old: Mapping[str, object], new: Mapping[str, object], path: str) -> list[str]:
@@ -98,7 +98,7 @@ def check_steps(plan: Plan, record: Record) -> None:
     cluster = record.cluster
     if not cluster.list_name:
         return
-    listed = ("sweep",) if cluster.list_name == "sweep" else plan.strategy.phases.get(cluster.list_name, ())
+    listed = plan.strategy.phases.get(cluster.list_name, ())
     if cluster.position >= len(listed) or listed[cluster.position] != cluster.step:
         raise _unknown(f"list {cluster.list_name!r} has no step {cluster.step!r} at {cluster.position}", record)
 

@@ -9,8 +9,9 @@ from cni_migrate.core.model import guards
 from cni_migrate.core.model.effects import Effect
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import PhaseEvent
-from cni_migrate.core.model.objects import GateAsk, Node, Pod, Snapshot
+from cni_migrate.core.model.objects import Node, Pod, Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
+from cni_migrate.core.model.rounds import GateAsk
 from cni_migrate.core.steps.view import Plan
 
 

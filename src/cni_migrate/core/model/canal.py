@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cni_migrate.config import Config, Drain, Label, Labels
+from cni_migrate.config import Config
+from cni_migrate.configsections import Drain, Label, Labels
 from cni_migrate.core.model.objects import Taint, Toleration
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -151,12 +152,15 @@ def contradictions(config: Config, found: FoundCanal) -> Iterator[tuple[str, str
             yield "canal.network", network, found.network
 
 
-def pods_part(network: str, cluster_cidr: str, node_cidrs: Iterable[str], addresses: Iterable[str]) -> tuple[str, str]:
+def pods_part(
+    network: str, cluster_cidr: str, node_cidrs: Iterable[str], addresses: Iterable[str], others: Iterable[str] = ()
+) -> tuple[str, str]:
     """Which part of flannel's network pods have their addresses from, and by what that is known.
 
     Flannel's Network may be wider: kops writes its whole non-masqueraded range there, with Services and the pods' part
     in it. What the controller manager hands to nodes is the part; where it is not seen, it is the whole network unless
-    nodes or Services (`addresses`) are in it, else what the nodes' own parts have in common.
+    nodes or Services (`addresses`) are in it, else what the nodes' own parts have in common: with room for nodes that
+    join, as far as neither `addresses` nor `others`, networks of something else, are in it.
     """
     nodes = [one for one in (parsed(text) for text in node_cidrs) if one is not None]
     whole, cluster = parsed(network), parsed(cluster_cidr)
@@ -164,9 +168,27 @@ def pods_part(network: str, cluster_cidr: str, node_cidrs: Iterable[str], addres
         return str(cluster), "the controller manager's or kube-proxy's cluster CIDR"
     if whole is None or any(not _in(one, whole) for one in nodes):
         return network, "flannel's Network"
+    addresses = tuple(addresses)
     if not nodes or not any(inside(one, network) for one in addresses):
         return network, "flannel's Network"
-    return str(_common(nodes)), "what the nodes' podCIDRs have in common"
+    foreign = [one for one in (parsed(text) for text in (*addresses, *others)) if one is not None]
+    return str(_roomy(nodes, whole, foreign)), "what the nodes' podCIDRs have in common"
+
+
+ROOM: Final = 8
+"""Bits: a part that is guessed has room for 256 nodes, where there is so much room."""
+
+
+def _roomy(nodes: list[Network], whole: Network, foreign: list[Network]) -> Network:
+    """The network of the nodes' parts, with room for more of them in `whole`, none of it `foreign`."""
+    common = _common(nodes)
+    least = max(whole.prefixlen, max(one.prefixlen for one in nodes) - ROOM)
+    while common.prefixlen > least:
+        wider = common.supernet()
+        if any(one.version == wider.version and wider.overlaps(one) for one in foreign):
+            break
+        common = wider
+    return common
 
 
 def _common(networks: list[Network]) -> Network:

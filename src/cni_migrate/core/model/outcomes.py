@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cni_migrate.core.model.objects import Attempt, GateReading
+from cni_migrate.core.model.objects import Attempt
+from cni_migrate.core.model.rounds import GateReading
 
 
 @dataclass(frozen=True, slots=True)

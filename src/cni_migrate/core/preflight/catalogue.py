@@ -83,6 +83,8 @@ ABOUT: Final = {
               "what was there before would not be known, and a rollback could not give it back"),
         About("CILIUM_LATER", (INFO,), "What your Cilium's values ask for that comes with the last step.",
               "Nothing on the way; remove kube-proxy afterwards where it is replaced.", FACT),
+        About("CILIUM_API_SERVER", (WARNING,), "Your Cilium replaces kube-proxy, and does not know the API server.",
+              "Values: `k8sServiceHost` and `k8sServicePort`; or keep kube-proxy afterwards."),
         About("RELEASE", (BLOCKER, WARNING), "Helm has a release of the configured name already.",
               "Name another `cilium.release`, or remove what a killed helm has left."),
         About("OTHER_MULTUS", (BLOCKER,), "A Multus is there already that is not this migration's.", "Remove it first.",

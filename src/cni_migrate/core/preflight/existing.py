@@ -88,6 +88,20 @@ def later(facts: Facts) -> Iterator[Finding]:
 
 
 @check
+def api_server(facts: Facts) -> Iterator[Finding]:
+    """Agents that are to replace kube-proxy know where the API server is: its Service is theirs to serve then."""
+    if facts.lost_without_kube_proxy:
+        yield warning(
+            "CILIUM_API_SERVER",
+            "your Cilium is to replace kube-proxy, and its agents reach the API server by its Service alone: once"
+            " kube-proxy is removed none of them starts",
+            "set k8sServiceHost and k8sServicePort in the values (in manifests: KUBERNETES_SERVICE_HOST and"
+            " KUBERNETES_SERVICE_PORT of the agents and the operator), or keep kube-proxy",
+            [f"{facts.config.cilium.namespace}/{names.CILIUM}"],
+        )
+
+
+@check
 def release(facts: Facts) -> Iterator[Finding]:
     """Under the release's name Helm has nothing that would be in the way of the last step."""
     found, cilium = facts.release, facts.config.cilium

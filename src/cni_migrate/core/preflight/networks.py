@@ -153,7 +153,7 @@ def dual_stack(facts: Facts) -> Iterator[Finding]:
 
 @check
 def cidr_overlap(facts: Facts) -> Iterator[Finding]:
-    """Cilium's new network is free: no node, Service or pod is in it; nor is a node in Canal's."""
+    """Cilium's new network is free: no node, Service, pod or API server is in it; nor is a node in Canal's."""
     cilium = ipaddress.ip_network(facts.config.cilium.pod_cidr)
     ours = any(one.labels.get(names.MANAGED_BY) == names.TOOL for one in facts.seen.daemonsets.values())
     inside: list[str] = []
@@ -166,6 +166,8 @@ def cidr_overlap(facts: Facts) -> Iterator[Finding]:
             pods = facts.seen.pods_on(node.name)
             inside += [f"pod {p.key} ({p.ip})" for p in pods if not p.host_network and _within(p.ip, cilium)]
     inside += [f"Service address {ip}" for ip in facts.service_ips if _within(ip, cilium)]
+    inside += [f"the Services' network {one}" for one in dict.fromkeys(facts.service_networks) if _overlap(one, cilium)]
+    inside += [f"the API server ({ip})" for ip in facts.api_servers if _within(ip, cilium)]
     if inside:
         yield blocker(
             "CIDR_OVERLAP",

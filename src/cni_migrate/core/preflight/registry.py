@@ -58,13 +58,14 @@ class Facts:
     `rights_missing` are rights in words; `refused` objects of the migration that the API server would refuse, with why;
     `local_volumes` the PersistentVolumes that are on one node, by the claim (namespace/name) that has them; `found` the
     Canal that the cluster tells of; `policies` are (kind, namespace, name), `calico_policies` those that only Calico
-    enforces; `pod_hooks` are webhooks with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs; `felix`
+    enforces; `pod_hooks` are webhooks with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs,
+    `service_networks` what they are taken from, `api_servers` the API server's own addresses; `felix`
     the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `unknown_labels`
     policies that choose pods by labels which Cilium's identities do not have; `port_ranges` those with ranges of ports
     that this version does not read; `sctp` policies and Services with SCTP, unless Cilium passes it; `proxy_mode` and
     `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise; `later` what of the
-    operator's Cilium comes with the last step; `host_ports` who serves them there (`Manifests.host_ports`); `release`
-    the one that Helm has under the configured name already.
+    operator's Cilium comes with the last step; `lost_without_kube_proxy` and
+    `host_ports` as `Manifests` has them; `release` the one that Helm has under the configured name already.
     """
 
     config: Config
@@ -79,6 +80,8 @@ class Facts:
     calico_policies: tuple[str, ...] = ()
     pod_hooks: tuple[Hook, ...] = ()
     service_ips: tuple[str, ...] = ()
+    service_networks: tuple[str, ...] = ()
+    api_servers: tuple[str, ...] = ()
     ipv6_services: tuple[str, ...] = ()
     felix: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ip_pools: tuple[str, ...] = ()
@@ -92,6 +95,7 @@ class Facts:
     images: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
+    lost_without_kube_proxy: bool = False
     host_ports: str = ""
     release: ReleaseFound | None = None
 

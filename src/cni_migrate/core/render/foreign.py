@@ -66,6 +66,9 @@ one is for the chart, which then leaves this one away (seen with 1.20.2: every n
 POLICY_KEYS: Final = ("enable-policy", "prepend-iptables-chains", "enable-stale-cilium-endpoint-cleanup")
 """Keys by which policies hold in transit: the same for every Cilium, whoever brings it."""
 
+API_SERVER: Final = ("k8s-api-server", "k8s-api-server-urls", "k8s-kubeconfig-path")
+"""Keys of the agent that say where the API server is, beside its environment (1.15 to 1.20: cilium-agent --help)."""
+
 _WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"})
 
 _VERSION: Final = re.compile(r":v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+)?)(?:@|$)")
@@ -105,6 +108,18 @@ class Foreign:
     def version(self) -> str:
         """Cilium's version by its agent's image; empty when its tag is none."""
         return version_of(self.image)
+
+    @property
+    def lost_without_kube_proxy(self) -> bool:
+        """Whether Cilium is to replace kube-proxy, and its agents reach the API server by the Service that it serves.
+
+        Cilium's documentation, "Kubernetes Without kube-proxy": the agents have to be given the API server's address.
+        """
+        agent = next(c for c in _containers(self.daemonset) if c.get("name") == AGENT)
+        named = any(one.get("name") == "KUBERNETES_SERVICE_HOST" for one in agent.get("env") or [])
+        argued = any(str(one).startswith(f"--{key}=") for one in agent.get("args") or [] for key in API_SERVER)
+        known = named or argued or any(self.config.get(key) for key in API_SERVER)
+        return _on(self.config.get("kube-proxy-replacement", "")) and not known
 
     def facts(self) -> dict[str, Any]:
         """What these objects say of the configuration's section `cilium`, by its keys; what is left open is absent."""

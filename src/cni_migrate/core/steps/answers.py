@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from cni_migrate.core.model.effects import Effect
-from cni_migrate.core.model.objects import GateAsk, Pod
+from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.model.record import Before, GateResult
+from cni_migrate.core.model.rounds import GateAsk
 
 
 class NodeChanges(TypedDict, total=False):

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 from cni_migrate import labelselector
-from cni_migrate.config import Drain
+from cni_migrate.configsections import Drain
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Budget, Pod, Taint
 

@@ -25,8 +25,8 @@ from cni_migrate.core.connectivity.known_failures import KnownFailures, OwedByCa
 from cni_migrate.core.connectivity.peers import MESHES, graph
 from cni_migrate.core.model import guards
 from cni_migrate.core.model.lifecycle import NodeState
-from cni_migrate.core.model.objects import GateAsk, GateReading
 from cni_migrate.core.model.record import GateResult
+from cni_migrate.core.model.rounds import GateAsk, GateReading
 from cni_migrate.core.steps.answers import Answer, ClusterChanges, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.registry import cluster_step, node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView, out_of_service

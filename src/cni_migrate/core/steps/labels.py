@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cni_migrate.config import Label
+from cni_migrate.configsections import Label
 from cni_migrate.core.model.effects import PatchNode
 from cni_migrate.core.model.objects import Node
 from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cni_migrate.config import Deadlines
+from cni_migrate.configsections import Deadlines
 from cni_migrate.core.model.record import NodeRecord
 from cni_migrate.core.steps.view import ClusterStep, NodeStep, Plan, out_of_service
 

@@ -1,6 +1,6 @@
 """Cluster steps of a rollback out of clean-up, before its point of no return: all that it changed is taken back."""
 
-from cni_migrate.config import Label
+from cni_migrate.configsections import Label
 from cni_migrate.core.model import names
 from cni_migrate.core.model.words import many
 from cni_migrate.core.steps import agents

@@ -11,7 +11,8 @@ from cni_migrate.config import Config
 from cni_migrate.core.connectivity import diagnosis, gate
 from cni_migrate.core.connectivity.gate import Failing, Pair, Passed, Pending, Verdict
 from cni_migrate.core.connectivity.peers import Graph, graph
-from cni_migrate.core.model.objects import BadProbe, GateReading, Node, Pod, Round, Snapshot
+from cni_migrate.core.model.objects import Node, Pod, Snapshot
+from cni_migrate.core.model.rounds import BadProbe, GateReading, Round
 
 T0 = datetime(2030, 1, 1, tzinfo=UTC)
 CONFIG = Config()

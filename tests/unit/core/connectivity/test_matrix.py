@@ -11,7 +11,7 @@ from cni_migrate.config import Config
 from cni_migrate.core.connectivity import gate
 from cni_migrate.core.connectivity.gate import Failing, Pair, Passed, Pending, Verdict
 from cni_migrate.core.connectivity.matrix import UNKNOWN, Cell, Matrix, in_order, matrix
-from cni_migrate.core.model.objects import BadProbe, GateReading, Round
+from cni_migrate.core.model.rounds import BadProbe, GateReading, Round
 
 T0 = datetime(2030, 1, 1, tzinfo=UTC)
 CONFIG = Config()

@@ -9,8 +9,9 @@ from cni_migrate.config import Config
 from cni_migrate.core.connectivity import mesh
 from cni_migrate.core.connectivity.gate import Failing, Pair, Passed, Pending, Verdict, shared
 from cni_migrate.core.model.lifecycle import Phase
-from cni_migrate.core.model.objects import BadProbe, GateReading, Pod, Round
+from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.model.record import ClusterRecord, Record
+from cni_migrate.core.model.rounds import BadProbe, GateReading, Round
 from tests.unit.core.builders import Seen, a_daemonset, a_node, an_agent, seen
 
 CONFIG = Config()

@@ -240,6 +240,32 @@ def test_host_ports_are_served(settings: dict[str, str], who: str) -> None:
     assert node_config["spec"]["defaults"]["cni-chaining-mode"] == ("portmap" if who == "portmap" else "none")
 
 
+@pytest.mark.parametrize(
+    ("settings", "agent", "lost"),
+    [
+        ({}, {}, False),
+        ({"kube-proxy-replacement": "true"}, {}, True),
+        ({"kube-proxy-replacement": "true", "k8s-api-server-urls": "https://10.0.0.1:6443"}, {}, False),
+        ({"kube-proxy-replacement": "true"}, {"args": ["--k8s-api-server-urls=https://10.0.0.1:6443"]}, False),
+        (
+            {"kube-proxy-replacement": "true"},
+            {"env": [{"name": "KUBERNETES_SERVICE_HOST", "value": "10.0.0.1"}]},
+            False,
+        ),
+    ],
+)
+def test_agents_that_replace_kube_proxy_know_the_api_server(
+    settings: dict[str, str], agent: dict[str, list[Any]], lost: bool
+) -> None:
+    """By its Service they would reach it as long as kube-proxy is there, and not after it was removed."""
+    given = objects(**settings)
+    for container in one(given, "DaemonSet", names.CILIUM)["spec"]["template"]["spec"]["containers"]:
+        for key, more in agent.items():
+            container[key] = [*container.get(key, []), *more]
+    made = Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=foreign.read(given))
+    assert made.lost_without_kube_proxy() is lost
+
+
 AGREED = (
     "tunnel-protocol", "tunnel-port", "routing-mode", "ipam", "cluster-pool-ipv4-cidr", "cluster-pool-ipv4-mask-size",
     "identity-allocation-mode", "cluster-name", "cluster-id", "datapath-mode", "cni-chaining-mode", "labels",

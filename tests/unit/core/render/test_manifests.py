@@ -22,10 +22,9 @@ from cni_migrate.core.render.manifests import (
     Manifest,
     Manifests,
     Payload,
-    cilium_config,
-    knet_config,
     node_config_version,
 )
+from cni_migrate.core.render.settings import cilium_config, knet_config
 from cni_migrate.core.steps import drain
 from cni_migrate.errors import EXIT_CODES, ClusterError, Interrupted, LockHeld, OutputFailed, OutputGone
 from cni_migrate.knet.agent.probes import SILENT

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.config import Drain
+from cni_migrate.configsections import Drain
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Toleration
 from cni_migrate.core.steps.drain import Verdict, classify, classify_all, refusals

@@ -14,8 +14,9 @@ from cni_migrate.core.decision.begin import begin
 from cni_migrate.core.model import names
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
-from cni_migrate.core.model.objects import BadProbe, GateReading, Pod, Round
+from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.model.record import NodeRecord
+from cni_migrate.core.model.rounds import BadProbe, GateReading, Round
 from cni_migrate.core.steps.answers import Answer, Done, Refuse, Wait
 from cni_migrate.core.steps.gates import excluded
 from cni_migrate.core.steps.registry import CLUSTER_STEPS, NODE_STEPS

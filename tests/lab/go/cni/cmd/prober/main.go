@@ -9,12 +9,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"strings"
 	"sync"
@@ -29,10 +31,11 @@ type identity struct {
 }
 
 type probe struct {
-	Target string   `json:"target"`
-	OK     bool     `json:"ok"`
-	Millis float64  `json:"ms"`
-	Reply  identity `json:"reply"`
+	Target    string   `json:"target"`
+	OK        bool     `json:"ok"`
+	Connected bool     `json:"connected"` // the kernels shook hands, so packets pass both ways, whoever is slow to answer
+	Millis    float64  `json:"ms"`
+	Reply     identity `json:"reply"`
 }
 
 type summary struct {
@@ -69,7 +72,17 @@ func probeOnce(target string, timeout time.Duration) probe {
 	}
 	start := time.Now()
 	p := probe{Target: target}
-	resp, err := client.Get("http://" + target + "/")
+	connected := make(chan struct{}, 1) // the transport may still be dialling when the client has given up
+	trace := &httptrace.ClientTrace{ConnectDone: func(_, _ string, err error) {
+		if err == nil {
+			connected <- struct{}{}
+		}
+	}}
+	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(context.Background(), trace), "GET", "http://"+target+"/", nil)
+	var resp *http.Response
+	if err == nil {
+		resp, err = client.Do(request)
+	}
 	if err == nil {
 		var body []byte
 		body, err = io.ReadAll(resp.Body)
@@ -80,6 +93,7 @@ func probeOnce(target string, timeout time.Duration) probe {
 	}
 	p.Millis = float64(time.Since(start).Microseconds()) / 1000
 	p.OK = err == nil
+	p.Connected = len(connected) > 0
 	if err != nil {
 		p.Reply.Error = err.Error()
 	}
