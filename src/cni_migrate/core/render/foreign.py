@@ -119,7 +119,7 @@ class Foreign:
         named = any(one.get("name") == "KUBERNETES_SERVICE_HOST" for one in agent.get("env") or [])
         argued = any(str(one).startswith(f"--{key}=") for one in agent.get("args") or [] for key in API_SERVER)
         known = named or argued or any(self.config.get(key) for key in API_SERVER)
-        return _on(self.config.get("kube-proxy-replacement", "")) and not known
+        return is_on(self.config.get("kube-proxy-replacement", "")) and not known
 
     def facts(self) -> dict[str, Any]:
         """What these objects say of the configuration's section `cilium`, by its keys; what is left open is absent."""
