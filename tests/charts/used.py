@@ -28,4 +28,4 @@ def judged() -> set[str]:
 def keys(version: str) -> set[str]:
     """Every key that is written, in either form, or looked at in an operator's own Cilium."""
     written = {*facts.config(builtin(version)), *facts.config(builtin(version, final=False))}
-    return written | judged() | {*foreign.TRANSIT, *foreign.OFF, *foreign.ON, *foreign.WRITTEN, *consistency.RESERVED}
+    return written | judged() | {*foreign.TRANSIT, *foreign.OFF, *foreign.WRITTEN, *consistency.RESERVED}

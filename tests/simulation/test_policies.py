@@ -9,15 +9,18 @@ import pytest
 
 from cni_migrate.core.connectivity.gate import Failing
 from cni_migrate.core.connectivity.mesh import question
+from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.knet.reader import LogProber, lines_needed
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.inprocess import close_api, in_process_api
 from cni_migrate.kube.logs import KubeLogs
 from cni_migrate.sim.clock import run_virtual
-from cni_migrate.sim.scenario import Scenario
+from cni_migrate.sim.scenario import Scenario, load
+from cni_migrate.sim.scenariofaults import Fault
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world import kinds, meta, multus
 from cni_migrate.sim.world.masquerade import Keep
@@ -56,6 +59,37 @@ def test_a_rule_that_somebody_flushes_comes_back() -> None:
             host.change(postrouting=tuple(rule for rule in laid if not isinstance(rule, Keep)))
             await asyncio.sleep(20)
             assert host.plane.postrouting == laid
+
+    run_virtual(main())
+
+
+def test_a_rule_that_does_not_stay_lets_no_node_be_switched() -> None:
+    """Flushed on w2 when w1 is drained already, and nobody drives: w1 waits before its switch for w2's agent, by name."""
+
+    async def main() -> None:
+        config = config_for("overlay")
+        flush = Fault.model_validate({"when": {"node": "w1", "cordoned": True}, "flush_rules": "w2", "lasts": "10m"})
+        async with Simulation(load("calico").model_copy(update={"faults": [flush]})) as sim:
+            async with guarded(sim) as watch:
+                first = Process(sim, config)
+
+                def die(decision: Decision, _: Snapshot) -> None:
+                    if decision.record.nodes["w1"].step == "taint":
+                        first.kill()
+
+                first.on_turn = die
+                assert await first.run() is None
+                await asyncio.sleep(30)
+                resumed = Process(sim, config, holder="second@test/2/2/x", takeover=True)
+                held = await resumed.run()
+                assert held is not None
+                assert "node w1, step await_identified" in held.message, held
+                assert "node w2" in held.message
+                entry = resumed.turns[-1].record.nodes["w1"]
+                assert (entry.event, entry.step) == ("switch", "await_identified")
+                await asyncio.sleep(600)
+                assert await Process(sim, config, holder="third@test/3/3/x").run() == DONE
+            watch.check()
 
     run_virtual(main())
 

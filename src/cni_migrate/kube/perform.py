@@ -245,8 +245,8 @@ class Performer:
         key = (ref.namespace, ref.name)
         if ref.kind == "Pod":
             self._cache.pods.leaving(key, uid)
-        elif ref.kind != "Node" and (table := self._cache.table(ref.api_version, ref.kind)) is not None:
-            table.forget(key, uid)
+        elif ref.kind != "Node" and (store := self._cache.store(ref.api_version, ref.kind)) is not None:
+            store.forget(key, uid)
 
     async def _run_host_task(self, effect: RunHostTask) -> Outcome:
         ref = ObjectRef.of(effect.pod)

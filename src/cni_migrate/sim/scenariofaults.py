@@ -131,6 +131,7 @@ ACTIONS = (
     "delete_route",
     "delete_lease",
     "delete_file",
+    "flush_rules",
     "helm_upgrade",
     "api",
 )
@@ -160,6 +161,11 @@ class Fault(Model):
     delete_route: OnDisk | None = Field(default=None, description="Flannel's route to another node disappears.")
     delete_lease: OnDisk | None = Field(default=None, description="A lease file disappears: an address is given twice.")
     delete_file: OnDisk | None = Field(default=None, description="A CNI file disappears.")
+    flush_rules: NodeName | None = Field(
+        default=None,
+        description="A firewall that is loaded anew takes away the rule by which callers stay known (overlay); while it"
+        " lasts, again and again.",
+    )
     helm_upgrade: dict[str, str | None] | None = Field(
         default=None, description="The owner of an installed Cilium gives cilium-config these keys; null removes one."
     )

@@ -137,6 +137,8 @@ ABOUT: Final = {
               "None: a Calico with its own pools is not Canal.", "which pods are Canal's cannot be told"),
         About("POLICIES_IPBLOCK", (WARNING,), "NetworkPolicies name pods or nodes by address: Cilium ignores that.",
               "Allow them by podSelector and namespaceSelector beside the ipBlock."),
+        About("POLICIES_OFF", (WARNING,), "By the configuration of Cilium policies are open in the end.",
+              "Leave `policy_enforcement` or `policy-audit-mode` away, if that is not meant."),
         About("POLICIES_LABELS", (BLOCKER,), "NetworkPolicies choose pods by labels that Cilium does not look at.",
               "Choose them by labels of your own. Waive it when such a policy protects nothing."),
         About("POLICIES_PORTS", (WARNING,), "NetworkPolicies with ranges of ports that this Cilium does not read.",

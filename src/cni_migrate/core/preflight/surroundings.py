@@ -20,18 +20,6 @@ def webhooks(facts: Facts) -> Iterator[Finding]:
 
 
 @check
-def policies(facts: Facts) -> Iterator[Finding]:
-    """Whose policies are in force all the time, and what Cilium will not know afterwards."""
-    if not facts.policies:
-        return
-    per_namespace: dict[str, int] = {}
-    for _, namespace, _name in facts.policies:
-        per_namespace[namespace] = per_namespace.get(namespace, 0) + 1
-    listed = [f"{namespace}: {number}" for namespace, number in sorted(per_namespace.items())]
-    yield info("POLICIES", f"policies stay in force in {many(len(listed), 'namespace')}", "nothing to do", listed)
-
-
-@check
 def gitops(facts: Facts) -> Iterator[Finding]:
     """Nobody else keeps Canal's DaemonSet as it is."""
     if facts.canal is None:

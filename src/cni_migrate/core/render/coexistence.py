@@ -86,8 +86,6 @@ _ALWAYS: Final = (
          "its pods would get their addresses from another plugin"),
     _row("cni-uninstall", "false", ("false", ""), "cni|uninstall",
          "an agent that restarts would leave its node without a network", False),
-    _row("disable-endpoint-crd", "false", ("false", ""), "disableEndpointCRD",
-         "by Cilium's endpoints it is seen which pods it has, and Canal's pods are known to it", False),
 )  # fmt: skip
 
 _OFF: Final = tuple(
@@ -130,10 +128,12 @@ _TRANSIT: Final = (
          "Canal's pods take no part in it; turn it on with the last `helm upgrade`, or later", False),
     _row("enable-policy", "default", ("default", ""), "policyEnforcementMode",
          "policies stay in force in transit: Canal's pods are known to Cilium by identities of ours", "default"),
-    _row("enable-k8s-networkpolicy", "true", "true", "k8sNetworkPolicy|enabled",
-         "NetworkPolicies would not be in force on migrated nodes", True),
     _row("policy-audit-mode", "false", ("false", ""), "policyAuditMode",
-         "policies would not be in force on migrated nodes", False),
+         "policies would only be logged; turn it on with the last `helm upgrade`, or later", False),
+    _row("disable-endpoint-crd", "false", ("false", ""), "disableEndpointCRD",
+         "Canal's pods are known to Cilium by CiliumEndpoints", False),
+    _row("enable-k8s-networkpolicy", "true", "true", "k8sNetworkPolicy|enabled", "NetworkPolicies would be open", True),
+    _extra("label-prefix-file", "", "", "Canal's pods have identities with the labels that Cilium takes by default"),
     _row("identity-management-mode", "agent", ("agent", ""), "identityManagementMode",
          "Canal's pods have identities by agents of ours, beside which no other mode was tried; it may follow"),
     _extra("prepend-iptables-chains", "true", "false",
@@ -220,7 +220,8 @@ def values(config: Config, stage: Stage) -> dict[str, Any]:
 
 _CHARTS_DEFAULT: Final = {
     "cni-chaining-mode", "read-cni-conf", "datapath-mode", "enable-ipv4", "disable-endpoint-crd", "bpf-lb-sock",
-    "identity-management-mode", "policy-audit-mode", *(row.key for row in _OFF),
+    "identity-management-mode", "policy-audit-mode", "enable-k8s-networkpolicy", "label-prefix-file",
+    *(row.key for row in _OFF),
 }  # fmt: skip
 """Keys that are right unless somebody has set them; a values file would say them for nothing."""
 

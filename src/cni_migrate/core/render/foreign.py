@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cni_migrate.config import Config
+from cni_migrate.consistency import NEEDY, PARTS
 from cni_migrate.core.model import names
 from cni_migrate.core.render.coexistence import TUNNEL_PORTS
 
@@ -40,24 +41,14 @@ TRANSIT: Final = {
 """Keys of `cilium-config` while nodes are in between, whatever the operator's values say."""
 
 OFF: Final = {
-    "enable-bpf-masquerade": "it takes Cilium's own kube-proxy",
-    "enable-remote-node-masquerade": "it takes BPF masquerading",
-    "only-masquerade-default-pool": "it takes BPF masquerading",
-    "enable-ipv4-egress-gateway": "it takes BPF masquerading",
-    "enable-egress-gateway": "it takes BPF masquerading",
-    "enable-bbr": "it takes BPF host routing",
-    "enable-bbr-hostns-only": "it takes BPF host routing",
+    **NEEDY,
+    **PARTS,
     "encrypt-node": "Canal's nodes take no part in it",
-    "enable-node-port": "it is part of Cilium's own kube-proxy",
-    "enable-external-ips": "it is part of Cilium's own kube-proxy",
-    "enable-host-port": "it is part of Cilium's own kube-proxy",
-    "policy-audit-mode": "policies are in force in transit",
+    "policy-audit-mode": "policies hold in transit",
+    "disable-endpoint-crd": "Canal's pods are known to Cilium by CiliumEndpoints",
 }
-"""Keys that are turned off in between where the operator has them on: an agent refuses to start with most of them
-beside `TRANSIT` (1.15 to 1.20: daemon/cmd, pkg/kpr, pkg/egressgateway, pkg/datapath/linux/bandwidth)."""
-
-ON: Final = {"enable-k8s-networkpolicy": "policies are in force in transit"}
-"""Keys that are turned on in between where the operator has them off."""
+"""Keys that are turned off in between where the operator has them on: an agent refuses to start with them beside
+`TRANSIT`, or policies would not hold."""
 
 WRITTEN: Final = ("write-cni-conf-when-ready", "read-cni-conf")
 """Keys that are left out in between. The first alone makes an agent write its CNI file, `custom-cni-conf` or not: that
@@ -205,8 +196,7 @@ def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[M
         if found["kind"] == "ConfigMap" and found["metadata"]["name"] == CONFIG:
             kept = {key: value for key, value in found.get("data", {}).items() if key not in WRITTEN}
             off = {key: "false" for key in OFF if is_on(kept.get(key, ""))}
-            on = {key: "true" for key in ON if kept.get(key) == "false"}
-            made.append({**found, "data": {**kept, **off, **on, **TRANSIT, **keys}})
+            made.append({**found, "data": {**kept, **off, **TRANSIT, **keys}})
         elif found is foreign.daemonset:
             made += _agents(found, config)
         else:
@@ -220,7 +210,6 @@ def later(data: Mapping[str, str]) -> list[str]:
     asked = [key for key in keys if is_on(data.get(key, "")) and TRANSIT.get(key, "false") == "false"]
     if not is_on(data.get("enable-host-legacy-routing", "true")):
         asked.append("enable-host-legacy-routing")
-    asked += [key for key in ON if data.get(key) == "false"]
     return [f"{key}: {data[key]}" for key in asked]
 
 

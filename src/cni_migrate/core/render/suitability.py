@@ -7,7 +7,6 @@ from cni_migrate.config import Config
 from cni_migrate.core.model import names
 from cni_migrate.core.render.foreign import (
     OFF,
-    ON,
     POLICY_KEYS,
     TRANSIT,
     WRITTEN,
@@ -20,10 +19,10 @@ from cni_migrate.core.render.foreign import (
 
 DECIDED: Final = frozenset(
     {
-        *TRANSIT, *OFF, *ON, *WRITTEN, *POLICY_KEYS, "ipam", "routing-mode", "tunnel", "tunnel-protocol",
+        *TRANSIT, *OFF, *WRITTEN, *POLICY_KEYS, "ipam", "routing-mode", "tunnel", "tunnel-protocol",
         "tunnel-port", "cluster-pool-ipv4-cidr", "cluster-pool-ipv4-mask-size", "auto-direct-node-routes",
         "enable-ipv4", "enable-ipv6", "identity-allocation-mode", "identity-management-mode", "datapath-mode",
-        "cni-chaining-mode", "disable-endpoint-crd",
+        "cni-chaining-mode", "label-prefix-file", "enable-k8s-networkpolicy",
     }
 )  # fmt: skip
 """Keys that no CiliumNodeConfig but the migration's may set."""
@@ -33,6 +32,7 @@ def problems(foreign: Foreign, config: Config) -> list[str]:
     """Why nodes cannot be moved to this Cilium one by one; each says what to change in the values."""
     return [
         *_addressing(foreign),
+        *_policies(foreign),
         *_tunnel(foreign, config),
         *_agents_form(foreign, config),
         *_node_configs(foreign.objects),
@@ -87,10 +87,20 @@ def _addressing(foreign: Foreign) -> Iterator[str]:
             f"identity-management-mode is {mode}, which was not tried beside the agents by which Canal's pods have"
             " identities. Values: identityManagementMode: agent; another mode can follow when the migration is done"
         )
-    if is_on(data.get("disable-endpoint-crd", "")):
+
+
+def _policies(foreign: Foreign) -> Iterator[str]:
+    """Policies hold, and Canal's pods have the identities that Cilium would give them."""
+    data = foreign.config
+    if data.get("enable-k8s-networkpolicy", "true") != "true":
         yield (
-            "disable-endpoint-crd is true: by Cilium's endpoints it is seen which pods it has. Values:"
-            " disableEndpointCRD: false"
+            "enable-k8s-networkpolicy is not true: NetworkPolicies would be open on each node once it is migrated."
+            " Values: k8sNetworkPolicy.enabled: true"
+        )
+    if file := data.get("label-prefix-file"):
+        yield (
+            f"label-prefix-file is {file}: which labels make an identity is in that file, where the identities of"
+            " Canal's pods cannot be made by it. Values: labels"
         )
 
 

@@ -7,6 +7,7 @@ from cni_migrate.sim.client import Object
 from cni_migrate.sim.world import addresses, meta
 from cni_migrate.sim.world.faultstate import Loss
 from cni_migrate.sim.world.kinds import CONFIG_MAP, NODE, POD
+from cni_migrate.sim.world.masquerade import Keep
 from cni_migrate.sim.world.programs import Run
 from cni_migrate.sim.world.settled import machine_of
 
@@ -204,6 +205,17 @@ class Faults:
 
     async def _delete_file(self, what: Any) -> None:
         self._world.host(what.node).remove_files(what.name)
+
+    async def _flush_rules(self, node: str) -> Action:
+        flushed = self._world.ctx.faults.flushed
+        flushed.append(node)
+        host = self._world.host(node)
+        host.change(postrouting=tuple(rule for rule in host.plane.postrouting if not isinstance(rule, Keep)))
+
+        async def end() -> None:
+            flushed.remove(node)
+
+        return end
 
     # -- the owner of an installed Cilium
 

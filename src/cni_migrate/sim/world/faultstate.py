@@ -46,6 +46,8 @@ class FaultState:
     stuck: dict[object, Callable[[Run], bool]] = field(default_factory=dict)
     crashing: dict[object, tuple[Callable[[Run], bool], str]] = field(default_factory=dict)
     slow: dict[object, tuple[str, float]] = field(default_factory=dict)
+    flushed: list[str] = field(default_factory=list)
+    """Nodes whose firewall is loaded anew again and again: a rule of ours does not stay."""
 
     def never_ready(self, run: Run) -> bool:
         """Whether the pod must not become Ready."""

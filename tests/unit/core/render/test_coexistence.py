@@ -63,6 +63,19 @@ def test_what_an_operator_may_have_turned_on_or_off_is_named(key: str, text: str
 
 
 @pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("policy-audit-mode", "true"), ("enable-k8s-networkpolicy", "false"), ("disable-endpoint-crd", "true"),
+        ("label-prefix-file", "/labels"),
+    ],
+)  # fmt: skip
+def test_by_which_policies_would_not_hold(key: str, text: str) -> None:
+    """Keys that no guide sets: named in transit, and a values file does not ask for what is the default."""
+    assert [one.key for one in wrong({**GUIDE, key: text}, CONFIG, "transit")] == [key]
+    assert key not in str(values(CONFIG, "transit"))
+
+
+@pytest.mark.parametrize(
     ("missing", "named"),
     [
         ("prepend-iptables-chains", True), ("enable-stale-cilium-endpoint-cleanup", True),
