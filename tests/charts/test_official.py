@@ -5,14 +5,18 @@ Charts come from Go's module proxy, helm from PATH or from there. `nox -s charts
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from cni_migrate import cilium_versions as versions
+from cni_migrate.core.render import coexistence
 from tests.charts import charts
 from tests.cli.conftest import Served
 
@@ -33,6 +37,34 @@ def test_what_is_written_down_is_what_the_chart_says(version: str) -> None:
     """`python -m tests.charts` writes it down anew."""
     written = YAML(typ="safe").load((charts.RECORDED / f"{version}.yaml").read_text())
     assert json.loads(json.dumps(charts.record(version))) == written
+
+
+def paths(tree: object, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every path of a tree of values that ends in a value."""
+    if isinstance(tree, dict) and tree:
+        for key, below in tree.items():
+            yield from paths(below, (*before, key))
+    else:
+        yield before
+
+
+def test_values_that_are_named_are_the_newest_chart_s() -> None:
+    """In the how-tos, and in what is said of an installed Cilium: a name that the chart has not does nothing there."""
+    version = max(VERSIONS, key=versions.parsed)
+    chart = YAML(typ="safe").load((charts.source(version) / charts.CHART / "values.yaml").read_text())
+    known = {path[:depth] for path in paths(chart) for depth in range(1, len(path) + 1)}
+    in_comments = {("policyAuditMode",), ("cni", "readCniConf")}  # of values.yaml; the templates read them
+    taken = YAML(typ="safe").load((charts.RECORDED / f"{version}.yaml").read_text())["defaults"]
+    stages: tuple[coexistence.Stage, ...] = ("transit", "final")
+    said = {
+        row.value for stage in stages for row in coexistence.rows(stage)
+        if row.key in taken and row.value[0] != coexistence.EXTRA
+    }  # fmt: skip
+    for page in sorted((charts.HERE.parents[1] / "docs" / "how-to").glob("*.md")):
+        for block in re.findall(r"^```yaml\n# cilium-values.*?^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            said |= set(paths(YAML(typ="safe").load(block.strip("`").removeprefix("yaml"))))
+    assert ("bpf", "hostLegacyRouting") in said
+    assert said - known - in_comments == set()
 
 
 def config_of(objects: list[dict[str, Any]]) -> dict[str, str]:
