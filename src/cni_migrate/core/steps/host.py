@@ -100,6 +100,10 @@ def run_task(view: ClusterView, node: str, name: str, *ops: str) -> HostStatus |
             why=f"{on} reported something unreadable: {pod.message[:200]!r}",
             next=f"look at `kubectl -n {pod.namespace} describe pod {name}`, and delete it",
         )
+    if pod.phase == "Failed" and pod.trouble.startswith("DeadlineExceeded"):
+        # It may have begun long before its step, beside an agent that was slow to start: the step has its own deadline.
+        again = DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
+        return Apply((again,), on=on, observed=f"{pod.trouble[:200]}; it is begun again")
     if pod.phase == "Failed":
         return Refuse(
             why=f"{on} failed: {pod.message[:300] or pod.trouble}",
