@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,65 @@ def test_a_rule_that_does_not_stay_lets_no_node_be_switched() -> None:
                 await asyncio.sleep(600)
                 assert await Process(sim, config, holder="third@test/3/3/x").run() == DONE
             watch.check()
+
+    run_virtual(main())
+
+
+def _beside(**fault: Any) -> Scenario:
+    """The published Canal, with a fault as soon as w1 is migrated."""
+    when = {"when": {"node": "w1", "label": "node-role.kubernetes/migrated"}, **fault}
+    return load("calico").model_copy(update={"faults": [Fault.model_validate(when)]})
+
+
+async def _restarted(sim: Simulation, node: str) -> None:
+    """Make the guarded pods of a node anew."""
+    pods, _ = await sim.client.list(kinds.POD, namespace=NAMESPACE)
+    for pod in pods:
+        if meta.node_of(pod) == node:
+            await sim.client.delete(kinds.POD, meta.name(pod), NAMESPACE)
+
+
+def test_an_identity_agent_that_is_gone_for_minutes_opens_nothing_and_is_named() -> None:
+    """Pods that start on its node are strangers meanwhile, so blocked; nobody is drained; then all is right again."""
+
+    async def main() -> None:
+        config = config_for("overlay")
+        crash = {"name": "cni-migrate-identities", "node": "w2"}
+        async with Simulation(_beside(crash=crash, lasts="10m")) as sim:
+            async with guarded(sim) as watch:
+                first = Process(sim, config)
+                held = await first.run()
+                assert held is not None
+                assert held.outcome == "halted"
+                assert "cni-migrate-identities" in held.message
+                assert "node w2" in held.message
+                states = {name: entry.state for name, entry in first.turns[-1].record.nodes.items()}
+                assert sorted(states.values()) == ["dual", "dual", "migrated"]
+                await _restarted(sim, "w2")
+                await asyncio.sleep(60)
+                assert watch.opened == {}
+                assert any("allowed w2 (canal) -> w1 (cilium)" in call for call in watch.lost)
+                await asyncio.sleep(600)
+                watch.lost.clear()
+                assert await Process(sim, config, holder="second@test/2/2/x").run() == DONE
+            watch.check()
+
+    run_virtual(main())
+
+
+def test_a_node_that_is_lost_for_minutes_opens_nothing() -> None:
+    """Its pods' endpoints stay for a while, as its pods do; what comes in their place is known or blocked."""
+
+    async def main() -> None:
+        config = config_for("overlay")
+        async with Simulation(_beside(power_off="w2", lasts="8m")) as sim:
+            async with guarded(sim) as watch:
+                await Process(sim, config).run()
+                await asyncio.sleep(1200)
+                final = await Process(sim, config, holder="second@test/2/2/x").run()
+                assert final == DONE
+            assert sim.faults.struck == ["power_off"]
+            assert watch.opened == {}
 
     run_virtual(main())
 

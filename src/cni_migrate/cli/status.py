@@ -95,13 +95,13 @@ async def _history(common: Common, form: StatusForm) -> None:
 
 
 async def _watch(here: "Session", cluster: "KubeCluster", form: str) -> None:
-    """Show it anew whenever it has changed: in place on a terminal, one document after another elsewhere."""
+    """Show it anew whenever it has changed: in place on a terminal, one after another elsewhere."""
     from rich.live import Live
 
     from cni_migrate.cli.ui import output, status_table
 
     to = output.out()
-    if form in ("table", "wide") and to.is_terminal:
+    if form in ("table", "wide") and output.redraws(to):
         with Live(console=to, auto_refresh=False, screen=False, vertical_overflow="visible") as live:
             while True:
                 view = await here.status(cluster.snapshot())

@@ -11,6 +11,7 @@ from typing import Any, Final
 from cni_migrate.core.model.leftovers import (
     ACCOUNTS,
     CALICO_GROUPS,
+    CALICO_PROGRAMS,
     CONFIG_MAPS,
     KINDS,
     MADE_BY_CALICO,
@@ -176,7 +177,9 @@ class _Search:
             held: list[str] = []
             if plural not in MADE_BY_CALICO:
                 there = await self._listed(f"{group}/{version}", plural)
-                held = [_shown(one) for one in there if not (plural == "tiers" and _by_itself(one))]
+                held = [
+                    _shown(one) for one in there if not (_by_calico(one) or (plural == "tiers" and _by_itself(one)))
+                ]
             more = f" and {len(held) - 1} more" if len(held) > 1 else ""
             ref = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", _name(raw))
             self._take(ref, raw, f"with it would go {kind} {held[0]}{more}" if held else "")
@@ -202,6 +205,12 @@ def _about_calico(role: Json) -> bool:
     rules = role.get("rules") or ()
     named = str(role["metadata"]["name"]).startswith(("calico-", "canal-"))
     return bool(rules) and named and all(set(rule.get("apiGroups") or ("",)) <= set(CALICO_GROUPS) for rule in rules)
+
+
+def _by_calico(one: Json) -> bool:
+    """Whether only Calico's own programs have ever written this object."""
+    writers = {str(entry.get("manager", "")) for entry in one["metadata"].get("managedFields") or ()}
+    return bool(writers) and writers <= CALICO_PROGRAMS
 
 
 def _by_itself(one: Json) -> bool:

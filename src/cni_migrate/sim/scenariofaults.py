@@ -4,7 +4,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cni_migrate.sim.scenariotypes import Duration, LabelKey, LabelValue, NodeName, Pattern, SomeKey, SomeNode, Taint
+from cni_migrate.sim.scenariotypes import (
+    Duration,
+    LabelKey,
+    LabelValue,
+    NodeName,
+    Pattern,
+    Port,
+    SomeKey,
+    SomeNode,
+    Taint,
+)
 
 Network = Literal["all", "canal", "cilium"]
 
@@ -74,6 +84,29 @@ class Deaf(Model):
     direction: Literal["in", "out", "both"] = Field(default="both", description="As seen from the node.")
 
 
+class Firewall(Model):
+    """UDP packets to one port of nodes' own addresses that are lost: a tunnel has such a port."""
+
+    port: Port = Field(description="The UDP port.")
+    node: SomeNode = Field(default="", description="Only those from and to this node.")
+    peer: SomeNode = Field(default="", description="Only those between `node` and this one.")
+    direction: Literal["in", "out", "both"] = Field(default="both", description="As seen from the node.")
+
+
+class PortTaken(Model):
+    """A program that has a UDP port on a node."""
+
+    node: NodeName = Field(description="The node.")
+    port: Port = Field(description="The UDP port.")
+
+
+class Clock(Model):
+    """A node's clock that is wrong."""
+
+    node: NodeName = Field(description="The node.")
+    seconds: float = Field(description="It is so many seconds ahead; below 0: behind.")
+
+
 class Lost(Model):
     """Packets of one sort that are lost between nodes."""
 
@@ -125,6 +158,9 @@ ACTIONS = (
     "deaf",
     "large_lost",
     "udp_lost",
+    "firewall",
+    "port_taken",
+    "clock",
     "dns_down",
     "slow",
     "delete_link",
@@ -155,6 +191,9 @@ class Fault(Model):
     deaf: Deaf | None = Field(default=None, description="A node's packets are lost.")
     large_lost: Lost | None = Field(default=None, description="Large packets are lost (an MTU that is wrong).")
     udp_lost: Lost | None = Field(default=None, description="UDP packets are lost.")
+    firewall: Firewall | None = Field(default=None, description="A UDP port is closed between nodes.")
+    port_taken: PortTaken | None = Field(default=None, description="A program has a UDP port on a node.")
+    clock: Clock | None = Field(default=None, description="A node's clock is wrong: its agents' reports show it.")
     dns_down: bool = Field(default=False, description="The cluster's DNS does not answer.")
     slow: Slow | None = Field(default=None, description="Pods are slow.")
     delete_link: OnDisk | None = Field(default=None, description="A link disappears, such as flannel.1.")

@@ -45,6 +45,11 @@ MADE_BY_CALICO: Final = frozenset(
 )  # fmt: skip
 """Kinds whose objects Calico's programs make by themselves: nobody loses anything with them."""
 
+CALICO_PROGRAMS: Final = frozenset({"calico-node", "kube-controllers", "calico-kube-controllers", "calico"})
+"""The same of any kind, as the API server tells who wrote it (`metadata.managedFields`): calico-node makes a
+FelixConfiguration, a BGPConfiguration and an IPPool when it starts (projectcalico/calico, node/pkg/lifecycle/startup).
+Where anybody else has written, too, it counts as an operator's."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Leftover:

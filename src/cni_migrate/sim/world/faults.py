@@ -185,6 +185,30 @@ class Faults:
         loss = Loss(what.node, what.network, kinds=frozenset({"udp"}))
         return self._lose(loss, self._world.ctx.faults.losses)
 
+    async def _firewall(self, what: Any) -> Action:
+        for host in self._world.ctx.net.hosts.values():
+            self._world.ctx.faults.ports.setdefault("canal", host.plane.vtep_port)
+        loss = Loss(what.node, direction=what.direction, peer=what.peer, port=what.port)
+        return self._lose(loss, self._world.ctx.faults.losses)
+
+    async def _port_taken(self, what: Any) -> Action:
+        udp = self._world.host(what.node).udp
+        udp[what.port] = "a program"
+
+        async def end() -> None:
+            udp.pop(what.port, None)
+
+        return end
+
+    async def _clock(self, what: Any) -> Action:
+        clocks = self._world.ctx.faults.clocks
+        clocks[what.node] = what.seconds
+
+        async def end() -> None:
+            clocks.pop(what.node, None)
+
+        return end
+
     async def _dns_down(self, _: bool) -> Action:
         return self._lose(Loss(), self._world.ctx.faults.dns_down)
 

@@ -307,6 +307,8 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("policies that are logged", lambda: _facts(policies=(("NetworkPolicy", "shop", "db"),), audited=True),
      "POLICIES_OFF", "policy-audit-mode"),
     ("ranges of ports", lambda: _facts(port_ranges=("NetworkPolicy shop/db: ports 1-9",)), "POLICIES_PORTS", "shop/db"),
+    ("calico is removed in another image", lambda: _facts(strategy="overlay", sections={"host_task": {"image": "a/b:1"}},
+     **_there(calico=("CNI file 10-canal.conflist has the plugin calico",))), "CLEANING_IMAGE", "a/b:1"),
     ("policies on addresses", lambda: _facts(ip_blocks=("NetworkPolicy shop/db: 10.244.0.0/16",)), "POLICIES_IPBLOCK",
      "shop/db"),
     ("an autoscaler", lambda: _facts(_with(a_pod("ca-1", containers=("cluster-autoscaler",)))), "CLUSTER_AUTOSCALER",
