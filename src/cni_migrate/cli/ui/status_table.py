@@ -164,7 +164,7 @@ def _since(text: str) -> str:
 
 def _eta(view: StatusView, now: datetime) -> list[Text]:
     """When it will be done, or how much work is left while nobody does it."""
-    if view.eta_seconds is None or view.phase not in (Phase.ATTACHING, Phase.MIGRATING):
+    if not view.eta_seconds or view.phase not in (Phase.ATTACHING, Phase.MIGRATING):
         return []
     if view.driver is not None and view.driver.alive:
         return [Text(f"all nodes migrated in {output.ending(view.eta_seconds, now)}")]
