@@ -15,14 +15,16 @@ COPY docs/man ./docs/man
 COPY states ./states
 COPY templates ./templates
 COPY src ./src
-RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel .
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel . && \
+    pip install --no-cache-dir --no-deps --no-index --prefix /install /wheel/*.whl
 
 FROM ${BASE}
-# Dependencies change seldom and are large: their layer comes first, and stays when only the source has changed.
-RUN --mount=type=bind,source=constraints.txt,target=/constraints.txt \
-    pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes --requirement /constraints.txt
-RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
-    pip install --no-cache-dir --no-deps --no-index /wheel/*.whl
+# Dependencies change seldom and are large: their layer comes first, and stays when only the source has changed. Files come
+# by COPY, never by a bind mount: Buildah and Podman take a layer from the cache although what was mounted has changed.
+COPY constraints.txt /usr/local/share/cni-migrate/constraints.txt
+RUN pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes \
+    --requirement /usr/local/share/cni-migrate/constraints.txt
+COPY --from=wheel /install /usr/local
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="cni-migrate" \

@@ -57,14 +57,15 @@ def _cost(sizes: Sequence[int], strategies: Sequence[str], *, detail: bool) -> N
         "aim",
         "writes",
         "logs",
+        "events",
         "evicted",
         "blocked",
         "kB sent",
         "kB received",
         "outcome",
     )
-    widths = (8, 5, 8, 5, 6, 6, 7, 7, 8, 11, 18)
-    _say("cost per node: API requests (log reads counted; aim 40, and 3 per evicted pod), and bytes")
+    widths = (8, 5, 8, 5, 6, 6, 6, 7, 7, 8, 11, 18)
+    _say("cost per node: API requests (log reads and Events counted; aim 40, and 3 per evicted pod, of Events under 3)")
     _say(_row(head, widths))
     for strategy in strategies:
         for nodes in sizes:
@@ -72,7 +73,7 @@ def _cost(sizes: Sequence[int], strategies: Sequence[str], *, detail: bool) -> N
                 continue
             per = [
                 f"{value / nodes:.1f}"
-                for value in (m.requests, m.aim * nodes, m.writes, m.log_reads, m.evicted, m.blocked)
+                for value in (m.requests, m.aim * nodes, m.writes, m.log_reads, m.events, m.evicted, m.blocked)
             ]
             sent, received = (f"{value / nodes / 1000:.0f}" for value in (m.bytes_sent, m.bytes_received))
             _say(_row((strategy, nodes, *per, sent, received, m.outcome), widths))

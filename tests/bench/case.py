@@ -14,12 +14,18 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 
+from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model.lifecycle import NodeState
+from cni_migrate.core.model.news import Newspaper
+from cni_migrate.core.model.objects import Snapshot
+from cni_migrate.kube.events import NodeEvents
+from cni_migrate.kube.inprocess import close_api, in_process_api
+from cni_migrate.kube.request import Client
 from cni_migrate.sim.apiserver.hooks import Answer, Call
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import load
 from cni_migrate.sim.simulation import Simulation
-from tests.simulation.harness import Process, config_for
+from tests.simulation.harness import Process, SimulatedClock, config_for
 
 CANAL, CILIUM = "10.0.0.0/12", "10.64.0.0/12"
 """Room for 4,096 nodes; the default /16 is full at 256."""
@@ -39,6 +45,8 @@ class Measured:
     requests: int
     writes: int
     log_reads: int
+    events: int
+    """Requests for Events on Nodes; metrics ask nobody."""
     evicted: int
     blocked: int
     bytes_sent: int
@@ -69,9 +77,19 @@ async def migrate(nodes: int, strategy: str, scenario: str, max_unavailable: str
                 evictions[answer.code] += 1
 
         sim.app.hooks.observers.append(watch)
-        process = Process(sim, config)
+        clock, newspaper = SimulatedClock(sim), Newspaper()
+        api = await in_process_api(sim.app, timeout=config.deadlines.request)
+        events = NodeEvents(Client(api, clock), clock, "bench")
+
+        def tell(decision: Decision, _: Snapshot) -> None:
+            for news in newspaper.take(decision.record):
+                events.tell(news)
+
+        process = Process(sim, config, on_turn=tell)
         virtual, real = loop.time(), time.perf_counter()
-        final = await process.run()
+        async with events.sending():
+            final = await process.run()
+        await close_api(api)
         real, virtual = time.perf_counter() - real, loop.time() - virtual
         by_kind: Counter[str] = Counter()
         received = sent = writes = 0
@@ -97,6 +115,7 @@ async def migrate(nodes: int, strategy: str, scenario: str, max_unavailable: str
         requests=by_kind.total(),
         writes=writes,
         log_reads=sum(number for name, number in by_kind.items() if name.endswith("/log")),
+        events=sum(number for name, number in by_kind.items() if name == "POST events"),
         evicted=evictions[201],
         blocked=evictions[429],
         bytes_sent=sent,

@@ -1,5 +1,6 @@
 """What the program says about itself, and to which cluster it lets itself be pointed."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,20 +12,35 @@ from tests.cli.conftest import Served, Typed
 
 
 @pytest.mark.parametrize(
-    ("shell", "word"), [("bash", "complete "), ("zsh", "#compdef migrate"), ("fish", "--command migrate")]
+    ("shell", "first"), [("bash", "_migrate_completion() {"), ("zsh", "#compdef migrate"), ("fish", "complete ")]
 )
-def test_shells_complete(migrate: Typed, shell: str, word: str) -> None:
-    """Each shell gets a script of its own."""
+def test_shells_complete(migrate: Typed, shell: str, first: str) -> None:
+    """Each shell gets a script of its own; zsh takes one by its first line."""
     ended = migrate("completion", shell)
     assert ended.code == 0
-    assert word in ended.out
+    assert ended.out.startswith(first)
 
 
-def test_bash_takes_its_script(migrate: Typed, tmp_path: Path) -> None:
-    """The script is one that bash can read."""
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("ro", ["rollback", "rollback-node"]),
+        ("run --disable-ev", ["--disable-eviction"]),
+        ("run --until prep", ["preparing"]),
+        ("sim --scenario pdb", ["pdb-deadlock"]),
+    ],
+)
+def test_bash_completes(migrate: Typed, tmp_path: Path, typed: str, completed: list[str]) -> None:
+    """Bash takes the script, and completes commands, options, values and scenarios with it."""
     script = tmp_path / "complete.bash"
     script.write_text(migrate("completion", "bash").out)
-    subprocess.run(["bash", "-n", str(script)], check=True)
+    words = ["migrate", *typed.split()]
+    press = (
+        f"PATH={Path(sys.executable).parent}:$PATH; . {script}; COMP_WORDS=({' '.join(words)}); "
+        f"COMP_CWORD={len(words) - 1}; _migrate_completion migrate {words[-1]}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    )
+    said = subprocess.run(["bash", "--norc", "-c", press], capture_output=True, text=True, check=True).stdout
+    assert sorted(said.split()) == completed
 
 
 def test_kubectl_finds_it_as_a_plugin() -> None:
@@ -56,6 +72,9 @@ def test_the_expected_context_is_served(on: Callable[[Served], Typed], untouched
     assert "context simulator (http://127.0.0.1:" in ended.out
     assert "3 nodes to go" in ended.out
     assert "pods will move, about" in ended.out
+    status = on(untouched)("status")
+    assert status.out.startswith("context simulator (http://127.0.0.1:")
+    assert "context" not in json.loads(on(untouched)("status", "-o", "json").out)
 
 
 def test_a_plan_takes_what_a_run_takes(on: Callable[[Served], Typed], untouched: Served) -> None:

@@ -77,6 +77,15 @@ def test_where_nobody_drives_it_is_said_who_will_read_it(
     assert key in there.read(CONFIG_MAPS, "cni-migrate-requests", "cni-migrate")["data"]
 
 
+@pytest.mark.parametrize(("direction", "waits"), [("forward", "clean-up waits"), ("back", "the rollback ends when")])
+def test_what_waits_for_a_skipped_node_is_said(on: On, served: Make, direction: str, waits: str) -> None:
+    """On the way back there is no clean-up to come."""
+    there = _with(served, {"w1": {"state": "migrated"}, "w2": {"state": "dual"}}, direction=direction)
+    said = on(there)("skip-node", "w1").out.splitlines()[0]
+    assert said.startswith("node w1 is skipped; ")
+    assert [one for one in ("clean-up waits", "the rollback ends when") if one in said] == [waits]
+
+
 @pytest.mark.parametrize(("state", "told"), [("canal", True), ("dual", False), ("migrated", False)])
 def test_what_it_costs_to_skip_a_node_is_said(on: On, served: Make, state: str, told: bool) -> None:
     """One that has no Cilium is cut off from those that have nothing else any more."""

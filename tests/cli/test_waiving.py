@@ -27,7 +27,11 @@ def test_a_blocker_is_waived_by_name(on: On, served: Make, tmp_path: Path) -> No
     typed = on(served("pdb-deadlock"))
     code, passed, found = _findings(typed)
     assert (code, passed, [one["waived"] for one in found]) == (3, False, [False])
-    assert "--waive" in typed("preflight").err
+    refused = typed("preflight")
+    assert refused.out.startswith("context simulator (http://127.0.0.1:"), "which cluster it is comes first"
+    assert "nodes\n" in refused.out.splitlines(keepends=True)[0]
+    assert "--waive" in refused.err
+    assert "failed, nothing was changed: BUDGET_CLOSED\n" in refused.err, "what it is about was just shown"
 
     code, passed, found = _findings(typed, "--waive", BUDGET)
     assert (code, passed, [one["waived"] for one in found]) == (0, True, [True])
@@ -51,6 +55,25 @@ def test_a_blocker_is_waived_by_name(on: On, served: Make, tmp_path: Path) -> No
     assert "@" in lines[0]["what"].partition(": ")[0]
     assert "BUDGET_CLOSED: no eviction is allowed now" in lines[0]["what"]
     assert "bank/ledger" in lines[0]["what"]
+
+
+def test_a_closed_port_is_found_by_a_run_and_waived(on: On, served: Make, tmp_path: Path) -> None:
+    """Preflight says who will try it, and does not call a waiver of it idle; the next run takes the word and tells who."""
+    typed = on(served("closed-port"))
+    looked = typed("preflight", "--waive", "FIREWALL:w2")
+    assert looked.code == 0, looked.err
+    assert "`migrate run` tries it" in " ".join(looked.out.split())
+    assert "nothing of it was found" not in looked.out
+    file = tmp_path / "config.yaml"
+    file.write_text(QUICK, encoding="utf-8")
+    arguments = ("run", "--yes", "--strategy", "overlay", "--until", "preparing", "--config", str(file))
+    held = typed(*arguments)
+    assert held.code == 6
+    assert "w1 -> w2, w2 -> w1" in " ".join(held.err.split())
+    going = typed(*arguments, "--waive", "FIREWALL:w2")
+    assert going.code == 0, going.err
+    lines = [line["what"] for line in json.loads(typed("status", "-o", "json").out)["history"]]
+    assert any(line.startswith("waived by ") and line.endswith(": FIREWALL:w2") for line in lines)
 
 
 @pytest.mark.parametrize("command", [("preflight",), ("run", "--yes"), ("run", "--dry-run")])

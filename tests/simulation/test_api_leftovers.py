@@ -125,19 +125,12 @@ def test_all_that_the_published_canal_leaves() -> None:
 
 
 def test_what_an_operator_wrote_stays() -> None:
-    """A FelixConfiguration keeps its definition, whatever is asked for."""
+    """A FelixConfiguration that somebody has changed keeps its definition, whatever is asked for."""
 
     async def main() -> None:
         async with Simulation(CANAL) as sim:
             client = sim.app.client("somebody")
-            meta = {"name": "default"}
-            body = {
-                "apiVersion": "crd.projectcalico.org/v1",
-                "kind": "FelixConfiguration",
-                "metadata": meta,
-                "spec": {},
-            }
-            await client.create(FELIX, body)
+            await client.patch(FELIX, "default", {"spec": {"logSeverityScreen": "Debug"}})
             await Process(sim, CONFIG).run()
             left = await _remove(sim, Mortal(sim))
             assert left == ["CustomResourceDefinition felixconfigurations.crd.projectcalico.org"]

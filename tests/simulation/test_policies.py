@@ -4,20 +4,24 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from cni_migrate.core.connectivity.gate import Failing
 from cni_migrate.core.connectivity.mesh import question
+from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.knet.reader import LogProber, lines_needed
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.inprocess import close_api, in_process_api
 from cni_migrate.kube.logs import KubeLogs
 from cni_migrate.sim.clock import run_virtual
-from cni_migrate.sim.scenario import Scenario
+from cni_migrate.sim.scenario import Scenario, load
+from cni_migrate.sim.scenariofaults import Fault
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world import kinds, meta, multus
 from cni_migrate.sim.world.masquerade import Keep
@@ -56,6 +60,96 @@ def test_a_rule_that_somebody_flushes_comes_back() -> None:
             host.change(postrouting=tuple(rule for rule in laid if not isinstance(rule, Keep)))
             await asyncio.sleep(20)
             assert host.plane.postrouting == laid
+
+    run_virtual(main())
+
+
+def test_a_rule_that_does_not_stay_lets_no_node_be_switched() -> None:
+    """Flushed on w2 when w1 is drained already, and nobody drives: w1 waits before its switch for w2's agent, by name."""
+
+    async def main() -> None:
+        config = config_for("overlay")
+        flush = Fault.model_validate({"when": {"node": "w1", "cordoned": True}, "flush_rules": "w2", "lasts": "10m"})
+        async with Simulation(load("calico").model_copy(update={"faults": [flush]})) as sim:
+            async with guarded(sim) as watch:
+                first = Process(sim, config)
+
+                def die(decision: Decision, _: Snapshot) -> None:
+                    if decision.record.nodes["w1"].step == "taint":
+                        first.kill()
+
+                first.on_turn = die
+                assert await first.run() is None
+                await asyncio.sleep(30)
+                resumed = Process(sim, config, holder="second@test/2/2/x", takeover=True)
+                held = await resumed.run()
+                assert held is not None
+                assert "node w1, step await_identified" in held.message, held
+                assert "node w2" in held.message
+                entry = resumed.turns[-1].record.nodes["w1"]
+                assert (entry.event, entry.step) == ("switch", "await_identified")
+                await asyncio.sleep(600)
+                assert await Process(sim, config, holder="third@test/3/3/x").run() == DONE
+            watch.check()
+
+    run_virtual(main())
+
+
+def _beside(**fault: Any) -> Scenario:
+    """The published Canal, with a fault as soon as w1 is migrated."""
+    when = {"when": {"node": "w1", "label": "node-role.kubernetes/migrated"}, **fault}
+    return load("calico").model_copy(update={"faults": [Fault.model_validate(when)]})
+
+
+async def _restarted(sim: Simulation, node: str) -> None:
+    """Make the guarded pods of a node anew."""
+    pods, _ = await sim.client.list(kinds.POD, namespace=NAMESPACE)
+    for pod in pods:
+        if meta.node_of(pod) == node:
+            await sim.client.delete(kinds.POD, meta.name(pod), NAMESPACE)
+
+
+def test_an_identity_agent_that_is_gone_for_minutes_opens_nothing_and_is_named() -> None:
+    """Pods that start on its node are strangers meanwhile, so blocked; nobody is drained; then all is right again."""
+
+    async def main() -> None:
+        config = config_for("overlay")
+        crash = {"name": "cni-migrate-identities", "node": "w2"}
+        async with Simulation(_beside(crash=crash, lasts="10m")) as sim:
+            async with guarded(sim) as watch:
+                first = Process(sim, config)
+                held = await first.run()
+                assert held is not None
+                assert held.outcome == "halted"
+                assert "cni-migrate-identities" in held.message
+                assert "node w2" in held.message
+                states = {name: entry.state for name, entry in first.turns[-1].record.nodes.items()}
+                assert sorted(states.values()) == ["dual", "dual", "migrated"]
+                await _restarted(sim, "w2")
+                await asyncio.sleep(60)
+                assert watch.opened == {}
+                assert any("allowed w2 (canal) -> w1 (cilium)" in call for call in watch.lost)
+                await asyncio.sleep(600)
+                watch.lost.clear()
+                assert await Process(sim, config, holder="second@test/2/2/x").run() == DONE
+            watch.check()
+
+    run_virtual(main())
+
+
+def test_a_node_that_is_lost_for_minutes_opens_nothing() -> None:
+    """Its pods' endpoints stay for a while, as its pods do; what comes in their place is known or blocked."""
+
+    async def main() -> None:
+        config = config_for("overlay")
+        async with Simulation(_beside(power_off="w2", lasts="8m")) as sim:
+            async with guarded(sim) as watch:
+                await Process(sim, config).run()
+                await asyncio.sleep(1200)
+                final = await Process(sim, config, holder="second@test/2/2/x").run()
+                assert final == DONE
+            assert sim.faults.struck == ["power_off"]
+            assert watch.opened == {}
 
     run_virtual(main())
 

@@ -17,6 +17,7 @@ from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record
+from cni_migrate.core.preflight.catalogue import ABOUT
 from cni_migrate.core.preflight.findings import Severity
 from cni_migrate.core.preflight.waiving import told
 from cni_migrate.core.reports.plan import plan_view
@@ -42,6 +43,8 @@ async def announce(
         MigrateError: the record or the goal does not fit.
     """
     to = output.console(sys.stderr)
+    if waivers := tuple(config.preflight.waive):
+        goal = replace(goal, waivers=waivers, by=who())
     if isinstance(typed, RollbackNode | Rollback):
         assert record is not None
         seen = cluster.snapshot()
@@ -57,8 +60,8 @@ async def announce(
         serious = [finding for finding in found if finding.severity is not Severity.INFO]
         checks.show(to, serious, config.preflight.waive)
         checks.refuse(found, next="mend what is named above, then `migrate run` again")
-        if waived := told(found):
-            goal = replace(goal, waived=waived, waivers=tuple(config.preflight.waive), by=who())
+        later = tuple(f"{waiver}: not tried yet" for waiver in waivers if ABOUT[waiver.partition(":")[0]].later)
+        goal = replace(goal, waived=told(found) + later)
     else:
         output.say(to, Text(f"resuming: {resumed(record)}"))
     seen = cluster.snapshot()

@@ -39,4 +39,4 @@ def command(shell: Annotated[Shell, typer.Argument(help="Which shell.", show_def
     )
     if not said.stdout.strip():
         raise MigrateError(f"no completion for {shell.value}: {said.stderr.strip() or said.returncode}")
-    sys.stdout.write(said.stdout)
+    sys.stdout.write(said.stdout.lstrip())  # zsh looks for `#compdef` in the first line only

@@ -13,6 +13,7 @@ import structlog
 from cni_migrate.cli import interrupts
 from cni_migrate.cli.options import ProgressForm
 from cni_migrate.cli.session import Session
+from cni_migrate.cli.ui import output
 from cni_migrate.cli.ui.live import Display, Lines, Screen, TimeLeft
 from cni_migrate.cli.version import version
 from cni_migrate.core.decision.decide import Decision
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
 
 def _display(here: Session, form: ProgressForm, left: TimeLeft) -> Display | None:
     """What shows the run to people; None: the log's lines do."""
-    if form is ProgressForm.PLAIN:
-        return Lines(here.clock, left)
-    return None if here.as_json or not sys.stderr.isatty() else Screen(here.clock, left)
+    if form is not ProgressForm.PLAIN and (here.as_json or not sys.stderr.isatty()):
+        return None
+    redraws = form is not ProgressForm.PLAIN and output.redraws(output.console(sys.stderr))
+    return Screen(here.clock, left) if redraws else Lines(here.clock, left)
 
 
 class DriverRun:

@@ -59,7 +59,7 @@ async def _matrix(common: Common, ignore: frozenset[str], form: PictureForm, *, 
             _show(await settled(here, cluster, ignore, (Pending,)), form, here.clock.now())
             return
         to = output.out()
-        if form is PictureForm.TABLE and to.is_terminal:
+        if form is PictureForm.TABLE and output.redraws(to):
             with Live(console=to, auto_refresh=False, vertical_overflow="visible") as live:
                 while True:
                     live.update(Group(*mesh_table.picture(to, await look(here, cluster, ignore))), refresh=True)

@@ -19,6 +19,13 @@ EXAMPLES = examples(
 )
 
 
+def _scenarios(incomplete: str) -> list[str]:
+    """The shipped scenarios, for completion."""
+    from cni_migrate.sim.scenario import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
 def command(
     context: typer.Context,
     nodes: Annotated[int | None, typer.Option(min=1, help="How many nodes.", show_default="the scenario's")] = None,
@@ -26,7 +33,9 @@ def command(
     write_kubeconfig: Annotated[
         Path | None, typer.Option(help="Where to write a kubeconfig for it.", show_default=False)
     ] = None,
-    scenario: Annotated[str, typer.Option(help="A scenario's file or name, see `migrate sim scenarios`.")] = "calm",
+    scenario: Annotated[
+        str, typer.Option(help="A scenario's file or name, see `migrate sim scenarios`.", autocompletion=_scenarios)
+    ] = "calm",
     seed: Annotated[
         int | None, typer.Option(help="From what chances are taken.", show_default="the scenario's")
     ] = None,

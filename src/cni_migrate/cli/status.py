@@ -65,11 +65,15 @@ def _print_schema() -> None:
 
 
 async def _status(common: Common, *, watch: bool, form: str) -> None:
+    from rich.text import Text
+
     from cni_migrate.cli.session import configured, session
-    from cni_migrate.cli.ui import output, status_table
+    from cni_migrate.cli.ui import colours, output, status_table
 
     config = configured(common, {}).config
     async with session(common, config) as here, here.cluster() as cluster:
+        if form in ("table", "wide"):
+            output.say(output.out(), Text(here.where, style=colours.HEAD))
         if watch:
             await _watch(here, cluster, form)
         else:
@@ -95,13 +99,13 @@ async def _history(common: Common, form: StatusForm) -> None:
 
 
 async def _watch(here: "Session", cluster: "KubeCluster", form: str) -> None:
-    """Show it anew whenever it has changed: in place on a terminal, one document after another elsewhere."""
+    """Show it anew whenever it has changed: in place on a terminal, one after another elsewhere."""
     from rich.live import Live
 
     from cni_migrate.cli.ui import output, status_table
 
     to = output.out()
-    if form in ("table", "wide") and to.is_terminal:
+    if form in ("table", "wide") and output.redraws(to):
         with Live(console=to, auto_refresh=False, screen=False, vertical_overflow="visible") as live:
             while True:
                 view = await here.status(cluster.snapshot())

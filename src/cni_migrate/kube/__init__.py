@@ -1,7 +1,7 @@
 """The cluster behind the ports, on kr8s: the only package that imports kr8s and httpx.
 
 From the bottom up: `transport` makes one request, `request` makes it patiently, `reflector` lists and watches one kind
-into one of the `tables` of `views`, `cache` holds them all and shows the snapshot, `perform` carries out effects;
+into one of the `stores` of `views`, `cache` holds them all and shows the snapshot, `perform` carries out effects;
 `cluster`, `documents` and `logs` are what the engine sees. `connect` and `kubeconfig` find the way to a cluster;
 `access`, `discovery` and `inventory` answer what preflight asks. `inprocess` is kr8s without a network.
 """

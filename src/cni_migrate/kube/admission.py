@@ -88,6 +88,8 @@ async def _refused(client: Client, mapper: RESTMapper, manifest: Manifest, *, st
         return ""  # that is another finding, where it matters
     if answer is None or answer.ok or answer.status in (404, 409) or _NO_DRY_RUN in answer.message:
         return ""
+    if answer.status >= 500 and "webhook" not in answer.message:
+        return ""  # nobody has refused it: the API server is in trouble, and said so to each try
     return answer.message
 
 

@@ -1,4 +1,4 @@
-"""What is known of the cluster: one table and one watch per kind, and the live snapshot on top of them."""
+"""What is known of the cluster: one store and one watch per kind, and the live snapshot on top of them."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ ATTEMPTS: Final = 10_000
 
 
 class Cache:
-    """The tables, the tasks that fill them, and who is woken by a change."""
+    """The stores, the tasks that fill them, and who is woken by a change."""
 
     def __init__(self, client: Client, clock: Clock, namespace: str, cilium: str = "") -> None:
         """A cache that is empty until entered.
@@ -87,8 +87,8 @@ class Cache:
         self._tasks: list[asyncio.Task[None]] = []
         self.snapshot: Final[Snapshot] = _Live(self)
 
-    def _reflector(self, table: Store[Any, Any], path: str, selector: Mapping[str, str] | None = None) -> Reflector:
-        return Reflector(self._client, self._clock, table, path, self.health, selector=selector)
+    def _reflector(self, store: Store[Any, Any], path: str, selector: Mapping[str, str] | None = None) -> Reflector:
+        return Reflector(self._client, self._clock, store, path, self.health, selector=selector)
 
     async def __aenter__(self) -> Self:
         """Start, and return once every kind has been listed.
@@ -159,20 +159,20 @@ class Cache:
             self.pod_events[uid] = event
             self._dirty.set()
 
-    def table(self, api_version: str, kind: str) -> Store[Any, Any] | None:
-        """The table of a kind, if there is one."""
-        tables: dict[tuple[str, str], Store[Any, Any]] = {
+    def store(self, api_version: str, kind: str) -> Store[Any, Any] | None:
+        """The store of a kind, if there is one."""
+        stores: dict[tuple[str, str], Store[Any, Any]] = {
             ("", "Node"): self.nodes,
             ("", "Pod"): self.pods,
             ("apps", "DaemonSet"): self.daemonsets,
             ("policy", "PodDisruptionBudget"): self.budgets,
         }
-        return tables.get((paths.group_of(api_version), kind))
+        return stores.get((paths.group_of(api_version), kind))
 
     def fold(self, raw: Json) -> None:
         """Take over the answer to an own write."""
-        if raw.get("kind") and (table := self.table(str(raw.get("apiVersion", "")), str(raw["kind"]))) is not None:
-            table.fold(raw)
+        if raw.get("kind") and (store := self.store(str(raw.get("apiVersion", "")), str(raw["kind"]))) is not None:
+            store.fold(raw)
 
     async def _synced(self, event: asyncio.Event) -> None:
         waiting = asyncio.create_task(event.wait())
@@ -206,7 +206,7 @@ def _same_budget(old: Budget, new: Budget) -> bool:
 
 
 class _Live:
-    """The snapshot: a read-only door to the tables, which move on while nobody is deciding."""
+    """The snapshot: a read-only door to the stores, which move on while nobody is deciding."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache

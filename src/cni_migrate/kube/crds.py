@@ -33,7 +33,7 @@ HURRY: Final = 120.0
 
 
 class CiliumKinds:
-    """Learns which kinds of Cilium are served, and runs a reflector for each that has a table."""
+    """Learns which kinds of Cilium are served, and runs a reflector for each that has a store."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class CiliumKinds:
         clock: Clock,
         health: Health,
         changed: Callable[[], None],
-        tables: Mapping[str, Store[Any, Any]],
+        stores: Mapping[str, Store[Any, Any]],
     ) -> None:
         """Nothing is served until `run` has found out.
 
@@ -50,13 +50,13 @@ class CiliumKinds:
             clock: the time.
             health: told what fails.
             changed: called when what is served changes.
-            tables: the tables to keep filled, by plural.
+            stores: the stores to keep filled, by plural.
         """
         self._client = client
         self._clock = clock
         self._health = health
         self._changed = changed
-        self._tables = tables
+        self._stores = stores
         self._running: dict[str, tuple[Reflector, asyncio.Task[None]]] = {}
         self._again = asyncio.Event()
         self._hurry_until = 0.0
@@ -108,13 +108,13 @@ class CiliumKinds:
         self._again.clear()
 
     async def _adopt(self, found: frozenset[str]) -> None:
-        for plural, table in self._tables.items():
+        for plural, store in self._stores.items():
             running = self._running.get(plural)
             if running is not None and (running[1].done() or f"{VERSION}/{plural}" not in found):
                 await self._stop(plural)
                 running = None
             if running is None and f"{VERSION}/{plural}" in found:
-                reflector = Reflector(self._client, self._clock, table, paths.path(VERSION, plural), self._health)
+                reflector = Reflector(self._client, self._clock, store, paths.path(VERSION, plural), self._health)
                 self._running[plural] = reflector, asyncio.create_task(self._follow(reflector), name=f"watch {plural}")
         if found != self.served:
             self.served = found
@@ -126,14 +126,14 @@ class CiliumKinds:
             task.result()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        self._tables[plural].clear()
+        self._stores[plural].clear()
         self._health.ok(plural)
 
     async def _follow(self, reflector: Reflector) -> None:
         try:
             await reflector.run()
         except NotServed:
-            self._tables[reflector.what].clear()
+            self._stores[reflector.what].clear()
             self._health.ok(reflector.what)
         finally:
             self._again.set()

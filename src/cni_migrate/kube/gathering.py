@@ -64,6 +64,7 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         felix=calicos.felix,
         ip_pools=calicos.pools,
         ip_blocks=tuple(about_the_cluster(ip_blocks(policies), own)),
+        audited=given.get("policy-audit-mode", "false") == "true",
         unknown_labels=tuple(by_unknown_labels(policies, given.get("labels", ""))),
         port_ranges=tuple(port_ranges(policies)) if plan.manifests.cilium_version < PORT_RANGES else (),
         sctp=() if given.get("enable-sctp") == "true" else (*about_sctp(policies), *_sctp(addresses)),

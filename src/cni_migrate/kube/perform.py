@@ -245,8 +245,8 @@ class Performer:
         key = (ref.namespace, ref.name)
         if ref.kind == "Pod":
             self._cache.pods.leaving(key, uid)
-        elif ref.kind != "Node" and (table := self._cache.table(ref.api_version, ref.kind)) is not None:
-            table.forget(key, uid)
+        elif ref.kind != "Node" and (store := self._cache.store(ref.api_version, ref.kind)) is not None:
+            store.forget(key, uid)
 
     async def _run_host_task(self, effect: RunHostTask) -> Outcome:
         ref = ObjectRef.of(effect.pod)
@@ -256,13 +256,15 @@ class Performer:
         return self._written(answer)
 
     async def _sweep(self, effect: SweepTasks) -> Outcome:
+        labels = f"{names.COMPONENT}={names.HOST_TASK}"
+        chosen = {"labelSelector": f"{labels},{names.TASK}={effect.purpose}"}
+        if not effect.purpose:
+            ended = f"spec.nodeName={effect.node},status.phase!=Pending,status.phase!=Running"
+            chosen = {"labelSelector": labels, "fieldSelector": ended}
         answer = await self._client.request(
             "DELETE",
             paths.path("v1", "pods", namespace=effect.namespace),
-            params={
-                "labelSelector": f"{names.COMPONENT}={names.HOST_TASK}",
-                "fieldSelector": f"spec.nodeName={effect.node},status.phase!=Pending,status.phase!=Running",
-            },
+            params=chosen,
             body=_delete_options(""),
         )
         if not answer.ok:
@@ -338,7 +340,7 @@ def target(effect: Effect) -> ObjectRef:
         case DeleteIdentities():
             return ObjectRef("cilium.io/v2", "CiliumIdentity", "", f"with {effect.label}")
         case SweepTasks():
-            return ObjectRef("v1", "Pod", effect.namespace, f"of {effect.node}")
+            return ObjectRef("v1", "Pod", effect.namespace, f"of {effect.node or effect.purpose}")
         case UpgradeRelease():
             return ObjectRef("v1", "Secret", effect.namespace, f"of release {effect.release}")
 

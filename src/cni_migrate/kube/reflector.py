@@ -1,4 +1,4 @@
-"""List and watch of one kind: fills a table and keeps it current for as long as it runs.
+"""List and watch of one kind: fills a store and keeps it current for as long as it runs.
 
 The protocol is that of the "Kubernetes API Concepts" page: list in pages, watch from the list's version, go on from the
 last version when the server ends the watch, list again when it has forgotten that version (410), when the watch breaks,
@@ -92,13 +92,13 @@ class Health:
 
 
 class Reflector:
-    """Keeps one table filled from one collection."""
+    """Keeps one store filled from one collection."""
 
     def __init__(
         self,
         client: Client,
         clock: Clock,
-        table: Store[Any, Any],
+        store: Store[Any, Any],
         path: str,
         health: Health,
         *,
@@ -107,7 +107,7 @@ class Reflector:
         """A reflector of the collection at `path`; `selector` is added to each query."""
         self._client = client
         self._clock = clock
-        self._table = table
+        self._store = store
         self._path = path
         self._health = health
         self._selector = dict(selector or {})
@@ -138,23 +138,23 @@ class Reflector:
             await self._clock.sleep(self._backoff.pause(asked))
 
     async def _list(self) -> str:
-        """Read the whole collection into the table; its version."""
-        since = self._table.tick()
+        """Read the whole collection into the store; its version."""
+        since = self._store.tick()
         found: list[tuple[Any, Entry[Any]]] = []
         query = {**self._selector, "limit": str(PAGE)}
         while True:
             answer = await self._client.request("GET", self._path, params=query, deadline=0, timeout=LIST_TIMEOUT)
             if answer.status == 410 and "continue" in query:
                 # The first page is too old to be continued: once more, in one piece.
-                since, query = self._table.tick(), self._selector
+                since, query = self._store.tick(), self._selector
                 found.clear()
                 continue
             self._expect_success(answer)
             items = answer.object.get("items") or ()
-            found.extend(self._table.entry(item) for item in items)
+            found.extend(self._store.entry(item) for item in items)
             meta = answer.object.get("metadata") or {}
             if not meta.get("continue"):
-                self._table.refill(found, str(meta.get("resourceVersion", "")), since)
+                self._store.refill(found, str(meta.get("resourceVersion", "")), since)
                 return str(meta.get("resourceVersion", ""))
             query = {**self._selector, "limit": str(PAGE), "continue": meta["continue"]}
 
@@ -185,14 +185,14 @@ class Reflector:
         return version
 
     def _take(self, kind: str, raw: Mapping[str, Any]) -> str:
-        """One event into the table; the version that it brings."""
+        """One event into the store; the version that it brings."""
         match kind:
             case "ADDED" | "MODIFIED":
-                self._table.seen(raw)
+                self._store.seen(raw)
             case "DELETED":
-                self._table.gone(raw)
+                self._store.gone(raw)
             case "BOOKMARK":
-                self._table.reach(raw["metadata"].get("resourceVersion"))
+                self._store.reach(raw["metadata"].get("resourceVersion"))
             case "ERROR" if raw.get("code") == 410:
                 raise Lost(str(raw.get("message", "expired")))
             case _:

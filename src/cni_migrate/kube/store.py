@@ -1,6 +1,6 @@
 """What is known of one kind of object: a map that only ever moves forward.
 
-Three sources write to a table: lists, watch events, and the answers to own writes. They arrive in any order, so each is
+Three sources write to a store: lists, watch events, and the answers to own writes. They arrive in any order, so each is
 compared by resourceVersion (opaque in the API's contract, but an ever-growing integer in every server that exists, and
 declared comparable from Kubernetes 1.35 on). Where it is no integer, the latest to arrive wins.
 """
@@ -50,7 +50,7 @@ class Store(Generic[K, V]):
         changed: Callable[[], None],
         same: Callable[[V, V], bool] | None = None,
     ) -> None:
-        """An empty table.
+        """An empty store.
 
         Args:
             view: makes a view of an object.
@@ -69,13 +69,13 @@ class Store(Generic[K, V]):
         self._ticks = 0
 
     def entry(self, raw: Json) -> tuple[K, Entry[V]]:
-        """An object as this table stores it, so that a list's JSON need not be kept until its last page."""
+        """An object as this store holds it, so that a list's JSON need not be kept until its last page."""
         meta = raw["metadata"]
         version = version_of(meta.get("resourceVersion"))
         return self._key(meta), Entry(str(meta.get("uid", "")), version, self._view(raw))
 
     def tick(self) -> int:
-        """A point in this table's own time, to be taken before a list is asked for."""
+        """A point in this store's own time, to be taken before a list is asked for."""
         self._ticks += 1
         return self._ticks
 

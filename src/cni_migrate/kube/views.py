@@ -25,6 +25,7 @@ from cni_migrate.core.model.objects import (
     Toleration,
     Writer,
 )
+from cni_migrate.kube import amounts
 from cni_migrate.kube.references import used_by
 
 Json = Mapping[str, Any]
@@ -61,6 +62,7 @@ def node(raw: Json) -> Node:
         pod_cidrs=tuple(_text(one) for one in spec.get("podCIDRs") or ()),
         os=_text((status.get("nodeInfo") or {}).get("operatingSystem") or "linux"),
         arch=_text((status.get("nodeInfo") or {}).get("architecture") or ""),
+        allocatable=amounts.allocatable(status),
     )
 
 
@@ -96,6 +98,7 @@ def pod(raw: Json) -> Pod:
         due_gone=datetime.fromisoformat(meta["deletionTimestamp"]) if deleting else None,
         claims=_claims(meta, spec),
         created=_text(meta.get("creationTimestamp") or ""),
+        needs=amounts.needs(spec),
     )
 
 

@@ -4,7 +4,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cni_migrate.sim.scenariotypes import Duration, LabelKey, LabelValue, NodeName, Pattern, SomeKey, SomeNode, Taint
+from cni_migrate.sim.scenariotypes import (
+    Duration,
+    LabelKey,
+    LabelValue,
+    NodeName,
+    Pattern,
+    Port,
+    SomeKey,
+    SomeNode,
+    Taint,
+)
 
 Network = Literal["all", "canal", "cilium"]
 
@@ -74,6 +84,29 @@ class Deaf(Model):
     direction: Literal["in", "out", "both"] = Field(default="both", description="As seen from the node.")
 
 
+class Firewall(Model):
+    """UDP packets to one port of nodes' own addresses that are lost: a tunnel has such a port."""
+
+    port: Port = Field(description="The UDP port.")
+    node: SomeNode = Field(default="", description="Only those from and to this node.")
+    peer: SomeNode = Field(default="", description="Only those between `node` and this one.")
+    direction: Literal["in", "out", "both"] = Field(default="both", description="As seen from the node.")
+
+
+class PortTaken(Model):
+    """A program that has a UDP port on a node."""
+
+    node: NodeName = Field(description="The node.")
+    port: Port = Field(description="The UDP port.")
+
+
+class Clock(Model):
+    """A node's clock that is wrong."""
+
+    node: NodeName = Field(description="The node.")
+    seconds: float = Field(description="It is so many seconds ahead; below 0: behind.")
+
+
 class Lost(Model):
     """Packets of one sort that are lost between nodes."""
 
@@ -125,12 +158,16 @@ ACTIONS = (
     "deaf",
     "large_lost",
     "udp_lost",
+    "firewall",
+    "port_taken",
+    "clock",
     "dns_down",
     "slow",
     "delete_link",
     "delete_route",
     "delete_lease",
     "delete_file",
+    "flush_rules",
     "helm_upgrade",
     "api",
 )
@@ -154,12 +191,20 @@ class Fault(Model):
     deaf: Deaf | None = Field(default=None, description="A node's packets are lost.")
     large_lost: Lost | None = Field(default=None, description="Large packets are lost (an MTU that is wrong).")
     udp_lost: Lost | None = Field(default=None, description="UDP packets are lost.")
+    firewall: Firewall | None = Field(default=None, description="A UDP port is closed between nodes.")
+    port_taken: PortTaken | None = Field(default=None, description="A program has a UDP port on a node.")
+    clock: Clock | None = Field(default=None, description="A node's clock is wrong: its agents' reports show it.")
     dns_down: bool = Field(default=False, description="The cluster's DNS does not answer.")
     slow: Slow | None = Field(default=None, description="Pods are slow.")
     delete_link: OnDisk | None = Field(default=None, description="A link disappears, such as flannel.1.")
     delete_route: OnDisk | None = Field(default=None, description="Flannel's route to another node disappears.")
     delete_lease: OnDisk | None = Field(default=None, description="A lease file disappears: an address is given twice.")
     delete_file: OnDisk | None = Field(default=None, description="A CNI file disappears.")
+    flush_rules: NodeName | None = Field(
+        default=None,
+        description="A firewall that is loaded anew takes away the rule by which callers stay known (overlay); while it"
+        " lasts, again and again.",
+    )
     helm_upgrade: dict[str, str | None] | None = Field(
         default=None, description="The owner of an installed Cilium gives cilium-config these keys; null removes one."
     )

@@ -15,7 +15,7 @@ from cni_migrate.sim.apiserver.store import Store
 from cni_migrate.sim.client import Kind, Object
 from cni_migrate.sim.clock import EPOCH, SimClock
 from cni_migrate.sim.scenario import BadScenario, Scenario, check, load
-from cni_migrate.sim.world import meta, pages
+from cni_migrate.sim.world import calicomanifests, meta, pages
 from cni_migrate.sim.world.canalmanifests import daemon_sets
 from cni_migrate.sim.world.ciliummanifests import cilium_objects
 from cni_migrate.sim.world.faults import Faults
@@ -31,7 +31,6 @@ class StoreSink:
 
     def __init__(self, app: ApiServer) -> None:
         self._app = app
-        self._write = Write(_MANAGER)
 
     def kind_of(self, manifest: Object) -> Kind:
         """What a manifest is.
@@ -62,7 +61,8 @@ class StoreSink:
         namespace = obj["metadata"].get("namespace", "")
         if not resource.namespaced:
             namespace, obj = "", {**obj, "metadata": {**obj["metadata"], "namespace": ""}}
-        made = self._app.machinery.create(resource, namespace, obj, self._write)
+        by = Write(calicomanifests.WRITER if kind.group == calicomanifests.GROUP else _MANAGER)
+        made = self._app.machinery.create(resource, namespace, obj, by)
         return (self._app.store.get(resource, made.namespace, made.name) or made).object
 
     def set_status(self, kind: Kind, obj: Object, status: Object) -> None:

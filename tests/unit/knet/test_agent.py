@@ -529,7 +529,7 @@ def test_a_sleeping_agent_is_woken(tmp_path: Path) -> None:
     task.wake(time.monotonic() + 0.05)
     began = time.monotonic()
     turns(loop, lambda: bool(went))
-    assert 0.04 < went[0] - began < 5
+    assert 0.04 < went[0] - began < 60, "before its own time"
 
 
 def test_an_agent_that_gets_no_processor_blames_nobody() -> None:

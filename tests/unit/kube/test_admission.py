@@ -54,6 +54,14 @@ def test_what_this_user_may_not_make_is_not_tried() -> None:
     assert {one.path for one in server.seen} == {REVIEWS}
 
 
+def test_an_api_server_in_trouble_refuses_nothing() -> None:
+    """It has said nothing of the object; a webhook that cannot be called would refuse it, with the same status."""
+    assert asked(pods=(500, status(500, "InternalError", "etcdserver: request timed out")))[0] == ()
+    called = 'Internal error occurred: failed calling webhook "v.kyverno.svc": connection refused'
+    found, _ = asked(pods=(500, status(500, "InternalError", called)))
+    assert found == (f"a pod of DaemonSet mesh/probe: {called}",)
+
+
 @pytest.mark.parametrize("reply", [QUOTA, SECURITY, WEBHOOK])
 def test_what_refuses_a_pod_is_told_in_its_words(reply: dict[str, Any]) -> None:
     """A quota, PodSecurity, a webhook."""

@@ -168,6 +168,35 @@ def test_what_an_operator_has_written_keeps_its_definition() -> None:
     assert found["CustomResourceDefinition tiers.crd.projectcalico.org"].removable
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"generation": 2},  # calicoctl has no name either
+        {"managedFields": [{"manager": "kubectl-create", "operation": "Update"}]},
+        {"managedFields": []},
+    ],
+    ids=["changed since", "made by somebody else", "nobody can tell"],
+)
+def test_what_calico_has_made_unasked_keeps_no_definition(change: dict[str, Any]) -> None:
+    """calico-node makes settings and a pool when it starts; by them "audit: clean" was never reached on a real one."""
+    world = World()
+    kinds = {"felixconfigurations": "FelixConfiguration", "ippools": "IPPool", "bgpconfigurations": "BGPConfiguration"}
+    world.definitions += [definition(plural, kind) for plural, kind in kinds.items()]
+    own: dict[str, Any] = {"managedFields": [{"manager": "Go-http-client", "operation": "Update"}], "generation": 1}
+    world.objects |= {
+        "felixconfigurations": [made("default", metadata=own)],
+        "ippools": [made("default-ipv4-ippool", metadata=own), made("mine", metadata=own)],
+        "bgpconfigurations": [made("default", metadata={**own, **change})],
+    }
+    found = world.found()
+    kept = {plural: found[f"CustomResourceDefinition {plural}.crd.projectcalico.org"].kept for plural in kinds}
+    assert kept == {
+        "felixconfigurations": "",
+        "ippools": "with it would go IPPool mine",
+        "bgpconfigurations": "with it would go BGPConfiguration default",
+    }
+
+
 def test_without_a_word_of_the_daemonset_the_usual_names_are_looked_for() -> None:
     """A migration that an older version has ended told nothing."""
     world = World()

@@ -179,6 +179,14 @@ def test_a_sweep_is_one_request(reply: Scripted, result: str) -> None:
     }
 
 
+def test_a_sweep_for_a_purpose_takes_all_of_them() -> None:
+    """On every node, also those that still run."""
+    effect = SweepTasks("t", "", (("host-a", "u1"),), "tunnel")
+    _, server, _ = perform({("DELETE", "/api/v1/namespaces/t/pods"): [(200, {"kind": "PodList", "items": []})]}, effect)
+    (asked,) = server.seen
+    assert asked.query == {"labelSelector": "app.kubernetes.io/component=host-task,cni-migrate.io/task=tunnel"}
+
+
 NODE = "/api/v1/nodes/n1"
 
 

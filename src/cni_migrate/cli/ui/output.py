@@ -28,6 +28,11 @@ def console(stream: TextIO) -> Console:
     return Console(file=stream, highlight=False, soft_wrap=False, no_color=plain or None, width=width)
 
 
+def redraws(to: Console) -> bool:
+    """Whether what is shown there can be drawn anew in its place: not on a terminal that only prints (TERM=dumb)."""
+    return to.is_terminal and not to.is_dumb_terminal
+
+
 def out() -> Console:
     """The console of results."""
     return console(sys.stdout)

@@ -50,7 +50,7 @@ def parts_of(view: StatusView, now: datetime, *, wide: bool = False) -> list[Any
     if view.closed_record is not None:
         return [Text(_rolled_back(view)), *_next(view)]
     if not view.begun:
-        return [Text("No migration was begun in this cluster."), *_next(view)]
+        return [Text("There is no record of a migration in this cluster."), *_next(view)]
     parts: list[Any] = [_table(view, now, wide=wide), Text("")]
     if lines := [line for line in view.history if not _said(line.what, view)]:
         parts += [Text(f"{output.clock(line.at)}  {line.what}", style=colours.QUIET) for line in lines[-5:]]
@@ -164,7 +164,7 @@ def _since(text: str) -> str:
 
 def _eta(view: StatusView, now: datetime) -> list[Text]:
     """When it will be done, or how much work is left while nobody does it."""
-    if view.eta_seconds is None or view.phase not in (Phase.ATTACHING, Phase.MIGRATING):
+    if not view.eta_seconds or view.phase not in (Phase.ATTACHING, Phase.MIGRATING):
         return []
     if view.driver is not None and view.driver.alive:
         return [Text(f"all nodes migrated in {output.ending(view.eta_seconds, now)}")]

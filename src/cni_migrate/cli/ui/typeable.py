@@ -27,9 +27,18 @@ VERBS: Final = (
 )  # fmt: skip
 """The commands that have the options of `Common`."""
 
-_COMMAND: Final = re.compile(
-    rf"(?<![\w./-])migrate (?P<verb>{'|'.join(sorted(VERBS, key=len, reverse=True))})(?![\w-])(?P<rest>[^`,;|>(\n]*)"
+KUBECTL: Final = (
+    "-n", "annotate", "apply", "auth", "config", "cordon", "delete", "describe", "drain", "edit", "get", "label",
+    "logs", "patch", "replace", "rollout", "scale", "taint", "uncordon",
+)  # fmt: skip
+"""What follows in commands of kubectl; its options may stand before it."""
+
+_REST: Final = r"(?P<rest>[^`,;|>(\n]*)"
+_MIGRATE: Final = re.compile(
+    rf"(?<![\w./-])migrate (?P<verb>{'|'.join(sorted(VERBS, key=len, reverse=True))})(?![\w-]){_REST}"
 )
+_KUBECTL: Final = re.compile(rf"(?<![\w./-])(?P<verb>kubectl)(?= (?:{'|'.join(KUBECTL)}) ){_REST}")
+_HELM: Final = re.compile(rf"(?<![\w./-])(?P<verb>helm (?:upgrade|install))(?= [A-Z-]){_REST}")
 
 _named: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("named", default=())
 """The options of the command that runs, and their values."""
@@ -88,17 +97,30 @@ def typeable_data(data: Any) -> Any:
 
 def _missing(text: str) -> list[tuple[int, str]]:
     """Where options are to be put in, and which."""
-    named = _named.get()
-    if not named or "migrate " not in text:
+    named = dict(_named.get())
+    if not named:
         return []
-    found = []
-    for command in _COMMAND.finditer(text):
-        wanted = "".join(
-            f" {option} {shlex.quote(value)}"
-            for option, value in named
-            if f"{option} " not in f"{command['rest']} "
-            and (option != "--strategy" or command["verb"] in ON_A_STRATEGY)
-        )
-        if wanted:
-            found.append((command.end("verb"), wanted))
-    return found
+    context = named.get("--context", "")
+    cluster = {"--kubeconfig": named.get("--kubeconfig", ""), "--context": context}
+    tools = (
+        (_MIGRATE, named),
+        (_KUBECTL, cluster),
+        (_HELM, {"--kubeconfig": cluster["--kubeconfig"], "--kube-context": context}),
+    )
+    return sorted(
+        (command.end("verb"), options)
+        for pattern, given in tools
+        for command in pattern.finditer(text)
+        if (options := _options(command, given))
+    )
+
+
+def _options(command: re.Match[str], given: Mapping[str, str]) -> str:
+    """What a command that is printed lacks of what was given."""
+    return "".join(
+        f" {option} {shlex.quote(value)}"
+        for option, value in given.items()
+        if value
+        and f"{option} " not in f"{command['rest']} "
+        and (option != "--strategy" or command["verb"] in ON_A_STRATEGY)
+    )

@@ -148,9 +148,20 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
         record = Record(cluster=fresh.model_copy(update=kept), nodes={})
         for finding in goal.waived:
             record = history(record, now, f"preflight waived by {goal.by or 'an operator'}: {finding}")
+    elif record.cluster.phase is Phase.PREPARING:
+        record = _waiving(goal, record, now)
     if record.cluster.started is None:
         record = record.with_cluster(record.cluster.model_copy(update={"started": now}))
     return _retry_held(plan, _reroute_again(plan, goal, record, nodes, now), now)
+
+
+def _waiving(goal: Goal, record: Record, now: datetime) -> Record:
+    """The record with what is waived of what only the first steps can find out."""
+    known = record.cluster.waived
+    if not (new := [waiver for waiver in goal.waivers if waiver not in known]):
+        return record
+    record = record.with_cluster(record.cluster.model_copy(update={"waived": (*known, *new)}))
+    return history(record, now, f"waived by {goal.by or 'an operator'}: {', '.join(new)}")
 
 
 def _accepting(goal: Goal, record: Record, now: datetime) -> Record:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import ObjectRef, Taint
 from cni_migrate.core.model.words import many
 
@@ -143,17 +144,20 @@ class RunHostTask:
 class SweepTasks:
     """Remove a node's host tasks that have ended, by one request; one that still runs stays.
 
-    `tasks` are those that are known: (name, uid).
+    With a `purpose` those that have it in their label go instead: on every node, also those that still run. `tasks` are
+    those that are known: (name, uid).
     """
 
     namespace: str
     node: str
     tasks: tuple[tuple[str, str], ...]
+    purpose: str = ""
 
     @property
     def key(self) -> str:
         """By the tasks: others are another effect."""
-        return f"sweep:{self.node}#{','.join(uid for _, uid in self.tasks)}"
+        known = ",".join(uid for _, uid in self.tasks)
+        return f"sweep:{self.purpose or self.node}#{hashlib.sha256(known.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,13 +224,16 @@ def describe(effect: Effect) -> str:
             return f"delete {effect.ref}"
         case DeleteIdentities():
             return f"delete CiliumIdentities with the label {effect.label}"
+        case SweepTasks() if effect.purpose:
+            return f"remove {many(len(effect.tasks), 'host task')} for the {effect.purpose}"
         case SweepTasks():
             return f"remove {many(len(effect.tasks), 'ended host task')} on {effect.node}"
         case UpgradeRelease():
             return f"helm upgrade --install {effect.release} in namespace {effect.namespace}"
         case RunHostTask():
-            containers = effect.pod["spec"]["containers"]
-            return f"host task on {effect.node}: {' '.join(containers[0].get('args', []))}"
+            (container,) = effect.pod["spec"]["containers"]
+            what = container.get("name", names.HOST_TASK).replace("-", " ")
+            return f"{what} on {effect.node}: {' '.join(container.get('args', []))}"
 
 
 def _node_patch(effect: PatchNode) -> str:

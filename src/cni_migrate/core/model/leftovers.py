@@ -45,6 +45,17 @@ MADE_BY_CALICO: Final = frozenset(
 )  # fmt: skip
 """Kinds whose objects Calico's programs make by themselves: nobody loses anything with them."""
 
+MADE_AT_START: Final = {
+    "felixconfigurations": frozenset({"default"}),
+    "bgpconfigurations": frozenset({"default"}),
+    "ippools": frozenset({"default-ipv4-ippool", "default-ipv6-ippool"}),
+}
+"""What calico-node makes when it starts first, by kind (projectcalico/calico, node/pkg/lifecycle/startup)."""
+
+CALICO_WRITERS: Final = frozenset({"Go-http-client", "calico-node"})
+"""Under which names it is told to have written (`metadata.managedFields`); 3.32 gives itself none, nor does calicoctl.
+So an object is calico-node's own only while it has never been changed."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Leftover:

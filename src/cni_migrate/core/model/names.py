@@ -30,6 +30,12 @@ FIELD_MANAGER = "migrate"
 RECORD_PART = "record"
 CLOSED_RECORD = "closed-record"
 HOST_TASK = "host-task"
+TASK = "cni-migrate.io/task"
+"""Label of host tasks that are one of many for the same purpose, and go together."""
+
+TUNNEL = "tunnel"
+"""What it says of the pods that try the port of Cilium's tunnel."""
+
 DRIVER = "driver"
 
 JOB = "cni-migrate"

@@ -68,8 +68,40 @@ class Toleration:
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """What pods ask of a node, or what a node has for pods: thousandths of a processor, bytes, and their number."""
+
+    cpu: int = 0
+    memory: int = 0
+    pods: int = 0
+
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(self.cpu + other.cpu, self.memory + other.memory, self.pods + other.pods)
+
+    def __sub__(self, other: "Amount") -> "Amount":
+        return Amount(self.cpu - other.cpu, self.memory - other.memory, self.pods - other.pods)
+
+    def holds(self, other: "Amount") -> bool:
+        """Whether there is so much of each; of what is not asked for there may be too little already."""
+        return (
+            (self.cpu >= other.cpu or not other.cpu)
+            and (self.memory >= other.memory or not other.memory)
+            and (self.pods >= other.pods or not other.pods)
+        )
+
+    def __str__(self) -> str:
+        parts = [f"cpu {self.cpu / 1000:g}"] if self.cpu else []
+        parts += [f"memory {self.memory / 2**20:.0f}Mi"] if self.memory else []
+        return ", ".join(parts) or "no requests"
+
+
+ONE_POD = Amount(pods=1)
+"""What a pod without requests needs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
-    """A node as the API shows it."""
+    """A node as the API shows it; `allocatable` is what it has for pods, None when it does not say."""
 
     name: str
     uid: str
@@ -85,6 +117,7 @@ class Node:
     pod_cidrs: tuple[str, ...] = ()
     os: str = "linux"
     arch: str = ""
+    allocatable: Amount | None = None
 
     @property
     def control_plane(self) -> bool:
@@ -135,7 +168,8 @@ class Pod:
     or failed container in words, `unready` what its Ready condition says while it is not True, `message` the
     termination message of its only container (host tasks), `due_gone` when a pod that is being deleted should have
     ended (metadata.deletionTimestamp), `created` when the API server has made it
-    (RFC 3339, in seconds), `claims` the PersistentVolumeClaims of its volumes.
+    (RFC 3339, in seconds), `claims` the PersistentVolumeClaims of its volumes, `needs` what the scheduler sets aside
+    for it.
     """
 
     namespace: str
@@ -163,6 +197,7 @@ class Pod:
     finalizers: tuple[str, ...] = ()
     created: str = ""
     claims: tuple[str, ...] = ()
+    needs: Amount = ONE_POD
 
     @property
     def finished(self) -> bool:

@@ -51,6 +51,21 @@ class GateResult(_Frozen):
     stall_ms: float = 0
 
 
+class Tunnel(_Frozen):
+    """What came of trying the UDP port of Cilium's tunnel in the try that began at `since`.
+
+    So many pairs of nodes were `tried`, of which `closed` let nothing through, and `more` that are not kept; `unfit` is
+    why the port could not be had at all on a node.
+    """
+
+    since: datetime
+    port: int
+    tried: int = 0
+    closed: tuple[str, ...] = ()
+    more: int = 0
+    unfit: dict[str, str] = Field(default_factory=dict)
+
+
 class NodeRecord(_Frozen):
     """One node's progress.
 
@@ -112,10 +127,10 @@ class ClusterRecord(_Frozen):
     `select_canal` changed, `reselect` whether that may be set again, or Canal be deleted again, should somebody have
     put it back while nobody drove, and `again` how often it was deleted again. `canal_objects` are what Canal's
     DaemonSets used when they were deleted, as `apiVersion/Kind/namespace/name`, and `cleaning_image` is what they
-    tell of where Canal is to be removed from hosts. `waived` is what was waived of preflight, as it was typed, until
-    the migration begins. `performed` are the keys of those of the step's effects that were performed already, where
-    nothing else would tell a driver that takes over. `history` are the latest lines; the older ones are in
-    `history_parts` ConfigMaps of their own.
+    tell of where Canal is to be removed from hosts. `waived` is what was waived, as it was typed, until the first
+    change. `tunnel` is what came of trying its port before that. `performed` are the keys of those of the step's
+    effects that were performed already, where nothing else would tell a driver that takes over. `history` are the
+    latest lines; the older ones are in `history_parts` ConfigMaps of their own.
     """
 
     record_schema: int = Field(default=SCHEMA, alias="schema")
@@ -141,6 +156,7 @@ class ClusterRecord(_Frozen):
     again: int = Field(default=0, ge=0)
     baseline: tuple[str, ...] = ()
     waived: tuple[str, ...] = ()
+    tunnel: Tunnel | None = None
     performed: tuple[str, ...] = ()
     last_sweep: int = 0
     idle_since: datetime | None = None

@@ -36,6 +36,21 @@ def beside_multus(facts: Facts) -> Iterator[Finding]:
         )
 
 
+@check
+def cleaning_image(facts: Facts) -> Iterator[Finding]:
+    """What Calico leaves on hosts can be seen with the programs that it brought: a configured image may lack them.
+
+    Seen on the real one, 3.32: without nft the table `arp calico-arp` stayed on every host, and they were called clean.
+    """
+    if facts.found.calico and facts.config.host_task.image:
+        yield warning(
+            "CLEANING_IMAGE",
+            f"Canal is removed from hosts in {facts.config.host_task.image}, as host_task.image says, instead of"
+            " Calico's own: on a node without nft, if that image has none, Calico's tables of nftables stay, unseen",
+            "leave host_task.image empty, or see that it has nft and ipset",
+        )
+
+
 FELIX_BLOCKS = {
     "bpfEnabled": "Calico's eBPF data plane and Cilium's cannot share a node",
     "wireguardEnabled": "Calico encrypts traffic between nodes, Cilium as it is installed here does not",

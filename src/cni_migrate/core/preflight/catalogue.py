@@ -15,7 +15,7 @@ BLOCKER, WARNING, INFO = Severity
 class About:
     """What is declared of the findings with one id.
 
-    `never` says why they cannot be waived; empty: they can.
+    `never` says why they cannot be waived; empty: they can. `later`: a step finds out, so it may be waived before.
     """
 
     id: str
@@ -23,6 +23,7 @@ class About:
     meaning: str
     remedy: str
     never: str = ""
+    later: bool = False
 
     @property
     def waivable(self) -> bool:
@@ -89,6 +90,9 @@ ABOUT: Final = {
               "Name another `cilium.release`, or remove what a killed helm has left."),
         About("OTHER_MULTUS", (BLOCKER,), "A Multus is there already that is not this migration's.", "Remove it first.",
               "two of them fight for the nodes' CNI files"),
+        About("RECORD_LOST", (BLOCKER,), "Nodes have labels or taints of a migration whose record is gone.",
+              "Put the record back: [how](../how-to/recover-the-record.md).",
+              "a second migration over the first would cut off nodes that are on Cilium already"),
         About("LABELS_TAKEN", (BLOCKER,), "A label of the migration is there with another value.",
               "Choose other keys (`labels`), or remove the labels if nobody needs them.",
               "what somebody else has set is not overwritten: the step refuses it"),
@@ -130,6 +134,8 @@ ABOUT: Final = {
         About("CALICO_NODE", (BLOCKER,),
               "`multus` beside Calico: kubelets' probes of dual pods fail, and calls by ClusterIP under a policy.",
               "Use `--strategy overlay`. Waive it only to try it out where pods may restart."),
+        About("CLEANING_IMAGE", (WARNING,), "Calico is removed from hosts in another image than its own: has it nft?",
+              "Leave `host_task.image` empty, or see that it has nft and ipset."),
         About("FELIX", (BLOCKER, WARNING), "A setting of FelixConfiguration that Cilium cannot live with, or ignores.",
               "Turn it off first (blocker); look whether anything relies on it (warning).",
               "a node cannot be in between with such a setting"),
@@ -137,12 +143,16 @@ ABOUT: Final = {
               "None: a Calico with its own pools is not Canal.", "which pods are Canal's cannot be told"),
         About("POLICIES_IPBLOCK", (WARNING,), "NetworkPolicies name pods or nodes by address: Cilium ignores that.",
               "Allow them by podSelector and namespaceSelector beside the ipBlock."),
+        About("POLICIES_OFF", (WARNING,), "By the configuration of Cilium policies are open in the end.",
+              "Leave `policy_enforcement` or `policy-audit-mode` away, if that is not meant."),
         About("POLICIES_LABELS", (BLOCKER,), "NetworkPolicies choose pods by labels that Cilium does not look at.",
               "Choose them by labels of your own. Waive it when such a policy protects nothing."),
         About("POLICIES_PORTS", (WARNING,), "NetworkPolicies with ranges of ports that this Cilium does not read.",
               "Choose Cilium 1.16 or newer, or name the ports."),
         About("SCTP", (BLOCKER,), "SCTP is in use, which Cilium drops unless it is told otherwise.",
               "`cilium.extra_config: {enable-sctp: \"true\"}`. Waive it when nothing needs it."),
+        About("ROOM", (BLOCKER,), "What the pods of a drained node request is not free on the other nodes.",
+              "Add a node, or lower requests or replicas. If waived, such pods stay Pending until their node is back."),
         About("BUDGET_CLOSED", (BLOCKER,), "A PodDisruptionBudget allows no eviction now.",
               "Add a replica, mend the pods or loosen the budget. If waived, the drain waits for the budget."),
         About("BUDGET_TWICE", (BLOCKER,), "Two PodDisruptionBudgets cover a pod: Kubernetes never evicts it.",
@@ -179,7 +189,8 @@ ABOUT: Final = {
               "Choose another version, or rehearse on a copy of the cluster."),
         About("CILIUM_KUBERNETES", (WARNING,), "Cilium does not list this version of Kubernetes among the tested ones.",
               "Choose another version of Cilium, or rehearse on a copy of the cluster."),
-        About("FIREWALL", (INFO,), "Which UDP port must be open between all nodes.", "Open it before.", FACT),
+        About("FIREWALL", (INFO,), "Which UDP port must be open between all nodes. `run` tries it as its first step.",
+              "Open it. Waived, `run` goes on all the same: the gates find out, but late.", later=True),
         About("IMAGES", (INFO,), "Which images the nodes pull.", "Make sure that they can, or mirror them.", FACT),
         About("VERSION", (INFO,), "The API server's version.", "Nothing to do.", FACT),
     )

@@ -12,6 +12,7 @@ from cni_migrate.core.preflight import (
     existing,
     networks,
     policies,
+    room,
     shapes,
     surroundings,
     taken,
@@ -22,7 +23,7 @@ from cni_migrate.core.preflight.waiving import waived
 
 __all__ = ["Facts", "Finding", "Hook", "Severity", "blockers", "findings"]
 
-ORDER = (cluster, existing, shapes, taken, networks, calico, policies, workloads, actors, surroundings)
+ORDER = (cluster, existing, shapes, taken, networks, calico, policies, room, workloads, actors, surroundings)
 """The modules of checks, in the order in which their findings are shown."""
 
 

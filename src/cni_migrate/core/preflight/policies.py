@@ -3,7 +3,32 @@
 from collections.abc import Iterator
 
 from cni_migrate.core.model.words import many
-from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, warning
+from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
+
+
+@check
+def enforced(facts: Facts) -> Iterator[Finding]:
+    """Whose policies are in force all the time; or in the end no more, as the operator's own settings have it."""
+    if not facts.policies:
+        return
+    per_namespace: dict[str, int] = {}
+    for _, namespace, _name in facts.policies:
+        per_namespace[namespace] = per_namespace.get(namespace, 0) + 1
+    listed = [f"{namespace}: {number}" for namespace, number in sorted(per_namespace.items())]
+    never = facts.config.cilium.policy_enforcement == "never"
+    if not never and not facts.audited:
+        yield info("POLICIES", f"policies stay in force in {many(len(listed), 'namespace')}", "nothing to do", listed)
+        return
+    why = "cilium.policy_enforcement is never" if never else "policy-audit-mode is true in Cilium's configuration"
+    since = (
+        "once the migration is done" if facts.config.traits.enforces_in_transit else "on each node once it is migrated"
+    )
+    yield warning(
+        "POLICIES_OFF",
+        f"{why}: policies of {many(len(listed), 'namespace')} are open {since}",
+        "leave it away, if that is not meant",
+        listed,
+    )
 
 
 @check

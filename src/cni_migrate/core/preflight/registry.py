@@ -60,7 +60,8 @@ class Facts:
     Canal that the cluster tells of; `policies` are (kind, namespace, name), `calico_policies` those that only Calico
     enforces; `pod_hooks` are webhooks with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs,
     `service_networks` what they are taken from, `api_servers` the API server's own addresses; `felix`
-    the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `unknown_labels`
+    the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `audited`
+    whether Cilium only logs in the end what policies forbid; `unknown_labels`
     policies that choose pods by labels which Cilium's identities do not have; `port_ranges` those with ranges of ports
     that this version does not read; `sctp` policies and Services with SCTP, unless Cilium passes it; `proxy_mode` and
     `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise; `later` what of the
@@ -86,6 +87,7 @@ class Facts:
     felix: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ip_pools: tuple[str, ...] = ()
     ip_blocks: tuple[str, ...] = ()
+    audited: bool = False
     unknown_labels: tuple[str, ...] = ()
     port_ranges: tuple[str, ...] = ()
     sctp: tuple[str, ...] = ()

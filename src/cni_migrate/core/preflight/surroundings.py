@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from cni_migrate import cilium_versions
+from cni_migrate.core.connectivity.peers import graph
 from cni_migrate.core.preflight.registry import Facts, Finding, check, info, many, warning
 from cni_migrate.core.steps.selection import owners_of
 
@@ -17,18 +18,6 @@ def webhooks(facts: Facts) -> Iterator[Finding]:
             "run their servers with two replicas and a budget, or exempt kube-system and this tool's namespaces",
             [f"{hook.name} ({hook.service or 'outside the cluster'})" for hook in facts.pod_hooks],
         )
-
-
-@check
-def policies(facts: Facts) -> Iterator[Finding]:
-    """Whose policies are in force all the time, and what Cilium will not know afterwards."""
-    if not facts.policies:
-        return
-    per_namespace: dict[str, int] = {}
-    for _, namespace, _name in facts.policies:
-        per_namespace[namespace] = per_namespace.get(namespace, 0) + 1
-    listed = [f"{namespace}: {number}" for namespace, number in sorted(per_namespace.items())]
-    yield info("POLICIES", f"policies stay in force in {many(len(listed), 'namespace')}", "nothing to do", listed)
 
 
 @check
@@ -65,6 +54,26 @@ def kubernetes(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def firewall(facts: Facts) -> Finding:
+    """Which port has to be open, and who tries it when: looking at the cluster starts no pods."""
+    config, nodes = facts.config, facts.seen.nodes
+    port = f"UDP port {config.cilium.tunnel_port} must be open between all nodes for Cilium's tunnel"
+    if config.cilium.source == "existing":
+        return info(
+            "FIREWALL",
+            f"{port}; it is not tried: Cilium's agents have it already on every node",
+            "see that it is open (`cilium-dbg status` where health checking is on); the gates find out, but late",
+        )
+    mesh = graph(nodes, config)
+    pairs = sum(len(mesh.neighbours(name)) for name in nodes)
+    return info(
+        "FIREWALL",
+        f"{port}: `migrate run` tries it by short-lived pods on the nodes' own network, {many(pairs, 'pair')} of nodes,"
+        " before it changes anything",
+        "open it before the migration",
+    )
+
+
 @check
 def assumptions(facts: Facts) -> Iterator[Finding]:
     """What is taken for granted and cannot be seen through the API."""
@@ -74,11 +83,7 @@ def assumptions(facts: Facts) -> Iterator[Finding]:
         f"CNI files are taken to be in {config.host_task.cni_folder}, plugins in {config.host_task.bin_folder}",
         "set host_task.cni_folder and host_task.bin_folder if that is not so",
     )
-    yield info(
-        "FIREWALL",
-        f"UDP port {config.cilium.tunnel_port} must be open between all nodes for Cilium's tunnel",
-        "open it before the migration; the gates find out, but late",
-    )
+    yield firewall(facts)
     if facts.images:
         yield info(
             "IMAGES",

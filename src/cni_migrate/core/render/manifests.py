@@ -26,7 +26,8 @@ Manifest = dict[str, Any]
 TEMPLATES = (
     "namespace.yaml", "knet-stress.yaml", "cilium-common.yaml", "cilium-agent.yaml", "cilium-multus.yaml",
     "cilium-overlay.yaml", "cilium-final.yaml", "cilium-node-config.yaml", "multus.yaml", "multus_conf.py",
-    "host-task.yaml", "host-task.sh", "identities.yaml", "rbac.yaml", "driver-job.yaml",
+    "host-task.yaml", "host-task.sh", "tunnel-probe.yaml", "tunnel_probe.py", "identities.yaml", "rbac.yaml",
+    "driver-job.yaml",
 )  # fmt: skip
 """The files of `templates/` that `Manifests` needs."""
 
@@ -214,6 +215,18 @@ class Manifests:
             **base,
             "metadata": {**base["metadata"], "name": name},
             "spec": {**spec, "nodeName": node, "containers": [container]},
+        }
+
+    def tunnel_probe(self, node: str, address: str, name: str, ops: Sequence[str]) -> Manifest:
+        """The short-lived pod that listens on the port of Cilium's tunnel on a node, or sends to it on others."""
+        task = {"node": "", "address": "", "name": "", "ops": ["listen"]}
+        (base,) = self._render("tunnel-probe.yaml", task=task, tunnel_probe=self._templates["tunnel_probe.py"])
+        (container,) = base["spec"]["containers"]
+        container = {**container, "args": list(ops), "env": [{"name": "NODE_IP", "value": address}]}
+        return {
+            **base,
+            "metadata": {**base["metadata"], "name": name},
+            "spec": {**base["spec"], "nodeName": node, "containers": [container]},
         }
 
     def rbac(self) -> list[Manifest]:

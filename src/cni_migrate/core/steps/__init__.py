@@ -12,6 +12,7 @@ from cni_migrate.core.steps import (
     labels,
     pods,
     reopening,
+    tunnel,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "labels",
     "pods",
     "reopening",
+    "tunnel",
 ]

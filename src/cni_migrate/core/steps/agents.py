@@ -210,7 +210,7 @@ def reload_cilium(view: NodeView) -> Answer:
 
 @node_step("agent")
 def restart_cilium_if_endpoints_left(view: NodeView) -> Answer:
-    """Restart the agent if it still holds endpoints of pods that left while its plugin was not in force.
+    """Restart the agent if it still holds endpoints of pods that left while its plugin was not active.
 
     One that does not come up holds nobody.
     """

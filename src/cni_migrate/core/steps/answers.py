@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from cni_migrate.core.model.effects import Effect
 from cni_migrate.core.model.objects import Pod
-from cni_migrate.core.model.record import Before, GateResult
+from cni_migrate.core.model.record import Before, GateResult, Tunnel
 from cni_migrate.core.model.rounds import GateAsk
 
 
@@ -38,6 +38,7 @@ class ClusterChanges(TypedDict, total=False):
     canal_before: dict[str, Any] | None
     canal_objects: tuple[str, ...]
     cleaning_image: str
+    tunnel: Tunnel | None
 
 
 Remembered = NodeChanges | ClusterChanges

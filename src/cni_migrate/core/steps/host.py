@@ -49,12 +49,12 @@ class HostStatus:
 
     @property
     def first(self) -> str:
-        """The file that is in force: the first by name that a runtime reads."""
+        """The active CNI configuration: the first by name that a runtime reads."""
         return next(iter(self._read), "")
 
     @property
     def second(self) -> str:
-        """The file that would be in force without the first."""
+        """The file that would be active without the first."""
         return next(iter(self._read[1:]), "")
 
     @property
@@ -100,6 +100,10 @@ def run_task(view: ClusterView, node: str, name: str, *ops: str) -> HostStatus |
             why=f"{on} reported something unreadable: {pod.message[:200]!r}",
             next=f"look at `kubectl -n {pod.namespace} describe pod {name}`, and delete it",
         )
+    if pod.phase == "Failed" and pod.trouble.startswith("DeadlineExceeded"):
+        # It may have begun long before its step, beside an agent that was slow to start: the step has its own deadline.
+        again = DeletePod(pod.namespace, pod.name, pod.uid, pod.node)
+        return Apply((again,), on=on, observed=f"{pod.trouble[:200]}; it is begun again")
     if pod.phase == "Failed":
         return Refuse(
             why=f"{on} failed: {pod.message[:300] or pod.trouble}",
@@ -146,7 +150,7 @@ def _unfit(view: NodeView, status: HostStatus) -> Answer | None:
 
 
 def _check_first(view: NodeView, wanted: str, whose: str, *, behind: str = "", without: str = "") -> Answer:
-    """See that a file is in force, and behind it Canal's if that is `behind`: then Canal must be fit for use, too.
+    """See that a file is active, and behind it Canal's if that is `behind`: then Canal must be fit for use, too.
 
     The file that it has to be `without` is removed before.
     """
@@ -194,7 +198,7 @@ def check_subnet(view: NodeView) -> Answer:
 def check_multus_first(view: NodeView) -> Answer:
     """See on the host that Multus's CNI file is active, Canal's behind it; the leased addresses are recorded.
 
-    Where the node goes back to Canal alone, Multus's file is removed instead, and Canal's is in force.
+    Where the node goes back to Canal alone, Multus's file is removed instead, and Canal's is active.
     """
     if view.entry.alone:
         if view.agents(view.node.name, view.config.multus.namespace, names.MULTUS):
@@ -213,7 +217,7 @@ def check_cilium_first(view: NodeView) -> Answer:
 
 @node_step("host", beside=("untaint", "await_probed", "gate"))
 def reclaim_leases(view: NodeView) -> Answer:
-    """Give back the Canal addresses of pods that were deleted while another plugin was in force.
+    """Give back the Canal addresses of pods that were deleted while another plugin was active.
 
     Only those that were leased before the first of them was deleted: a pod that is just starting has an address that
     nobody here knows of. The node's allocation goes round, so none of them is given out again meanwhile.
@@ -235,7 +239,7 @@ def _keep_leases(view: NodeView) -> str:
 def remove_cilium_file(view: NodeView) -> Answer:
     """Remove the CNI file of the second Cilium, now that its agent is gone, and put back what it renamed.
 
-    Leases of Canal pods that were deleted while Cilium was in force are given back in the same task.
+    Leases of Canal pods that were deleted while Cilium was active are given back in the same task.
     """
     return _changed(view, f"remove-cni={view.config.cilium.primary_file}", "restore-bak", _keep_leases(view))
 
@@ -250,7 +254,7 @@ def remove_multus_file(view: NodeView) -> Answer:
 def restore_canal_files(view: NodeView) -> Answer:
     """Put back the CNI files that Cilium renamed, then remove its own: the agent no longer asks for it.
 
-    Leases of Canal pods that were deleted while Cilium was in force are given back in the same task.
+    Leases of Canal pods that were deleted while Cilium was active are given back in the same task.
     """
     return _changed(view, "restore-bak", f"remove-cni={view.config.cilium.primary_file}", _keep_leases(view))
 

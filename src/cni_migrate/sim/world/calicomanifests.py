@@ -6,6 +6,8 @@ Names as in the `canal.yaml` that Calico 3.32 publishes (projectcalico/calico, m
 from cni_migrate.sim.client import Object
 
 GROUP = "crd.projectcalico.org"
+WRITER = "Go-http-client"
+"""Who is told to have written what calico-node makes: it gives its client no name."""
 CONTROLLERS = "calico-kube-controllers"
 CNI_ACCOUNT = "calico-cni-plugin"
 
@@ -24,7 +26,25 @@ def calico_objects(namespace: str, account: str, image: str) -> list[Object]:
         *(_definition(kind, "Namespaced") for kind in _IN_NAMESPACES),
         *_roles(namespace, account),
         *_controllers(namespace, image),
+        *(_by_itself(*one) for one in _FROM_THE_START),
     ]
+
+
+_FROM_THE_START: tuple[tuple[str, str, Object], ...] = (
+    (
+        "FelixConfiguration",
+        "default",
+        {"floatingIPs": "Disabled", "reportingInterval": "0s"},
+    ),
+    ("BGPConfiguration", "default", {}),
+    ("ClusterInformation", "default", {"clusterType": "k8s,canal", "datastoreReady": True}),
+    ("IPPool", "default-ipv4-ippool", {"cidr": "192.168.0.0/16", "blockSize": 26, "ipipMode": "Always"}),
+)
+"""What calico-node makes when it starts first, whoever asks for it; seen on the real one, 3.32."""
+
+
+def _by_itself(kind: str, name: str, spec: Object) -> Object:
+    return {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
 def _definition(kind: str, scope: str) -> Object:

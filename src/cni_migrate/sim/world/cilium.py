@@ -58,6 +58,7 @@ class CiliumAgent(Program):
             return Health(crashed='configmaps "cilium-config" not found')
         config = agent_config(values)
         run.memory["values"], run.memory["config"] = values, config
+        self.ctx.faults.ports["cilium"] = config.port
         run.host.change(left=run.host.plane.left | {CILIUM_BINARY})
         problem = self._port_conflict(run, config)
         if problem:
@@ -93,6 +94,8 @@ class CiliumAgent(Program):
             return "listen tcp 127.0.0.1:9879: bind: address already in use"
         plane = run.host.plane
         if plane.vtep in plane.links and config.protocol == "vxlan" and plane.vtep_port == config.port:
+            return f"creating vxlan device: setting up device {config.tunnel_link}: address already in use"
+        if config.port in run.host.udp:
             return f"creating vxlan device: setting up device {config.tunnel_link}: address already in use"
         return ""
 

@@ -7,6 +7,7 @@ from cni_migrate.sim.client import Object
 from cni_migrate.sim.world import addresses, meta
 from cni_migrate.sim.world.faultstate import Loss
 from cni_migrate.sim.world.kinds import CONFIG_MAP, NODE, POD
+from cni_migrate.sim.world.masquerade import Keep
 from cni_migrate.sim.world.programs import Run
 from cni_migrate.sim.world.settled import machine_of
 
@@ -184,6 +185,30 @@ class Faults:
         loss = Loss(what.node, what.network, kinds=frozenset({"udp"}))
         return self._lose(loss, self._world.ctx.faults.losses)
 
+    async def _firewall(self, what: Any) -> Action:
+        for host in self._world.ctx.net.hosts.values():
+            self._world.ctx.faults.ports.setdefault("canal", host.plane.vtep_port)
+        loss = Loss(what.node, direction=what.direction, peer=what.peer, port=what.port)
+        return self._lose(loss, self._world.ctx.faults.losses)
+
+    async def _port_taken(self, what: Any) -> Action:
+        udp = self._world.host(what.node).udp
+        udp[what.port] = "a program"
+
+        async def end() -> None:
+            udp.pop(what.port, None)
+
+        return end
+
+    async def _clock(self, what: Any) -> Action:
+        clocks = self._world.ctx.faults.clocks
+        clocks[what.node] = what.seconds
+
+        async def end() -> None:
+            clocks.pop(what.node, None)
+
+        return end
+
     async def _dns_down(self, _: bool) -> Action:
         return self._lose(Loss(), self._world.ctx.faults.dns_down)
 
@@ -204,6 +229,17 @@ class Faults:
 
     async def _delete_file(self, what: Any) -> None:
         self._world.host(what.node).remove_files(what.name)
+
+    async def _flush_rules(self, node: str) -> Action:
+        flushed = self._world.ctx.faults.flushed
+        flushed.append(node)
+        host = self._world.host(node)
+        host.change(postrouting=tuple(rule for rule in host.plane.postrouting if not isinstance(rule, Keep)))
+
+        async def end() -> None:
+            flushed.remove(node)
+
+        return end
 
     # -- the owner of an installed Cilium
 

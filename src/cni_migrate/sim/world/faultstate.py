@@ -15,13 +15,16 @@ Segment = Literal["canal", "cilium", "host"]
 class Loss:
     """Packets that do not arrive, for a time. Empty fields mean all.
 
-    `direction` is seen from `node`: `in` loses what is sent to it, `out` what it sends. `kinds` are probe kinds.
+    `direction` is seen from `node`: `in` loses what is sent to it, `out` what it sends. `kinds` are probe kinds. `peer`
+    is the other node, `port` the UDP port that the packets are sent to between the nodes.
     """
 
     node: str = ""
     network: str = "all"
     direction: str = "both"
     kinds: frozenset[str] = frozenset()
+    peer: str = ""
+    port: int = 0
     since: float = 0.0
     until: float = math.inf
 
@@ -31,8 +34,14 @@ class Loss:
             return False
         if segment == "host" or self.network not in ("all", segment):
             return False
+        return self.between(sender, receiver)
+
+    def between(self, sender: str, receiver: str) -> bool:
+        """Whether it is on the way from one node to another."""
         if not self.node:
             return True
+        if self.peer and self.peer not in (sender, receiver):
+            return False
         inward = self.direction in ("in", "both") and receiver == self.node
         return inward or (self.direction in ("out", "both") and sender == self.node)
 
@@ -46,6 +55,12 @@ class FaultState:
     stuck: dict[object, Callable[[Run], bool]] = field(default_factory=dict)
     crashing: dict[object, tuple[Callable[[Run], bool], str]] = field(default_factory=dict)
     slow: dict[object, tuple[str, float]] = field(default_factory=dict)
+    clocks: dict[str, float] = field(default_factory=dict)
+    """By how many seconds a node's clock is ahead."""
+    ports: dict[str, int] = field(default_factory=dict)
+    """The UDP port of each tunnel, by its network."""
+    flushed: list[str] = field(default_factory=list)
+    """Nodes whose firewall is loaded anew again and again: a rule of ours does not stay."""
 
     def never_ready(self, run: Run) -> bool:
         """Whether the pod must not become Ready."""
@@ -66,7 +81,19 @@ class FaultState:
     def lost(self, sender: str, receiver: str, segment: str, kind: str, when: float) -> bool:
         """Whether a packet between two nodes is lost at an instant."""
         return any(
-            loss.since <= when < loss.until and loss.hits(sender, receiver, segment, kind) for loss in self.losses
+            loss.since <= when < loss.until
+            and loss.port in (0, self.ports.get(segment))
+            and loss.hits(sender, receiver, segment, kind)
+            for loss in self.losses
+        )
+
+    def closed(self, here: str, there: str, port: int, when: float) -> bool:
+        """Whether what is sent to a UDP port of a node's own address does not come back.
+
+        A firewall that lets a request through lets its answer through, too: it remembers who asked.
+        """
+        return any(
+            loss.since <= when < loss.until and loss.port == port and loss.between(here, there) for loss in self.losses
         )
 
     def no_dns(self, when: float) -> bool:

@@ -155,6 +155,8 @@ class Host:
         self.last_endpoint = 0
         self.released: set[str] = set()
         """Endpoints whose pods were deleted while no agent ran: freed at its next start."""
+        self.udp: dict[int, str] = {}
+        """UDP ports that programs listen on, and who does: a pod's uid, or a name."""
         self.flannel_since = ALWAYS
         """Since when the node's flannel subnet is announced in the API."""
         self.cilium_since = ALWAYS
@@ -207,6 +209,7 @@ class Host:
 
     def power_off(self) -> None:
         """The machine stops: nothing runs, nothing answers; the disk stays as it is."""
+        self.udp.clear()
         self.change(powered=False, kubelet=False)
 
     def boot(self) -> None:

@@ -43,22 +43,34 @@ class IdentityAgent(Program):
         ctx.cluster[POD].on_change(self._pod_changed)
         ctx.cluster[CILIUM_ENDPOINT].on_change(self._endpoint_changed)
         ctx.work.handle("identities.look", self._look)
-        ctx.work.handle("identities.keep", self._keep)
         ctx.net.on_host(lambda host: host.on_change(self._host_changed))
 
     async def begin(self, run: Run) -> Health | None:
         """The init container lays the rule; then the agent lists what is there."""
         given = next(_environment(one) for one in run.pod["spec"]["initContainers"] if one["name"] == "rules")
-        lay_rule(run.host, given["CANAL_POD_CIDR"], given["CILIUM_POD_CIDR"])
         run.memory |= {"canal": given["CANAL_POD_CIDR"], "cilium": given["CILIUM_POD_CIDR"]}
+        self._lay(run)
         self.after(run, "look", self.ctx.about(self.ctx.timings.identity_agent, "identities", run.uid, run.attempt))
         return None
 
     async def step(self, run: Run, name: str) -> Health | None:
-        """From its first look on it is Ready, and looks whenever something changes."""
+        """From its first look on it is Ready, and looks whenever something changes; but not without the rule.
+
+        The container that keeps the rule looks at it every now and then.
+        """
+        if name == "keep":
+            return Health(ready=self._lay(run))
         self._runs[run.host.name] = run
         await self._look(run.host.name)
-        return Health(ready=True)
+        return Health(ready=any(isinstance(rule, Keep) for rule in run.host.plane.postrouting))
+
+    def _lay(self, run: Run) -> bool:
+        """Lay the rule; whether it stands."""
+        if run.host.name in self.ctx.faults.flushed:
+            self.after(run, "keep", KEEP_SECONDS)
+            return False
+        lay_rule(run.host, run.memory["canal"], run.memory["cilium"])
+        return True
 
     async def end(self, run: Run, *, graceful: bool) -> None:
         """What it has made stays."""
@@ -73,14 +85,9 @@ class IdentityAgent(Program):
         """It makes endpoints only where Cilium's datapath takes in what is sent to them."""
         if before.datapath is not after.datapath:
             self._soon(host.name)
-        if host.name in self._runs and not any(isinstance(rule, Keep) for rule in after.postrouting):
-            self.ctx.work.add_after(KEEP_SECONDS, "identities.keep", host.name)
-
-    async def _keep(self, node: str) -> None:
-        """The container that keeps the rule looks at it every now and then."""
-        run = self._runs.get(node)
-        if run is not None and run.host.plane.powered:
-            lay_rule(run.host, run.memory["canal"], run.memory["cilium"])
+        run = self._runs.get(host.name)
+        if run is not None and not any(isinstance(rule, Keep) for rule in after.postrouting):
+            self.after(run, "keep", KEEP_SECONDS)
 
     def _endpoint_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None and old is not None and (node := meta.labels(old).get(MARK)):

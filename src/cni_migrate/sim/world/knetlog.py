@@ -76,9 +76,10 @@ class KnetLog:
         """When a round is held."""
         return agent.started + (number - 1) * agent.config.interval
 
-    def text_time(self, when: float) -> str:
-        """An instant as agents write it."""
-        moment = self._ctx.clock.now() + timedelta(seconds=when - self._ctx.now())
+    def text_time(self, when: float, node: str) -> str:
+        """An instant as agents on a node write it, by the node's clock of this moment."""
+        off = self._ctx.faults.clocks.get(node, 0.0)
+        moment = self._ctx.clock.now() + timedelta(seconds=when - self._ctx.now() + off)
         return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def line(self, agent: Agent, number: int) -> str:
@@ -87,14 +88,22 @@ class KnetLog:
         mesh = self._mesh(agent, when)
         common = self._common(agent, number, when)
         bad = [
-            {"peer": p, "net": n, "kind": k, "error": e, "since": self.text_time(self._since((p, n, k), agent, when))}
+            {
+                "peer": p,
+                "net": n,
+                "kind": k,
+                "error": e,
+                "since": self.text_time(self._since((p, n, k), agent, when), agent.node),
+            }
             for (p, n, k), e in sorted(mesh.bad.items())
         ]
         for (peer, net, kind), error in common.items():
             if error:
                 since = self._since_common(agent, number, (peer, net, kind))
-                bad.append({"peer": peer, "net": net, "kind": kind, "error": error, "since": self.text_time(since)})
-        before = {"v": 1, "round": number, "at": self.text_time(when)}
+                bad.append(
+                    {"peer": peer, "net": net, "kind": kind, "error": error, "since": self.text_time(since, agent.node)}
+                )
+        before = {"v": 1, "round": number, "at": self.text_time(when, agent.node)}
         after = {
             "shared": sorted({peer for peer, net, _ in common if net == "primary"}),
             "sent": mesh.sent + len(common),

@@ -36,6 +36,7 @@ from cni_migrate.sim.world.network import Network
 from cni_migrate.sim.world.policy import Policies
 from cni_migrate.sim.world.sandbox import Sandbox
 from cni_migrate.sim.world.timings import Timings
+from cni_migrate.sim.world.tunnelprobe import TunnelProbe
 from cni_migrate.sim.world.work import Work
 
 _MOMENT = 0.01
@@ -78,6 +79,7 @@ class World:
             CiliumOperator(ctx),
             Multus(ctx),
             HostTask(ctx),
+            TunnelProbe(ctx),
             IdentityAgent(ctx),
             self.agents,
         ]
@@ -238,7 +240,9 @@ class LazyLine:
     @property
     def time(self) -> Any:
         """When it was written."""
-        return meta.moment(self._world.knet.text_time(self._world.knet.time_of(self._agent, self._number)))
+        return meta.moment(
+            self._world.knet.text_time(self._world.knet.time_of(self._agent, self._number), self._agent.node)
+        )
 
     @property
     def text(self) -> str:

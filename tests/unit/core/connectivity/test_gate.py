@@ -132,6 +132,31 @@ def test_agents_that_are_all_equally_late_do_not_stop_at_once(first: float, said
     assert len(verdict.silent) == 4
 
 
+def test_a_node_whose_clock_is_slow_is_named() -> None:
+    """Its agents answer all others, and are both late by the same: they have not stopped."""
+    late = {agent: rounds(agent, first=-300.0) for agent in ("w2/a", "w2/b")}
+    verdict = failing(judge(reading(late)))
+    assert verdict.diagnosis.startswith("the clock of node w2 is about 301 s behind this machine's: set by NTP")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"w2/a": rounds("w2/a", first=-300.0)},
+        {"w2/a": rounds("w2/a", first=-300.0), "w2/b": rounds("w2/b", first=-100.0)},
+        {
+            "w2/a": rounds("w2/a", first=-300.0),
+            "w2/b": rounds("w2/b", first=-300.0),
+            "w1/a": rounds("w1/a", bad=bad("w2/a")),
+        },
+    ],
+    ids=["one agent alone", "at different times", "and others do not hear from there"],
+)
+def test_agents_that_have_stopped_are_no_clock(changes: dict[str, list[Round] | None]) -> None:
+    """What else is seen of them says so."""
+    assert "clock" not in failing(judge(reading(changes))).diagnosis
+
+
 def test_a_wrong_clock_hides_no_other_failure() -> None:
     """Both are told."""
     look = reading({"w2/a": rounds("w2/a", first=5.0), "w1/a": rounds("w1/a", bad=bad("w2/b"))})

@@ -288,6 +288,16 @@ def test_what_was_waived_is_noted_with_who_and_when_and_once() -> None:
     assert _begin(begun, goal).cluster.history == record.cluster.history
 
 
+def test_what_only_the_first_steps_find_out_may_be_waived_then() -> None:
+    """While it prepares, whoever goes on with another word has it recorded, once; later there is nothing to waive."""
+    goal = Goal(waivers=("FIREWALL:w1",), by="ann@bastion")
+    record = _begin(a_record(PLAN, {}, phase=Phase.PREPARING), goal)
+    assert record.cluster.waived == ("FIREWALL:w1",)
+    assert [line.what for line in record.cluster.history] == ["waived by ann@bastion: FIREWALL:w1"]
+    assert _begin(record, goal).cluster.history == record.cluster.history
+    assert _begin(a_record(PLAN, {}, phase=Phase.MIGRATING), goal).cluster.waived == ()
+
+
 def test_what_was_waived_is_kept_until_the_migration_begins() -> None:
     """As it was typed, for a run that follows one that was killed."""
     fresh = new_record(PLAN.config, 2, "migrate 0.0.0")

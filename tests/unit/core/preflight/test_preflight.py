@@ -155,6 +155,9 @@ TWICE = _with(budgets={("default", n): _budget(n, 1) for n in ("web", "every")})
 SPLIT = {"canal": {"more_daemonsets": ["kube-system/calico-node"]}}
 
 BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
+    ("a record that is gone", lambda: _facts(_with(a_node("w2", labels={"node-role.kubernetes/migrated": "migrated"}))),
+     "RECORD_LOST", "w2: node-role.kubernetes/migrated"),
+    ("a taint without a record", lambda: _facts(_with(a_node("w2", taints=(OUR_TAINT,)))), "RECORD_LOST", "w2: taint"),
     ("calico alone", lambda: _facts(_no_canal(a_daemonset("calico-node", containers=("calico-node",))),
                                     found=FoundCanal()),
      "CANAL_DAEMONSET", "Calico with a network of its own, which is not Canal (DaemonSet kube-system/calico-node)"),
@@ -299,7 +302,13 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("felix drops to the host", lambda: _facts(felix={"default": {"defaultEndpointToHostAction": "Drop"}}), "FELIX",
      "defaultEndpointToHostAction"),
     ("felix in nftables mode", lambda: _facts(felix={"node.w1": {"nftablesMode": "Enabled"}}), "FELIX", "node.w1"),
+    ("policies that end", lambda: _facts(policies=(("NetworkPolicy", "shop", "db"),),
+                                         sections={"cilium": {"policy_enforcement": "never"}}), "POLICIES_OFF", "shop: 1"),
+    ("policies that are logged", lambda: _facts(policies=(("NetworkPolicy", "shop", "db"),), audited=True),
+     "POLICIES_OFF", "policy-audit-mode"),
     ("ranges of ports", lambda: _facts(port_ranges=("NetworkPolicy shop/db: ports 1-9",)), "POLICIES_PORTS", "shop/db"),
+    ("calico is removed in another image", lambda: _facts(strategy="overlay", sections={"host_task": {"image": "a/b:1"}},
+     **_there(calico=("CNI file 10-canal.conflist has the plugin calico",))), "CLEANING_IMAGE", "a/b:1"),
     ("policies on addresses", lambda: _facts(ip_blocks=("NetworkPolicy shop/db: 10.244.0.0/16",)), "POLICIES_IPBLOCK",
      "shop/db"),
     ("an autoscaler", lambda: _facts(_with(a_pod("ca-1", containers=("cluster-autoscaler",)))), "CLUSTER_AUTOSCALER",

@@ -689,6 +689,15 @@ class TestHost:
         """What is as it should be is done."""
         assert isinstance(_with_task(step, message=message), Done)
 
+    def test_one_that_took_too_long_is_begun_again(self, step: str, ops: tuple[str, ...], message: str) -> None:
+        """It may have begun long before its step, beside an agent that was slow to start: the step has its own deadline."""
+        answer = _with_task(
+            step, phase="Failed", trouble="DeadlineExceeded: Pod was active on the node longer than 120 s"
+        )
+        assert isinstance(answer, Apply)
+        assert [type(effect) for effect in answer.effects] == [DeletePod]
+        assert "DeadlineExceeded" in answer.observed
+
     @pytest.mark.parametrize(
         ("changes", "kind", "says"),
         [
