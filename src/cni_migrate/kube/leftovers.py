@@ -11,9 +11,10 @@ from typing import Any, Final
 from cni_migrate.core.model.leftovers import (
     ACCOUNTS,
     CALICO_GROUPS,
-    CALICO_PROGRAMS,
+    CALICO_WRITERS,
     CONFIG_MAPS,
     KINDS,
+    MADE_AT_START,
     MADE_BY_CALICO,
     Leftover,
 )
@@ -178,7 +179,9 @@ class _Search:
             if plural not in MADE_BY_CALICO:
                 there = await self._listed(f"{group}/{version}", plural)
                 held = [
-                    _shown(one) for one in there if not (_by_calico(one) or (plural == "tiers" and _by_itself(one)))
+                    _shown(one)
+                    for one in there
+                    if not (_by_calico(plural, one) or (plural == "tiers" and _by_itself(one)))
                 ]
             more = f" and {len(held) - 1} more" if len(held) > 1 else ""
             ref = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", _name(raw))
@@ -207,10 +210,12 @@ def _about_calico(role: Json) -> bool:
     return bool(rules) and named and all(set(rule.get("apiGroups") or ("",)) <= set(CALICO_GROUPS) for rule in rules)
 
 
-def _by_calico(one: Json) -> bool:
-    """Whether only Calico's own programs have ever written this object."""
-    writers = {str(entry.get("manager", "")) for entry in one["metadata"].get("managedFields") or ()}
-    return bool(writers) and writers <= CALICO_PROGRAMS
+def _by_calico(plural: str, one: Json) -> bool:
+    """Whether calico-node has made this object, and nobody has changed it since."""
+    meta = one["metadata"]
+    writers = {str(entry.get("manager", "")) for entry in meta.get("managedFields") or ()}
+    own = meta["name"] in MADE_AT_START.get(plural, ()) and bool(writers) and writers <= CALICO_WRITERS
+    return own and meta.get("generation") == 1
 
 
 def _by_itself(one: Json) -> bool:

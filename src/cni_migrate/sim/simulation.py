@@ -61,7 +61,7 @@ class StoreSink:
         namespace = obj["metadata"].get("namespace", "")
         if not resource.namespaced:
             namespace, obj = "", {**obj, "metadata": {**obj["metadata"], "namespace": ""}}
-        by = Write(calicomanifests.NODE if kind.group == calicomanifests.GROUP else _MANAGER)
+        by = Write(calicomanifests.WRITER if kind.group == calicomanifests.GROUP else _MANAGER)
         made = self._app.machinery.create(resource, namespace, obj, by)
         return (self._app.store.get(resource, made.namespace, made.name) or made).object
 

@@ -168,17 +168,25 @@ def test_what_an_operator_has_written_keeps_its_definition() -> None:
     assert found["CustomResourceDefinition tiers.crd.projectcalico.org"].removable
 
 
-def test_what_calico_has_made_unasked_keeps_no_definition() -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"generation": 2},  # calicoctl has no name either
+        {"managedFields": [{"manager": "kubectl-create", "operation": "Update"}]},
+        {"managedFields": []},
+    ],
+    ids=["changed since", "made by somebody else", "nobody can tell"],
+)
+def test_what_calico_has_made_unasked_keeps_no_definition(change: dict[str, Any]) -> None:
     """calico-node makes settings and a pool when it starts; by them "audit: clean" was never reached on a real one."""
     world = World()
     kinds = {"felixconfigurations": "FelixConfiguration", "ippools": "IPPool", "bgpconfigurations": "BGPConfiguration"}
     world.definitions += [definition(plural, kind) for plural, kind in kinds.items()]
-    own = {"managedFields": [{"manager": "calico-node", "operation": "Update"}]}
-    edited = {"managedFields": [*own["managedFields"], {"manager": "kubectl-edit", "operation": "Update"}]}
+    own: dict[str, Any] = {"managedFields": [{"manager": "Go-http-client", "operation": "Update"}], "generation": 1}
     world.objects |= {
         "felixconfigurations": [made("default", metadata=own)],
-        "ippools": [made("default-ipv4-ippool", metadata=own), made("mine", metadata=edited)],
-        "bgpconfigurations": [made("default", metadata={"managedFields": []})],
+        "ippools": [made("default-ipv4-ippool", metadata=own), made("mine", metadata=own)],
+        "bgpconfigurations": [made("default", metadata={**own, **change})],
     }
     found = world.found()
     kept = {plural: found[f"CustomResourceDefinition {plural}.crd.projectcalico.org"].kept for plural in kinds}

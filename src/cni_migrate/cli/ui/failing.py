@@ -1,8 +1,10 @@
 """How a failure looks: what happened and what to type next, on stderr; a bug leaves its traceback in a file."""
 
 import os
+import shutil
 import sys
 import tempfile
+import textwrap
 import traceback
 from pathlib import Path
 
@@ -17,6 +19,22 @@ def coloured(text: str, code: str) -> str:
     return text if plain else f"\x1b[{code}m{text}\x1b[0m"
 
 
+def fitted(text: str) -> str:
+    """The text with its lines broken between words where the terminal ends; as it is where no terminal is.
+
+    What to type next is never broken: it is to be copied.
+    """
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    head = len("stopped: ")
+    return "\n".join(
+        textwrap.fill(" " * (0 if at else head) + line, width, subsequent_indent="  ", break_long_words=False,
+                      break_on_hyphens=False)[0 if at else head:]
+        for at, line in enumerate(text.split("\n"))
+    )  # fmt: skip
+
+
 def say_next(what: str) -> None:
     """The line that tells what to type now."""
     sys.stderr.write(f"{coloured('next:', '36')} {typeable(what)}\n")
@@ -28,7 +46,7 @@ def failed(error: Exception, *, debug: bool) -> int:
     if not isinstance(error, MigrateError):
         return _bug(error, debug=debug)
     head = coloured("stopped:", "1;33") if isinstance(error, Interrupted) else coloured("error:", "1;31")
-    sys.stderr.write(f"{head} {typeable(error.message)}\n")
+    sys.stderr.write(f"{head} {fitted(typeable(error.message))}\n")
     if error.next:
         say_next(error.next)
     if debug:

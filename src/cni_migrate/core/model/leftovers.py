@@ -45,10 +45,16 @@ MADE_BY_CALICO: Final = frozenset(
 )  # fmt: skip
 """Kinds whose objects Calico's programs make by themselves: nobody loses anything with them."""
 
-CALICO_PROGRAMS: Final = frozenset({"calico-node", "kube-controllers", "calico-kube-controllers", "calico"})
-"""The same of any kind, as the API server tells who wrote it (`metadata.managedFields`): calico-node makes a
-FelixConfiguration, a BGPConfiguration and an IPPool when it starts (projectcalico/calico, node/pkg/lifecycle/startup).
-Where anybody else has written, too, it counts as an operator's."""
+MADE_AT_START: Final = {
+    "felixconfigurations": frozenset({"default"}),
+    "bgpconfigurations": frozenset({"default"}),
+    "ippools": frozenset({"default-ipv4-ippool", "default-ipv6-ippool"}),
+}
+"""What calico-node makes when it starts first, by kind (projectcalico/calico, node/pkg/lifecycle/startup)."""
+
+CALICO_WRITERS: Final = frozenset({"Go-http-client", "calico-node"})
+"""Under which names it is told to have written (`metadata.managedFields`); 3.32 gives itself none, nor does calicoctl.
+So an object is calico-node's own only while it has never been changed."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

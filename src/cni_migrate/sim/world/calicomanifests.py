@@ -6,8 +6,8 @@ Names as in the `canal.yaml` that Calico 3.32 publishes (projectcalico/calico, m
 from cni_migrate.sim.client import Object
 
 GROUP = "crd.projectcalico.org"
-NODE = "calico-node"
-"""Who makes the objects of Calico's kinds that are there from the start."""
+WRITER = "Go-http-client"
+"""Who is told to have written what calico-node makes: it gives its client no name."""
 CONTROLLERS = "calico-kube-controllers"
 CNI_ACCOUNT = "calico-cni-plugin"
 
