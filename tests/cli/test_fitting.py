@@ -1,5 +1,6 @@
 """Whatever is shown fits 40, 80 and 120 columns: no line is longer, and no word is broken that has room in a line."""
 
+import asyncio
 import io
 import re
 import sys
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from cni_migrate.cli import checks
-from cni_migrate.cli.ui import colours, failing, output, plan_table, progress, status_table
+from cni_migrate.cli.ui import colours, confirmation, failing, output, plan_table, progress, status_table
 from cni_migrate.cli.ui.fitting import Rows, indented, wrapped
 from cni_migrate.core.decision.advance import Waiting
 from cni_migrate.core.decision.decide import Decision
@@ -223,6 +224,19 @@ def test_an_error_fits_and_what_to_type_is_whole(
     assert all(len(line) <= width for line in said)
     assert " ".join(" ".join(said).split()) == "error: " + "one word, " * 8 + "end"
     assert last == f"next: {order}"
+
+
+def test_a_question_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its numbers are not cut in two by the terminal's edge, and the cursor stands behind it."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    monkeypatch.setenv("COLUMNS", "40")
+    question = "Continue on context prod-eu (https://api.prod.example:6443): 12 nodes to go, 86 pods will move?"
+    assert asyncio.run(confirmation.asked(question))
+    asked = capsys.readouterr().err
+    assert all(len(line) <= 40 for line in asked.splitlines())
+    assert " ".join(asked.split()) == f"{question} [y/N]"
+    assert asked.endswith("[y/N] ")
 
 
 def test_rows_have_as_many_cells_as_headers() -> None:

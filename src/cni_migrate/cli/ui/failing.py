@@ -6,6 +6,7 @@ import sys
 import tempfile
 import textwrap
 import traceback
+from functools import partial
 from pathlib import Path
 
 from cni_migrate.cli.ui.typeable import typeable
@@ -19,20 +20,21 @@ def coloured(text: str, code: str) -> str:
     return text if plain else f"\x1b[{code}m{text}\x1b[0m"
 
 
-def fitted(text: str) -> str:
+def fitted(text: str, *, at: int) -> str:
     """The text with its lines broken between words where the terminal ends; as it is where no terminal is.
 
     What to type next is never broken: it is to be copied.
+
+    Args:
+        text: one line or several.
+        at: the column in which its first line begins.
     """
     if not sys.stderr.isatty():
         return text
-    width = shutil.get_terminal_size().columns
-    head = len("stopped: ")
-    return "\n".join(
-        textwrap.fill(" " * (0 if at else head) + line, width, subsequent_indent="  ", break_long_words=False,
-                      break_on_hyphens=False)[0 if at else head:]
-        for at, line in enumerate(text.split("\n"))
-    )  # fmt: skip
+    width = shutil.get_terminal_size().columns - 1  # a prompt's cursor has its column, too
+    first, *more = text.split("\n")
+    fill = partial(textwrap.fill, width=width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join([fill(" " * at + first)[at:], *map(fill, more)])
 
 
 def say_next(what: str) -> None:
@@ -46,7 +48,7 @@ def failed(error: Exception, *, debug: bool) -> int:
     if not isinstance(error, MigrateError):
         return _bug(error, debug=debug)
     head = coloured("stopped:", "1;33") if isinstance(error, Interrupted) else coloured("error:", "1;31")
-    sys.stderr.write(f"{head} {fitted(typeable(error.message))}\n")
+    sys.stderr.write(f"{head} {fitted(typeable(error.message), at=9)}\n")
     if error.next:
         say_next(error.next)
     if debug:
