@@ -12,6 +12,7 @@ nox -s minimums         with the oldest versions that pyproject.toml allows
 nox -s bench            what things cost; figures, no verdict
 nox -s knet_faults      real agents in network namespaces, every fault in turn; as root, with iproute2
 nox -s constraints      what the image is made of, pinned anew
+nox -s charts           Cilium's official charts, each moved to on the simulator by the real helm; needs Go
 nox -s lab              real migrations of a real cluster on this machine; as root, see tests/lab/README.md
 """
 
@@ -129,6 +130,13 @@ def constraints(session: nox.Session) -> None:
         Path(name).write_text(
             f"# What the image {what}, with hashes. Made by: make constraints\n{text}", encoding="utf-8"
         )
+
+
+@nox.session(default=False)
+def charts(session: nox.Session) -> None:
+    """Cilium's official charts: what was written down of each is so, and a simulated cluster is moved to it."""
+    session.install("--editable", ".", *_groups("test"))
+    session.run("python", "-m", "pytest", "tests/charts", *session.posargs)
 
 
 @nox.session(default=False)

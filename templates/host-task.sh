@@ -381,6 +381,17 @@ remove_calico() { # what felix lays in either kind of iptables or in nftables, i
     remove_empty "$root$node_agent"
 }
 
+# Behind a network's plugin portmap opens host ports. A pod that ends while another plugin is in force leaves its chain, and
+# the first one in the list is asked. Each rule names its network: those of pods on another one stay.
+remove_host_ports() { # NETWORK
+    jumps=$(for family in $(iptables_families); do run "$family-save" -t nat 2>/dev/null || true; done |
+        grep -E -- '^-A CNI-HOSTPORT-DNAT .*-j CNI-DN-' || true)
+    kept=$(echo "$jumps" | grep -vF "name: \\\"$1\\\"" | sed 's/.*-j //' | sort -u)
+    left=$(chains 'CNI-DN-[0-9a-f]+' | sed 's/.* //' | sort -u | grep -vxF "$kept" || true)
+    [ -z "$left" ] || remove_chains "$(echo "$left" | joined '|')"
+    [ -n "$kept" ] || remove_chains 'CNI-HOSTPORT-(DNAT|MASQ|SETMARK)'
+}
+
 remove_flannel() { # LIST: Canal's files in the CNI folder
     # The configuration goes first: no pod may start on a network that is being taken down.
     remove_files "$1"
@@ -388,8 +399,8 @@ remove_flannel() { # LIST: Canal's files in the CNI folder
     rm -f "$netd"/*.cilium_bak
     remove_links '^(flannel\..*|flannel-v6\..*|cni0)$'
     remove_routes
-    # Behind Canal's plugin portmap opened host ports: what a pod left that ended while another plugin was in force.
-    remove_chains 'FLANNEL-(FWD|POSTRTG)|CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-DN-[0-9a-f]+'
+    remove_chains 'FLANNEL-(FWD|POSTRTG)'
+    remove_host_ports "$network"
     rm -f "$root$subnet_env" "$root$bin_folder/flannel" "$root$bin_folder/calico" "$root$bin_folder/calico-ipam"
     rm -rf "$root$leases" "$root$flannel_state"
     rm -f "$root$results/$network"-*
@@ -410,6 +421,7 @@ remove_cilium() { # LIST: files in the CNI folder besides those that have Cilium
     rm -rf "$root$cilium_state"
     remove_links '^(cilium_(host|net|vxlan|geneve)|lxc.*)$'
     remove_chains '(OLD_)?CILIUM_[^ ]*'
+    remove_host_ports portmap # so Cilium calls the network in whose file portmap is chained behind it
 }
 
 # --- the report -------------------------------------------------------------------------------------------------------

@@ -248,6 +248,11 @@ NEEDY: Final = {
 """Keys with which an agent refuses to start while kube-proxy serves and the node's own routes are used (1.15 to 1.20:
 daemon/cmd, pkg/egressgateway, pkg/datapath/linux/bandwidth)."""
 
+PARTS: Final = dict.fromkeys(
+    ("enable-node-port", "enable-external-ips", "enable-host-port"), "it is part of Cilium's own kube-proxy"
+)
+"""Keys by which some of what kube-proxy does is done by Cilium, too (until 1.18: `daemon/cmd`, `pkg/kpr`)."""
+
 RESERVED: Final[dict[str, _Reserved]] = {
     "tunnel": _own("cilium.tunnel_protocol", lambda c: c.cilium.tunnel_protocol),
     "tunnel-protocol": _own("cilium.tunnel_protocol", lambda c: c.cilium.tunnel_protocol),
@@ -272,6 +277,7 @@ RESERVED: Final[dict[str, _Reserved]] = {
         "its pods would get their addresses from another plugin: it has to be none or portmap",
         lambda _: ("none", "portmap"),
     ),
+    "identity-management-mode": _Reserved(_BETWEEN + "`agent`", lambda _: "agent"),
     "custom-cni-conf": _Reserved("it decides which network a node's pods get: the migration sets it"),
     "write-cni-conf-when-ready": _own("cilium.primary_file", lambda c: f"/host/etc/cni/net.d/{c.cilium.primary_file}"),
     "read-cni-conf": _Reserved("it decides which network a node's pods get: the migration sets it"),
@@ -289,7 +295,7 @@ RESERVED: Final[dict[str, _Reserved]] = {
     "enable-k8s-networkpolicy": _Reserved("NetworkPolicies would be open: it has to be true", lambda _: "true"),
     "disable-endpoint-crd": _Reserved(_KNOWN + "CiliumEndpoints: it has to be false", lambda _: "false"),
     "label-prefix-file": _Reserved(_KNOWN + "identities with the labels that Cilium takes by default: see `labels`"),
-    **{key: _Reserved(f"{why}, and it is off here", lambda _: "false") for key, why in NEEDY.items()},
+    **{key: _Reserved(f"{why}, and it is off here", lambda _: "false") for key, why in (NEEDY | PARTS).items()},
     "enable-wireguard": _Reserved(_ENCRYPTED, lambda _: "false"),
     "enable-ipsec": _Reserved(_ENCRYPTED, lambda _: "false"),
     "encrypt-node": _Reserved(_ENCRYPTED, lambda _: "false"),

@@ -16,9 +16,9 @@ from cni_migrate.configsections import Cilium
 from cni_migrate.core.decision.plan import TABLES, make_plan
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.render.foreign import Foreign, ForeignError
-from cni_migrate.core.render.foreign import problems as foreign_problems
 from cni_migrate.core.render.foreign import read as read_foreign
 from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
+from cni_migrate.core.render.suitability import problems as foreign_problems
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.errors import ConfigError
 from cni_migrate.identities import agent as identities_agent

@@ -94,12 +94,15 @@ def flags(source: Path) -> dict[str, set[str]]:
                 default = re.search(r"\(default ([^()]*)\)$", match[3])
                 unset = UNSET.get(match[2] or "bool", "0")
                 found.setdefault(match[1], set()).add(default[1].strip('"') if default else unset)
+    options = dict(re.findall(r'\b(\w+) += +"([a-z0-9-]+)"', (source / "pkg/option/config.go").read_text()))
+    defaults = (source / "pkg/defaults/defaults.go").read_text()
     for file in _sources(source):
         text = file.read_text()
-        for match in re.finditer(r'MarkHidden\("([a-z0-9-]+)"\)', text):
-            said = re.search(rf'flags\.\w+\("{match[1]}", ([\w.]+)', text)
-            if said:
-                found.setdefault(match[1], set()).add(_valued(said[1], text))
+        for flag in set(re.findall(r'Mark(?:Hidden|Deprecated)\(("[a-z0-9-]+"|option\.\w+)', text)):
+            key = options.get(flag.removeprefix("option.")) if flag.startswith("option.") else flag.strip('"')
+            said = re.search(rf"flags\.\w+\({flag}, ([\w.]+)", text)
+            if key and said:
+                found.setdefault(key, set()).add(_valued(said[1], text, defaults))
     return found
 
 
@@ -108,7 +111,9 @@ def _sources(source: Path) -> Iterable[Path]:
         yield from (file for file in (source / folder).rglob("*.go") if not file.name.endswith("_test.go"))
 
 
-def _valued(word: str, text: str) -> str:
-    """A default that is written as a field of a structure, by what that file gives the field."""
-    field = re.search(rf"\b{word.rpartition('.')[2]}:\s+(\w+)", text)
-    return field[1] if "." in word and field else word
+def _valued(word: str, text: str, defaults: str) -> str:
+    """A default that is written as a constant of `pkg/defaults`, or as a field that the same file gives a value."""
+    name = word.rpartition(".")[2]
+    found = re.search(rf"\b{name} = (\w+)", defaults) if word.startswith("defaults.") else None
+    found = found or (re.search(rf"\b{name}:\s+(\w+)", text) if "." in word else None)
+    return found[1] if found else word

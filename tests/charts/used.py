@@ -8,6 +8,7 @@ from cni_migrate.core.render import coexistence, foreign
 from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from tests.charts import facts
 
+EXISTING = Config.model_validate({"cilium": {"source": "existing"}})
 TEXTS = {name: resources.read("templates", name) for name in TEMPLATES}
 
 
@@ -18,8 +19,13 @@ def builtin(version: str, *, final: bool = True) -> list[dict[str, Any]]:
     return made.cilium_final() if final else made.cilium()
 
 
+def judged() -> set[str]:
+    """Every key that is looked at in an installed Cilium, beside Canal or in the end."""
+    stages: tuple[coexistence.Stage, ...] = ("transit", "final")
+    return {row.key for stage in stages for row in coexistence.rows(stage)}
+
+
 def keys(version: str) -> set[str]:
     """Every key that is written, in either form, or looked at in an operator's own Cilium."""
     written = {*facts.config(builtin(version)), *facts.config(builtin(version, final=False))}
-    judged = {row.key for stage in ("transit", "final") for row in coexistence.rows(stage)}
-    return written | judged | {*foreign.TRANSIT, *foreign.OFF, *foreign.WRITTEN, *consistency.RESERVED}
+    return written | judged() | {*foreign.TRANSIT, *foreign.OFF, *foreign.WRITTEN, *consistency.RESERVED}

@@ -1,5 +1,6 @@
 """What the program says about itself, and to which cluster it lets itself be pointed."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,6 +72,9 @@ def test_the_expected_context_is_served(on: Callable[[Served], Typed], untouched
     assert "context simulator (http://127.0.0.1:" in ended.out
     assert "3 nodes to go" in ended.out
     assert "pods will move, about" in ended.out
+    status = on(untouched)("status")
+    assert status.out.startswith("context simulator (http://127.0.0.1:")
+    assert "context" not in json.loads(on(untouched)("status", "-o", "json").out)
 
 
 def test_a_plan_takes_what_a_run_takes(on: Callable[[Served], Typed], untouched: Served) -> None:

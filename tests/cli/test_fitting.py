@@ -1,7 +1,9 @@
 """Whatever is shown fits 40, 80 and 120 columns: no line is longer, and no word is broken that has room in a line."""
 
+import asyncio
 import io
 import re
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from cni_migrate.cli import checks
-from cni_migrate.cli.ui import colours, output, plan_table, progress, status_table
+from cni_migrate.cli.ui import colours, confirmation, failing, output, plan_table, progress, status_table
 from cni_migrate.cli.ui.fitting import Rows, indented, wrapped
 from cni_migrate.core.decision.advance import Waiting
 from cni_migrate.core.decision.decide import Decision
@@ -22,6 +24,7 @@ from cni_migrate.core.preflight.registry import blocker, warning
 from cni_migrate.core.reports.eta import Left
 from cni_migrate.core.reports.plan import plan_view
 from cni_migrate.core.reports.status import LeaseInfo, status_view
+from cni_migrate.errors import MigrateError
 from tests.unit.core.builders import (
     NOW,
     Seen,
@@ -195,6 +198,45 @@ def test_further_lines_are_indented() -> None:
     """Behind a label."""
     lines = [line.plain for line in indented("one two three four", 14, "do: ", by=4)]
     assert lines == ["do: one two", "    three four"]
+
+
+def test_names_of_pods_are_not_broken_in_findings() -> None:
+    """On 40 columns as well: there is no blank in them, and they are to be copied."""
+    to = _console(40)
+    pod = "edge/ingress-1f4174affb-j2ncb"
+    checks.show(to, [warning("HOST_PORTS", "ports close", "a NodePort", (f"{pod} on w1",))])
+    assert isinstance(to.file, io.StringIO)
+    assert f"  - {pod} on w1\n" in re.sub(r"\x1b\[[0-9;]*m", "", to.file.getvalue())
+
+
+@pytest.mark.parametrize(("width", "lines"), [(40, 3), (200, 1)])
+def test_an_error_fits_and_what_to_type_is_whole(
+    width: int, lines: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its words are not cut by the terminal's edge; a command is one line whatever its length, to be copied."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    order = "migrate run --waive BUDGET_CLOSED:bank/ledger --nodes ip-10-0-12-7"
+    failing.failed(MigrateError("one word, " * 8 + "end", next=order), debug=False)
+    *said, last = capsys.readouterr().err.splitlines()
+    assert len(said) == lines
+    assert all(len(line) <= width for line in said)
+    assert " ".join(" ".join(said).split()) == "error: " + "one word, " * 8 + "end"
+    assert last == f"next: {order}"
+
+
+def test_a_question_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its numbers are not cut in two by the terminal's edge, and the cursor stands behind it."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    monkeypatch.setenv("COLUMNS", "40")
+    question = "Continue on context prod-eu (https://api.prod.example:6443): 12 nodes to go, 86 pods will move?"
+    assert asyncio.run(confirmation.asked(question))
+    asked = capsys.readouterr().err
+    assert all(len(line) <= 40 for line in asked.splitlines())
+    assert " ".join(asked.split()) == f"{question} [y/N]"
+    assert asked.endswith("[y/N] ")
 
 
 def test_rows_have_as_many_cells_as_headers() -> None:

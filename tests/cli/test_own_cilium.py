@@ -139,6 +139,29 @@ def test_a_configuration_that_contradicts_its_source(
 
 
 @pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cilium-config}\n",
+                     "there is no DaemonSet with a container cilium-agent", id="no DaemonSet"),
+        pytest.param(rendered() + "---\n" + "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: more}\n"
+                     "spec: {template: {spec: {containers: [{name: cilium-agent, image: a}]}}}\n",
+                     "there is more than one DaemonSet with a container cilium-agent", id="two DaemonSets"),
+        pytest.param(rendered() + "---\napiVersion: cilium.io/v2\nkind: CiliumNodeConfig\nmetadata: {name: gpu}\n"
+                     "spec: {defaults: {tunnel-port: '9999'}}\n", "CiliumNodeConfig gpu sets tunnel-port",
+                     id="a node's own tunnel port"),
+        pytest.param(rendered(**{"identity-management-mode": "operator"}), "identityManagementMode: agent",
+                     id="identities by the operator"),
+    ],
+)  # fmt: skip
+def test_manifests_that_cannot_be_used(on: Callable[..., Any], tmp_path: Path, text: str, says: str) -> None:
+    """Exit code 2 when the configuration is read, with what is missing, twice, or in the way."""
+    (tmp_path / "own.yaml").write_text(text)
+    ended = on("cilium: {source: manifests, manifests: own.yaml}\n", "run", "--yes")
+    assert ended.code == 2
+    assert says in ended.err
+
+
+@pytest.mark.parametrize(
     ("release", "says"),
     [
         ({"chart": "cilium", "status": "pending-upgrade", "revision": 3}, "sh.helm.release.v1.cilium.v3"),

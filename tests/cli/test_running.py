@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cni_migrate.sim.scenario import Scenario, load
-from tests.cli.conftest import CONFIG_MAPS, DAEMONSETS, QUICK, Served, Typed
+from tests.cli.conftest import CONFIG_MAPS, DAEMONSETS, NAMESPACES, QUICK, Served, Typed
 
 On = Callable[[Served], Typed]
 Make = Callable[..., Served]
@@ -443,3 +443,16 @@ def test_manifests_that_are_no_cilium(on: On, untouched: Served, tmp_path: Path)
     assert ended.code == 2
     assert "there is no DaemonSet with a container cilium-agent" in ended.err
     assert untouched.writes == before
+
+
+def test_a_record_that_was_deleted_with_its_namespace(on: On, served: Make, config: str) -> None:
+    """No second migration is begun over the first: it would cut off the node that is on Cilium already."""
+    there = served("calm")
+    typed = on(there)
+    assert typed("run", "--yes", "--nodes", "w1", "--config", config).code == 0
+    there.do(lambda: there.sim.app.client("somebody").delete(NAMESPACES, "cni-migrate"))
+    before = there.writes
+    ended = typed("run", "--yes", "--config", config)
+    assert (ended.code, "RECORD_LOST" in ended.err, "w1: " in ended.err) == (3, True, True), ended.err
+    assert there.writes == before
+    assert "There is no record of a migration" in typed("status").out

@@ -27,7 +27,11 @@ def test_a_blocker_is_waived_by_name(on: On, served: Make, tmp_path: Path) -> No
     typed = on(served("pdb-deadlock"))
     code, passed, found = _findings(typed)
     assert (code, passed, [one["waived"] for one in found]) == (3, False, [False])
-    assert "--waive" in typed("preflight").err
+    refused = typed("preflight")
+    assert refused.out.startswith("context simulator (http://127.0.0.1:"), "which cluster it is comes first"
+    assert "nodes\n" in refused.out.splitlines(keepends=True)[0]
+    assert "--waive" in refused.err
+    assert "failed, nothing was changed: BUDGET_CLOSED\n" in refused.err, "what it is about was just shown"
 
     code, passed, found = _findings(typed, "--waive", BUDGET)
     assert (code, passed, [one["waived"] for one in found]) == (0, True, [True])

@@ -1,6 +1,7 @@
 """The tool's configuration for a lab: `migrate.yaml`, and which Cilium the lab has."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ COMMON = HERE / "migrate.yaml"
 VALUES = (HERE / "values.yaml", HERE / "hubble.yaml")
 """The values with which the official chart is installed on a lab."""
 
+EVERYTHING = (*VALUES, HERE / "everything.yaml")
+"""The same, with as much turned on as runs there."""
 
-def text(version: str = CILIUM, chart: Path | None = None) -> str:
-    """The file's text for a lab with this Cilium: the tool's own, or that of a chart."""
+
+def text(version: str = CILIUM, chart: Path | None = None, values: Sequence[Path] = VALUES) -> str:
+    """The file's text for a lab with this Cilium: the tool's own, or that of a chart with these values."""
     section: dict[str, Any] = {"version": version}
     if chart is not None:
-        section = {"source": "chart", "chart": str(chart), "values": [str(path) for path in VALUES]}
+        section = {"source": "chart", "chart": str(chart), "values": [str(path) for path in values]}
     return f"{COMMON.read_text()}cilium: {json.dumps(section)}\n"
 
 
@@ -34,8 +38,8 @@ def config(version: str = CILIUM) -> Config:
     return Config.model_validate(YAML(typ="safe", pure=True).load(text(version)))
 
 
-def write(folder: Path, version: str = CILIUM, chart: Path | None = None) -> Path:
+def write(folder: Path, version: str = CILIUM, chart: Path | None = None, values: Sequence[Path] = VALUES) -> Path:
     """Lay the file into a folder; where it is."""
     path = folder / "migrate.yaml"
-    path.write_text(text(version, chart))
+    path.write_text(text(version, chart, values))
     return path

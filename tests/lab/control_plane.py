@@ -23,11 +23,11 @@ class ControlPlane:
 
     def __init__(self, lab: Lab, binaries: Binaries) -> None:
         self._lab = lab
-        self._binaries = binaries
+        self.binaries = binaries
 
     def kubectl(self, *args: str, check: bool = True) -> CompletedProcess[str]:
         """Run kubectl as administrator."""
-        return run(self._binaries["kubectl"], "--kubeconfig", self._lab.admin, *args, check=check)
+        return run(self.binaries["kubectl"], "--kubeconfig", self._lab.admin, *args, check=check)
 
     def up(self, port: int) -> None:
         """Start what of it does not run, until the API server answers."""
@@ -62,7 +62,7 @@ class ControlPlane:
 
     def _start(self, name: str, flags: list[str]) -> None:
         if not alive(self._lab.folder / f"{name}.pid"):
-            spawn(self._lab, name, [self._binaries[name], *flags])
+            spawn(self._lab, name, [self.binaries[name], *flags])
 
     def _check_alive(self, *names: str) -> None:
         for name in names:

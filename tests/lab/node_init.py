@@ -4,6 +4,7 @@
 pods included, ends when it ends. Standard library only: it runs without the project's packages.
 """
 
+import ctypes
 import json
 import os
 import platform
@@ -118,6 +119,21 @@ def _weigh(top: Path, knob: str, usual: int) -> None:
         (top / knob).write_text(str(WEIGHT * usual))
 
 
+def enter_cgroup(path: str) -> None:
+    """Give the node a root of its own in cgroup v2, beside hierarchies of v1.
+
+    Cilium balances the load of sockets at the root that a node sees: it must hold for this node's processes alone.
+    On a machine of v2 alone the kubelet's cgroups are in the same place, and may not share it with processes.
+    """
+    place = Path("/sys/fs/cgroup/unified") / path
+    if not place.is_dir():
+        return
+    (place / "cgroup.procs").write_text("0")
+    newcgroup = 0x02000000  # CLONE_NEWCGROUP, linux/sched.h; os.unshare is there from Python 3.12 on
+    if ctypes.CDLL(None, use_errno=True).unshare(newcgroup):
+        raise OSError(ctypes.get_errno(), "unshare of the cgroup namespace")
+
+
 def await_network() -> None:
     """The cable is plugged in from outside, the default route last."""
     while not any(line.split()[1] == "00000000" for line in Path("/proc/net/route").read_text().splitlines()[1:]):
@@ -182,6 +198,7 @@ def main() -> None:
     await_network()
     set_sysctls()
     make_cgroups(node["cgroup"])
+    enter_cgroup(node["cgroup"])
     daemons = Daemons(home, node["daemons"])
     daemons.start("containerd")
     while subprocess.run(["ctr", "version"], capture_output=True, check=False).returncode:

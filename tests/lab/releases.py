@@ -1,6 +1,7 @@
 """Helm on a lab, as the operator has it whose chart Cilium comes from."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,25 @@ _KINDS = "ds,deploy,cm,svc,sa,role,rolebinding"
 class Release:
     """The release that the chart makes on a lab."""
 
-    def __init__(self, here: Cluster, chart: Path) -> None:
+    def __init__(self, here: Cluster, chart: Path, values: Sequence[Path] = configuration.VALUES) -> None:
         self._here = here
         self._chart = chart
+        self._values = [part for path in values for part in ("--values", str(path))]
         self.helm = build.build_programs(here.lab, [build.HELM])["helm"]
 
     def ask(self, command: str) -> Any:
         """What `helm COMMAND` answers about it."""
         return json.loads(self._run(*command.split(), NAME, "-o", "json"))
 
+    def revisions(self) -> list[str]:
+        """What Helm keeps in the cluster, a Secret a revision, pending and failed ones, too; nothing: there is no release."""
+        told = self._here.control_plane.kubectl("get", "secrets", "-A", "-l", "owner=helm", "-o", "name").stdout
+        return told.split()
+
     def install(self, *values: Path) -> None:
         """`helm install`, with more values than the lab's own."""
-        files = [part for path in (*configuration.VALUES, *values) for part in ("--values", str(path))]
-        self._run("install", NAME, str(self._chart), *files)
+        more = [part for path in values for part in ("--values", str(path))]
+        self._run("install", NAME, str(self._chart), *self._values, *more)
 
     def change(self, values: Path) -> None:
         """`helm upgrade` with further values, the ones before kept."""
@@ -36,8 +43,7 @@ class Release:
 
     def upgrade(self) -> None:
         """`helm upgrade` with the values it has been installed with."""
-        values = [part for path in configuration.VALUES for part in ("--values", str(path))]
-        self._run("upgrade", NAME, str(self._chart), *values)
+        self._run("upgrade", NAME, str(self._chart), *self._values)
 
     def objects(self) -> dict[str, Any]:
         """What the objects of it say, by kind and name, without what changes by itself."""

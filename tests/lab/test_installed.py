@@ -11,8 +11,12 @@ from tests.lab.cluster import Cluster
 from tests.lab.conftest import Hire
 from tests.lab.driving import Operator
 from tests.lab.releases import Release
+from tests.lab.test_disturbed import KILLS, begun
 
 OWN = ("ds/cilium", "deploy/cilium-operator", "cm/cilium-config", "sa/cilium", "clusterrole/cilium")
+
+STEPS = 33
+"""About so many different steps come before it waits for the last upgrade; the kills are spread over them."""
 
 
 def managers(cluster: Cluster) -> set[str]:
@@ -36,7 +40,9 @@ def values(operator: Operator, part: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("canal", [labs.BRIDGED], ids=["bridged"])
-def test_the_migration_ends_on_the_cilium_that_helm_has_installed(cluster: Cluster, hire: Hire, tmp_path: Path) -> None:
+def test_killed_ten_times_it_ends_on_the_cilium_that_helm_has_installed(
+    cluster: Cluster, hire: Hire, tmp_path: Path
+) -> None:
     configuration.write_installed(cluster.lab.folder)
     admin = Operator(cluster.lab, tmp_path / "admin.jsonl", "overlay")
     release = Release(cluster, cilium.chart(cluster.lab, cluster.release.version))
@@ -46,6 +52,10 @@ def test_the_migration_ends_on_the_cilium_that_helm_has_installed(cluster: Clust
     operator = hire(cluster, "overlay")
 
     # The relay has an emptyDir, and is drained like others.
+    for kill in range(1, KILLS + 1):
+        running = operator.start("--delete-emptydir-data")
+        assert running.until(begun(STEPS * kill // (KILLS + 1)), within=600), running.said()
+        running.kill()
     running = operator.start("--delete-emptydir-data")
     assert running.until(lambda lines: "await_final_values" in json.dumps(lines[-20:]), within=600), running.said()
     release.change(values(admin, "cilium-values-final", tmp_path))

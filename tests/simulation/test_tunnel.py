@@ -47,7 +47,7 @@ def test_a_closed_pair_holds_the_run_before_the_first_change(strategy: str) -> N
 
     async def main() -> None:
         config = config_for(strategy)
-        async with simulated(_scenario({**BETWEEN, "lasts": "60s"}), config) as (sim, watch):
+        async with simulated(_scenario({**BETWEEN, "lasts": "400s"}), config) as (sim, watch):
             final = await Process(sim, config).run()
             assert final is not None
             assert final.outcome == "gate"
@@ -58,7 +58,7 @@ def test_a_closed_pair_holds_the_run_before_the_first_change(strategy: str) -> N
             again = await Process(sim, config, holder="second@test/2/2/x").run()
             assert again is not None
             assert again.outcome == "gate", "it is tried again, not remembered"
-            await asyncio.sleep(60)
+            await asyncio.sleep(400)
             last = await Process(sim, config, holder="third@test/3/3/x").run()
             assert last is not None
             assert last.outcome == "done", last
@@ -183,3 +183,26 @@ def test_the_probes_are_gone_before_cilium_comes(strategy: str) -> None:
     assert (True, False) in seen
     assert (False, True) in seen
     assert (True, True) not in seen
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    "fault",
+    [{"power_off": "w2", "lasts": "90s"}, {"reboot": "w2"}, {"kubelet_down": "w2", "lasts": "90s"}],
+    ids=["power off", "reboot", "kubelet down"],
+)
+@pytest.mark.parametrize("at", [3, 6, 9])
+def test_a_node_that_dies_meanwhile_is_no_firewall(strategy: str, fault: dict[str, Any], at: int) -> None:
+    """It is waited for or left out, like later on; no port is called closed for it."""
+
+    async def main() -> None:
+        config = config_for(strategy)
+        async with simulated(_scenario({**fault, "at": at}), config) as (sim, _):
+            process = Process(sim, config, goal=Goal(until=Phase.PREPARING))
+            final = await process.run()
+            assert final is not None
+            assert "UDP port" not in final.message, final
+            tunnel = process.turns[-1].record.cluster.tunnel
+            assert tunnel is None or tunnel.closed == ()
+
+    run_virtual(main())

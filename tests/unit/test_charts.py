@@ -29,14 +29,11 @@ L7 = {
 """Nothing reads them while the L7 proxy is off."""
 
 SAME_IN_OTHER_WORDS = {"bpf-root", "metrics-sampling-interval", "tunnel-source-port-range"}
-OF_WHAT_IS_OFF = {"vtep-mask", "enable-datapath-plugins", "mesh-auth-enabled"}
-HIDDEN = {
-    # Flags that the page does not show, with the chart's text for their default (pkg/option, pkg/defaults, daemon/cmd).
-    "enable-k8s-networkpolicy", "enable-non-default-deny-policies", "enable-source-ip-verification",
-    "enable-remote-node-identity", "enable-runtime-device-detection", "enable-k8s-terminating-endpoint",
-    "enable-internal-traffic-policy", "enable-svc-source-range-check", "enable-experimental-lb", "enable-node-port",
-}  # fmt: skip
-EXPLAINED = TAINTS | L7 | SAME_IN_OTHER_WORDS | OF_WHAT_IS_OFF | HIDDEN
+OF_WHAT_IS_OFF = {"vtep-mask"}
+BY_DEFAULT = {"enable-source-ip-verification"}
+"""Its default is the chart's text, in a place that `tests.charts` does not read (pkg/endpoint, pkg/defaults)."""
+
+EXPLAINED = TAINTS | L7 | SAME_IN_OTHER_WORDS | OF_WHAT_IS_OFF | BY_DEFAULT
 
 SECRETS = {f"core/secrets {verb}" for verb in ("get", "list", "watch")}
 """For secrets of L7 policies, from 1.17 on."""
@@ -52,7 +49,10 @@ OF_THE_CHART_ALONE = {"custom-cni-conf", "cni-uninstall"}
 
 OF_SOME = {
     # Key: from which version to which the programs take it.
-    "enable-ipv4-egress-gateway": versions.Span(until=(1, 17)),  # hidden in 1.18
+    "enable-ipv4-egress-gateway": versions.Span(until=(1, 18)),
+    "enable-external-ips": versions.Span(until=(1, 18)),
+    "enable-host-port": versions.Span(until=(1, 18)),
+    "enable-node-port": versions.Span(until=(1, 18)),
     "enable-egress-gateway": versions.Span(since=(1, 18)),
     "enable-bbr-hostns-only": versions.Span(since=(1, 18)),
     "enable-remote-node-masquerade": versions.Span(since=(1, 19)),
@@ -123,6 +123,20 @@ def test_what_is_not_written_means_what_the_programs_make_of_it(version: str, st
     for row in coexistence.rows(stage):
         if row.key in known and row.key not in always_written:
             assert row.default in (*known[row.key].split(" or "), known[row.key].removesuffix("s")), row.key
+
+
+@pytest.mark.parametrize("stage", ["transit", "final"])
+def test_what_a_chart_makes_of_the_values_that_are_asked_for_is_right(version: str, stage: coexistence.Stage) -> None:
+    """`migrate manifests cilium-values` on top of the guide's values, and `cilium-values-final` on top of these."""
+    assert coexistence.wrong(RECORDED[version]["installed"][stage], used.EXISTING, stage) == []
+
+
+def test_the_guide_s_own_values_lack_what_keeps_policies_in_force(version: str) -> None:
+    """Three keys, each named with its value; everything else of the guide will do."""
+    found = coexistence.wrong(RECORDED[version]["installed"]["guide"], used.EXISTING, "transit")
+    assert [one.key for one in found] == [
+        "enable-policy", "prepend-iptables-chains", "enable-stale-cilium-endpoint-cleanup"
+    ]  # fmt: skip
 
 
 def test_pods_have_the_form_of_the_chart_s(version: str) -> None:

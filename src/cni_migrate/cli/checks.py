@@ -19,6 +19,9 @@ from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.gathering import gathered
 from cni_migrate.wiring import plan_for
 
+NARROW = 60
+"""Columns below which findings are not set in: names of pods are long, and are not to be broken."""
+
 STYLES = {Severity.BLOCKER: colours.BAD, Severity.WARNING: colours.CAUTION, Severity.INFO: colours.QUIET}
 
 
@@ -37,7 +40,7 @@ def refuse(found: Iterable[Finding], *, next: str) -> None:  # noqa: A002 - it i
         PreflightFailed: there are.
     """
     if failed := blockers(found):
-        what = "; ".join(f"{finding.id}: {finding.what}" for finding in failed)
+        what = ", ".join(finding.id for finding in failed)  # what each of them is about has just been shown
         if all(ABOUT[finding.id].waivable for finding in failed):
             next = f"{next}; what you judge to be no trouble here: --waive ID[:OBJECT]"  # noqa: A001
         raise PreflightFailed(f"{many(len(failed), 'check')} failed, nothing was changed: {what}", next=next)
@@ -45,19 +48,21 @@ def refuse(found: Iterable[Finding], *, next: str) -> None:  # noqa: A002 - it i
 
 def show(to: Console, found: Sequence[Finding], waivers: Sequence[str] = (), *, most: int = 10) -> None:
     """Print findings: each with its objects and what to do about it; and which of the waivers nothing was found for."""
+    narrow = to.is_terminal and to.width < NARROW
+    margin = 2 if narrow else 8
     for finding in found:
         label = "waived" if finding.waived else finding.severity
         style = colours.QUIET if finding.waived else STYLES[finding.severity]
         head = Text.assemble((f"{label.upper():8}", style), (f"{finding.id}: ", colours.HEAD))
-        output.say(to, finding.what, head, by=8)
+        output.say(to, finding.what, head, by=margin)
         for one in finding.objects[:most]:
-            output.say(to, one, "          - ", by=12)
+            output.say(to, one, f"{' ' * (margin if narrow else margin + 2)}- ", by=margin + (2 if narrow else 4))
         if len(finding.objects) > most:
-            output.say(to, f"          and {len(finding.objects) - most} more", by=10)
+            output.say(to, f"{' ' * (margin + 2)}and {len(finding.objects) - most} more", by=margin + 2)
         if finding.waived:
             continue
         if finding.severity is not Severity.INFO or finding.to_do != "nothing to do":
-            output.say(to, finding.to_do, Text("        do: ", style=colours.NEXT), by=12)
+            output.say(to, finding.to_do, Text(f"{' ' * margin}do: ", style=colours.NEXT), by=margin + 4)
     for waiver in unused(waivers, found):
         output.say(to, Text(f"waived, but nothing of it was found: {waiver}", style=colours.CAUTION))
     count = {severity: sum(1 for f in found if f.severity is severity and not f.waived) for severity in Severity}

@@ -51,7 +51,9 @@ async def _preflight(common: Common, flags: Mapping[str, object], form: str) -> 
             here, config, cluster, await effective_config.look_for_canal(here, cluster, config)
         )
     if form == "table":
-        checks.show(output.out(), found, config.preflight.waive)
+        to = output.out()
+        output.say(to, f"{here.where}: {output.plural(len(cluster.snapshot().nodes), 'node')}")
+        checks.show(to, found, config.preflight.waive)
     else:
         listed = [asdict(finding) | {"waivable": ABOUT[finding.id].waivable} for finding in found]
         data = {"schema": 1, "passed": not blockers(found), "findings": listed}

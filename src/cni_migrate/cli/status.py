@@ -65,11 +65,15 @@ def _print_schema() -> None:
 
 
 async def _status(common: Common, *, watch: bool, form: str) -> None:
+    from rich.text import Text
+
     from cni_migrate.cli.session import configured, session
-    from cni_migrate.cli.ui import output, status_table
+    from cni_migrate.cli.ui import colours, output, status_table
 
     config = configured(common, {}).config
     async with session(common, config) as here, here.cluster() as cluster:
+        if form in ("table", "wide"):
+            output.say(output.out(), Text(here.where, style=colours.HEAD))
         if watch:
             await _watch(here, cluster, form)
         else:

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from cni_migrate.configsections import Cilium
+from cni_migrate.core.model.attempts import Result
 from cni_migrate.core.model.effects import UpgradeRelease
-from cni_migrate.core.model.objects import Result
 from cni_migrate.core.preflight.registry import ReleaseFound
 from cni_migrate.errors import ConfigError, Halted, UsageError
 from cni_migrate.ports import Clock
@@ -95,8 +96,15 @@ class Helm:
         """The chart's objects with the operator's values; hooks and tests are left out.
 
         Raises:
-            ConfigError: helm refuses the chart or the values, in its own words.
+            ConfigError: helm refuses the chart or the values, in its own words; or the chart is of another version.
         """
+        found = _version_here(Path(cilium.chart))
+        if found and cilium.chart_version not in ("", found):
+            raise ConfigError(
+                f"cilium.chart_version is {cilium.chart_version}, and {cilium.chart} is version {found}: helm takes a"
+                " folder or an archive as it is",
+                next="leave cilium.chart_version away, or correct cilium.chart",
+            )
         command = ["template", cilium.release, *_chart(cilium), *_values(cilium), "--namespace", cilium.namespace]
         said = self._run([*command, "--no-hooks", "--skip-tests", "--kube-version", kubernetes], RENDER_SECONDS)
         if said.returncode:
@@ -250,6 +258,24 @@ def _chart(cilium: Cilium) -> list[str]:
     if cilium.chart_repository:
         chart += ["--repo", cilium.chart_repository]
     return chart
+
+
+def _version_here(chart: Path) -> str:
+    """The version of a chart that is a folder or an archive; '' for others, and for what helm will refuse itself."""
+    try:
+        if chart.is_dir():
+            text = (chart / "Chart.yaml").read_text(encoding="utf-8")
+        elif chart.is_file():
+            with tarfile.open(chart) as archive:
+                name = next(one for one in archive.getnames() if one.count("/") == 1 and one.endswith("/Chart.yaml"))
+                member = archive.extractfile(name)
+                text = member.read().decode() if member else ""
+        else:
+            return ""
+        (about,) = parsed(text, str(chart))
+        return str(about.get("version", ""))
+    except (OSError, UnicodeDecodeError, tarfile.TarError, StopIteration, ValueError, AttributeError, ConfigError):
+        return ""
 
 
 def _values(cilium: Cilium) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import stat
+import tarfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -85,6 +86,28 @@ def test_a_chart_is_rendered_with_all_values(tmp_path: Path) -> None:
             " --no-hooks --skip-tests --kube-version 1.34.0"
         )
     ]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("asked_for", "good"), [("", True), ("1.20.2", True), ("1.18.0", False)])
+def test_a_chart_that_is_here_is_of_the_version_that_is_said(
+    tmp_path: Path, packed: bool, asked_for: str, good: bool
+) -> None:
+    """Helm ignores --version for a folder or an archive: without a word, another Cilium would be installed."""
+    chart = tmp_path / "cilium"
+    chart.mkdir()
+    (chart / "Chart.yaml").write_text("name: cilium\nversion: 1.20.2\n")
+    if packed:
+        with tarfile.open(tmp_path / "cilium.tgz", "w:gz") as archive:
+            archive.add(chart, "cilium")
+        chart = tmp_path / "cilium.tgz"
+    cilium = Cilium(source="chart", chart=str(chart), chart_version=asked_for)
+    found = Helm(str(helm(tmp_path, "echo 'kind: A'")))
+    if good:
+        assert found.template(cilium) == [{"kind": "A"}]
+        return
+    with pytest.raises(ConfigError, match=r"chart_version is 1\.18\.0, and .* is version 1\.20\.2"):
+        found.template(cilium)
 
 
 def test_helms_own_words_are_shown(tmp_path: Path) -> None:

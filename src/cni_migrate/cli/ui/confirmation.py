@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 
+from cni_migrate.cli.ui.failing import fitted
 from cni_migrate.cli.ui.typeable import typeable
 from cni_migrate.errors import Interrupted, UsageError
 
@@ -22,7 +23,7 @@ def needs_terminal() -> None:
 
 async def asked(question: str) -> bool:
     """Whether a question is answered with yes. What was typed before it was asked does not count."""
-    sys.stderr.write(f"{typeable(question)} [y/N] ")
+    sys.stderr.write(f"{fitted(typeable(question) + ' [y/N]', at=0)} ")
     sys.stderr.flush()
     _forget_typed()
     await _line_typed()

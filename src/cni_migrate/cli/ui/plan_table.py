@@ -32,7 +32,8 @@ def _show_blockers(to: Console, view: PlanView) -> None:
     if not view.blockers:
         return
     count = output.plural(len(view.blockers), "thing")
-    output.say(to, Text(f"\n{count} would hold this run", style=colours.BAD))
+    to.print()
+    output.say(to, Text(f"{count} would hold this run", style=colours.BAD))
     for blocker in view.blockers[:MOST]:
         output.say(to, blocker, "- ", by=2)
     if len(view.blockers) > MOST:
@@ -165,7 +166,8 @@ def _show_steps(to: Console, title: str, event: Any) -> None:
 
 def show_first_turn(to: Console, view: PlanView) -> None:
     """Print what the first decision would do."""
-    output.say(to, Text("\nThe first decision would", style=colours.HEAD))
+    to.print()
+    output.say(to, Text("The first decision would", style=colours.HEAD))
     for effect in view.next_effects[:30] or ("change nothing",):
         output.say(to, effect, "  ", by=4)
     if len(view.next_effects) > 30:

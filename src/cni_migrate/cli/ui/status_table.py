@@ -50,7 +50,7 @@ def parts_of(view: StatusView, now: datetime, *, wide: bool = False) -> list[Any
     if view.closed_record is not None:
         return [Text(_rolled_back(view)), *_next(view)]
     if not view.begun:
-        return [Text("No migration was begun in this cluster."), *_next(view)]
+        return [Text("There is no record of a migration in this cluster."), *_next(view)]
     parts: list[Any] = [_table(view, now, wide=wide), Text("")]
     if lines := [line for line in view.history if not _said(line.what, view)]:
         parts += [Text(f"{output.clock(line.at)}  {line.what}", style=colours.QUIET) for line in lines[-5:]]

@@ -12,6 +12,7 @@ from cni_migrate.core.decision.backward import backward, rollback_node
 from cni_migrate.core.decision.draft import Decision, Draft
 from cni_migrate.core.decision.forward import complete_already, forward
 from cni_migrate.core.decision.in_flight import carry_on, roll_back_held, stop, stop_for_held, turn_round
+from cni_migrate.core.decision.installed import keep_installed
 from cni_migrate.core.decision.membership import sync_membership
 from cni_migrate.core.decision.ownership import keep_deleted, keep_selected
 from cni_migrate.core.decision.probe_rate import keep_pace
@@ -54,11 +55,15 @@ def decide(
         draft.record = sync_membership(plan, record, seen, now, draft.work)
     keep_selected(draft)
     keep_deleted(draft)
-    turn_round(draft)
-    carry_on(draft)
-    roll_back_held(draft)
+    restoring = keep_installed(draft)
+    if not restoring:
+        turn_round(draft)
+        carry_on(draft)
+        roll_back_held(draft)
     if draft.stopping:
         stop(draft)
+    elif restoring:
+        pass  # what was begun would wait for what is not there
     elif goal.kind == "rollback_node":
         rollback_node(draft)
     elif not stop_for_held(draft):

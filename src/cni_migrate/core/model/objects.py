@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol, Self
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -163,13 +163,12 @@ class Pod:
     """A pod as the API shows it.
 
     `controller` is the controlling owner as (kind, name, uid), `containers` the names of all its containers,
-    `host_ports` whether a port of the host leads to the pod although it is not on the host's network,
-    `revision` the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting
-    or failed container in words, `unready` what its Ready condition says while it is not True, `message` the
-    termination message of its only container (host tasks), `due_gone` when a pod that is being deleted should have
-    ended (metadata.deletionTimestamp), `created` when the API server has made it
-    (RFC 3339, in seconds), `claims` the PersistentVolumeClaims of its volumes, `needs` what the scheduler sets aside
-    for it.
+    `host_ports` whether a port of the host leads to the pod although it is not on the host's network, `revision`
+    the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting or failed
+    container in words, `unready` what its Ready condition says while it is not True, `message` the termination
+    message of its only container (host tasks), `due_gone` when a pod that is being deleted should have ended
+    (metadata.deletionTimestamp), `created` when the API server has made it (RFC 3339, in seconds), `claims` the
+    PersistentVolumeClaims of its volumes, `needs` what the scheduler sets aside for it.
     """
 
     namespace: str
@@ -323,25 +322,6 @@ class Endpoint:
     uid: str = ""
     identity: int = 0
     ours: bool = False
-
-
-Result = Literal["applied", "gone", "blocked", "conflict", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """How the latest try of an effect ended.
-
-    applied: the API server accepted it; gone: its target is not there (or another uid is); blocked: it may be tried
-    again after a while (a disruption budget: `message` names it); conflict: the object had changed; failed: it will
-    not work as it is, `message` is the API server's. `budgets` are, of an eviction, the budgets that select the pod as
-    they were known when it was sent: (namespace, name, resourceVersion).
-    """
-
-    result: Result
-    message: str
-    at: datetime
-    budgets: frozenset[tuple[str, str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,31 @@ from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check
 
 
 @check
+def record_lost(facts: Facts) -> Iterator[Finding]:
+    """No node has marks of a migration: these checks are made before one begins, so its record would be gone.
+
+    A second migration over the first would take nodes that are on Cilium for nodes on Canal.
+    """
+    existing = facts.config.cilium.source == "existing"
+    labels = [one for one in facts.config.labels.every() if not existing or one != facts.config.labels.switched]
+    marked = []
+    for name, node in sorted(facts.seen.nodes.items()):
+        found = [label.key for label in labels if node.labels.get(label.key) == label.value]
+        found += [f"taint {facts.taint.key}" for taint in node.taints if taint == facts.taint]
+        if found:
+            marked.append(f"{name}: {', '.join(found)}")
+    if marked:
+        yield blocker(
+            "RECORD_LOST",
+            f"{many(len(marked), 'node')} with labels or taints of a migration whose record is gone (namespace"
+            f" {facts.config.namespace}): another one begun over it would cut off the nodes that are on Cilium already",
+            "put the record back, from a copy or by the marks on the nodes (docs/how-to/recover-the-record.md); when no"
+            " node has left Canal, take the labels away",
+            marked,
+        )
+
+
+@check
 def labels_taken(facts: Facts) -> Iterator[Finding]:
     """No label of the migration is there with another value."""
     taken = [

@@ -88,6 +88,23 @@ _ALWAYS: Final = (
          "an agent that restarts would leave its node without a network", False),
 )  # fmt: skip
 
+_OFF: Final = tuple(
+    _row(key, "false", ("false", ""), value, why, "false" if value.startswith(EXTRA) else False)
+    for key, value, why in (
+        ("enable-ipv4-egress-gateway", "egressGateway|enabled", "it takes BPF masquerading"),
+        ("enable-egress-gateway", "egressGateway|enabled", "it takes BPF masquerading"),
+        ("enable-remote-node-masquerade", f"{EXTRA}|enable-remote-node-masquerade", "it takes BPF masquerading"),
+        ("only-masquerade-default-pool", f"{EXTRA}|only-masquerade-default-pool", "it takes BPF masquerading"),
+        ("enable-bbr", "bandwidthManager|bbr", "it takes BPF host routing"),
+        ("enable-bbr-hostns-only", "bandwidthManager|bbrHostNamespaceOnly", "it takes BPF host routing"),
+        ("encrypt-node", "encryption|nodeEncryption", "Canal's nodes take no part in it"),
+        ("enable-node-port", "nodePort|enabled", "it is part of Cilium's own kube-proxy"),
+        ("enable-external-ips", "externalIPs|enabled", "it is part of Cilium's own kube-proxy"),
+        ("enable-host-port", "hostPort|enabled", "it is part of Cilium's own kube-proxy"),
+    )
+)
+"""Features that an agent beside Canal does not start with, or that kube-proxy has; all off in the chart's values."""
+
 _TRANSIT: Final = (
     _row("write-cni-conf-when-ready", "", "", "cni|customConf",
          "an agent would write its CNI file on a node whose turn it is not", True),
@@ -103,6 +120,8 @@ _TRANSIT: Final = (
     _row("enable-bpf-masquerade", "false", ("false", ""), "bpf|masquerade",
          "it takes Cilium's own kube-proxy, and lays no rule for Canal's pods; turn it on with the last `helm upgrade`",
          False),
+    _row("bpf-lb-sock", "false", ("false", ""), "socketLB|enabled",
+         "it is part of Cilium's own kube-proxy, and would serve Canal's pods, too", False),
     _row("enable-wireguard", "false", ("false", ""), "encryption|enabled",
          "Canal's pods take no part in it; turn it on with the last `helm upgrade`, or later", False),
     _row("enable-ipsec", "false", ("false", ""), "encryption|enabled",
@@ -113,12 +132,15 @@ _TRANSIT: Final = (
          "policies would only be logged; turn it on with the last `helm upgrade`, or later", False),
     _row("disable-endpoint-crd", "false", ("false", ""), "disableEndpointCRD",
          "Canal's pods are known to Cilium by CiliumEndpoints", False),
-    _extra("enable-k8s-networkpolicy", "true", "true", "NetworkPolicies would be open"),
+    _row("enable-k8s-networkpolicy", "true", "true", "k8sNetworkPolicy|enabled", "NetworkPolicies would be open", True),
     _extra("label-prefix-file", "", "", "Canal's pods have identities with the labels that Cilium takes by default"),
+    _row("identity-management-mode", "agent", ("agent", ""), "identityManagementMode",
+         "Canal's pods have identities by agents of ours, beside which no other mode was tried; it may follow"),
     _extra("prepend-iptables-chains", "true", "false",
            "an agent that starts would put its chains before Calico's, and policies be open until felix has looked"),
     _extra("enable-stale-cilium-endpoint-cleanup", "true", "false",
            "an agent that starts would delete the endpoints by which Canal's pods are known"),
+    *_OFF,
 )  # fmt: skip
 
 _FINAL: Final = (
@@ -179,11 +201,6 @@ TUNNEL_PORTS: Final = {"vxlan": "8472", "geneve": "6081"}
 """Cilium's port when `tunnel-port` says nothing (docs.cilium.io: "System Requirements", firewall rules)."""
 
 
-_SILENT: Final = ("cni-chaining-mode", "read-cni-conf", "datapath-mode", "enable-ipv4", "policy-audit-mode",
-                  "disable-endpoint-crd", "enable-k8s-networkpolicy", "label-prefix-file")  # fmt: skip
-"""Keys that a values file need not ask for: they are the chart's default, unless somebody has set them."""
-
-
 def values(config: Config, stage: Stage) -> dict[str, Any]:
     """The helm values that a stage needs, as the tree of a values file."""
     tree: dict[str, Any] = {}
@@ -193,12 +210,20 @@ def values(config: Config, stage: Stage) -> dict[str, Any]:
             setting = [setting]
         elif row.key in ("tunnel-port", "cluster-pool-ipv4-mask-size"):
             setting = int(setting)
-        elif row.key in _SILENT:
+        elif row.key in _CHARTS_DEFAULT:
             continue
         _put(tree, row.value, setting)
     for path, setting in {**(_AGAIN if stage == "final" else {}), **RESTARTS}.items():
         _put(tree, path, setting)
     return tree
+
+
+_CHARTS_DEFAULT: Final = {
+    "cni-chaining-mode", "read-cni-conf", "datapath-mode", "enable-ipv4", "disable-endpoint-crd", "bpf-lb-sock",
+    "identity-management-mode", "policy-audit-mode", "enable-k8s-networkpolicy", "label-prefix-file",
+    *(row.key for row in _OFF),
+}  # fmt: skip
+"""Keys that are right unless somebody has set them; a values file would say them for nothing."""
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

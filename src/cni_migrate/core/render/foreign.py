@@ -6,12 +6,12 @@ there, too: some keys of `cilium-config`, when pods of the agents' DaemonSet are
 
 import copy
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cni_migrate.config import Config
-from cni_migrate.consistency import NEEDY
+from cni_migrate.consistency import NEEDY, PARTS
 from cni_migrate.core.model import names
 from cni_migrate.core.render.coexistence import TUNNEL_PORTS
 
@@ -42,6 +42,7 @@ TRANSIT: Final = {
 
 OFF: Final = {
     **NEEDY,
+    **PARTS,
     "encrypt-node": "Canal's nodes take no part in it",
     "policy-audit-mode": "policies hold in transit",
     "disable-endpoint-crd": "Canal's pods are known to Cilium by CiliumEndpoints",
@@ -109,7 +110,7 @@ class Foreign:
         named = any(one.get("name") == "KUBERNETES_SERVICE_HOST" for one in agent.get("env") or [])
         argued = any(str(one).startswith(f"--{key}=") for one in agent.get("args") or [] for key in API_SERVER)
         known = named or argued or any(self.config.get(key) for key in API_SERVER)
-        return _on(self.config.get("kube-proxy-replacement", "")) and not known
+        return is_on(self.config.get("kube-proxy-replacement", "")) and not known
 
     def facts(self) -> dict[str, Any]:
         """What these objects say of the configuration's section `cilium`, by its keys; what is left open is absent."""
@@ -128,7 +129,7 @@ class Foreign:
 def facts_of(data: Mapping[str, str]) -> dict[str, Any]:
     """What a `cilium-config` says of the network, by the keys of the configuration's section `cilium`."""
     protocol = data.get("tunnel-protocol") or data.get("tunnel") or "vxlan"
-    pools, port = _pools(data), data.get("tunnel-port", "")
+    pools, port = pools_of(data), data.get("tunnel-port", "")
     mask = data.get("cluster-pool-ipv4-mask-size", "")
     return {
         "tunnel_protocol": protocol,
@@ -182,88 +183,6 @@ def read(objects: Iterable[Any]) -> Foreign:
     return Foreign(tuple(flat), data, agents[0], operators[0])
 
 
-def problems(foreign: Foreign, config: Config) -> list[str]:
-    """Why nodes cannot be moved to this Cilium one by one; each says what to change in the values."""
-    return [*_addressing(foreign), *_policies(foreign), *_tunnel(foreign, config), *_agents_form(foreign, config)]
-
-
-def _addressing(foreign: Foreign) -> Iterator[str]:
-    """Pods on Cilium need addresses that Canal gives to nobody."""
-    data = foreign.config
-    ipam, pools = data.get("ipam", "cluster-pool"), _pools(data)
-    if ipam == "kubernetes":
-        yield (
-            "ipam is kubernetes: Cilium would give out addresses of the nodes' podCIDRs, which Canal gives out on the"
-            " same nodes, too. Values: ipam.mode: cluster-pool, with a network of its own"
-        )
-    elif ipam != "cluster-pool":
-        yield f"ipam is {ipam}; values: ipam.mode: cluster-pool"
-    elif len(pools) != 1:
-        said = f"has {len(pools)} networks: {', '.join(pools)}" if pools else "is not there"
-        yield f"cluster-pool-ipv4-cidr {said}; values: ipam.operator.clusterPoolIPv4PodCIDRList with one network"
-    if data.get("enable-ipv4", "true") != "true":
-        yield "enable-ipv4 is not true: Canal's pods have IPv4 addresses"
-    if _on(data.get("enable-ipv6", "")):
-        yield "enable-ipv6 is true: IPv6 is not migrated. Values: ipv6.enabled: false; it can follow afterwards"
-    if (mode := data.get("datapath-mode", "veth")) != "veth":
-        yield (
-            f"datapath-mode is {mode}: it takes Cilium's own kube-proxy, and pods keep the one they were made with."
-            " Values: bpf.datapathMode: veth"
-        )
-    if (mode := data.get("cni-chaining-mode") or "none") not in ("none", "portmap"):
-        yield (
-            f"cni-chaining-mode is {mode}: pods would get their addresses from another plugin. Values:"
-            " cni.chainingMode: none, or portmap for host ports"
-        )
-    if data.get("identity-allocation-mode", "crd") != "crd":
-        yield f"identity-allocation-mode is {data['identity-allocation-mode']}; values: identityAllocationMode: crd"
-
-
-def _policies(foreign: Foreign) -> Iterator[str]:
-    """Policies hold, and Canal's pods have the identities that Cilium would give them."""
-    data = foreign.config
-    if data.get("enable-k8s-networkpolicy", "true") != "true":
-        yield "enable-k8s-networkpolicy is not true: NetworkPolicies would be open on each node once it is migrated"
-    if file := data.get("label-prefix-file"):
-        yield (
-            f"label-prefix-file is {file}: which labels make an identity is in that file, where the identities of"
-            " Canal's pods cannot be made by it. Values: labels"
-        )
-
-
-def _tunnel(foreign: Foreign, config: Config) -> Iterator[str]:
-    """Nodes reach each other's pods on Cilium by a tunnel, beside flannel's."""
-    data = foreign.config
-    if data.get("routing-mode", "tunnel") != "tunnel" or data.get("tunnel") == "disabled":
-        yield (
-            "routing-mode is native: nodes reach each other's pods by a tunnel while there are two networks."
-            " Values: routingMode: tunnel; another mode can follow when the migration is done"
-        )
-    if _on(data.get("auto-direct-node-routes", "")):
-        yield "auto-direct-node-routes is true: it excludes the tunnel. Values: autoDirectNodeRoutes: false"
-    if foreign.facts()["tunnel_port"] == config.canal.tunnel_port:
-        yield (
-            f"Cilium's tunnel port is {config.canal.tunnel_port}, which is flannel's: Cilium could not start beside it."
-            " Values: tunnelPort: 8473"
-        )
-
-
-def _agents_form(foreign: Foreign, config: Config) -> Iterator[str]:
-    """Agents must be found, must get their final form by themselves, and write the CNI file that is looked for."""
-    daemonset = foreign.daemonset
-    if daemonset["metadata"]["name"] != names.CILIUM:
-        yield f"the agents' DaemonSet is called {daemonset['metadata']['name']}, not {names.CILIUM}"
-    if not foreign.version:
-        yield f"the image {foreign.image} does not tell Cilium's version: its tag has to be one, as in v1.18.2"
-    if foreign.config.get("custom-cni-conf") == "true":
-        yield "custom-cni-conf is true: no CNI file would be written in the end. Values: cni.customConf: false"
-    if (daemonset["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
-        yield "the agents' DaemonSet has updateStrategy OnDelete: agents would never get their final form"
-    folder = _cni_folder(daemonset)
-    if folder and folder != config.host_task.cni_folder.rstrip("/"):
-        yield f"Cilium's CNI folder is {folder}, host_task.cni_folder is {config.host_task.cni_folder}: not the same"
-
-
 def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[Manifest]:
     """The objects as they are while Canal is there, too. `keys` go on top of `TRANSIT`.
 
@@ -276,7 +195,7 @@ def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[M
             continue
         if found["kind"] == "ConfigMap" and found["metadata"]["name"] == CONFIG:
             kept = {key: value for key, value in found.get("data", {}).items() if key not in WRITTEN}
-            off = {key: "false" for key in OFF if _on(kept.get(key, ""))}
+            off = {key: "false" for key in OFF if is_on(kept.get(key, ""))}
             made.append({**found, "data": {**kept, **off, **TRANSIT, **keys}})
         elif found is foreign.daemonset:
             made += _agents(found, config)
@@ -288,8 +207,8 @@ def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[M
 def later(data: Mapping[str, str]) -> list[str]:
     """What of a `cilium-config` comes with the last step only, as `key: text`."""
     keys = [key for key in (*TRANSIT, *OFF) if key not in ("custom-cni-conf", "cni-exclusive", "cni-uninstall")]
-    asked = [key for key in keys if _on(data.get(key, "")) and TRANSIT.get(key, "false") == "false"]
-    if not _on(data.get("enable-host-legacy-routing", "true")):
+    asked = [key for key in keys if is_on(data.get(key, "")) and TRANSIT.get(key, "false") == "false"]
+    if not is_on(data.get("enable-host-legacy-routing", "true")):
         asked.append("enable-host-legacy-routing")
     return [f"{key}: {data[key]}" for key in asked]
 
@@ -298,10 +217,11 @@ def host_ports(data: Mapping[str, str]) -> str:
     """Who serves host ports by this `cilium-config`: `portmap`, `kube-proxy-replacement`, or nobody ('')."""
     if data.get("cni-chaining-mode") == "portmap":
         return "portmap"
-    return "kube-proxy-replacement" if _on(data.get("kube-proxy-replacement", "")) else ""
+    return "kube-proxy-replacement" if is_on(data.get("kube-proxy-replacement", "")) else ""
 
 
-def _on(text: str) -> bool:
+def is_on(text: str) -> bool:
+    """Whether a key's text turns something on."""
     return text in ("true", "strict", "partial", "probe")
 
 
@@ -373,11 +293,13 @@ def _containers(manifest: Manifest, *, init: bool = False) -> list[dict[str, Any
     return [*(pod.get("initContainers") or [] if init else []), *(pod.get("containers") or [])]
 
 
-def _pools(data: Mapping[str, str]) -> list[str]:
+def pools_of(data: Mapping[str, str]) -> list[str]:
+    """The networks that pods get their addresses from."""
     return [part for part in re.split(r"[\s,]+", data.get("cluster-pool-ipv4-cidr", "")) if part]
 
 
-def _cni_folder(daemonset: Manifest) -> str:
+def cni_folder(daemonset: Manifest) -> str:
+    """Where the agents write their CNI file on the node; '' when it is not said."""
     for volume in daemonset["spec"]["template"]["spec"].get("volumes") or []:
         if volume.get("name") == "etc-cni-netd":
             return str((volume.get("hostPath") or {}).get("path", "")).rstrip("/")

@@ -29,6 +29,10 @@ KEPT: Final = 200
 
 SHOWN: Final = 6
 
+AGAIN: Final = 45.0
+"""Seconds after which who got no answer tries once more: a node that has just died is NotReady by then (Kubernetes:
+`node-monitor-grace-period`, 40 s), and one that was rebooted listens again."""
+
 Probes = dict[str, tuple[str, tuple[str, ...]]]
 """By the name of its pod: the node that a probe runs on, and its arguments."""
 
@@ -45,18 +49,20 @@ def probe_tunnel(view: ClusterView) -> Answer:
         listeners: Probes = {
             _name(view, node, "listen"): (name, ("listen", _port(view))) for name, node in nodes.items()
         }
-        senders = _senders(view, nodes)
-        if strange := [pod for pod in there if pod.name not in listeners and pod.name not in senders]:
+        known = {*listeners, *_senders(view, nodes, "send"), *_senders(view, nodes, "again")}
+        if strange := [pod for pod in there if pod.name not in known]:
             return _away(view, strange)  # of an attempt before: it would hold the port
-        return _tried(view, nodes, listeners, senders)
+        return _tried(view, nodes, listeners)
     if there:
         return _away(view, there)
     return _judged(view, found)
 
 
 def _pods(view: ClusterView) -> Iterator[Pod]:
-    for node in view.seen.nodes:
-        yield from (pod for pod in view.host_tasks(node) if pod.labels.get(names.TASK) == names.TUNNEL)
+    """The probes that are there; on a node that is NotReady nobody could see to their end."""
+    for node in view.seen.nodes.values():
+        tasks = view.host_tasks(node.name) if node.ready else ()
+        yield from (pod for pod in tasks if pod.labels.get(names.TASK) == names.TUNNEL)
 
 
 def _away(view: ClusterView, pods: list[Pod]) -> Answer:
@@ -83,7 +89,7 @@ def _name(view: ClusterView, node: Node, what: str) -> str:
     return task_name(node, f"tunnel/{what}/{view.since.isoformat()}")
 
 
-def _senders(view: ClusterView, nodes: Mapping[str, Node]) -> Probes:
+def _senders(view: ClusterView, nodes: Mapping[str, Node], what: str) -> Probes:
     """Who sends to whom: all to all as long as they are few, else to the nearest in the ring (`connectivity.peers`)."""
     mesh = graph(nodes, view.config)
     found: Probes = {}
@@ -91,30 +97,42 @@ def _senders(view: ClusterView, nodes: Mapping[str, Node]) -> Probes:
         others = [nodes[other].internal_ip for other in sorted(mesh.neighbours(name))]
         if others:
             # Whom it sends to is in its name: when a node joins or leaves meanwhile, its report is about others.
-            found[_name(view, node, f"send/{','.join(others)}")] = (name, ("send", _port(view), *others))
+            found[_name(view, node, f"{what}/{','.join(others)}")] = (name, ("send", _port(view), *others))
     return found
 
 
-def _tried(view: ClusterView, nodes: Mapping[str, Node], listeners: Probes, senders: Probes) -> Answer:
-    """Have everybody listen, then everybody send; what came of it is recorded before the pods go."""
+def _tried(view: ClusterView, nodes: Mapping[str, Node], listeners: Probes) -> Answer:
+    """Have everybody listen, then everybody send; what came of it is recorded before the pods go.
+
+    Who got no answer sends once more after a while.
+    """
     unfit: dict[str, str] = {}
     answer = _run(view, nodes, listeners, "listen", unfit)
     if answer is not None:
         return answer
-    there = {name: probe for name, probe in senders.items() if probe[0] not in unfit}
+    there = {name: probe for name, probe in _senders(view, nodes, "send").items() if probe[0] not in unfit}
     closed: dict[str, str] = {}
     answer = _run(view, nodes, there, "send", closed)
     if answer is not None:
         return answer
+    deaf = {node for name, (node, _) in there.items() if _silent(view, name, unfit, nodes, there)}
+    again = {name: probe for name, probe in _senders(view, nodes, "again").items() if probe[0] in deaf}
+    if again:
+        if (left := _left(view, there, again)) > 0:
+            on = f"what was sent to UDP port {_port(view)} from {many(len(again), 'node')} to be tried once more"
+            return Wait(on=on, observed=f"no answer yet to node {min(deaf)}", retry_in=left)
+        answer = _run(view, nodes, again, "send", closed)
+        if answer is not None:
+            return answer
+        there = {**{name: probe for name, probe in there.items() if probe[0] not in deaf}, **again}
     addresses = {node.internal_ip: name for name, node in nodes.items()}
     pairs: list[str] = []
-    for pod, (name, (_, _, *others)) in there.items():
-        silent, why = _report(view.seen.pod(view.config.namespace, pod))
-        for number in silent:
-            other = addresses[others[number]]
-            if other not in unfit:
-                said = f" ({why[str(number)]})" if str(number) in why else ""
-                pairs.append(f"{name} -> {other}{said}")
+    for pod, (name, ops) in there.items():
+        others = ops[2:]
+        _, why = _report(view.seen.pod(view.config.namespace, pod))
+        for number in _silent(view, pod, unfit, nodes, there):
+            said = f" ({why[str(number)]})" if str(number) in why else ""
+            pairs.append(f"{name} -> {addresses[others[number]]}{said}")
     tried = sum(len(others) - 2 for _, others in there.values())
     tunnel = Tunnel(
         since=view.since,
@@ -127,6 +145,24 @@ def _tried(view: ClusterView, nodes: Mapping[str, Node], listeners: Probes, send
     away = _away(view, list(_pods(view)))
     assert isinstance(away, Apply)
     return replace(away, remember=ClusterChanges(tunnel=tunnel))
+
+
+def _silent(
+    view: ClusterView, pod: str, unfit: Mapping[str, str], nodes: Mapping[str, Node], probes: Probes
+) -> list[int]:
+    """By number which of those that listen have not answered a probe."""
+    others = probes[pod][1][2:]
+    addresses = {node.internal_ip: name for name, node in nodes.items()}
+    silent, _ = _report(view.seen.pod(view.config.namespace, pod))
+    return [number for number in silent if addresses[others[number]] not in unfit]
+
+
+def _left(view: ClusterView, first: Probes, again: Probes) -> float:
+    """Seconds until it is time to send once more; nobody knows when another driver has sent first."""
+    if any(view.seen.pod(view.config.namespace, name) is not None for name in again):
+        return 0.0
+    began = [attempt.at for name in first if (attempt := view.outcomes.attempts.get(f"host:{name}")) is not None]
+    return AGAIN - (view.now - max(began)).total_seconds() if began else 0.0
 
 
 def _run(

@@ -155,6 +155,9 @@ TWICE = _with(budgets={("default", n): _budget(n, 1) for n in ("web", "every")})
 SPLIT = {"canal": {"more_daemonsets": ["kube-system/calico-node"]}}
 
 BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
+    ("a record that is gone", lambda: _facts(_with(a_node("w2", labels={"node-role.kubernetes/migrated": "migrated"}))),
+     "RECORD_LOST", "w2: node-role.kubernetes/migrated"),
+    ("a taint without a record", lambda: _facts(_with(a_node("w2", taints=(OUR_TAINT,)))), "RECORD_LOST", "w2: taint"),
     ("calico alone", lambda: _facts(_no_canal(a_daemonset("calico-node", containers=("calico-node",))),
                                     found=FoundCanal()),
      "CANAL_DAEMONSET", "Calico with a network of its own, which is not Canal (DaemonSet kube-system/calico-node)"),

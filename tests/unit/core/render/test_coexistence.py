@@ -40,6 +40,29 @@ def test_each_key_is_looked_at(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("enable-k8s-networkpolicy", "false", "k8sNetworkPolicy.enabled: true"),
+        ("policy-audit-mode", "true", "policyAuditMode: false"),
+        ("disable-endpoint-crd", "true", "disableEndpointCRD: false"),
+        ("identity-management-mode", "operator", "identityManagementMode: agent"),
+        ("bpf-lb-sock", "true", "socketLB.enabled: false"),
+        ("enable-egress-gateway", "true", "egressGateway.enabled: false"),
+        ("enable-ipv4-egress-gateway", "true", "egressGateway.enabled: false"),
+        ("enable-bbr", "true", "bandwidthManager.bbr: false"),
+        ("encrypt-node", "true", "encryption.nodeEncryption: false"),
+        ("enable-node-port", "true", "nodePort.enabled: false"),
+        ("enable-remote-node-masquerade", "true", "extraConfig.enable-remote-node-masquerade: false"),
+    ],
+)
+def test_what_an_operator_may_have_turned_on_or_off_is_named(key: str, text: str, value: str) -> None:
+    """Policies that would not hold, and what an agent does not start with once its companion is off."""
+    (found,) = wrong({**GUIDE, key: text}, CONFIG, "transit")
+    assert found.key == key
+    assert value in str(found)
+
+
+@pytest.mark.parametrize(
     ("key", "text"),
     [
         ("policy-audit-mode", "true"), ("enable-k8s-networkpolicy", "false"), ("disable-endpoint-crd", "true"),

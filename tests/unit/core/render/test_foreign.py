@@ -8,7 +8,7 @@ import pytest
 from cni_migrate import resources
 from cni_migrate.config import Config
 from cni_migrate.core.model import names
-from cni_migrate.core.render import foreign
+from cni_migrate.core.render import foreign, suitability
 from cni_migrate.core.render.manifests import TEMPLATES, Manifest, Manifests, Payload
 
 TEXTS = {name: resources.read("templates", name) for name in TEMPLATES}
@@ -98,24 +98,46 @@ def test_the_version_is_the_tag(image: str, version: str) -> None:
         ({"auto-direct-node-routes": "true"}, "auto-direct-node-routes is true"),
         ({"ipam": "multi-pool"}, "ipam is multi-pool"),
         ({"identity-allocation-mode": "kvstore"}, "identity-allocation-mode is kvstore"),
+        ({"identity-management-mode": "both"}, "identityManagementMode: agent"),
     ],
 )
 def test_what_cannot_be_moved_to_node_by_node_is_named(settings: dict[str, str], said: str) -> None:
     """Each contradiction is one sentence that says which value to write."""
-    (found,) = foreign.problems(foreign.read(objects(**settings)), CONFIG)
+    (found,) = suitability.problems(foreign.read(objects(**settings)), CONFIG)
     assert said in found
 
 
 def test_a_good_one_has_no_problems() -> None:
     """Nothing is found where nothing is wrong."""
-    assert foreign.problems(foreign.read(objects()), CONFIG) == []
+    assert suitability.problems(foreign.read(objects()), CONFIG) == []
+
+
+@pytest.mark.parametrize(
+    ("defaults", "said"),
+    [
+        ({"debug": "true"}, []),
+        ({"enable-policy": "never"}, ["enable-policy"]),
+        ({"tunnel-port": "9999", "debug": "true", "kube-proxy-replacement": "true"}, ["kube-proxy-replacement, tunnel-port"]),
+    ],
+)  # fmt: skip
+def test_a_node_config_of_the_operator_s_decides_nothing_that_is_ours(
+    defaults: dict[str, str], said: list[str]
+) -> None:
+    """It would outrank `cilium-config` on some nodes: it is named with its keys, any other one is nobody's business."""
+    own: Manifest = {
+        "apiVersion": "cilium.io/v2", "kind": "CiliumNodeConfig", "metadata": {"name": "gpu", "namespace": "kube-system"},
+        "spec": {"nodeSelector": {"matchLabels": {"gpu": "yes"}}, "defaults": defaults},
+    }  # fmt: skip
+    found = suitability.problems(foreign.read([*objects(), own]), CONFIG)
+    assert [one.partition(" sets ")[2].partition(", which")[0] for one in found] == said
+    assert all("CiliumNodeConfig gpu" in one for one in found)
 
 
 def test_agents_that_would_never_change_are_refused() -> None:
     """With OnDelete the end form would reach no agent."""
     made = objects()
     one(made, "DaemonSet", "cilium")["spec"]["updateStrategy"] = {"type": "OnDelete"}
-    (found,) = foreign.problems(foreign.read(made), CONFIG)
+    (found,) = suitability.problems(foreign.read(made), CONFIG)
     assert "OnDelete" in found
 
 
@@ -180,6 +202,7 @@ def test_the_transit_changes_what_it_must_and_nothing_else() -> None:
         ({"enable-ipsec": "true"}, {"enable-ipsec: true"}, set()),
         ({"enable-egress-gateway": "true"}, {"enable-egress-gateway: true"}, {"enable-egress-gateway"}),
         ({"enable-bbr": "true"}, {"enable-bbr: true"}, {"enable-bbr"}),
+        ({"enable-node-port": "true"}, {"enable-node-port: true"}, {"enable-node-port"}),
         ({"policy-audit-mode": "true"}, {"policy-audit-mode: true"}, {"policy-audit-mode"}),
         ({"disable-endpoint-crd": "true"}, {"disable-endpoint-crd: true"}, {"disable-endpoint-crd"}),
         ({"enable-host-legacy-routing": "false"}, {"enable-host-legacy-routing: false"}, set()),
@@ -191,7 +214,7 @@ def test_what_takes_part_in_no_transit_comes_with_the_last_step(
 ) -> None:
     """It is off while Canal is there, told before, and in the end what the operator wrote."""
     source = foreign.read(objects(**settings))
-    assert foreign.problems(source, CONFIG) == []
+    assert suitability.problems(source, CONFIG) == []
     assert set(foreign.later(source.config)) == told
     data = one(foreign.transit(source, CONFIG, {}), "ConfigMap", foreign.CONFIG)["data"]
     assert {key for key in foreign.OFF if data.get(key) == "false"} == off

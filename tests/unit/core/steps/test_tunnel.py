@@ -53,6 +53,14 @@ def _listening(found: Seen) -> list[RunHostTask]:
     return _tasks(_answer(found))
 
 
+def _again(found: Seen, sent: list[Pod]) -> None:
+    """Who got no answer sends once more, with the same result."""
+    found.pods += sent
+    tasks = _tasks(_answer(found))
+    before = {pod.node: pod.message for pod in sent}
+    found.pods += [_pod(task, phase="Succeeded", ready=False, message=before[task.node]) for task in tasks]
+
+
 def _recorded(answer: Answer) -> Tunnel:
     assert isinstance(answer, Apply), answer
     (sweep,) = answer.effects
@@ -108,11 +116,8 @@ def test_a_closed_pair_is_named() -> None:
     """Both nodes, the port, the protocol and what to open; what the kernel says of a datagram that it refuses to send."""
     found = _nodes()
     senders = _listening(found)
-    found.pods += [
-        _sent(senders[0], [1], {"1": "Operation not permitted"}),
-        _sent(senders[1], []),
-        _sent(senders[2], [0]),
-    ]
+    sent = [_sent(senders[0], [1], {"1": "Operation not permitted"}), _sent(senders[1], []), _sent(senders[2], [0])]
+    _again(found, sent)
     tunnel = _recorded(_answer(found))
     assert tunnel.closed == ("w1 -> w3 (Operation not permitted)", "w3 -> w1")
     found.pods = []
@@ -123,6 +128,41 @@ def test_a_closed_pair_is_named() -> None:
     assert "w1 -> w3 (Operation not permitted), w3 -> w1" in refused.why
     assert "open UDP port 8473 between the nodes" in refused.next
     assert "--waive FIREWALL" in refused.next
+
+
+def test_who_got_no_answer_tries_once_more_after_a_while() -> None:
+    """By then a node that has just died is NotReady, and one that was rebooted listens again."""
+    found = _nodes()
+    senders = _listening(found)
+    found.tried(f"host:{senders[0].name}", "applied", at=after(-20))
+    found.pods += [_sent(senders[0], [0]), _sent(senders[1], []), _sent(senders[2], [])]
+    waits = _answer(found)
+    assert isinstance(waits, Wait)
+    assert waits.retry_in == 25
+    found.tried(f"host:{senders[0].name}", "applied", at=after(-45))
+    (task,) = _tasks(_answer(found))
+    assert (task.node, _args(task)) == ("w1", _args(senders[0]))
+    assert task.name != senders[0].name
+    found.pods.append(_sent(task, []))
+    assert _recorded(_answer(found)).closed == ()
+
+
+def test_a_node_that_died_meanwhile_is_not_called_closed() -> None:
+    """Nobody waits for its probes to end either."""
+    found = _nodes()
+    senders = _listening(found)
+    found.pods += [_sent(senders[0], [1]), _sent(senders[1], [1])]
+    found.nodes["w3"] = replace(found.nodes["w3"], ready=False)
+    answer = _answer(found)
+    assert isinstance(answer, Apply)
+    (sweep,) = answer.effects
+    assert isinstance(sweep, SweepTasks)
+    assert {senders[0].name, senders[1].name} <= {name for name, _ in sweep.tasks}
+    found.pods = [pod for pod in found.pods if pod.node == "w3"]
+    assert [(task.node, _args(task)) for task in _tasks(_answer(found))] == [
+        ("w1", ["listen", "8473"]),
+        ("w2", ["listen", "8473"]),
+    ]
 
 
 CLOSED = Tunnel(since=NOW, port=8473, tried=6, closed=("w1 -> w2", "w1 -> w3 (no)"))
@@ -243,7 +283,7 @@ def test_many_nodes_send_to_a_few_each() -> None:
 def test_closed_pairs_are_kept_within_bounds() -> None:
     """A record has room for so many; the others are counted."""
     found = _nodes(60)
-    found.pods += [_sent(task, list(range(len(_args(task)) - 2))) for task in _listening(found)]
+    _again(found, [_sent(task, list(range(len(_args(task)) - 2))) for task in _listening(found)])
     tunnel = _recorded(_answer(found))
     assert len(tunnel.closed) == 200
     assert tunnel.tried == len(tunnel.closed) + tunnel.more == 60 * PLAN.config.knet.degree

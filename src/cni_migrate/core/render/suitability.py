@@ -1,0 +1,137 @@
+"""Whether nodes can be moved to an operator's own Cilium one by one: what is in the way, and what to change."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from cni_migrate.config import Config
+from cni_migrate.core.model import names
+from cni_migrate.core.render.foreign import (
+    OFF,
+    POLICY_KEYS,
+    TRANSIT,
+    WRITTEN,
+    Foreign,
+    Manifest,
+    cni_folder,
+    is_on,
+    pools_of,
+)  # fmt: skip
+
+DECIDED: Final = frozenset(
+    {
+        *TRANSIT, *OFF, *WRITTEN, *POLICY_KEYS, "ipam", "routing-mode", "tunnel", "tunnel-protocol",
+        "tunnel-port", "cluster-pool-ipv4-cidr", "cluster-pool-ipv4-mask-size", "auto-direct-node-routes",
+        "enable-ipv4", "enable-ipv6", "identity-allocation-mode", "identity-management-mode", "datapath-mode",
+        "cni-chaining-mode", "label-prefix-file", "enable-k8s-networkpolicy",
+    }
+)  # fmt: skip
+"""Keys that no CiliumNodeConfig but the migration's may set."""
+
+
+def problems(foreign: Foreign, config: Config) -> list[str]:
+    """Why nodes cannot be moved to this Cilium one by one; each says what to change in the values."""
+    return [
+        *_addressing(foreign),
+        *_policies(foreign),
+        *_tunnel(foreign, config),
+        *_agents_form(foreign, config),
+        *_node_configs(foreign.objects),
+    ]
+
+
+def _node_configs(objects: Iterable[Manifest]) -> Iterator[str]:
+    """An operator's own CiliumNodeConfigs outrank `cilium-config` on the nodes that they select."""
+    for one in objects:
+        if one["kind"] != "CiliumNodeConfig":
+            continue
+        said = sorted(str(key) for key in (one.get("spec") or {}).get("defaults") or {} if key in DECIDED)
+        if said:
+            yield (
+                f"CiliumNodeConfig {one['metadata']['name']} sets {', '.join(said)}, which the migration decides for"
+                " all nodes alike: take it out until the migration is done"
+            )
+
+
+def _addressing(foreign: Foreign) -> Iterator[str]:
+    """Pods on Cilium need addresses that Canal gives to nobody."""
+    data = foreign.config
+    ipam, pools = data.get("ipam", "cluster-pool"), pools_of(data)
+    if ipam == "kubernetes":
+        yield (
+            "ipam is kubernetes: Cilium would give out addresses of the nodes' podCIDRs, which Canal gives out on the"
+            " same nodes, too. Values: ipam.mode: cluster-pool, with a network of its own"
+        )
+    elif ipam != "cluster-pool":
+        yield f"ipam is {ipam}; values: ipam.mode: cluster-pool"
+    elif len(pools) != 1:
+        said = f"has {len(pools)} networks: {', '.join(pools)}" if pools else "is not there"
+        yield f"cluster-pool-ipv4-cidr {said}; values: ipam.operator.clusterPoolIPv4PodCIDRList with one network"
+    if data.get("enable-ipv4", "true") != "true":
+        yield "enable-ipv4 is not true: Canal's pods have IPv4 addresses"
+    if is_on(data.get("enable-ipv6", "")):
+        yield "enable-ipv6 is true: IPv6 is not migrated. Values: ipv6.enabled: false; it can follow afterwards"
+    if (mode := data.get("datapath-mode", "veth")) != "veth":
+        yield (
+            f"datapath-mode is {mode}: it takes Cilium's own kube-proxy, and pods keep the one they were made with."
+            " Values: bpf.datapathMode: veth"
+        )
+    if (mode := data.get("cni-chaining-mode") or "none") not in ("none", "portmap"):
+        yield (
+            f"cni-chaining-mode is {mode}: pods would get their addresses from another plugin. Values:"
+            " cni.chainingMode: none, or portmap for host ports"
+        )
+    if data.get("identity-allocation-mode", "crd") != "crd":
+        yield f"identity-allocation-mode is {data['identity-allocation-mode']}; values: identityAllocationMode: crd"
+    if (mode := data.get("identity-management-mode") or "agent") != "agent":
+        yield (
+            f"identity-management-mode is {mode}, which was not tried beside the agents by which Canal's pods have"
+            " identities. Values: identityManagementMode: agent; another mode can follow when the migration is done"
+        )
+
+
+def _policies(foreign: Foreign) -> Iterator[str]:
+    """Policies hold, and Canal's pods have the identities that Cilium would give them."""
+    data = foreign.config
+    if data.get("enable-k8s-networkpolicy", "true") != "true":
+        yield (
+            "enable-k8s-networkpolicy is not true: NetworkPolicies would be open on each node once it is migrated."
+            " Values: k8sNetworkPolicy.enabled: true"
+        )
+    if file := data.get("label-prefix-file"):
+        yield (
+            f"label-prefix-file is {file}: which labels make an identity is in that file, where the identities of"
+            " Canal's pods cannot be made by it. Values: labels"
+        )
+
+
+def _tunnel(foreign: Foreign, config: Config) -> Iterator[str]:
+    """Nodes reach each other's pods on Cilium by a tunnel, beside flannel's."""
+    data = foreign.config
+    if data.get("routing-mode", "tunnel") != "tunnel" or data.get("tunnel") == "disabled":
+        yield (
+            "routing-mode is native: nodes reach each other's pods by a tunnel while there are two networks."
+            " Values: routingMode: tunnel; another mode can follow when the migration is done"
+        )
+    if is_on(data.get("auto-direct-node-routes", "")):
+        yield "auto-direct-node-routes is true: it excludes the tunnel. Values: autoDirectNodeRoutes: false"
+    if foreign.facts()["tunnel_port"] == config.canal.tunnel_port:
+        yield (
+            f"Cilium's tunnel port is {config.canal.tunnel_port}, which is flannel's: Cilium could not start beside it."
+            " Values: tunnelPort: 8473"
+        )
+
+
+def _agents_form(foreign: Foreign, config: Config) -> Iterator[str]:
+    """Agents must be found, must get their final form by themselves, and write the CNI file that is looked for."""
+    daemonset = foreign.daemonset
+    if daemonset["metadata"]["name"] != names.CILIUM:
+        yield f"the agents' DaemonSet is called {daemonset['metadata']['name']}, not {names.CILIUM}"
+    if not foreign.version:
+        yield f"the image {foreign.image} does not tell Cilium's version: its tag has to be one, as in v1.18.2"
+    if foreign.config.get("custom-cni-conf") == "true":
+        yield "custom-cni-conf is true: no CNI file would be written in the end. Values: cni.customConf: false"
+    if (daemonset["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
+        yield "the agents' DaemonSet has updateStrategy OnDelete: agents would never get their final form"
+    folder = cni_folder(daemonset)
+    if folder and folder != config.host_task.cni_folder.rstrip("/"):
+        yield f"Cilium's CNI folder is {folder}, host_task.cni_folder is {config.host_task.cni_folder}: not the same"
