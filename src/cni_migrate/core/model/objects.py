@@ -339,61 +339,48 @@ class Snapshot(Protocol):
     @property
     def nodes(self) -> Mapping[str, Node]:
         """All nodes by name."""
-        ...
 
     def pods_on(self, node: str) -> Collection[Pod]:
         """The pods bound to a node."""
-        ...
 
     def pods_of(self, controller_uid: str) -> Collection[Pod]:
         """The pods that an owner controls."""
-        ...
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         """One pod by name."""
-        ...
 
     @property
     def pending(self) -> Collection[Pod]:
         """The pods that are bound to no node yet."""
-        ...
 
     @property
     def daemonsets(self) -> Mapping[tuple[str, str], DaemonSet]:
         """All DaemonSets by (namespace, name)."""
-        ...
 
     @property
     def budgets(self) -> Mapping[tuple[str, str], Budget]:
         """All PodDisruptionBudgets by (namespace, name)."""
-        ...
 
     @property
     def cilium_nodes(self) -> Mapping[str, CiliumNode]:
         """CiliumNodes by name; empty while their CRD is not served."""
-        ...
 
     @property
     def endpoints(self) -> Mapping[tuple[str, str], Endpoint]:
         """CiliumEndpoints by (namespace, name); empty while their CRD is not served."""
-        ...
 
     @property
     def cilium_config(self) -> CiliumConfig | None:
         """The configuration of the Cilium that is there already; looked at with `cilium.source: existing` alone."""
-        ...
 
     @property
     def served(self) -> Collection[str]:
         """`group/version/plural` of what Cilium's CRDs serve, for example `cilium.io/v2/ciliumnodes`."""
-        ...
 
     @property
     def requests(self) -> Requests:
         """What operators asked for."""
-        ...
 
     @property
     def pod_events(self) -> Mapping[str, str]:
         """The last Event of pods that were looked up, by the pod's uid, as `Reason: message`; of this process only."""
-        ...
