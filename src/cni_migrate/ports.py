@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from cni_migrate.core.model.attempts import Attempt, Result
 from cni_migrate.core.model.effects import Effect, UpgradeRelease
-from cni_migrate.core.model.objects import Attempt, Pod, Result, Snapshot
+from cni_migrate.core.model.objects import Pod, Snapshot
 from cni_migrate.core.model.rounds import GateAsk, GateReading
 from cni_migrate.core.preflight.registry import ReleaseFound
 

@@ -11,8 +11,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from cni_migrate.core.decision.decide import Decision
+from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.lifecycle import NodeState, Phase
-from cni_migrate.core.model.objects import Attempt
 from cni_migrate.core.model.record import NodeRecord
 from cni_migrate.errors import UsageError
 

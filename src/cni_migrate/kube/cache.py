@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, Final, Self
 
 from cni_migrate.core.model import names
+from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.objects import (
-    Attempt,
     Budget,
     CiliumConfig,
     CiliumNode,

@@ -9,8 +9,9 @@ from typing import Self
 from kr8s.asyncio import Api
 
 from cni_migrate.config import Config
+from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.effects import Effect
-from cni_migrate.core.model.objects import Attempt, Pod, Snapshot
+from cni_migrate.core.model.objects import Pod, Snapshot
 from cni_migrate.kube.cache import Cache
 from cni_migrate.kube.perform import Performer
 from cni_migrate.kube.podevents import PodEvents

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from cni_migrate.core.decision.eviction_budgets import selecting
 from cni_migrate.core.model import names
+from cni_migrate.core.model.attempts import Attempt, Result
 from cni_migrate.core.model.effects import (
     DeleteIdentities,
     DeleteObject,
@@ -24,7 +25,7 @@ from cni_migrate.core.model.effects import (
     SweepTasks,
     UpgradeRelease,
 )
-from cni_migrate.core.model.objects import Attempt, ObjectRef, Result
+from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.ranks import rank
 from cni_migrate.kube import paths
 from cni_migrate.kube.cache import Cache

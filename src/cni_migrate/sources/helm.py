@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from cni_migrate.configsections import Cilium
+from cni_migrate.core.model.attempts import Result
 from cni_migrate.core.model.effects import UpgradeRelease
-from cni_migrate.core.model.objects import Result
 from cni_migrate.core.preflight.registry import ReleaseFound
 from cni_migrate.errors import ConfigError, Halted, UsageError
 from cni_migrate.ports import Clock

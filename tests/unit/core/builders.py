@@ -10,9 +10,9 @@ from cni_migrate import resources
 from cni_migrate.config import Config
 from cni_migrate.core.decision.plan import TABLES, make_plan
 from cni_migrate.core.model import names
+from cni_migrate.core.model.attempts import Attempt, Result
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import (
-    Attempt,
     Budget,
     CiliumConfig,
     CiliumNode,
@@ -21,7 +21,6 @@ from cni_migrate.core.model.objects import (
     Node,
     Pod,
     Requests,
-    Result,
     Taint,
     Toleration,
 )

@@ -11,10 +11,11 @@ import pytest
 
 from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model import names
+from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject, RunHostTask
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
-from cni_migrate.core.model.objects import Attempt, Pod, Requests, Snapshot
+from cni_migrate.core.model.objects import Pod, Requests, Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.core.model.rounds import GateAsk, GateReading
 from cni_migrate.engine.driver import Driver

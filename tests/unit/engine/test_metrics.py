@@ -16,8 +16,8 @@ from cni_migrate.config import Config
 from cni_migrate.core.decision.advance import Waiting
 from cni_migrate.core.decision.begin import new_record
 from cni_migrate.core.decision.decide import Decision
+from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
-from cni_migrate.core.model.objects import Attempt
 from cni_migrate.core.model.record import GateResult, Held, NodeRecord
 from cni_migrate.engine.metrics import Metrics, names
 from cni_migrate.errors import UsageError

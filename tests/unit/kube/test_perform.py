@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.effects import (
     DeleteObject,
     DeletePod,
@@ -19,7 +20,7 @@ from cni_migrate.core.model.effects import (
     RunHostTask,
     SweepTasks,
 )
-from cni_migrate.core.model.objects import Attempt, ObjectRef, Taint
+from cni_migrate.core.model.objects import ObjectRef, Taint
 from cni_migrate.errors import ClusterUnreachable, RightsMissing
 from cni_migrate.kube.cache import Cache
 from cni_migrate.kube.perform import PARALLEL, Performer

@@ -11,9 +11,10 @@ from typing import Any
 
 from cni_migrate.core.decision.eviction_budgets import Room, in_turn
 from cni_migrate.core.model import guards
+from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, RunHostTask, SweepTasks, describe, refusal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState
-from cni_migrate.core.model.objects import Attempt, Pod, Snapshot
+from cni_migrate.core.model.objects import Pod, Snapshot
 from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import Held, NodeRecord, Record, noted
 from cni_migrate.core.model.rounds import GateAsk

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.effects import EvictPod
-from cni_migrate.core.model.objects import Attempt, Budget, Pod, Snapshot
+from cni_migrate.core.model.objects import Budget, Pod, Snapshot
 from cni_migrate.core.model.selector import matches
 
 PAUSE = 0.5

@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 from cni_migrate.core.connectivity.peers import graph
 from cni_migrate.core.model import names
+from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.effects import PutObject
 from cni_migrate.core.model.lifecycle import Phase
-from cni_migrate.core.model.objects import Attempt, Snapshot
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import Record
 from cni_migrate.core.steps.registry import ends_probing
 from cni_migrate.core.steps.view import Plan, in_transit

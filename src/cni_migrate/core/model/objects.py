@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol, Self
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -163,13 +163,12 @@ class Pod:
     """A pod as the API shows it.
 
     `controller` is the controlling owner as (kind, name, uid), `containers` the names of all its containers,
-    `host_ports` whether a port of the host leads to the pod although it is not on the host's network,
-    `revision` the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting
-    or failed container in words, `unready` what its Ready condition says while it is not True, `message` the
-    termination message of its only container (host tasks), `due_gone` when a pod that is being deleted should have
-    ended (metadata.deletionTimestamp), `created` when the API server has made it
-    (RFC 3339, in seconds), `claims` the PersistentVolumeClaims of its volumes, `needs` what the scheduler sets aside
-    for it.
+    `host_ports` whether a port of the host leads to the pod although it is not on the host's network, `revision`
+    the label by which a DaemonSet's controller tells template versions apart, `trouble` the first waiting or failed
+    container in words, `unready` what its Ready condition says while it is not True, `message` the termination
+    message of its only container (host tasks), `due_gone` when a pod that is being deleted should have ended
+    (metadata.deletionTimestamp), `created` when the API server has made it (RFC 3339, in seconds), `claims` the
+    PersistentVolumeClaims of its volumes, `needs` what the scheduler sets aside for it.
     """
 
     namespace: str
@@ -325,25 +324,6 @@ class Endpoint:
     ours: bool = False
 
 
-Result = Literal["applied", "gone", "blocked", "conflict", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """How the latest try of an effect ended.
-
-    applied: the API server accepted it; gone: its target is not there (or another uid is); blocked: it may be tried
-    again after a while (a disruption budget: `message` names it); conflict: the object had changed; failed: it will
-    not work as it is, `message` is the API server's. `budgets` are, of an eviction, the budgets that select the pod as
-    they were known when it was sent: (namespace, name, resourceVersion).
-    """
-
-    result: Result
-    message: str
-    at: datetime
-    budgets: frozenset[tuple[str, str, str]] = frozenset()
-
-
 @dataclass(frozen=True, slots=True)
 class Requests:
     """What operators asked for, in the ConfigMap that only they write."""
@@ -359,61 +339,48 @@ class Snapshot(Protocol):
     @property
     def nodes(self) -> Mapping[str, Node]:
         """All nodes by name."""
-        ...
 
     def pods_on(self, node: str) -> Collection[Pod]:
         """The pods bound to a node."""
-        ...
 
     def pods_of(self, controller_uid: str) -> Collection[Pod]:
         """The pods that an owner controls."""
-        ...
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         """One pod by name."""
-        ...
 
     @property
     def pending(self) -> Collection[Pod]:
         """The pods that are bound to no node yet."""
-        ...
 
     @property
     def daemonsets(self) -> Mapping[tuple[str, str], DaemonSet]:
         """All DaemonSets by (namespace, name)."""
-        ...
 
     @property
     def budgets(self) -> Mapping[tuple[str, str], Budget]:
         """All PodDisruptionBudgets by (namespace, name)."""
-        ...
 
     @property
     def cilium_nodes(self) -> Mapping[str, CiliumNode]:
         """CiliumNodes by name; empty while their CRD is not served."""
-        ...
 
     @property
     def endpoints(self) -> Mapping[tuple[str, str], Endpoint]:
         """CiliumEndpoints by (namespace, name); empty while their CRD is not served."""
-        ...
 
     @property
     def cilium_config(self) -> CiliumConfig | None:
         """The configuration of the Cilium that is there already; looked at with `cilium.source: existing` alone."""
-        ...
 
     @property
     def served(self) -> Collection[str]:
         """`group/version/plural` of what Cilium's CRDs serve, for example `cilium.io/v2/ciliumnodes`."""
-        ...
 
     @property
     def requests(self) -> Requests:
         """What operators asked for."""
-        ...
 
     @property
     def pod_events(self) -> Mapping[str, str]:
         """The last Event of pods that were looked up, by the pod's uid, as `Reason: message`; of this process only."""
-        ...

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cni_migrate.core.model.objects import Attempt
+from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.rounds import GateReading
 
 

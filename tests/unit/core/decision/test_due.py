@@ -3,8 +3,8 @@
 import pytest
 
 from cni_migrate.core.decision.advance import CONFLICT_PAUSE, Work, due
+from cni_migrate.core.model.attempts import Result
 from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject, RunHostTask
-from cni_migrate.core.model.objects import Result
 from tests.unit.core.builders import NOW, Seen, after
 
 EVICT = EvictPod("default", "web", "uid-1", "w1")

@@ -6,8 +6,9 @@ import pytest
 
 from cni_migrate.core.decision.advance import Work, due
 from cni_migrate.core.decision.eviction_budgets import PAUSE, selecting
+from cni_migrate.core.model.attempts import Attempt, Result
 from cni_migrate.core.model.effects import EvictPod
-from cni_migrate.core.model.objects import Attempt, Budget, Pod, Result
+from cni_migrate.core.model.objects import Budget, Pod
 from tests.unit.core.builders import Seen, a_pod, after, seen
 
 RETRY = 5.0

@@ -636,6 +636,13 @@ def test_the_job_holds_no_more_than_it_needs() -> None:
     assert container["resources"]["requests"]
 
 
+@pytest.mark.parametrize(("agent", "least"), [(8, 1800), (300, 1800), (3600, 7200), (0.5, 1800)])
+def test_who_listens_on_the_tunnel_s_port_sits_through_the_step(agent: float, least: int) -> None:
+    """Until the slowest node listens and everybody has sent; what nobody ends goes by itself all the same."""
+    probe = made(deadlines={"agent": agent}).tunnel_probe("w1", "10.0.0.1", "probe", ["listen", "8473"])
+    assert probe["spec"]["activeDeadlineSeconds"] == least
+
+
 def test_a_drain_of_its_own_node_leaves_the_job_s_pod_where_it_is() -> None:
     """Also of a node that is cordoned, not ready, or has any other taint."""
     found = _pod(one(made(job=JOB).job(""), "Job", names.JOB))
