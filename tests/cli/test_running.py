@@ -263,9 +263,10 @@ def test_a_held_node(on: On, served: Make, tmp_path: Path) -> None:
     cluster = served("never-ready")
     typed = on(cluster)
     common = ("--config", str(config))
-    ended = typed("run", "--yes", *common)
+    ended = typed("run", "--yes", "--nodes", "w2,w3", *common)
     assert ended.code == 4, ended.err
     assert "w2" in ended.err
+    assert "--nodes w2,w3" in ended.err.splitlines()[-1], "what was left out stays out"
     assert "next: " in ended.err.splitlines()[-1]
     assert "HELD" in ended.out
     view = _status(typed, *common)

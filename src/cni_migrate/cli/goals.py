@@ -1,5 +1,6 @@
 """What was typed, and which goal of the driver it is."""
 
+import re
 import shlex
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,11 @@ class Run:
         """How much of the cluster, as it was typed: what comes behind `migrate run`."""
         given = {"--nodes": self.nodes, "--selector": self.selector, "--until": self.until}
         return "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)
+
+    def in_scope(self, text: str) -> str:
+        """The text in which `migrate run` takes no more of the cluster than this did: what was left out stays out."""
+        scope = self.scope
+        return re.sub(r"(?<![\w./-])migrate run(?![\w-])", lambda found: f"{found[0]}{scope}", text)
 
     def check(self) -> None:
         """Refuse what can be refused without a cluster.
