@@ -18,6 +18,8 @@ def ready_on(view: NodeView, namespace: str, daemonset: str) -> Answer:
     if pod is not None and pod.ready and not pod.deleting:
         return Done()
     on = f"DaemonSet {namespace}/{daemonset} to be Ready on node {view.node.name}"
+    if (namespace, daemonset) not in view.seen.daemonsets:
+        return Wait(on=on, observed="no such DaemonSet: apply it again if it was deleted")
     return Wait(on=on, observed=named(view.seen, pod), pods=(pod,) if pod is not None else ())
 
 

@@ -419,6 +419,14 @@ AWAITS: list[tuple[str, Plan, list[str]]] = [
 
 
 @pytest.mark.parametrize(("step", "plan", "agents"), AWAITS)
+def test_a_daemonset_that_is_gone_is_said_to_be(step: str, plan: Plan, agents: list[str]) -> None:
+    """On the way back as well: without the word, a Canal that somebody has deleted looks like a slow one."""
+    answer = _answer(step, seen(a_node()), plan=plan)
+    assert isinstance(answer, Wait)
+    assert (agents[0] in answer.on, answer.observed) == (True, "no such DaemonSet: apply it again if it was deleted")
+
+
+@pytest.mark.parametrize(("step", "plan", "agents"), AWAITS)
 def test_agents_are_waited_for(step: str, plan: Plan, agents: list[str]) -> None:
     """Ready, not terminating, of the DaemonSet that is there now; each one that is missing is waited for."""
     sets = [a_daemonset(name) for name in agents]
