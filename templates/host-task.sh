@@ -163,10 +163,14 @@ rule_families() { # those through whose table nat traffic passes; the first one 
     [ -n "$found" ] || iptables_families | grep "^$version" | sed -n 1p || true
 }
 
-stands() { # FAMILY: whether our rule is there once, and before all that change a sender's address
-    [ "$(our_rules "$1" | grep -c '')" -eq 1 ] || return 1
-    nat_rules "$1" | grep -E -- '^-A POSTROUTING ' | grep -E 'cni-migrate|FLANNEL|flannel|CILIUM|MASQUERADE|SNAT' |
-        sed -n 1p | grep -q -- 'cni-migrate'
+stands() { # FAMILY: whether our rules are there once each, before all that change a sender's or a receiver's address
+    [ "$(our_rules "$1" | grep -c '')" -eq 2 ] || return 1
+    ours_first "$1" POSTROUTING 'FLANNEL|flannel|CILIUM|MASQUERADE|SNAT' || return 1
+    ours_first "$1" OUTPUT 'KUBE-|CNI-|CILIUM|DNAT|REDIRECT|ACCEPT'
+}
+
+ours_first() { # FAMILY CHAIN PATTERN: whether our rule of the chain comes before those that have the pattern
+    nat_rules "$1" | grep -E -- "^-A $2 " | grep -E "cni-migrate|$3" | sed -n 1p | grep -q -- 'cni-migrate'
 }
 
 rules() { # the families in which our rule is
@@ -303,6 +307,9 @@ try_remove_chains() { # PATTERN: the rules that jump there, then the chains; one
 
 # From Canal's pods to Cilium's: neither flannel nor Cilium may hide who calls, or policies meet a stranger. What goes
 # through a node port has kube-proxy's mark, and needs the node's address.
+# From the node itself: Cilium knows its kubelet by a mark (0xc00 of 0xf00, bpf/lib/common.h) that its last rule of
+# filter OUTPUT sets. In transit that rule stands behind everybody else's, and who accepts earlier there (kube-router's
+# firewall, a host's own) would make a stranger of the kubelet: its probes of pods under a policy failed. Nat comes first.
 lay_rules() {
     if [ -z "$canal_cidr" ] || [ -z "$cilium_cidr" ]; then fail "the pod networks are not known"; fi
     families=$(rule_families)
@@ -315,10 +322,11 @@ lay_rules() {
                 echo '*nat'
                 our_rules "$family" | sed 's/^-A /-D /'
                 echo "-I POSTROUTING 1 -s $canal_cidr -d $cilium_cidr -m comment --comment cni-migrate -m mark ! --mark 0x4000/0x4000 -j ACCEPT"
+                echo "-I OUTPUT 1 -m comment --comment cni-migrate -m mark --mark 0x0/0xf00 -j MARK --set-xmark 0xc00/0xf00"
                 echo COMMIT
             } | run "$family-restore" --noflush || true
         done
-        stands "$family" || fail "the rule for calls from $canal_cidr to $cilium_cidr does not stand in $family"
+        stands "$family" || fail "the rules for calls from $canal_cidr and the node to $cilium_cidr do not stand in $family"
     done
 }
 

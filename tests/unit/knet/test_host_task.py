@@ -24,6 +24,7 @@ CASES = Path(__file__).parents[2] / "conformance" / "host_task_cases.yaml"
 TABLE: dict[str, Any] = YAML(typ="safe", pure=True).load(CASES.read_text(encoding="utf-8"))
 
 RULE = "-s 10.244.0.0/16 -d 10.245.0.0/16 -m comment --comment cni-migrate -m mark ! --mark 0x4000/0x4000 -j ACCEPT"
+MARK = "-m comment --comment cni-migrate -m mark --mark 0x0/0xf00 -j MARK --set-xmark 0xc00/0xf00"
 CALICO_FOLDERS = ("run/calico", "var/lib/calico", "var/log/calico")
 
 FAKES = {
@@ -153,6 +154,7 @@ class Node:
                 '-s 10.244.0.0/16 -m comment --comment "a $(rule) of it" -j ACCEPT\n'
             )
             rules[table].append(f'-m comment --comment "jump to {chain}" -j {chain}')
+        (self.state / "nat" / "OUTPUT").write_text(f"{MARK}\n" if tree.get("rule") else "")
         for table, head in (("filter", "FORWARD"), ("nat", "POSTROUTING")):
             ours = [RULE] if table == "nat" and tree.get("rule") else []
             lines = [*ours, *rules[table], "-m mark --mark 0x1 -j DROP"]
@@ -231,7 +233,7 @@ class Node:
             "nodename": (self.root / "var/lib/calico/nodename").exists(),
             "routed": " via " in (self.state / "routes").read_text(),
             "links": listed(self.state / "links"),
-            "chains": sorted(set(chains) - {"FORWARD", "POSTROUTING"}),
+            "chains": sorted(set(chains) - {"FORWARD", "OUTPUT", "POSTROUTING"}),
             "leases": sorted(set(listed(leases)) - {"last_reserved_ip.0", "lock"}) if leases.exists() else None,
             "bin": listed(self.root / "opt/cni/bin"),
             "flannel_state": (self.root / "var/lib/cni/flannel").exists(),
@@ -505,6 +507,7 @@ def test_the_rule_is_laid_anew_only_where_it_does_not_stand(rules: list[str], st
     """It has to come before everything that would change who calls; what stands there is not touched."""
     node = Node(tmp_path, {})
     path = node.state / "nat" / "POSTROUTING"
+    (node.state / "nat" / "OUTPUT").write_text(f"{MARK}\n")
     path.write_text("".join(f"{rule}\n" for rule in rules))
     before = path.read_text()
     code, message = node.run("lay-rules")
@@ -515,6 +518,34 @@ def test_the_rule_is_laid_anew_only_where_it_does_not_stand(rules: list[str], st
     assert [rule for rule in after if rule != RULE] == [rule for rule in rules if rule != RULE]
 
 
+@pytest.mark.parametrize(
+    ("rules", "stands"),
+    [
+        ([MARK, "-j KUBE-SERVICES"], True),
+        (["-j cali-OUTPUT", MARK, "-j KUBE-SERVICES"], True),
+        (["-j KUBE-SERVICES", MARK], False),
+        (["-m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT", MARK], False),
+        (["-j ACCEPT", MARK], False),
+        ([MARK, MARK], False),
+        ([], False),
+    ],
+    ids=["first", "behind Calico's", "behind kube-proxy's", "behind host ports", "behind another", "twice", "gone"],
+)
+def test_cilium_is_told_that_the_node_itself_calls(rules: list[str], stands: bool, tmp_path: Path) -> None:
+    """By a mark that is set before anybody's filter may accept: else a kubelet's probes of pods under a policy fail."""
+    node = Node(tmp_path, {"rule": True})
+    path = node.state / "nat" / "OUTPUT"
+    path.write_text("".join(f"{rule}\n" for rule in rules))
+    before = path.read_text()
+    assert node.run("lay-rules")[0] == 0
+    after = path.read_text().splitlines()
+    assert (path.read_text() == before) is stands
+    assert after.count(MARK) == 1
+    assert stands or after[0] == MARK
+    assert node.run("remove-rules")[1]["rules"] == []
+    assert MARK not in path.read_text()
+
+
 def test_a_rule_that_cannot_be_laid_fails_the_task(tmp_path: Path) -> None:
     """And says what is missing."""
     node = Node(tmp_path, {})
@@ -523,7 +554,7 @@ def test_a_rule_that_cannot_be_laid_fails_the_task(tmp_path: Path) -> None:
     (node.bin / "sleep").chmod(0o755)
     code, message = node.run("lay-rules")
     assert code == 1
-    assert "10.244.0.0/16 to 10.245.0.0/16 does not stand in iptables" in message["error"]
+    assert "from 10.244.0.0/16 and the node to 10.245.0.0/16 do not stand in iptables" in message["error"]
 
 
 def _until(holds: Callable[[], bool], what: str) -> None:
