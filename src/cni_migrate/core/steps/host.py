@@ -267,10 +267,10 @@ def clean_cilium_host(view: NodeView) -> Answer:
 
 @node_step("host")
 def lay_rules(view: NodeView) -> Answer:
-    """See to it that the node's rule stands: calls from Canal's pods to Cilium's keep the caller's address.
+    """See to it that the node's rules stand: calls from Canal's pods to Cilium's keep the caller's address.
 
-    The identity agent lays it each time that it starts, so after a reboot, too; here it is looked at, and laid again if
-    it has gone.
+    And the node's own calls, its kubelet's probes, are known to Cilium as such. The identity agent lays them each time
+    that it starts, so after a reboot, too; here they are looked at, and laid again if they have gone.
     """
     return _changed(view, "lay-rules")
 
