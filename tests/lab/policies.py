@@ -19,7 +19,7 @@ from typing import Any
 from tests.lab import guarded
 from tests.lab.cluster import Cluster
 from tests.lab.guarded import CALLERS, SERVER, Pods
-from tests.lab.probing import GRACE, SETTLE, Pod, process_of
+from tests.lab.probing import GRACE, ON_TIME, SETTLE, Pod, process_of
 from tests.lab.processes import say
 from tests.lab.settings import MARK
 
@@ -117,7 +117,8 @@ class Asking:
             inside = self._inside[pod.uid] = process_of(pod.uid)
         if inside is None or not targets:
             return {}
-        argv = ["nsenter", f"--target={inside}", "--net", "--", str(self._prober), "probe", "-timeout", f"{TIMEOUT}s"]
+        enter = [*ON_TIME, "nsenter", f"--target={inside}", "--net", "--"]
+        argv = [*enter, str(self._prober), "probe", "-timeout", f"{TIMEOUT}s"]
         done = subprocess.run([*argv, *targets], capture_output=True, text=True, env=self._mark, check=False)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         return {line["target"]: line for line in lines}

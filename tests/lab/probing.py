@@ -24,6 +24,9 @@ from tests.lab.settings import MARK
 PING_EVERY = 0.1
 ASK_EVERY = 0.2
 TIMEOUT = 2.0
+ON_TIME = ("nice", "-n", "-15")
+"""Put before a program that measures: the lab's processes together weigh as much as 20 others, and what is told by one that
+waits for a processor is no loss of the network's."""
 LOOK = 0.5
 GRACE = 1.0
 SETTLE = 1.0
@@ -216,7 +219,7 @@ class Probing:
             "stream": _curl(f"http://{target.address if target else ''}:8080/", keep=True),
             "service": _curl(self._service, keep=False),
         }[kind]
-        enter = ["nsenter", f"--target={inside}", "--net", "--"]
+        enter = [*ON_TIME, "nsenter", f"--target={inside}", "--net", "--"]
         self.watches.append(Watch(kind, source, target, [*enter, *argv], {MARK: str(self._here.lab.folder)}))
 
     def tally(self, spans: dict[str, list[tuple[float, float]]]) -> dict[tuple[str, str], Tally]:
