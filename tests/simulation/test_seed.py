@@ -188,7 +188,7 @@ def test_canal_is_patched_with_the_selector(trace: Trace) -> None:
     assert spec["updateStrategy"]["type"] == "OnDelete"
 
 
-@needs("apply_knet", "await_knet")
+@needs("apply_knet")
 def test_two_agents_run_on_each_node(trace: Trace) -> None:
     """When reports are read for the first time, two agents are Ready on every node."""
     for call, now, _ in trace.moments():
