@@ -45,7 +45,7 @@ def test_a_run_is_told_in_lines_and_a_watch_in_snapshots(served: Make, tmp_path:
     file.write_text(f"strategy: overlay\n{QUICK}", encoding="utf-8")
     cluster = served(nodes=3)
     config = ("--config", str(file))
-    _until(_typed(cluster, "status", "--watch", *config), "No migration was begun", stop=True)
+    _until(_typed(cluster, "status", "--watch", *config), "There is no record of a migration", stop=True)
     _until(_typed(cluster, "run", "--yes", "--until", "preparing", *config), "phase preparing", "phase attaching")
     _until(_typed(cluster, "status", "--watch", *config), "w1", "w2", stop=True)
     _until(_typed(cluster, "knet", "matrix", "--watch", *config), "w1", "w2", stop=True)

@@ -72,7 +72,7 @@ def test_deploy_look_remove(served: Make, typed: Callable[[Served], Typed]) -> N
     ended = knet("deploy")
     assert ended.code == 0, ended.err
     assert ended.out == "6 agents Ready on 3 nodes\n"
-    assert ended.err.splitlines()[-1] == "next: migrate knet status"
+    assert ended.err.splitlines()[-1].startswith("next: migrate knet status --config ")
     generation = cluster.read(DAEMONSETS, "knet-stress-a", "knet-stress")["metadata"]["generation"]
     again = knet("deploy")
     assert (again.code, again.out) == (0, ended.out)

@@ -49,7 +49,7 @@ def test_before_anything(on: On, untouched: Served) -> None:
     typed = on(untouched)
     before = untouched.writes
     assert _status(typed)["begun"] is False
-    assert "No migration was begun" in typed("status").out
+    assert "There is no record of a migration" in typed("status").out
     assert typed("preflight").code == 0
     assert json.loads(typed("preflight", "-o", "json").out)["passed"] is True
     for strategy in ((), ("--strategy", "multus", "--waive", "CALICO_NODE")):
@@ -173,18 +173,19 @@ def test_until_a_phase_and_up_to_the_point_of_no_return(
 
     plan = typed("plan", "--steps", *common)
     assert "(point of no return)" in plan.out
-    assert "`migrate rollback` is possible until clean-up's step delete_canal" in plan.out
+    back = f"`migrate rollback {' '.join(common)}` is possible"
+    assert f"{back} until clean-up's step delete_canal" in plan.out
 
     monkeypatch.setattr("cni_migrate.cli.ui.confirmation.needs_terminal", lambda: None)
     monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\n"))
     asked = typed("run", *common)
     assert asked.code == 0, asked.err
     assert "Clean-up removes Canal, and there is no way back after that. Continue?" in asked.err
-    assert "every node is migrated; Canal is still there, so `migrate rollback` is possible" in asked.out
+    assert f"every node is migrated; Canal is still there, so {back}" in asked.out
     view = _status(typed, *common)
     assert (view["phase"], view["way_back"]) == ("migrating", True)
     shown = typed("status", *common).out
-    assert "`migrate rollback` is possible until clean-up's step delete_canal" in shown
+    assert f"{back} until clean-up's step delete_canal" in shown
     assert "of work left" not in shown, "nothing is left of what would be told"
 
     until = typed("run", "--yes", "--until", "migrating", *common)
