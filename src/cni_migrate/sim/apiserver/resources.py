@@ -114,6 +114,7 @@ BUILTIN: tuple[Resource, ...] = (
     _builtin("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", generation=True),
     _builtin("events.k8s.io", "v1", "events", "Event", "ev", upsert=True),
     _builtin("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", "netpol", generation=True),
+    _builtin("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", namespaced=False, subresources=("status",)),
     _builtin("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", subresources=("status",),
              generation=True, unconditional=False),
     _builtin("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False,
