@@ -53,7 +53,7 @@ def _put_back(draft: Draft, gone: list[tuple[str, str]], effects: list[PutObject
     tried = [attempts[effect.key].at for effect in effects if effect.key in attempts]
     end = min(tried, default=draft.now) + timedelta(seconds=config.deadlines.host)
     if trouble or draft.now >= end:
-        _hold(draft, gone, "find out who deletes it", trouble)
+        _hold(draft, gone, trouble)
         return False
     if not tried:
         draft.record = history(draft.record, draft.now, f"{_told(gone)} gone: put back")
@@ -68,10 +68,10 @@ def _told(gone: Iterable[tuple[str, str]]) -> str:
     return f"DaemonSet {every[0]}" if len(every) == 1 else f"DaemonSets {', '.join(every)}"
 
 
-def _hold(draft: Draft, gone: list[tuple[str, str]], to_do: str, trouble: str = "") -> None:
+def _hold(draft: Draft, gone: list[tuple[str, str]], trouble: str) -> None:
     """Hold the cluster, and every node whose event is under way: they would wait for what cannot come."""
     why = f"{_told(gone)} {'was' if len(gone) == 1 else 'were'} deleted by somebody{trouble and f'; {trouble}'}"
-    held = Held(why=why, next=f"{to_do}, then `{draft.goal.command}` goes on", since=draft.now)
+    held = Held(why=why, next=f"find out who deletes it, then `{draft.goal.command}` goes on", since=draft.now)
     draft.record = draft.record.with_cluster(draft.record.cluster.model_copy(update={"held": held}))
     for name, entry in draft.record.nodes.items():
         if entry.event is not None and entry.held is None and not entry.gone and not entry.skipped:
