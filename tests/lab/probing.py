@@ -28,7 +28,6 @@ ON_TIME = ("nice", "-n", "-15")
 """Put before a program that measures: the lab's processes together weigh as much as 20 others, and what is told by one that
 waits for a processor is no loss of the network's."""
 LOOK = 0.5
-GRACE = 1.0
 SETTLE = 1.0
 """Seconds before a pod's end that do not count: the kubelet ends its processes before all have heard of it."""
 
@@ -150,7 +149,7 @@ class Probing:
     def __init__(self, here: Cluster, service: str) -> None:
         self._here = here
         self._service = service
-        self._pods: dict[str, Pod] = {}
+        self._looked = time.time()
         self.watches: list[Watch] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -175,22 +174,22 @@ class Probing:
 
     def _look(self) -> None:
         """Begin what can be probed now; end what one of whose ends goes."""
+        asked = time.time()
         answer = self._here.control_plane.kubectl(
             "get", "pods", "-n", "shop", "-l", "app=prober", "-o", "json", check=False
         )
         if answer.returncode:  # the API server is away: the streams go on
             return
-        now = time.time()
         pods = {pod.uid: pod for pod in map(Pod.of, json.loads(answer.stdout)["items"])}
         for watch in self.watches:
             for end in (watch.source, watch.target):
                 if watch.ended is None and end is not None:
                     seen = pods.get(end.uid)
-                    if seen is None:  # it went between two looks
-                        watch.end(now - LOOK - SETTLE - GRACE)
+                    if seen is None:  # it went between two looks, which are far apart when kubectl has to wait
+                        watch.end(self._looked - SETTLE)
                     elif seen.ends is not None:
                         watch.end(seen.ends - SETTLE)
-        self._pods = pods
+        self._looked = asked
         standing = [pod for pod in pods.values() if pod.ready and pod.ends is None]
         running = {watch.key for watch in self.watches if watch.ended is None}
         for source in standing:
