@@ -20,7 +20,7 @@ def knet_config(config: Config) -> dict[str, Any]:
         "full_mesh_max": config.knet.full_mesh_max,
         "degree": config.knet.degree,
         "seed": peers.seed(config),
-        "cilium_cidr": config.cilium.pod_cidr,
+        "cilium_cidr": "",
     }
 
 
