@@ -52,28 +52,13 @@ def test_before_anything(on: On, untouched: Served) -> None:
     assert "There is no record of a migration" in typed("status").out
     assert typed("preflight").code == 0
     assert json.loads(typed("preflight", "-o", "json").out)["passed"] is True
-    for strategy in ((), ("--strategy", "multus", "--waive", "CALICO_NODE")):
-        assert "Nothing was written" in typed("plan", *strategy[:2]).out
+    for strategy in ((), ("--strategy", "multus")):
+        assert "Nothing was written" in typed("plan", *strategy).out
         dry = typed("run", "--dry-run", *strategy)
         assert dry.code == 0, dry.err
         assert "apply Namespace cni-migrate" in dry.out
     assert len(json.loads(typed("plan", "-o", "json").out)["nodes"]) == 3
     assert untouched.writes == before
-
-
-def test_multus_is_refused_beside_calico(on: On, served: Make, config: str) -> None:
-    """By name, with why and what to type; nothing was written. The default is what works there."""
-    cluster = served("calico")
-    typed = on(cluster)
-    for command in (("preflight",), ("run", "--yes")):
-        refused = typed(*command, "--strategy", "multus", "--config", config)
-        assert refused.code == 3
-        assert "CALICO_NODE" in refused.out + refused.err
-        assert "--strategy overlay" in refused.out + refused.err
-    assert cluster.writes == 0
-    passed = typed("preflight", "--config", config)
-    assert passed.code == 0, passed.out
-    assert "CALICO_NODE" not in passed.out
 
 
 @pytest.mark.parametrize(
