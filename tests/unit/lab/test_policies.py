@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.lab import guarded, policies
+from tests.lab import guarded, policies, probing
 from tests.lab.policies import KNOWN, TIMEOUT, Call, Life, Tally
 from tests.lab.probing import SETTLE, Pod
 
@@ -116,3 +116,9 @@ def test_every_node_has_a_server_and_one_caller_of_each_kind() -> None:
     assert len([name for name in deployments if not name.startswith("server")]) * len(NODES) * 2 == 36
     allow = next(one for one in found if one["metadata"]["name"] == "allow-ok")
     assert json.dumps(allow).count('"role": "ok"') == 1
+
+
+def test_who_is_late_with_its_own_timeout_tells_nothing_of_the_network() -> None:
+    """The machine stood still: curl's clock says 3.9 s where it was to wait for 2; one that waited for 2 has lost."""
+    assert probing._answer(100.0, "000 3.850 0 Operation timed out") is None
+    assert probing._answer(100.0, "000 2.002 0 Operation timed out") == (100.0 - 2.002, False, "Operation timed out")
