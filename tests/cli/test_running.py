@@ -226,6 +226,16 @@ def test_the_whole_cluster_goes_back(on: On, served: Make, config: str, tmp_path
     said = typed("status", *common)
     assert "The migration with overlay was rolled back" in said.out
     assert view["closed_record"] in said.out
+    writes = cluster.writes
+    for again in (("rollback", "--yes"), ("rollback",), ("rollback-node", "w1", "--yes")):
+        ended = typed(*again, *common)
+        assert ended.code == 0, ended.err
+        assert "was rolled back at" in ended.out
+        assert "the cluster is as it was found" in ended.out
+        assert view["closed_record"] in ended.out
+    for late in (("cleanup", "--yes"), ("pause",), ("skip-node", "w1")):
+        assert typed(*late, *common).code == 2
+    assert cluster.writes == writes
     other = tmp_path / "other.yaml"
     other.write_text(f"{QUICK}cilium: {{pod_cidr: 10.99.0.0/16}}\n", encoding="utf-8")
     anew = typed("run", "--yes", "--until", "preparing", "--strategy", "multus", "--config", str(other))
