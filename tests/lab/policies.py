@@ -200,7 +200,7 @@ class Sampling:
     """While it is entered, all calls are made once a second; `tally` counts afterwards."""
 
     def __init__(self, here: Cluster, *, aloud: bool = False) -> None:
-        self._here = here
+        self._listing = guarded.listing(here)
         self._aloud = aloud
         self._asking = Asking(here)
         self._pods: Pods = {}
@@ -231,7 +231,7 @@ class Sampling:
             self._look()
 
     def _look(self) -> None:
-        asked, told = time.time(), guarded.told(self._here)
+        asked, told = time.time(), guarded.told(self._listing)
         if told is None:  # the API server is away: what was known last goes on
             return
         now, there = time.time(), {pod.uid for _, pod in told}

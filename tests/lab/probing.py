@@ -6,7 +6,6 @@ each prober also asks a Service by its ClusterIP, with a new connection each tim
 """
 
 import contextlib
-import json
 import os
 import re
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.cluster import Cluster
+from tests.lab.listing import Listing
 from tests.lab.settings import MARK
 
 PING_EVERY = 0.1
@@ -153,6 +153,7 @@ class Probing:
     def __init__(self, here: Cluster, service: str) -> None:
         self._here = here
         self._service = service
+        self._listing = Listing(here.lab, "shop", "app=prober")
         self._looked = time.time()
         self.watches: list[Watch] = []
         self._stop = threading.Event()
@@ -179,12 +180,10 @@ class Probing:
     def _look(self) -> None:
         """Begin what can be probed now; end what one of whose ends goes."""
         asked = time.time()
-        answer = self._here.control_plane.kubectl(
-            "get", "pods", "-n", "shop", "-l", "app=prober", "-o", "json", check=False
-        )
-        if answer.returncode:  # the API server is away: the streams go on
+        listed = self._listing.pods()
+        if listed is None:  # the API server is away: the streams go on
             return
-        pods = {pod.uid: pod for pod in map(Pod.of, json.loads(answer.stdout)["items"])}
+        pods = {pod.uid: pod for pod in map(Pod.of, listed)}
         for watch in self.watches:
             for end in (watch.source, watch.target):
                 if watch.ended is None and end is not None:

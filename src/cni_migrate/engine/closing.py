@@ -84,4 +84,6 @@ def nothing_to_undo(kept: ClosedRecord | None) -> Final:
     if kept is None:
         raise UsageError("no migration was begun in this cluster: there is nothing to roll back", next="migrate status")
     when = f" at {kept.cluster.history[-1].at:%Y-%m-%d %H:%M} UTC" if kept.cluster.history else ""
-    return Final("done", f"the migration was rolled back{when}: the cluster is as it was found. Its record is {kept.name}")
+    return Final(
+        "done", f"the migration was rolled back{when}: the cluster is as it was found. Its record is {kept.name}"
+    )

@@ -60,7 +60,7 @@ def test_a_pod_that_went_between_two_looks_may_have_gone_right_after_the_first(m
     monkeypatch.setattr(guarded, "told", lambda _: next(told))
     monkeypatch.setattr(time, "time", lambda: next(clock))
     sampling = object.__new__(policies.Sampling)
-    vars(sampling).update(_here=None, _looked=0.0, _lives={}, _pods={})
+    vars(sampling).update(_listing=None, _looked=0.0, _lives={}, _pods={})
     sampling._look()
     assert sampling._lives["a"] == Life(100.5, float("inf"))
     sampling._look()
