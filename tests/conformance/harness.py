@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -19,6 +20,7 @@ from cni_migrate.sim.apiserver.auth import Rule
 from cni_migrate.sim.apiserver.serving import serving, write_kubeconfig
 from cni_migrate.sim.apiserver.store import Store
 from cni_migrate.sim.clock import SimClock
+from tests.controlplane import kubernetes
 from tests.controlplane.cluster import RealCluster
 
 Json = dict[str, Any]
@@ -26,6 +28,9 @@ Json = dict[str, Any]
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+
+KUBERNETES = os.environ.get("CONFORMANCE_KUBERNETES", kubernetes.DEFAULT.version)
+"""Which version the simulator is compared with."""
 
 _numbers = itertools.count(1)
 
@@ -235,9 +240,9 @@ def simulator(folder: Path, kubectl: Path) -> Iterator[Cluster]:
 
 @contextmanager
 def real() -> Iterator[Cluster]:
-    """A real control plane."""
+    """A real control plane, of the version that is asked for."""
     with (
-        RealCluster() as cluster,
+        RealCluster(version=KUBERNETES) as cluster,
         httpx.Client(base_url=cluster.url, verify=cluster.ssl_context(), timeout=30) as admin,
     ):
         clients: list[httpx.Client] = []
