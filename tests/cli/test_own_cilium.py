@@ -241,3 +241,20 @@ def test_a_network_that_the_installed_cilium_contradicts(migrate: Typed, install
     assert ended.code == 3
     assert "cluster-pool-ipv4-cidr is 10.77.0.0/16" in ended.out
     assert "clusterPoolIPv4PodCIDRList: 10.99.0.0/16" in ended.out
+
+
+@pytest.fixture(scope="module")
+def newest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A cluster of a Kubernetes that no Cilium lists; no test changes it."""
+    calm = load("calm")
+    versions = calm.versions.model_copy(update={"kubernetes": "v1.37.2+rke2r1"})
+    with Served(tmp_path_factory.mktemp("newest"), calm.model_copy(update={"versions": versions})) as served:
+        yield served
+
+
+def test_a_kubernetes_that_cilium_does_not_list(migrate: Typed, newest: Served) -> None:
+    """It is a warning with the versions that Cilium lists; the API server is of the version that its scenario says."""
+    ended = migrate("preflight", "--kubeconfig", str(newest.kubeconfig))
+    assert ended.code == 0, ended.out
+    listed = "1.33, 1.34, 1.35, 1.36; this API server is v1.37.2+rke2r1"
+    assert f"CILIUM_KUBERNETES: Cilium 1.20.2 is tested by its makers with Kubernetes {listed}" in ended.out

@@ -16,7 +16,7 @@ _INDEX = re.compile(r"^metadata\.ownerReferences\[\d+\]")
 
 @dataclass(frozen=True, slots=True)
 class Kubernetes:
-    """One version, as in `1.34.4`."""
+    """One version, as in `1.34.4` or `1.34.4+rke2r1`."""
 
     version: str = "1.34.4"
 
