@@ -143,10 +143,10 @@ def test_a_configuration_that_contradicts_its_source(
     [
         pytest.param("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cilium-config}\n",
                      "there is no DaemonSet with a container cilium-agent", id="no DaemonSet"),
-        pytest.param(rendered() + "---\n" + "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: more}\n"
+        pytest.param(rendered() + "---\n" + "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: more, namespace: a}\n"
                      "spec: {template: {spec: {containers: [{name: cilium-agent, image: a}]}}}\n",
                      "there is more than one DaemonSet with a container cilium-agent", id="two DaemonSets"),
-        pytest.param(rendered() + "---\napiVersion: cilium.io/v2\nkind: CiliumNodeConfig\nmetadata: {name: gpu}\n"
+        pytest.param(rendered() + "---\napiVersion: cilium.io/v2\nkind: CiliumNodeConfig\nmetadata: {name: gpu, namespace: a}\n"
                      "spec: {defaults: {tunnel-port: '9999'}}\n", "CiliumNodeConfig gpu sets tunnel-port",
                      id="a node's own tunnel port"),
         pytest.param(rendered(**{"identity-management-mode": "operator"}), "identityManagementMode: agent",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cni_migrate.configsections import Cilium
 from cni_migrate.core.model.attempts import Result
@@ -22,7 +22,7 @@ from cni_migrate.core.model.effects import UpgradeRelease
 from cni_migrate.core.preflight.registry import ReleaseFound
 from cni_migrate.errors import ConfigError, Halted, UsageError
 from cni_migrate.ports import Clock
-from cni_migrate.sources.files import parsed
+from cni_migrate.sources.files import Document, parsed
 
 OLDEST: Final = (3, 18)
 """`--take-ownership` came with 3.17 (helm.sh: release notes); older ones than 3.18 were not tried."""
@@ -92,7 +92,7 @@ class Helm:
             )
         return int(found.group(1)), int(found.group(2))
 
-    def template(self, cilium: Cilium, kubernetes: str = KUBERNETES) -> list[Any]:
+    def template(self, cilium: Cilium, kubernetes: str = KUBERNETES) -> list[Document]:
         """The chart's objects with the operator's values; hooks and tests are left out.
 
         Raises:
@@ -273,7 +273,7 @@ def _version_here(chart: Path) -> str:
         else:
             return ""
         (about,) = parsed(text, str(chart))
-        return str(about.get("version", ""))
+        return str(about.value.get("version", ""))
     except (OSError, UnicodeDecodeError, tarfile.TarError, StopIteration, ValueError, AttributeError, ConfigError):
         return ""
 

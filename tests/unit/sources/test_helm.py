@@ -79,7 +79,7 @@ def test_only_a_helm_that_can_take_over_is_used(
 def test_a_chart_is_rendered_with_all_values(tmp_path: Path) -> None:
     """Version, values in their order, namespace, and no hooks."""
     program = helm(tmp_path, "printf 'kind: A\\n---\\nkind: B\\n'")
-    assert Helm(str(program)).template(CILIUM) == [{"kind": "A"}, {"kind": "B"}]
+    assert [one.value for one in Helm(str(program)).template(CILIUM)] == [{"kind": "A"}, {"kind": "B"}]
     assert asked(tmp_path) == [
         (
             "template cilium oci://reg/cilium --version 1.20.2 --values a.yaml --values b.yaml --namespace kube-system"
@@ -104,7 +104,7 @@ def test_a_chart_that_is_here_is_of_the_version_that_is_said(
     cilium = Cilium(source="chart", chart=str(chart), chart_version=asked_for)
     found = Helm(str(helm(tmp_path, "echo 'kind: A'")))
     if good:
-        assert found.template(cilium) == [{"kind": "A"}]
+        assert [one.value for one in found.template(cilium)] == [{"kind": "A"}]
         return
     with pytest.raises(ConfigError, match=r"chart_version is 1\.18\.0, and .* is version 1\.20\.2"):
         found.template(cilium)
@@ -202,7 +202,8 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("kind: B\n---\nkind: C\n")
     (tmp_path / "a.json").write_text('{"kind": "A"}')
     (tmp_path / "README.md").write_text(": :")
-    assert [one["kind"] for one in read_documents(tmp_path, "cilium.manifests")] == ["A", "B", "C"]
+    found = [(one.value["kind"], one.where) for one in read_documents(tmp_path, "cilium.manifests")]
+    assert found == [("A", "a.json, line 1"), ("B", "b.yaml, line 1"), ("C", "b.yaml, line 3")]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,8 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
 def test_scalars_are_what_kubectl_and_helm_make_of_them(written: str, meant: object) -> None:
     """The chart's `defaultMode: 0400` became 400 in the cluster, and Helm restarted every agent to put it right."""
     one = f"a: {written}\n"
-    assert parsed(f"---\n# Source: x\n{one}---\n{one}", "x") == [{"a": meant}] * 2
+    found = parsed(f"---\n# Source: x\n{one}---\n{one}", "x")
+    assert [(one.where, one.value) for one in found] == [("line 3", {"a": meant}), ("line 5", {"a": meant})]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: [", None])
