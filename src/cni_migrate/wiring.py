@@ -28,7 +28,7 @@ from cni_migrate.kube.logs import KubeLogs
 from cni_migrate.kube.pages import KubePages
 from cni_migrate.kube.request import Client
 from cni_migrate.ports import Clock
-from cni_migrate.sources.files import read_documents
+from cni_migrate.sources.files import check_values, read_documents
 from cni_migrate.sources.helm import Helm, HelmReleases
 
 
@@ -172,8 +172,7 @@ def _read(asked: str) -> Foreign:
     cilium = Cilium.model_validate_json(asked)
     if cilium.source == "chart":
         for file in cilium.values:
-            if not Path(file).is_file():
-                raise ConfigError(f"key `cilium.values`: there is no file {file}", next="correct cilium.values")
+            check_values(Path(file), "cilium.values")
         documents = _helm().template(cilium)
     else:
         documents = read_documents(Path(cilium.manifests), "cilium.manifests")

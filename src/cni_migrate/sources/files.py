@@ -94,6 +94,28 @@ def read_text(file: Path, key: str) -> str:
         raise ConfigError(f"key `{key}`: {file} cannot be read: {why}", next=f"correct {key}") from None
 
 
+def check_values(file: Path, key: str) -> None:
+    """See that a file of values is one, and says one thing: of two documents or equal keys helm takes one.
+
+    Raises:
+        ConfigError: it is no file, or has what helm would leave out without a word. All else is helm's to judge.
+    """
+    if not file.is_file():
+        raise ConfigError(f"key `{key}`: there is no file {file}", next=f"correct {key}")
+    try:
+        documents = [one for one in parsed(read_text(file, key), str(file)) if one.value is not None]
+    except ConfigError as error:
+        if "duplicate key" in error.message:
+            raise
+        return
+    if len(documents) > 1:
+        second = documents[1].where
+        raise ConfigError(
+            f"key `{key}`: {file} has {len(documents)} documents, and helm reads one: another begins in {second}",
+            next="make two files of it, or one document",
+        )
+
+
 def parsed(text: str, name: str, within: str = "") -> list[Document]:
     """The documents of a YAML text, read as kubectl does; `name` is where it comes from, `within` which part of that.
 

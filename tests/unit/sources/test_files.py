@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cni_migrate.errors import ConfigError
-from cni_migrate.sources.files import parsed, read_documents
+from cni_migrate.sources.files import check_values, parsed, read_documents
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,25 @@ def test_a_link_to_a_folder_above_is_no_trap(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text("kind: A\n")
     (tmp_path / "loop").symlink_to(tmp_path)
     assert [one.where for one in read_documents(tmp_path, "cilium.manifests")] == ["good.yaml, line 1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: 1\n---\nb: 2\n", "has 2 documents, and helm reads one: another begins in line 3"),
+        ("a: {b: 1}\na: {b: 2}\n", 'duplicate key "a"'),
+    ],
+)
+def test_values_that_helm_would_leave_out_are_refused(tmp_path: Path, text: str, says: str) -> None:
+    """It takes the first document and the last of two keys, without a word: whoever wrote the other one meant it."""
+    (tmp_path / "values.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"values\.yaml") as caught:
+        check_values(tmp_path / "values.yaml", "cilium.values")
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\na: 1\n---\n", "a: [\n", "- a\n", "\ufeffa: 1\r\n"])
+def test_other_values_are_for_helm_to_judge(tmp_path: Path, text: str) -> None:
+    """It has its own words for what it does not take."""
+    (tmp_path / "values.yaml").write_text(text, encoding="utf-8")
+    check_values(tmp_path / "values.yaml", "cilium.values")
