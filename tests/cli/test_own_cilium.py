@@ -13,7 +13,7 @@ from cni_migrate import resources, wiring
 from cni_migrate.cli.ui import output
 from cni_migrate.config import Config
 from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
-from cni_migrate.sim.scenario import InstalledCilium, load
+from cni_migrate.sim.scenario import InstalledCilium, Scenario, load
 from tests.cli.conftest import Served, Typed
 
 CHART = "cilium: {source: chart, chart: ./cilium}\n"
@@ -175,6 +175,51 @@ def test_a_release_that_is_in_the_way(helm: Having, on: Callable[..., Any], rele
     assert ended.code == 3
     assert "RELEASE" in ended.out
     assert says in ended.out
+
+
+def _having(name: str, namespace: str) -> Scenario:
+    """A calm cluster with an account of Cilium's operator that a release has."""
+    own = {"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": namespace}
+    meta = {"name": "cilium-operator", "namespace": "kube-system", "annotations": own}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
+    return load("calm").model_copy(update={"objects": [account]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(CHART, id="of another name and namespace"),
+        pytest.param("cilium: {source: chart, chart: ./cilium, release: old}\n", id="of another namespace"),
+        pytest.param("cilium: {source: manifests, manifests: own.yaml}\n", id="beside manifests"),
+        pytest.param("strategy: multus\n", id="beside the tool's own"),
+    ],
+)
+def test_another_release_has_some_of_the_objects(
+    helm: Having, migrate: Typed, served: Callable[..., Served], tmp_path: Path, text: str
+) -> None:
+    """Exit code 3, with the release and how to remove it: it would take them with it when it goes."""
+    helm()
+    (tmp_path / "cilium").mkdir(exist_ok=True)
+    (tmp_path / "own.yaml").write_text(rendered())
+    (tmp_path / "migrate.yaml").write_text(text)
+    there = served(_having("old", "network"))
+    ended = migrate("preflight", "--config", str(tmp_path / "migrate.yaml"), "--kubeconfig", str(there.kubeconfig))
+    assert there.writes == 0
+    assert ended.code == 3
+    assert "Helm's release network/old has 1 object that the migration puts" in ended.out
+    assert "helm uninstall old --namespace network" in ended.out
+
+
+def test_its_own_release_is_in_nobodys_way(
+    helm: Having, migrate: Typed, served: Callable[..., Served], tmp_path: Path
+) -> None:
+    """What an earlier try has left belongs to the release that is named."""
+    helm()
+    (tmp_path / "cilium").mkdir(exist_ok=True)
+    (tmp_path / "migrate.yaml").write_text(CHART)
+    there = served(_having("cilium", "kube-system"))
+    ended = migrate("preflight", "--config", str(tmp_path / "migrate.yaml"), "--kubeconfig", str(there.kubeconfig))
+    assert ended.code == 0, ended.out
 
 
 def test_a_release_in_a_failed_state_is_told(helm: Having, on: Callable[..., Any]) -> None:
