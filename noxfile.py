@@ -12,6 +12,7 @@ nox -s minimums         with the oldest versions that pyproject.toml allows
 nox -s bench            what things cost; figures, no verdict
 nox -s knet_faults      real agents in network namespaces, every fault in turn; as root, with iproute2
 nox -s constraints      what the image is made of, pinned anew
+nox -s conformance      the simulator beside the newest Kubernetes, where `nox` has the default one; needs Go 1.26
 nox -s charts           Cilium's official charts, each moved to on the simulator by the real helm; needs Go
 nox -s lab              real migrations of a real cluster on this machine; as root, see tests/lab/README.md
 """
@@ -130,6 +131,14 @@ def constraints(session: nox.Session) -> None:
         Path(name).write_text(
             f"# What the image {what}, with hashes. Made by: make constraints\n{text}", encoding="utf-8"
         )
+
+
+@nox.session(default=False)
+def conformance(session: nox.Session) -> None:
+    """The simulator beside the newest Kubernetes that is built here: the same suite, another real API server."""
+    session.install("--editable", ".", *_groups("test"))
+    version = os.environ.get("CONFORMANCE_KUBERNETES", "newest")
+    session.run("pytest", *(session.posargs or ["tests/conformance"]), env={"CONFORMANCE_KUBERNETES": version})
 
 
 @nox.session(default=False)

@@ -93,7 +93,8 @@ def folder(text: str) -> str:
 
 def image(text: str) -> str:
     """A reference of an image: `[registry/]repository[:tag][@digest]`."""
-    if len(text) > 512 or not _IS_IMAGE.fullmatch(text):
+    host, slash, _ = text.partition("/")
+    if len(text) > 512 or not _IS_IMAGE.fullmatch(text) or (slash and not _is_port(host)):
         raise ValueError(_expected("an image, REGISTRY/NAME:TAG", "quay.io/cilium/cilium:v1.15.19", text))
     return text
 
@@ -104,10 +105,15 @@ def optional(check: Callable[[str], str]) -> Callable[[str], str]:
 
 
 def registry(text: str) -> str:
-    """A registry, with or without a path in it."""
-    if not _IS_REGISTRY.fullmatch(text):
+    """A registry, with or without a path in it; what would be taken for a path of Docker Hub is none."""
+    host = text.partition("/")[0]
+    if not _IS_REGISTRY.fullmatch(text) or not _is_port(host):
+        what = "a registry, HOST[:PORT][/PATH] without a scheme and without a slash at the end"
+        raise ValueError(_expected(what, "registry.example.com:5000", text))
+    if not _is_host(host):
         raise ValueError(
-            _expected("a registry, HOST[:PORT][/PATH] without a scheme", "registry.example.com:5000", text)
+            f"expected a registry whose host has a dot or a port: {host} alone is a path of Docker Hub to nodes."
+            f" Write {host}:443, or docker.io/{text}"
         )
     return text
 
@@ -195,8 +201,18 @@ def mirrored(reference: str, instead: str) -> str:
     A first part without `.` or `:` that is not `localhost` is no host but Docker Hub's path (distribution/reference).
     """
     first, slash, rest = reference.partition("/")
-    hosted = bool(slash) and ("." in first or ":" in first or first == "localhost")
-    return f"{instead}/{rest if hosted else reference}"
+    return f"{instead}/{rest if slash and _is_host(first) else reference}"
+
+
+def _is_host(first: str) -> bool:
+    """Whether the first part of an image is one, and no path."""
+    return "." in first or ":" in first or first == "localhost"
+
+
+def _is_port(first: str) -> bool:
+    """Whether the first part of an image, where it has a port, has one that there can be."""
+    port = first.rpartition("]")[2].partition(":")[2]
+    return not port.isdecimal() or 1 <= int(port) <= 65535
 
 
 def twice(items: Iterable[tuple[str, str]]) -> tuple[str, str, str] | None:

@@ -28,7 +28,7 @@ from cni_migrate.kube.logs import KubeLogs
 from cni_migrate.kube.pages import KubePages
 from cni_migrate.kube.request import Client
 from cni_migrate.ports import Clock
-from cni_migrate.sources.files import read_documents
+from cni_migrate.sources.files import check_values, read_documents
 from cni_migrate.sources.helm import Helm, HelmReleases
 
 
@@ -154,6 +154,9 @@ def foreign_for(config: Config) -> Foreign | None:
 _NOTHING_TO_READ = ("builtin", "existing")
 """Sources of Cilium that no file tells of."""
 
+_TOLD = 6
+"""So many of the things that are wrong with one Cilium are told at once."""
+
 _ASKED = {"source", "chart", "chart_version", "chart_repository", "values", "release", "manifests", "namespace"}
 
 
@@ -169,16 +172,19 @@ def _read(asked: str) -> Foreign:
     cilium = Cilium.model_validate_json(asked)
     if cilium.source == "chart":
         for file in cilium.values:
-            if not Path(file).is_file():
-                raise ConfigError(f"key `cilium.values`: there is no file {file}", next="correct cilium.values")
-        objects = _helm().template(cilium)
+            check_values(Path(file), "cilium.values")
+        documents = _helm().template(cilium)
     else:
-        objects = read_documents(Path(cilium.manifests), "cilium.manifests")
+        documents = read_documents(Path(cilium.manifests), "cilium.manifests")
     try:
-        return read_foreign(objects)
+        return read_foreign([one.value for one in documents], [one.where for one in documents])
     except ForeignError as error:
         what = cilium.chart or cilium.manifests
-        raise ConfigError(f"{what} is no Cilium that can be used: {error}", next="name Cilium's own") from None
+        more = f"; and {len(error.problems) - _TOLD} more" if len(error.problems) > _TOLD else ""
+        said = "; ".join(error.problems[:_TOLD]) + more
+        raise ConfigError(
+            f"{what} is no Cilium that can be used: {said}", next="correct it, or name Cilium's own"
+        ) from None
 
 
 def host_image(config: Config, seen: Snapshot | None) -> str:

@@ -13,7 +13,7 @@ from cni_migrate import resources, wiring
 from cni_migrate.cli.ui import output
 from cni_migrate.config import Config
 from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
-from cni_migrate.sim.scenario import InstalledCilium, load
+from cni_migrate.sim.scenario import InstalledCilium, Scenario, load
 from tests.cli.conftest import Served, Typed
 
 CHART = "cilium: {source: chart, chart: ./cilium}\n"
@@ -143,10 +143,10 @@ def test_a_configuration_that_contradicts_its_source(
     [
         pytest.param("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cilium-config}\n",
                      "there is no DaemonSet with a container cilium-agent", id="no DaemonSet"),
-        pytest.param(rendered() + "---\n" + "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: more}\n"
+        pytest.param(rendered() + "---\n" + "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: more, namespace: a}\n"
                      "spec: {template: {spec: {containers: [{name: cilium-agent, image: a}]}}}\n",
                      "there is more than one DaemonSet with a container cilium-agent", id="two DaemonSets"),
-        pytest.param(rendered() + "---\napiVersion: cilium.io/v2\nkind: CiliumNodeConfig\nmetadata: {name: gpu}\n"
+        pytest.param(rendered() + "---\napiVersion: cilium.io/v2\nkind: CiliumNodeConfig\nmetadata: {name: gpu, namespace: a}\n"
                      "spec: {defaults: {tunnel-port: '9999'}}\n", "CiliumNodeConfig gpu sets tunnel-port",
                      id="a node's own tunnel port"),
         pytest.param(rendered(**{"identity-management-mode": "operator"}), "identityManagementMode: agent",
@@ -175,6 +175,51 @@ def test_a_release_that_is_in_the_way(helm: Having, on: Callable[..., Any], rele
     assert ended.code == 3
     assert "RELEASE" in ended.out
     assert says in ended.out
+
+
+def _having(name: str, namespace: str) -> Scenario:
+    """A calm cluster with an account of Cilium's operator that a release has."""
+    own = {"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": namespace}
+    meta = {"name": "cilium-operator", "namespace": "kube-system", "annotations": own}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
+    return load("calm").model_copy(update={"objects": [account]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(CHART, id="of another name and namespace"),
+        pytest.param("cilium: {source: chart, chart: ./cilium, release: old}\n", id="of another namespace"),
+        pytest.param("cilium: {source: manifests, manifests: own.yaml}\n", id="beside manifests"),
+        pytest.param("strategy: multus\n", id="beside the tool's own"),
+    ],
+)
+def test_another_release_has_some_of_the_objects(
+    helm: Having, migrate: Typed, served: Callable[..., Served], tmp_path: Path, text: str
+) -> None:
+    """Exit code 3, with the release and how to remove it: it would take them with it when it goes."""
+    helm()
+    (tmp_path / "cilium").mkdir(exist_ok=True)
+    (tmp_path / "own.yaml").write_text(rendered())
+    (tmp_path / "migrate.yaml").write_text(text)
+    there = served(_having("old", "network"))
+    ended = migrate("preflight", "--config", str(tmp_path / "migrate.yaml"), "--kubeconfig", str(there.kubeconfig))
+    assert there.writes == 0
+    assert ended.code == 3
+    assert "Helm's release network/old has 1 object that the migration puts" in ended.out
+    assert "helm uninstall old --namespace network" in ended.out
+
+
+def test_its_own_release_is_in_nobodys_way(
+    helm: Having, migrate: Typed, served: Callable[..., Served], tmp_path: Path
+) -> None:
+    """What an earlier try has left belongs to the release that is named."""
+    helm()
+    (tmp_path / "cilium").mkdir(exist_ok=True)
+    (tmp_path / "migrate.yaml").write_text(CHART)
+    there = served(_having("cilium", "kube-system"))
+    ended = migrate("preflight", "--config", str(tmp_path / "migrate.yaml"), "--kubeconfig", str(there.kubeconfig))
+    assert ended.code == 0, ended.out
 
 
 def test_a_release_in_a_failed_state_is_told(helm: Having, on: Callable[..., Any]) -> None:
@@ -241,3 +286,20 @@ def test_a_network_that_the_installed_cilium_contradicts(migrate: Typed, install
     assert ended.code == 3
     assert "cluster-pool-ipv4-cidr is 10.77.0.0/16" in ended.out
     assert "clusterPoolIPv4PodCIDRList: 10.99.0.0/16" in ended.out
+
+
+@pytest.fixture(scope="module")
+def newest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A cluster of a Kubernetes that no Cilium lists; no test changes it."""
+    calm = load("calm")
+    versions = calm.versions.model_copy(update={"kubernetes": "v1.37.2+rke2r1"})
+    with Served(tmp_path_factory.mktemp("newest"), calm.model_copy(update={"versions": versions})) as served:
+        yield served
+
+
+def test_a_kubernetes_that_cilium_does_not_list(migrate: Typed, newest: Served) -> None:
+    """It is a warning with the versions that Cilium lists; the API server is of the version that its scenario says."""
+    ended = migrate("preflight", "--kubeconfig", str(newest.kubeconfig))
+    assert ended.code == 0, ended.out
+    listed = "1.33, 1.34, 1.35, 1.36; this API server is v1.37.2+rke2r1"
+    assert f"CILIUM_KUBERNETES: Cilium 1.20.2 is tested by its makers with Kubernetes {listed}" in ended.out

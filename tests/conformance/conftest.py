@@ -14,7 +14,7 @@ from tests.controlplane import build
 
 @pytest.fixture(scope="session")
 def kubectl() -> build.Binaries:
-    return build.ensure_binaries()
+    return build.ensure_binaries(harness.KUBERNETES)
 
 
 @pytest.fixture(scope="session", params=["simulator", "real"])

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,9 +17,11 @@ import httpx
 
 from cni_migrate.sim.apiserver.app import ApiServer
 from cni_migrate.sim.apiserver.auth import Rule
+from cni_migrate.sim.apiserver.kubernetes import Kubernetes
 from cni_migrate.sim.apiserver.serving import serving, write_kubeconfig
 from cni_migrate.sim.apiserver.store import Store
 from cni_migrate.sim.clock import SimClock
+from tests.controlplane import kubernetes
 from tests.controlplane.cluster import RealCluster
 
 Json = dict[str, Any]
@@ -26,6 +29,20 @@ Json = dict[str, Any]
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+
+_ASKED = os.environ.get("CONFORMANCE_KUBERNETES", kubernetes.DEFAULT.version)
+KUBERNETES = kubernetes.NEWEST.version if _ASKED == "newest" else _ASKED
+"""Which version the simulator is compared with, and says it is."""
+
+
+def by_version(words: dict[str, Any]) -> Any:
+    """What holds for `KUBERNETES`: of the versions since which something is so, as in `1.37`, the newest that it reaches."""
+
+    def minor(version: str) -> int:
+        return int(version.split(".")[1])
+
+    return words[max((since for since in words if minor(since) <= minor(KUBERNETES)), key=minor)]
+
 
 _numbers = itertools.count(1)
 
@@ -192,7 +209,11 @@ def simulator(folder: Path, kubectl: Path) -> Iterator[Cluster]:
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def main() -> None:
-        app = ApiServer(Store(SimClock(datetime.now(UTC))), tokens={"": "kubernetes-admin"})
+        app = ApiServer(
+            Store(SimClock(datetime.now(UTC))),
+            tokens={"": "kubernetes-admin"},
+            kubernetes=Kubernetes(KUBERNETES),
+        )
         app.auth.rules = {"kubernetes-admin": [Rule()]}
         loops.append(asyncio.get_running_loop())
         async with serving(app) as url:
@@ -235,9 +256,9 @@ def simulator(folder: Path, kubectl: Path) -> Iterator[Cluster]:
 
 @contextmanager
 def real() -> Iterator[Cluster]:
-    """A real control plane."""
+    """A real control plane, of the version that is asked for."""
     with (
-        RealCluster() as cluster,
+        RealCluster(version=KUBERNETES) as cluster,
         httpx.Client(base_url=cluster.url, verify=cluster.ssl_context(), timeout=30) as admin,
     ):
         clients: list[httpx.Client] = []

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.controlplane import build
+from tests.conformance import harness
+from tests.conformance.harness import Cluster
+from tests.controlplane import build, kubernetes
 
 ROOT = Path(__file__).parents[2]
 KILLED = """
@@ -76,3 +78,19 @@ def test_without_go_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(build, "GO_PACKAGE", str(tmp_path / "no-such-package"))
     with pytest.raises(build.ControlPlaneMissingError, match="newer on PATH, or set KUBEBUILDER_ASSETS"):
         build.ensure_binaries()
+
+
+def test_an_unknown_version_names_those_there_are() -> None:
+    """A version that is typed and not built here is answered with what can be typed."""
+    with pytest.raises(kubernetes.UnknownKubernetesError, match=r"no Kubernetes 1\.2\.3: choose one of 1\.34\.4, "):
+        build.ensure_binaries("1.2.3")
+
+
+def test_the_programs_are_of_the_version_that_was_asked_for(cluster: Cluster) -> None:
+    """What the simulator is compared with says that it is that version; every version has its module and checksums."""
+    if cluster.name == "real":
+        assert cluster.get("/version").body["gitVersion"] == f"v{harness.KUBERNETES}"
+    for release in kubernetes.RELEASES.values():
+        module = build.MODULE / release.modfile
+        assert f"k8s.io/kubernetes v{release.version}\n" in module.read_text()
+        assert f"k8s.io/kubernetes v{release.version} h1:" in module.with_suffix(".sum").read_text()

@@ -14,6 +14,7 @@ from cni_migrate.sim.world.host import ALWAYS, FLANNEL_BINARY, Plane
 from cni_migrate.sim.world.kubelet_port import serve_kubelet
 from cni_migrate.sim.world.machines import Machine
 from cni_migrate.sim.world.world import World
+from tests.conformance import harness
 from tests.conformance.worlds import SLOW, Stage
 from tests.controlplane.client import RealClient
 from tests.controlplane.cluster import RealCluster
@@ -86,6 +87,6 @@ async def _all_ready(stage: Stage) -> bool:
 
 
 def test_logs_come_from_the_world() -> None:
-    with RealCluster() as cluster:
+    with RealCluster(version=harness.KUBERNETES) as cluster:
         certificate, key = cluster.issue_serving("kubelet")
         asyncio.run(_read(cluster, certificate, key))

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.harness import JSON_PATCH, MERGE, STRATEGIC, Cluster, Space, pod, template, unique
+from tests.conformance.harness import JSON_PATCH, MERGE, STRATEGIC, Cluster, Space, by_version, pod, template, unique
 
 CORE = "/api/v1/namespaces/{ns}"
 APPS = "/apis/apps/v1/namespaces/{ns}"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/{ns}/leases"
 BUDGETS = "/apis/policy/v1/namespaces/{ns}/poddisruptionbudgets"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+UNIT = by_version({"1.34": "characters", "1.35": "bytes"})
 STALE = "the object has been modified; please apply your changes to the latest version and try again"
 
 
@@ -65,15 +66,21 @@ METADATA = [
     Refusal("label key", (POST, f"{CORE}/configmaps", labelled(**{"a b": "x"})), 422, "Invalid",
             "name part must consist of alphanumeric characters", "metadata.labels"),
     Refusal("label key with two slashes", (POST, f"{CORE}/configmaps", labelled(**{"a/b/c": "x"})), 422, "Invalid",
-            "with an optional DNS subdomain prefix and '/'", "metadata.labels"),
+            by_version({"1.34": "a qualified name must consist of", "1.35": "a valid label key must consist of"}),
+            "metadata.labels"),
     Refusal("label key too long", (POST, f"{CORE}/configmaps", labelled(**{"k" * 64: "x"})), 422, "Invalid",
-            "name part must be no more than 63 characters", "metadata.labels"),
+            f"name part must be no more than 63 {UNIT}", "metadata.labels"),
+    Refusal("annotation key too long",
+            (POST, f"{CORE}/configmaps", {"metadata": {"name": "x", "annotations": {"k" * 64: "x"}}}), 422, "Invalid",
+            f"name part must be no more than 63 {UNIT}", "metadata.annotations"),
+    Refusal("name too long", (POST, "/api/v1/namespaces", {"metadata": {"name": "a" * 64}}), 422, "Invalid",
+            "must be no more than 63 characters", "metadata.name"),
     Refusal("label prefix", (POST, f"{CORE}/configmaps", labelled(**{"/c": "x"})), 422, "Invalid",
             "prefix part must be non-empty", "metadata.labels"),
     Refusal("label value", (POST, f"{CORE}/configmaps", labelled(a="x y")), 422, "Invalid",
             "a valid label must be an empty string or consist of", "metadata.labels"),
     Refusal("label value too long", (POST, f"{CORE}/configmaps", labelled(a="v" * 64)), 422, "Invalid",
-            "must be no more than 63 characters", "metadata.labels"),
+            f"must be no more than 63 {UNIT}", "metadata.labels"),
     Refusal("annotations too big",
             (POST, f"{CORE}/configmaps", {"metadata": {"name": "x", "annotations": {"a": "x" * 300_000}}}), 422,
             "Invalid", "Too long: may not be more than 262144 bytes", "metadata.annotations"),
@@ -83,7 +90,7 @@ METADATA = [
     Refusal("owner without uid",
             (POST, f"{CORE}/configmaps", {"metadata": {"name": "x", "ownerReferences": [
                 {"apiVersion": "v1", "kind": "Node", "name": "n"}]}}),
-            422, "Invalid", "must not be empty", "metadata.ownerReferences.uid"),
+            422, "Invalid", "must not be empty", by_version({"1.34": "metadata.ownerReferences.uid", "1.37": "metadata.ownerReferences[0].uid"})),
 ]  # fmt: skip
 
 BODIES = [
@@ -257,7 +264,7 @@ KINDS = [
                               {"metadata": {"name": "web"}, "target": {"kind": "Node", "name": "x"}}),
             409, "Conflict", "pod web is already assigned to node"),
     Refusal("incomplete review", (POST, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": {}}), 422,
-            "Invalid", "exactly one of nonResourceAttributes or resourceAttributes", "spec.resourceAttributes"),
+            "Invalid", "exactly one of nonResourceAttributes or resourceAttributes", by_version({"1.34": "spec.resourceAttributes", "1.37": "spec"})),
 ]  # fmt: skip
 
 

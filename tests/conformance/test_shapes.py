@@ -179,7 +179,7 @@ def model(request: Request, example: Example) -> Json:
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
     """A simulator and a real control plane of this module's own, with Cilium's kinds."""
-    binaries = build.ensure_binaries()
+    binaries = build.ensure_binaries(harness.KUBERNETES)
     with ExitStack() as stack:
         simulator = stack.enter_context(harness.simulator(tmp_path_factory.mktemp("shapes"), binaries["kubectl"]))
         servers = Server(simulator), Server(stack.enter_context(harness.real()))

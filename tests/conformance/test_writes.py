@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.conformance.harness import JSON_PATCH, MERGE, STRATEGIC, Cluster, Json, Space, pod, template
+from tests.conformance.harness import JSON_PATCH, MERGE, STRATEGIC, Cluster, Json, Space, by_version, pod, template
 
 MICRO = "2026-11-23T02:00:00.000000Z"
 
@@ -262,8 +262,9 @@ WORKLOADS: list[tuple[str, Json, Json]] = [
         "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600}),
     ("apps/v1/replicasets", {"replicas": 0}, {"replicas": 0}),
     ("apps/v1/statefulsets", {"replicas": 0, "serviceName": "x"}, {
-        "podManagementPolicy": "OrderedReady", "updateStrategy": {"type": "RollingUpdate",
-                                                                  "rollingUpdate": {"partition": 0}},
+        "podManagementPolicy": "OrderedReady", "updateStrategy": {
+            "type": "RollingUpdate",
+            "rollingUpdate": by_version({"1.34": {"partition": 0}, "1.37": {"partition": 0, "maxUnavailable": 1}})},
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"}}),
 ]  # fmt: skip
 

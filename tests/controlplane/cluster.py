@@ -27,6 +27,7 @@ from typing import Any, Self
 import httpx
 
 from tests.controlplane import build, pki
+from tests.controlplane.kubernetes import DEFAULT
 
 POD_CIDR = "10.244.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
@@ -74,18 +75,19 @@ def _die_with_parent() -> None:
 class RealCluster:
     """One control plane in a temporary folder; a context manager.
 
-    Each cluster has its own free ports, so several can run side by side.
+    Each cluster has its own free ports, so several can run side by side. `version` is that of Kubernetes.
     """
 
-    def __init__(self, *, controllers: bool = True) -> None:
+    def __init__(self, *, controllers: bool = True, version: str = DEFAULT.version) -> None:
         self._controllers = controllers
+        self._version = version
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
         self._binaries = build.Binaries({})
         self.folder = Path()
         self.url = ""
 
     def __enter__(self) -> Self:
-        self._binaries = build.ensure_binaries()
+        self._binaries = build.ensure_binaries(self._version)
         self.folder = Path(tempfile.mkdtemp(prefix="cni-migrate-controlplane-"))
         try:
             self._start()

@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.controlplane.build import LDFLAGS, go_tool
+from tests.controlplane.build import go_tool
+from tests.controlplane.kubernetes import Kubernetes
 from tests.lab.processes import hint, run
 from tests.lab.settings import HERE, Lab, LabError
 
@@ -48,17 +49,19 @@ class GoBuild:
     ldflags: str = "-s -w"
     tags: str = ""
     cgo: bool = False
+    modfile: str = field(default="go.mod", repr=False)
+    """Whose content counts for where the build is kept, and not its name."""
 
     def argv(self, target: Path) -> list[str]:
         """The command line."""
         where = f"{target}/" if len(self.outputs) > 1 or "./cmd/..." in self.packages else str(target / self.outputs[0])
         flags = ["-trimpath", "-buildvcs=false", "-tags", self.tags, "-ldflags", self.ldflags]
+        flags += [] if self.modfile == "go.mod" else [f"-modfile={self.modfile}"]
         return [go_tool(), "build", *flags, "-o", where, *self.packages]
 
 
 _MULTUS = "gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd"
 BUILDS = (
-    GoBuild("node", "node", ("kubelet", "kube-proxy", "pause"), ldflags=LDFLAGS),
     GoBuild(
         "cni",
         "cni",
@@ -88,7 +91,14 @@ BUILDS = (
     ),
     GoBuild("coredns", "coredns", ("coredns",)),
 )
-"""What every lab has; its Cilium is one more (`cilium.Release`)."""
+"""What every lab has; its nodes' own programs (`node`) and its Cilium (`cilium.Release`) are two more."""
+
+
+def node(kubernetes: Kubernetes) -> GoBuild:
+    """What each node runs of this Kubernetes."""
+    programs = ("kubelet", "kube-proxy", "pause")
+    return GoBuild("node", "node", programs, ldflags=kubernetes.ldflags, modfile=kubernetes.modfile)
+
 
 HELM = GoBuild("helm", "helm", ("helm",), packages=("helm.sh/helm/v4/cmd/helm",))
 """No lab needs it to run: it is built with the rest, or when it is asked for."""
@@ -114,18 +124,20 @@ def _folder(lab: Lab, item: GoBuild) -> Path:
     """Where a build is kept."""
     digest = hashlib.sha256(repr(item).encode() + run(go_tool(), "version").stdout.encode())
     root = HERE / "go" / item.module
+    modules = (item.modfile, Path(item.modfile).with_suffix(".sum").name)
     for path in sorted(root.rglob("*")):
-        if path.suffix in (".go", ".mod", ".sum"):
+        other = path.parent == root and path.name not in modules
+        if path.suffix == ".go" or (path.suffix in (".mod", ".sum") and not other):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return lab.cache / f"{item.name}-{digest.hexdigest()[:16]}"
 
 
-def programs(lab: Lab, builds: Iterable[GoBuild] = BUILDS) -> dict[str, Path]:
+def programs(lab: Lab, builds: Iterable[GoBuild]) -> dict[str, Path]:
     """Where each program is, or would be."""
     return {name: folder / name for item in builds for folder in [_folder(lab, item)] for name in item.outputs}
 
 
-def build_programs(lab: Lab, builds: Iterable[GoBuild] = BUILDS) -> dict[str, Path]:
+def build_programs(lab: Lab, builds: Iterable[GoBuild]) -> dict[str, Path]:
     """Build what is missing; where each program is."""
     for item in builds:
         folder = _folder(lab, item)

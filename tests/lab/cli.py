@@ -7,10 +7,11 @@ import sys
 import threading
 from pathlib import Path
 
+from tests.controlplane import kubernetes
 from tests.controlplane.build import ControlPlaneMissingError, ensure_binaries
 from tests.lab import build, cilium, cluster, guarded, images, measure, nodes, policies
 from tests.lab.processes import say
-from tests.lab.settings import CILIUM, Lab, LabError, default_lab
+from tests.lab.settings import CILIUM, KUBERNETES, Lab, LabError, default_lab
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -22,17 +23,24 @@ def _parser() -> argparse.ArgumentParser:
 
     add("packages", "print the Debian packages that are missing; nothing when all are there")
 
+    def with_kubernetes(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        said = (
+            f"which Kubernetes: one of {', '.join(kubernetes.RELEASES)}; that of the lab that is up, else {KUBERNETES}"
+        )
+        sub.add_argument("--kubernetes", metavar="VERSION", choices=kubernetes.RELEASES, help=said)
+        return sub
+
     def with_cilium(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
         said = f"which Cilium: one of {', '.join(cilium.RELEASES)}; that of the lab that is up, else {CILIUM}"
         sub.add_argument("--cilium", metavar="VERSION", choices=cilium.RELEASES, help=said)
         return sub
 
-    with_cilium(add("build", "build what is missing"))
+    with_kubernetes(with_cilium(add("build", "build what is missing")))
     sub = with_cilium(
         add("export", "write the tool's images, with their userland, and configuration for another cluster")
     )
     sub.add_argument("to", type=Path, metavar="FOLDER")
-    sub = with_cilium(add("up", "build what is missing, then start the cluster"))
+    sub = with_kubernetes(with_cilium(add("up", "build what is missing, then start the cluster")))
     sub.add_argument("--nodes", type=int, default=3)
     network = sub.add_mutually_exclusive_group()
     network.add_argument("--no-canal", action="store_true", help="nodes without a network")
@@ -65,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(lab: Lab, args: argparse.Namespace) -> None:
-    here = cluster.built(lab, version=args.cilium, given=args.images)
+    here = cluster.built(lab, version=args.cilium, kubernetes=args.kubernetes, given=args.images)
     here.up(args.nodes, canal=None if args.no_canal else args.canal)
     for name in ("workloads", "load"):
         if getattr(args, name):
@@ -76,7 +84,8 @@ def _up(lab: Lab, args: argparse.Namespace) -> None:
 def _export(lab: Lab, args: argparse.Namespace) -> None:
     build.check_packages()
     release = cilium.release(args.cilium or lab.cilium)
-    images.export(build.build_programs(lab, (*build.BUILDS, release.build)), release, args.to)
+    builds = (build.node(kubernetes.release(lab.kubernetes)), *build.BUILDS, release.build)
+    images.export(build.build_programs(lab, builds), release, args.to)
 
 
 def _policies(here: cluster.Cluster, seconds: int | None) -> int:
@@ -107,7 +116,12 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 
 def _program(lab: Lab, name: str) -> Path:
     """Where a program is, built if need be."""
-    builds = (*build.BUILDS, build.HELM, cilium.release(lab.cilium).build)
+    builds = (
+        build.node(kubernetes.release(lab.kubernetes)),
+        *build.BUILDS,
+        build.HELM,
+        cilium.release(lab.cilium).build,
+    )
     if wanted := [item for item in builds if name in item.outputs]:
         return build.build_programs(lab, wanted)[name]
     known = sorted(output for item in builds for output in item.outputs)
@@ -117,7 +131,7 @@ def _program(lab: Lab, name: str) -> Path:
 def _enter(lab: Lab, args: argparse.Namespace, words: list[str]) -> None:
     """Become the command: its exit code is ours."""
     if args.command == "kubectl":
-        program = str(ensure_binaries()["kubectl"])
+        program = str(ensure_binaries(lab.kubernetes)["kubectl"])
         os.execv(program, ["kubectl", f"--kubeconfig={lab.admin}", *words])
     if args.command == "helm":
         os.environ["KUBECONFIG"] = str(lab.admin)
@@ -153,7 +167,7 @@ def _dispatch(lab: Lab, args: argparse.Namespace, rest: list[str]) -> int:
         lab.state()
     match args.command:
         case "build":
-            cluster.built(lab, version=args.cilium)
+            cluster.built(lab, version=args.cilium, kubernetes=args.kubernetes)
             _program(lab, "helm")
         case "export":
             _export(lab, args)
@@ -200,6 +214,6 @@ def main() -> int:
         return _dispatch(default_lab(), args, rest)
     except BrokenPipeError:  # the reader of our output is gone
         return 1
-    except (LabError, ControlPlaneMissingError) as error:
+    except (LabError, ControlPlaneMissingError, kubernetes.UnknownKubernetesError) as error:
         sys.stderr.write(f"lab: {error}\n")
         return 1

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from tests.controlplane.build import ensure_binaries
+from tests.controlplane.kubernetes import release as kubernetes_release
 from tests.lab import build, cilium, configuration, images, leftovers, nodes
 from tests.lab.cilium import Release
 from tests.lab.control_plane import COMPONENTS, ControlPlane
@@ -23,10 +24,13 @@ BRIDGED = CANAL.with_name("canal-bridge.yaml")
 class Cluster:
     """The lab with its programs at hand; made by `built` or by `present`."""
 
-    def __init__(self, lab: Lab, release: Release, programs: dict[str, Path], archives: list[Path]) -> None:
+    def __init__(
+        self, lab: Lab, kubernetes: str, release: Release, programs: dict[str, Path], archives: list[Path]
+    ) -> None:
         self.lab = lab
+        self.kubernetes = kubernetes
         self.release = release
-        self.control_plane = ControlPlane(lab, ensure_binaries())
+        self.control_plane = ControlPlane(lab, ensure_binaries(kubernetes))
         self.programs = programs
         self._archives = archives
 
@@ -37,7 +41,8 @@ class Cluster:
         state = self.lab.state() if self.lab.exists else {}
         api_port = state.get("api_port", api_port)
         names = sorted({*names, *state.get("nodes", [])}, key=len)
-        self.lab.save(state | {"api_port": api_port, "nodes": names, "cilium": self.release.version})
+        versions = {"kubernetes": self.kubernetes, "cilium": self.release.version}
+        self.lab.save(state | {"api_port": api_port, "nodes": names, **versions})
         configuration.write(self.lab.folder, self.release.version)
         self.control_plane.up(api_port)
         say(f"control plane ready after {time.monotonic() - started:.1f} s")
@@ -121,20 +126,22 @@ class Cluster:
         return good
 
 
-def built(lab: Lab, *, version: str | None = None, given: Path | None = None) -> Cluster:
-    """The lab with everything built that it needs, for this Cilium; with `given` a folder of other images' archives, too.
+def built(lab: Lab, *, version: str | None = None, kubernetes: str | None = None, given: Path | None = None) -> Cluster:
+    """The lab with all it needs, built for this Cilium and Kubernetes; with `given`, a folder of images' archives, too.
 
     Other images have programs of their own, which the node's would hide. So the nodes of such a lab share none, and the
     lab's own images have what they use inside. A lab that is there goes on as it was started.
 
     Raises:
-        LabError: packages are missing, a build fails, or the lab that is there has another Cilium.
+        LabError: packages are missing, a build fails, or the lab that is there has another Cilium or Kubernetes.
     """
-    if lab.exists and version not in (None, lab.cilium):
-        raise LabError(f"the lab that is up has Cilium {lab.cilium}: end it with `python -m tests.lab down`")
+    for name, wanted, has in (("Cilium", version, lab.cilium), ("Kubernetes", kubernetes, lab.kubernetes)):
+        if lab.exists and wanted not in (None, has):
+            raise LabError(f"the lab that is up has {name} {has}: end it with `python -m tests.lab down`")
     release = cilium.release(version or lab.cilium)
     build.check_packages()
-    programs = build.build_programs(lab, (*build.BUILDS, release.build))
+    kubernetes = kubernetes or lab.kubernetes
+    programs = build.build_programs(lab, (build.node(kubernetes_release(kubernetes)), *build.BUILDS, release.build))
     if lab.exists:
         folder = lab.state().get("images")
         given = Path(folder) if folder else None
@@ -144,8 +151,9 @@ def built(lab: Lab, *, version: str | None = None, given: Path | None = None) ->
             raise LabError(f"{given}: no archives (*.tar) of images, as `docker save` writes them")
         archives.append(given.resolve())
         if not lab.exists:
-            lab.save({"nodes": [], "images": str(archives[-1]), "cilium": release.version})
-    return Cluster(lab, release, programs, archives)
+            versions = {"kubernetes": kubernetes, "cilium": release.version}
+            lab.save({"nodes": [], "images": str(archives[-1]), **versions})
+    return Cluster(lab, kubernetes, release, programs, archives)
 
 
 def keep_for_this_process(lab: Lab) -> None:

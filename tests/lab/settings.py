@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.controlplane import kubernetes
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-KUBERNETES = "1.34.4"
-CILIUM = "1.20.2"  # of a lab that is not told another one: cilium.RELEASES has all
+KUBERNETES = kubernetes.DEFAULT.version  # of a lab that is not told another one, as is the next
+CILIUM = "1.20.2"  # cilium.RELEASES has all
 COREDNS = "1.12.1"  # kubeadm's for this Kubernetes; 1.14.7 and 1.15.0 need a newer Go than the rest of the lab
 FLANNEL = "0.26.7"
 KUBE_ROUTER = "2.1.0"
@@ -75,6 +77,12 @@ class Lab:
         return version
 
     @property
+    def kubernetes(self) -> str:
+        """Which Kubernetes the lab has, or would have."""
+        version: str = self.state().get("kubernetes", KUBERNETES) if self.exists else KUBERNETES
+        return version
+
+    @property
     def alias(self) -> str:
         """By this the lab's links are told from all others."""
         return f"cni-migrate lab {self.folder}"
@@ -94,7 +102,7 @@ class Lab:
         return self._state.exists()
 
     def state(self) -> dict[str, Any]:
-        """What was started: `api_port`, `nodes`, and which `cilium` there is."""
+        """What was started: `api_port`, `nodes`, and which `kubernetes` and `cilium` there are."""
         if not self.exists:
             raise LabError(f"no lab in {self.folder}: start one with `python -m tests.lab up`")
         state: dict[str, Any] = json.loads(self._state.read_text())

@@ -106,7 +106,8 @@ def test_these_versions_are_known(version: str) -> None:
     ("cilium", "kubernetes", "listed"),
     [
         ("1.20.2", "v1.34.4", True), ("1.20.2", "v1.36.0", True), ("1.20.2", "v1.32.9+rke2r1", False),
-        ("1.20.2", "v1.37.0", False), ("1.15.19", "v1.34.4", False), ("1.15.19", "v1.29.3-eks-1", True),
+        ("1.20.2", "v1.35.6", True), ("1.19.4", "v1.35.6", True), ("1.19.4", "v1.36.4", False), ("1.18.6", "v1.35.6", False),
+        ("1.20.2", "v1.37.2", False), ("1.15.19", "v1.34.4", False), ("1.15.19", "v1.29.3-eks-1", True),
         ("1.7.2", "v1.34.4", True), ("1.20.2", "", True),
     ],
 )  # fmt: skip

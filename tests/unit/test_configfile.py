@@ -64,6 +64,20 @@ LONG = "a" * 64
         ("multus:\n  image: 'a:b:c'", 2, "expected an image"),
         ("knet:\n  image: 'a b'", 2, "expected an image"),
         ("registry: https://mirror.example", 1, "a registry"),
+        ("registry: mirror.example/", 1, "without a slash at the end"),
+        ("registry: mirror.example:5000/cache/", 1, "without a slash at the end"),
+        ("registry: mirror.example:99999", 1, "a registry"),
+        ("registry: mirror.example:0", 1, "a registry"),
+        ("registry: '[::1]:70000/cache'", 1, "a registry"),
+        ("registry: mirror.example/Cache", 1, "a registry"),
+        ("registry: mirror.example/a//b", 1, "a registry"),
+        ("registry: mirror.example/a:1", 1, "a registry"),
+        ("registry: mirror.example/a@sha256:0123", 1, "a registry"),
+        ("registry: mirror", 1, "Write mirror:443, or docker.io/mirror"),
+        ("registry: mirror/cache", 1, "Write mirror:443, or docker.io/mirror/cache"),
+        ("knet:\n  image: mirror.example:99999/python:3", 2, "expected an image"),
+        ("knet:\n  image: mirror.example/python@sha256:0123", 2, "expected an image"),
+        ("knet:\n  image: mirror.example/python:3/", 2, "expected an image"),
         ("job:\n  command: ['']", 2, "a text of printable characters"),
         # versions
         ("cilium:\n  version: 1.18", 2, "put it in quotes"),
@@ -269,3 +283,21 @@ def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, c
         load(file, {}, {})
     except ConfigError as error:
         assert str(file) in error.message  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    "registry",
+    ["mirror.example", "mirror.example:5000", "mirror:5000/cache/k8s", "localhost", "10.0.0.1:443", "[::1]:5000/a"],
+)
+def test_a_registry_stands_before_every_image(registry: str) -> None:
+    """With or without port and path."""
+    config = Config.model_validate({"registry": registry})
+    assert config.cilium.image == f"{registry}/cilium/cilium:v{config.cilium.version}"
+    assert config.multus.image.startswith(f"{registry}/k8snetworkplumbingwg/")
+    assert config.knet.image.startswith(f"{registry}/library/python:")
+
+
+@pytest.mark.parametrize("image", ["python:3", "python:99999", "mirror:5000/a@sha256:" + "0" * 64, "[::1]:5000/a:1"])
+def test_images_in_other_forms_are_taken(image: str) -> None:
+    """A tag of five digits is no port."""
+    assert Config.model_validate({"knet": {"image": image}}).knet.image == image

@@ -26,8 +26,9 @@ from cni_migrate.kube.request import Client
 from cni_migrate.kube.transport import Answer, Hook, NoAnswer
 from cni_migrate.ports import Clock
 
-TESTED: Final = ((1, 28), (1, 35))
-"""The Kubernetes versions that kr8s supports; others are logged."""
+TESTED: Final = ((1, 28), (1, 37))
+"""What is not logged: the versions of Kubernetes that kr8s supports, up to 1.35, and those that the conformance tests
+ran on, up to 1.37."""
 
 GREETING: Final = 30.0
 """Seconds for which the first contact is tried: an API server that restarts, or a load balancer that takes it out,

@@ -21,6 +21,7 @@ from cni_migrate.kube.networkpolicies import (
     network_policies,
     port_ranges,
 )
+from cni_migrate.kube.owners import released
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.services import ServiceAddresses, api_servers, service_networks, services
 from cni_migrate.kube.together import together
@@ -39,6 +40,7 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         taking_stock = group.create_task(inventory(client))
         rights_asked = group.create_task(allowed(client, asks(plan.manifests.rbac())))
         refusing = group.create_task(refusals(client, _wanted(plan)))
+        owning = group.create_task(released(client, _ciliums(plan)))
         serving = group.create_task(services(client))
         ranges = group.create_task(service_networks(client))
         answering = group.create_task(api_servers(client))
@@ -57,6 +59,7 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         version=found.version,
         rights_missing=tuple(_worded(ask) for ask, yes in rights.items() if not yes),
         refused=refusing.result(),
+        released=owning.result(),
         local_volumes=volumes.result(),
         found=canal,
         policies=tuple((p.kind, p.namespace, p.name) for p in found.policies if _of_kubernetes(p.api_version)),
@@ -82,6 +85,12 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         lost_without_kube_proxy=plan.manifests.lost_without_kube_proxy(),
         host_ports=plan.manifests.host_ports(),
     )
+
+
+def _ciliums(plan: Plan) -> list[dict[str, Any]]:
+    """All of Cilium's that the migration puts, on the way and in the end."""
+    installed = plan.config.cilium.source == "existing"
+    return [] if installed else [*plan.manifests.cilium(), *plan.manifests.cilium_final()]
 
 
 def _wanted(plan: Plan) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import cast
 
 from cni_migrate.sim.apiserver.app import ApiServer
+from cni_migrate.sim.apiserver.kubernetes import Kubernetes
 from cni_migrate.sim.apiserver.local import LocalClient
 from cni_migrate.sim.apiserver.options import Write
 from cni_migrate.sim.apiserver.podlogs import LogLine
@@ -108,7 +109,7 @@ class Simulation:
         scenario = self.scenario
         self.clock = SimClock(self._epoch)
         self.store = Store(self.clock, seed=self.seed)
-        self.app = ApiServer(self.store)
+        self.app = ApiServer(self.store, kubernetes=Kubernetes(scenario.versions.kubernetes.removeprefix("v")))
         self.client = self.app.client(_MANAGER)
         machines = machines_of(scenario, self._nodes)
         sink = StoreSink(self.app)

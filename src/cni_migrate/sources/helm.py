@@ -4,10 +4,13 @@ Helm's own words are shown when it refuses. Nothing here reads or writes the clu
 """
 
 import asyncio
+import contextlib
 import functools
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +25,7 @@ from cni_migrate.core.model.effects import UpgradeRelease
 from cni_migrate.core.preflight.registry import ReleaseFound
 from cni_migrate.errors import ConfigError, Halted, UsageError
 from cni_migrate.ports import Clock
-from cni_migrate.sources.files import parsed
+from cni_migrate.sources.files import Document, parsed
 
 OLDEST: Final = (3, 18)
 """`--take-ownership` came with 3.17 (helm.sh: release notes); older ones than 3.18 were not tried."""
@@ -33,6 +36,12 @@ KUBERNETES: Final = "1.34.0"
 GET: Final = "install Helm 3.18 or newer, or 4, so that `helm` is on PATH: https://helm.sh/docs/intro/install/"
 
 RENDER_SECONDS: Final = 120.0
+
+UPGRADE_SECONDS: Final = 600.0
+"""By its own default helm waits five minutes for each hook; nothing else of an upgrade waits."""
+
+_NOISE: Final = ("WARNING", "level=", "walk.go")
+"""How lines begin that helm, or a program around it, says beside what was asked."""
 
 PATIENCE: Final = timedelta(seconds=60)
 """So long another helm's work on the release is waited for."""
@@ -84,7 +93,7 @@ class Helm:
 
     def _asked_version(self) -> tuple[int, int]:
         said = self._run(["version", "--template", "{{.Version}}"], RENDER_SECONDS)
-        found = re.match(r"v?(\d+)\.(\d+)", said.stdout)
+        found = re.search(r"^v?(\d+)\.(\d+)", said.stdout, re.MULTILINE)
         if said.returncode or found is None:
             raise UsageError(
                 f"{self._program} does not tell its version: {_told(said)}",
@@ -92,7 +101,7 @@ class Helm:
             )
         return int(found.group(1)), int(found.group(2))
 
-    def template(self, cilium: Cilium, kubernetes: str = KUBERNETES) -> list[Any]:
+    def template(self, cilium: Cilium, kubernetes: str = KUBERNETES) -> list[Document]:
         """The chart's objects with the operator's values; hooks and tests are left out.
 
         Raises:
@@ -112,7 +121,7 @@ class Helm:
                 f"helm cannot render {cilium.chart}: {_told(said)}",
                 next="correct the chart or its values",
             )
-        return parsed(said.stdout, f"the chart {cilium.chart}")
+        return parsed(_without_noise(said.stdout), f"the chart {cilium.chart}")
 
     def release(self, cilium: Cilium) -> Release:
         """The release as it stands.
@@ -130,7 +139,7 @@ class Helm:
                 f"helm does not tell the state of release {cilium.release}: {_told(said)}",
                 next="migrate run",
             )
-        found = json.loads(said.stdout)
+        found = _json(said, "status", "migrate run")
         info = found.get("info", {})
         return Release(str(info.get("status", "")), int(found.get("version", 0)), str(info.get("description", "")))
 
@@ -146,7 +155,7 @@ class Helm:
             if "not found" in said.stderr:
                 return None
             raise Halted(f"helm does not tell of release {cilium.release}: {_told(said)}", next="migrate preflight")
-        found = json.loads(said.stdout)
+        found = _json(said, "get metadata", "migrate preflight")
         return ReleaseFound(str(found.get("chart", "")), str(found.get("status", "")), int(found.get("revision", 0)))
 
     def upgrade_command(self, cilium: Cilium) -> list[str]:
@@ -171,24 +180,40 @@ class Helm:
         return self._program
 
     def _run(self, arguments: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+        """Its end, within so many seconds, together with whatever it has started.
+
+        Raises:
+            UsageError: it does not start, or does not end.
+        """
         try:
-            return subprocess.run(  # noqa: S603 - the program was found on PATH, arguments are passed as they are
+            process = subprocess.Popen(  # noqa: S603 - the program was found on PATH, arguments are passed as they are
                 [self._program, *arguments],
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-                check=False,
-                env=self._environ,
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                env=self._environ,
+                start_new_session=True,
             )
-        except subprocess.TimeoutExpired:
-            raise UsageError(f"`helm {arguments[0]}` did not end within {seconds:g} s", next="try it by hand") from None
         except OSError as error:
             raise UsageError(f"{self._program} cannot be started: {error.strerror}", next=GET) from None
+        with process:
+            try:
+                out, told = process.communicate(timeout=seconds)
+            except BaseException as error:
+                _end(process.pid, signal.SIGKILL)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    words = f"`helm {arguments[0]}` did not end within {seconds:g} s"
+                    raise UsageError(words, next="try it by hand") from None
+                raise
+        return subprocess.CompletedProcess([self._program, *arguments], process.returncode, out, told)
 
 
 class HelmReleases:
     """Upgrades the release by the real helm. A helm that somebody else, or a killed run, has started is waited for."""
+
+    patience: float = UPGRADE_SECONDS
 
     def __init__(self, find: Callable[[], Helm], cilium: Cilium, clock: Clock) -> None:
         """Nothing is started yet.
@@ -246,8 +271,19 @@ class HelmReleases:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
-        _, told = await process.communicate()
+        try:
+            _, told = await asyncio.wait_for(process.communicate(), self.patience)
+        except TimeoutError:
+            return 1, f"`helm {arguments[0]}` did not end within {self.patience:g} s, and was ended"
+        finally:
+            if process.returncode is None:
+                # Asked first: then it writes down that the release has failed, and nobody takes it for one at work.
+                _end(process.pid, signal.SIGTERM)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), 10)
+                _end(process.pid, signal.SIGKILL)
         return process.returncode or 0, _words(told.decode(errors="replace"), process.returncode or 0)
 
 
@@ -273,7 +309,7 @@ def _version_here(chart: Path) -> str:
         else:
             return ""
         (about,) = parsed(text, str(chart))
-        return str(about.get("version", ""))
+        return str(about.value.get("version", ""))
     except (OSError, UnicodeDecodeError, tarfile.TarError, StopIteration, ValueError, AttributeError, ConfigError):
         return ""
 
@@ -289,5 +325,31 @@ def _told(said: subprocess.CompletedProcess[str]) -> str:
 def _words(told: str, code: int) -> str:
     """Helm's last lines, without its warnings."""
     lines = [line.strip() for line in told.splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("WARNING", "level=", "walk.go"))] or lines
-    return " ".join(kept)[-600:] or f"exit code {code}"
+    kept = [line for line in lines if not line.startswith(_NOISE)] or lines
+    return " ".join(kept)[-600:] or (f"exit code {code}" if code >= 0 else f"it was killed by signal {-code}")
+
+
+def _without_noise(text: str) -> str:
+    """What was rendered, with an empty line in the place of each warning: lines keep their numbers."""
+    head, rule, rest = text.partition("\n---")
+    kept = ["" if line.startswith(_NOISE) else line for line in head.splitlines()]
+    return "\n".join(kept) + rule + rest
+
+
+def _json(said: subprocess.CompletedProcess[str], command: str, again: str) -> dict[str, Any]:
+    """What helm answers as JSON, from its first brace on.
+
+    Raises:
+        Halted: it is none.
+    """
+    try:
+        found = json.loads(said.stdout[said.stdout.index("{") :])
+    except ValueError:
+        raise Halted(f"`helm {command}` does not answer in JSON: {_told(said)}", next=again) from None
+    return dict(found)
+
+
+def _end(group: int, number: signal.Signals) -> None:
+    """End a program and all that it has started, if any of it is still there."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)

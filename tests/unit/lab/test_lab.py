@@ -10,8 +10,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from cni_migrate.config import Config
-from tests.controlplane import build as controlplane
+from tests.controlplane import kubernetes
 from tests.lab import (
+    build,
     capabilities,
     cilium,
     cli,
@@ -42,11 +43,10 @@ def lab(folder: Path) -> Lab:
     return Lab(cache=folder / "cache", folder=folder / "running")
 
 
-def required(module: str, path: str) -> str:
-    """The version of PATH that a go.mod asks for."""
-    found = re.search(
-        rf"^(?:require)?\s*{re.escape(path)} v(\S+)", (HERE / "go" / module / "go.mod").read_text(), re.MULTILINE
-    )
+def required(module: str, path: str, file: str = "go.mod") -> str:
+    """The version of PATH that a module file asks for."""
+    text = (HERE / "go" / module / file).read_text()
+    found = re.search(rf"^(?:require)?\s*{re.escape(path)} v(\S+)", text, re.MULTILINE)
     assert found, f"{module} does not require {path}"
     return found[1]
 
@@ -93,6 +93,32 @@ def test_a_lab_keeps_its_cilium(tmp_path: Path) -> None:
     assert here.cilium == "1.20.2"
     with pytest.raises(LabError, match=r"has Cilium 1\.20\.2: end it with"):
         cluster.built(here, version="1.15.19")
+
+
+def test_a_lab_keeps_its_kubernetes(tmp_path: Path) -> None:
+    """Another one is refused, before anything is built; a lab from before it was written down has the default."""
+    here = lab(tmp_path)
+    here.save({"api_port": 1, "nodes": []})
+    assert here.kubernetes == settings.KUBERNETES
+    here.save({"api_port": 1, "nodes": [], "kubernetes": "1.37.2"})
+    with pytest.raises(LabError, match=r"has Kubernetes 1\.37\.2: end it with"):
+        cluster.built(here, kubernetes="1.34.4")
+
+
+def test_a_build_is_kept_by_its_own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another version of Kubernetes is built of moves no program of this one; its own does."""
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    (tmp_path / "go" / "node").mkdir(parents=True)
+    files = [f"{stem}.{end}" for stem in ("go", "1.37") for end in ("mod", "sum")]
+    for file in files:
+        (tmp_path / "go" / "node" / file).write_text("")
+    builds = [build.node(release) for release in kubernetes.RELEASES.values()]
+    before = [build.programs(lab(tmp_path), [one]) for one in builds]
+    for file, moved in zip(files, ([True, False], [True, False], [False, True], [False, True]), strict=True):
+        (tmp_path / "go" / "node" / file).write_text(file)
+        after = [build.programs(lab(tmp_path), [one]) for one in builds]
+        assert [old != new for old, new in zip(before, after, strict=True)] == moved, file
+        before = after
 
 
 def test_a_lab_whose_tests_were_killed_is_abandoned(tmp_path: Path) -> None:
@@ -161,13 +187,17 @@ def test_a_build_of_several_programs_fills_a_folder() -> None:
 
 def test_every_module_is_built() -> None:
     """A folder under go/ without a build, or the other way round, is a mistake."""
-    builds = (*BUILDS, HELM, *(release.build for release in cilium.RELEASES.values()))
+    nodes = map(build.node, kubernetes.RELEASES.values())
+    builds = (*nodes, *BUILDS, HELM, *(release.build for release in cilium.RELEASES.values()))
     assert {item.module for item in builds} == {path.parent.name for path in HERE.glob("go/*/go.mod")}
 
 
 def test_versions_agree_with_the_modules() -> None:
     """Images are named by the versions that are built."""
-    assert required("node", "k8s.io/kubernetes") == settings.KUBERNETES == controlplane.VERSION.removeprefix("v")
+    for version, kubernetes_release in kubernetes.RELEASES.items():
+        module = kubernetes_release.modfile
+        assert required("node", "k8s.io/kubernetes", module) == version == kubernetes_release.version
+        assert f"gitVersion=v{version} " in build.node(kubernetes_release).ldflags
     for version, release in cilium.RELEASES.items():
         assert required(release.build.module, cilium.MODULE) == version == release.version
         assert f"={version} module" in release.build.ldflags

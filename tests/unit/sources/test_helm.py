@@ -1,9 +1,11 @@
 """Helm as a program: which one is good enough, what it is asked, and what its refusals become."""
 
 import asyncio
+import contextlib
 import json
 import stat
 import tarfile
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from cni_migrate.configsections import Cilium
 from cni_migrate.core.model.effects import UpgradeRelease
 from cni_migrate.core.preflight.registry import ReleaseFound
 from cni_migrate.errors import ConfigError, Halted, UsageError
+from cni_migrate.sources import helm as module
 from cni_migrate.sources.files import parsed, read_documents
 from cni_migrate.sources.helm import Helm, HelmReleases
 
@@ -79,7 +82,7 @@ def test_only_a_helm_that_can_take_over_is_used(
 def test_a_chart_is_rendered_with_all_values(tmp_path: Path) -> None:
     """Version, values in their order, namespace, and no hooks."""
     program = helm(tmp_path, "printf 'kind: A\\n---\\nkind: B\\n'")
-    assert Helm(str(program)).template(CILIUM) == [{"kind": "A"}, {"kind": "B"}]
+    assert [one.value for one in Helm(str(program)).template(CILIUM)] == [{"kind": "A"}, {"kind": "B"}]
     assert asked(tmp_path) == [
         (
             "template cilium oci://reg/cilium --version 1.20.2 --values a.yaml --values b.yaml --namespace kube-system"
@@ -104,7 +107,7 @@ def test_a_chart_that_is_here_is_of_the_version_that_is_said(
     cilium = Cilium(source="chart", chart=str(chart), chart_version=asked_for)
     found = Helm(str(helm(tmp_path, "echo 'kind: A'")))
     if good:
-        assert found.template(cilium) == [{"kind": "A"}]
+        assert [one.value for one in found.template(cilium)] == [{"kind": "A"}]
         return
     with pytest.raises(ConfigError, match=r"chart_version is 1\.18\.0, and .* is version 1\.20\.2"):
         found.template(cilium)
@@ -197,12 +200,83 @@ def test_a_refused_upgrade_tells_why(tmp_path: Path) -> None:
     assert asyncio.run(releases.upgrade(EFFECT)) == ("failed", "helm refuses: Error: bad value")
 
 
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("exit 3", "exit code 3"), ("kill -9 $$", "killed by signal 9"), (r"printf '\377x' >&2; exit 1", "x"),
+        (r"printf '\377: ['", "not valid YAML"),
+    ],
+)  # fmt: skip
+def test_whatever_helm_does_is_told(tmp_path: Path, script: str, says: str) -> None:
+    """Without a word, by a signal, or in bytes that are no text."""
+    with pytest.raises(ConfigError) as caught:
+        Helm(str(helm(tmp_path, script))).template(CILIUM)
+    assert says in caught.value.message
+
+
+def test_warnings_among_what_was_asked_are_left_out(tmp_path: Path) -> None:
+    """A wrapper, or helm itself, says them on either stream: version, objects and states are found behind them."""
+    (tmp_path / "version").write_text("WARNING: group-readable\nv4.2.1")
+    program = helm(tmp_path, "echo 'WARNING: group-readable: yes'; echo 'level=WARN x'; printf -- '---\nkind: A\n'")
+    found = Helm(str(program))
+    assert found.version() == (4, 2)
+    assert [(one.where, one.value) for one in found.template(CILIUM) if one.value] == [("line 4", {"kind": "A"})]
+    told = json.dumps({"chart": "cilium", "status": "deployed", "revision": 1})
+    program = helm(tmp_path, f"echo 'WARNING: group-readable'; echo '{told}'")
+    assert Helm(str(program)).described(CILIUM) == ReleaseFound("cilium", "deployed", 1)
+
+
+def test_an_answer_that_is_no_json_is_told(tmp_path: Path) -> None:
+    """For both questions about a release."""
+    found = Helm(str(helm(tmp_path, "echo 'NAME: cilium'")))
+    for ask in (found.described, found.release):
+        with pytest.raises(Halted, match="does not answer in JSON: NAME: cilium"):
+            ask(CILIUM)
+
+
+def test_a_helm_that_hangs_is_ended_with_all_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrapper's own children hold its output open: only with them the wait comes to an end."""
+    monkeypatch.setattr(module, "RENDER_SECONDS", 0.2)
+    program = helm(tmp_path, f"sleep 1000 & echo $! > {tmp_path}/child; wait")
+    with pytest.raises(UsageError, match=r"`helm template` did not end within 0\.2 s"):
+        Helm(str(program)).template(CILIUM)
+    assert gone(tmp_path / "child")
+
+
+def test_an_upgrade_that_hangs_is_ended_and_told(tmp_path: Path) -> None:
+    """It is asked to end first, so that helm can write down that the release has failed."""
+    script = (
+        'case "$1" in status) echo "Error: release: not found" >&2; exit 1;; esac;'
+        f" trap 'echo ended > {tmp_path}/asked_to_end; exit 1' TERM; sleep 1000 & echo $! > {tmp_path}/child; wait"
+    )
+    releases = HelmReleases(lambda: Helm(str(helm(tmp_path, script))), CILIUM, Clock())
+    releases.patience = 0.5
+    result, message = asyncio.run(releases.upgrade(EFFECT))
+    assert result == "failed"
+    assert "`helm upgrade` did not end within 0.5 s, and was ended" in message
+    assert (tmp_path / "asked_to_end").exists()
+    assert gone(tmp_path / "child")
+
+
+def gone(pid_file: Path) -> bool:
+    """Whether a process ends, which takes a moment; a zombie has ended."""
+    stat, end = Path(f"/proc/{pid_file.read_text().strip()}/stat"), time.monotonic() + 10
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if stat.read_text().rpartition(")")[2].split()[0] != "Z":
+                time.sleep(0.02)
+                continue
+        return True
+    return False
+
+
 def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     """YAML and JSON files, others left out."""
     (tmp_path / "b.yaml").write_text("kind: B\n---\nkind: C\n")
     (tmp_path / "a.json").write_text('{"kind": "A"}')
     (tmp_path / "README.md").write_text(": :")
-    assert [one["kind"] for one in read_documents(tmp_path, "cilium.manifests")] == ["A", "B", "C"]
+    found = [(one.value["kind"], one.where) for one in read_documents(tmp_path, "cilium.manifests")]
+    assert found == [("A", "a.json, line 1"), ("B", "b.yaml, line 1"), ("C", "b.yaml, line 3")]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +291,8 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
 def test_scalars_are_what_kubectl_and_helm_make_of_them(written: str, meant: object) -> None:
     """The chart's `defaultMode: 0400` became 400 in the cluster, and Helm restarted every agent to put it right."""
     one = f"a: {written}\n"
-    assert parsed(f"---\n# Source: x\n{one}---\n{one}", "x") == [{"a": meant}] * 2
+    found = parsed(f"---\n# Source: x\n{one}---\n{one}", "x")
+    assert [(one.where, one.value) for one in found] == [("line 3", {"a": meant}), ("line 5", {"a": meant})]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: [", None])

@@ -102,6 +102,25 @@ def api_server(facts: Facts) -> Iterator[Finding]:
 
 
 @check
+def other_releases(facts: Facts) -> Iterator[Finding]:
+    """No other release of Helm's has objects that the migration puts: its end would be theirs."""
+    cilium = facts.config.cilium
+    own = f"{cilium.namespace}/{cilium.release}" if cilium.source == "chart" else ""
+    for name, objects in sorted(facts.released.items()):
+        if name == own:
+            continue
+        namespace, _, release = name.rpartition("/")
+        named = " or name it (cilium.release, cilium.namespace)" if own else ""
+        yield blocker(
+            "RELEASE",
+            f"Helm's release {name} has {many(len(objects), 'object')} that the migration puts: to uninstall it"
+            " later would remove them from under Cilium",
+            f"remove that release first (helm uninstall {release} --namespace {namespace}){named}",
+            [f"{name}: {', '.join(objects[:3])}{', …' if len(objects) > 3 else ''}"],
+        )
+
+
+@check
 def release(facts: Facts) -> Iterator[Finding]:
     """Under the release's name Helm has nothing that would be in the way of the last step."""
     found, cilium = facts.release, facts.config.cilium

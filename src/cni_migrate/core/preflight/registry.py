@@ -66,7 +66,8 @@ class Facts:
     that this version does not read; `sctp` policies and Services with SCTP, unless Cilium passes it; `proxy_mode` and
     `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise; `later` what of the
     operator's Cilium comes with the last step; `lost_without_kube_proxy` and
-    `host_ports` as `Manifests` has them; `release` the one that Helm has under the configured name already.
+    `host_ports` as `Manifests` has them; `release` the one that Helm has under the configured name already; `released`
+    by release of Helm's (`namespace/name`), what of Cilium's is there already and belongs to it.
     """
 
     config: Config
@@ -100,6 +101,7 @@ class Facts:
     lost_without_kube_proxy: bool = False
     host_ports: str = ""
     release: ReleaseFound | None = None
+    released: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def canal(self) -> DaemonSet | None:

@@ -4,16 +4,18 @@ What comes in goes out again at the end, unchanged. In between only that is chan
 there, too: some keys of `cilium-config`, when pods of the agents' DaemonSet are replaced, which nodes they keep off.
 """
 
-import copy
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cni_migrate.config import Config
 from cni_migrate.consistency import NEEDY, PARTS
 from cni_migrate.core.model import names
+from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.render.coexistence import TUNNEL_PORTS
+from cni_migrate.core.render.wellformed import WORKLOADS, objects_in
 
 Manifest = dict[str, Any]
 
@@ -59,8 +61,6 @@ POLICY_KEYS: Final = ("enable-policy", "prepend-iptables-chains", "enable-stale-
 
 API_SERVER: Final = ("k8s-api-server", "k8s-api-server-urls", "k8s-kubeconfig-path")
 """Keys of the agent that say where the API server is, beside its environment (1.15 to 1.20: cilium-agent --help)."""
-
-_WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"})
 
 _VERSION: Final = re.compile(r":v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+)?)(?:@|$)")
 
@@ -145,26 +145,16 @@ def version_of(image: str) -> str:
     return found.group(1) if found else ""
 
 
-def read(objects: Iterable[Any]) -> Foreign:
+def read(objects: Iterable[Any], places: Iterable[str] = ()) -> Foreign:
     """The Cilium among these objects. Lists are taken apart, and what runs once around an installation is left out.
+
+    `places` say where each stands, for people; without them they are counted.
 
     Raises:
         ForeignError: something of Cilium is missing or is there twice, or an object is none.
     """
-    flat: list[Manifest] = []
-    problems: list[str] = []
-    for number, found in enumerate(objects, start=1):
-        if found is None:
-            continue
-        if not isinstance(found, Mapping) or not found.get("kind") or not found.get("apiVersion"):
-            problems.append(f"document {number} is no Kubernetes object")
-            continue
-        parts = found["items"] if found["kind"] == "List" else [found]
-        for part in parts:
-            if not (part.get("metadata") or {}).get("name"):
-                problems.append(f"document {number}: a {part.get('kind')} without a name")
-            elif "helm.sh/hook" not in (part["metadata"].get("annotations") or {}):
-                flat.append(dict(part))
+    counted = (f"document {number}" for number in itertools.count(1))
+    flat, problems = objects_in(zip(itertools.chain(places, counted), objects, strict=False))
     agents = [m for m in flat if m["kind"] == "DaemonSet" and any(c.get("name") == AGENT for c in _containers(m))]
     configs = [m for m in flat if m["kind"] == "ConfigMap" and m["metadata"]["name"] == CONFIG]
     operators = [m for m in flat if m["kind"] == "Deployment" and m["metadata"]["name"] == names.CILIUM_OPERATOR]
@@ -191,7 +181,7 @@ def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[M
     """
     made: list[Manifest] = []
     for found in foreign.objects:
-        if found["kind"] in _WORKLOADS and not _on_host(found):
+        if found["kind"] in WORKLOADS and not _on_host(found):
             continue
         if found["kind"] == "ConfigMap" and found["metadata"]["name"] == CONFIG:
             kept = {key: value for key, value in found.get("data", {}).items() if key not in WRITTEN}
@@ -249,11 +239,18 @@ def _agents(daemonset: Manifest, config: Config) -> list[Manifest]:
 
 
 def _ours(daemonset: Manifest) -> Manifest:
-    made = copy.deepcopy(daemonset)
+    made: Manifest = _said(daemonset)
     made["metadata"].setdefault("labels", {})[names.MANAGED_BY] = names.TOOL
     made["spec"]["updateStrategy"] = {"type": "OnDelete"}
-    made["spec"]["template"]["metadata"].setdefault("labels", {})[names.STAGE] = "transit"
+    made["spec"]["template"].setdefault("metadata", {}).setdefault("labels", {})[names.STAGE] = "transit"
     return made
+
+
+def _said(value: Any) -> Any:
+    """A copy without what is null: to Kubernetes that is not said at all."""
+    if isinstance(value, Mapping):
+        return {key: _said(part) for key, part in value.items() if part is not None}
+    return [_said(part) for part in value] if isinstance(value, list) else value
 
 
 def _select(daemonset: Manifest, key: str, value: str) -> None:
@@ -286,6 +283,8 @@ def _on_host(manifest: Manifest) -> bool:
 
 
 def _containers(manifest: Manifest, *, init: bool = False) -> list[dict[str, Any]]:
+    if manifest["kind"] not in WORKLOADS:
+        return []
     spec = manifest.get("spec") or {}
     if manifest.get("kind") == "CronJob":
         spec = (spec.get("jobTemplate") or {}).get("spec") or {}
@@ -307,12 +306,13 @@ def cni_folder(daemonset: Manifest) -> str:
 
 
 def _twice(objects: Iterable[Manifest]) -> list[str]:
-    seen: set[tuple[str, str, str]] = set()
+    """The objects that have the name of one before, whatever version of their group they are written in."""
+    seen: set[tuple[str, ObjectRef]] = set()
     twice = []
     for one in objects:
-        meta = one["metadata"]
-        key = (str(one["kind"]), str(meta.get("namespace", "")), str(meta["name"]))
+        ref = ObjectRef.of(one)
+        key = (ref.api_version.rpartition("/")[0], replace(ref, api_version=""))
         if key in seen:
-            twice.append(f"{key[0]} {key[1]}/{key[2]}" if key[1] else f"{key[0]} {key[2]}")
+            twice.append(str(ref))
         seen.add(key)
     return twice

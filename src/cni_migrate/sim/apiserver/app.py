@@ -9,6 +9,7 @@ from cni_migrate.sim.apiserver.auth import Auth, Rule
 from cni_migrate.sim.apiserver.exchanges import Exchange
 from cni_migrate.sim.apiserver.handlers import Handlers
 from cni_migrate.sim.apiserver.hooks import Answer, Call, Fault, Hooks
+from cni_migrate.sim.apiserver.kubernetes import DEFAULT, Kubernetes
 from cni_migrate.sim.apiserver.local import LocalClient
 from cni_migrate.sim.apiserver.machinery import Machinery
 from cni_migrate.sim.apiserver.podlogs import LogSource
@@ -29,6 +30,7 @@ class ApiServer:
     changed at any time, `logs` and `pages` are set by whoever plays the kubelets and
     the programs in pods. `taint_delay` is how long, in seconds of loop
     time, a node's taints lag behind its state; with 0 they follow within the request: no real cluster is that quick.
+    `kubernetes` is which version it is.
     """
 
     def __init__(
@@ -38,12 +40,13 @@ class ApiServer:
         tokens: dict[str, str] | None = None,
         rules: dict[str, Sequence[Rule]] | None = None,
         taint_delay: float = 0.0,
+        kubernetes: Kubernetes = DEFAULT,
     ) -> None:
         self.store = store
         self.catalog = Catalog()
-        self.machinery = Machinery(store, self.catalog)
+        self.machinery = Machinery(store, self.catalog, kubernetes)
         self.hooks = Hooks()
-        self.auth = Auth(tokens, rules)
+        self.auth = Auth(tokens, rules, incomplete=kubernetes.review_field)
         self._handlers = Handlers(self.machinery, self.auth, random.Random(0))
         controllers.install(self.machinery, taint_delay)
         bootstrap.furnish(self.machinery)

@@ -64,6 +64,8 @@ class Auth:
     tokens: dict[str, str] | None = None
     rules: dict[str, Sequence[Rule]] | None = None
     groups: Sequence[str] = field(default=("system:masters", "system:authenticated"))
+    incomplete: str = "spec.resourceAttributes"
+    """The field that an access review lacks which asks for nothing: it has moved."""
 
     def user_of(self, authorization: str) -> str:
         """The user an Authorization header stands for; 401 when it stands for none."""
@@ -93,7 +95,7 @@ class Auth:
         spec = body.get("spec") or {}
         attributes = spec.get("resourceAttributes")
         if attributes is None and spec.get("nonResourceAttributes") is None:
-            raise _incomplete_review()
+            raise _incomplete_review(self.incomplete)
         allowed = True
         if attributes is not None:
             keys = ("verb", "group", "resource", "subresource", "namespace", "name")
@@ -132,9 +134,9 @@ class Auth:
         }
 
 
-def _incomplete_review() -> ApiError:
+def _incomplete_review(field: str) -> ApiError:
     detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-    wrong = status.FieldError("Invalid", "spec.resourceAttributes", None, detail)
+    wrong = status.FieldError("Invalid", field, None, detail)
     cause = {"reason": "FieldValueInvalid", "message": wrong.message, "field": wrong.field}
     message = f'.authorization.k8s.io "" is invalid: {wrong.field}: {wrong.message}'
     return ApiError(422, "Invalid", message, {"group": "authorization.k8s.io", "causes": [cause]})

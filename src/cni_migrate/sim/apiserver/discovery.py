@@ -7,20 +7,10 @@ leaves validation to it.
 
 import re
 
+from cni_migrate.sim.apiserver.kubernetes import Kubernetes
 from cni_migrate.sim.apiserver.resources import Catalog, Resource
 from cni_migrate.sim.client import Object
 
-VERSION: Object = {
-    "major": "1",
-    "minor": "34",
-    "gitVersion": "v1.34.4",
-    "gitCommit": "",
-    "gitTreeState": "clean",
-    "buildDate": "1970-01-01T00:00:00Z",
-    "goVersion": "",
-    "compiler": "",
-    "platform": "linux/amd64",
-}
 _VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 CORE: Object = {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
 
@@ -118,7 +108,7 @@ def openapi_index(catalog: Catalog) -> Object:
     return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}"} for path in ("api/v1", *named)}}
 
 
-def openapi_document(catalog: Catalog, name: str, version: str) -> Object | None:
+def openapi_document(catalog: Catalog, name: str, version: str, kubernetes: Kubernetes) -> Object | None:
     """`/openapi/v3/apis/GROUP/VERSION`: the paths, each with the parameter `fieldValidation`, and no schemas."""
     served = [item for item in catalog if item.kind.group == name and item.kind.version == version]
     if not served:
@@ -136,5 +126,5 @@ def openapi_document(catalog: Catalog, name: str, version: str) -> Object | None
             "patch": {**operation, "x-kubernetes-action": "patch"},
             "put": {**operation, "x-kubernetes-action": "put"},
         }
-    info = {"title": "Kubernetes", "version": VERSION["gitVersion"]}
+    info = {"title": "Kubernetes", "version": f"v{kubernetes.version}"}
     return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": {}}}

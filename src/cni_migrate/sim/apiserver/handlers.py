@@ -128,9 +128,9 @@ class Handlers:
         if path == "/openapi/v2":
             if openapi2.ASKED not in accept:
                 raise status.not_emulated("OpenAPI v2 but in protobuf")
-            return Answer(200, openapi2.document(catalog), openapi2.ANSWERED)
+            return Answer(200, openapi2.document(catalog, self._machinery.kubernetes), openapi2.ANSWERED)
         fixed: dict[str, Callable[[], Object]] = {
-            "/version": lambda: discovery.VERSION,
+            "/version": lambda: self._machinery.kubernetes.about,
             "/api": lambda: discovery.CORE,
             "/apis": lambda: discovery.group_list(catalog),
             "/openapi/v3": lambda: discovery.openapi_index(catalog),
@@ -144,7 +144,7 @@ class Handlers:
             found = discovery.resource_list(catalog, parts[1], parts[2])
         elif parts[:2] == ["openapi", "v3"] and len(parts) > 3:
             group, version = (parts[3], parts[4]) if len(parts) > 4 else ("", parts[3])
-            found = discovery.openapi_document(catalog, group, version)
+            found = discovery.openapi_document(catalog, group, version, self._machinery.kubernetes)
         return _PAGE_NOT_FOUND if found is None else _json(found)
 
     def _review(self, resource: Resource, user: str, exchange: Exchange) -> Answer:

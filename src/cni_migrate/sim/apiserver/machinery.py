@@ -21,6 +21,7 @@ from cni_migrate.sim.apiserver import (
     status,
     validation,
 )
+from cni_migrate.sim.apiserver.kubernetes import Kubernetes
 from cni_migrate.sim.apiserver.options import Query, Write
 from cni_migrate.sim.apiserver.paging import Page, Pager
 from cni_migrate.sim.apiserver.resources import Catalog, Resource
@@ -38,9 +39,10 @@ class Machinery:
     is a change of its own with its own resourceVersion, as it is in a real cluster.
     """
 
-    def __init__(self, store: Store, catalog: Catalog) -> None:
+    def __init__(self, store: Store, catalog: Catalog, kubernetes: Kubernetes) -> None:
         self.store = store
         self.catalog = catalog
+        self.kubernetes = kubernetes
         self.pager = Pager(store)
         self.after: list[Callable[[Resource, Event], None]] = []
 
@@ -75,7 +77,7 @@ class Machinery:
         found += validation.VALIDATES.get(resource.key, _no_errors)(obj)
         found = found or [*self._node_ports(resource, obj)]
         if found:
-            raise status.invalid(resource, meta.get("name", ""), found)
+            raise status.invalid(resource, meta.get("name", ""), self.kubernetes.worded(found))
         if self.store.get(resource, namespace, meta["name"]) is not None:
             raise status.already_exists(resource, meta["name"])
         metadata.note_manager(meta, write.manager, "Update", resource.kind.api_version, "", self.store.timestamp())
@@ -108,13 +110,17 @@ class Machinery:
             obj.pop("status", None)
         if resource.key == ("", "namespaces") and not obj["metadata"].get("name"):
             return
-        kinds.DEFAULTS.get(resource.key, _nothing)(obj)
+        self._default(resource, obj)
         kinds.CREATES.get(resource.key, _nothing)(obj)
         if resource.key == ("", "pods"):
             self._admit_pod(resource, obj)
         elif resource.key == ("", "services"):
             taken = {service.object["spec"].get("clusterIP", "") for service in self.store.select(resource)}
             kinds.allocate_cluster_ip(obj, taken)
+
+    def _default(self, resource: Resource, obj: Object) -> None:
+        kinds.DEFAULTS.get(resource.key, _nothing)(obj)
+        self.kubernetes.default(resource.key, obj)
 
     def _node_ports(self, resource: Resource, obj: Object) -> Sequence[FieldError]:
         if resource.key != ("", "services"):
@@ -209,7 +215,7 @@ class Machinery:
         meta = new["metadata"]
         if subresource != "status":
             _check_parts(new)
-            kinds.DEFAULTS.get(resource.key, _nothing)(new)
+            self._default(resource, new)
             kinds.prepare_update(resource, new, old.object)
         found += metadata.validate(meta)
         if subresource != "status":
@@ -217,7 +223,7 @@ class Machinery:
             found += validation.UPDATES.get(resource.key, _no_changes)(new, old.object)
             found = found or [*self._node_ports(resource, new)]
         if found:
-            raise status.invalid(resource, old.name, found)
+            raise status.invalid(resource, old.name, self.kubernetes.worded(found))
         if resource.generation and _spec_changed(resource, new, old.object):
             meta["generation"] = before.get("generation", 0) + 1
         return self._store_if_changed(resource, old, new, subresource, write)

@@ -70,10 +70,10 @@ def validate(metadata: Object) -> list[FieldError]:
 def _owners(owners: Any) -> list[FieldError]:
     found = []
     controllers = [owner for owner in owners if owner.get("controller")]
-    for owner in owners:
+    for index, owner in enumerate(owners):
         for field in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(field):
-                where = f"metadata.ownerReferences.{field}"
+                where = f"metadata.ownerReferences[{index}].{field}"
                 detail = "version must not be empty" if field == "apiVersion" else "must not be empty"
                 found.append(FieldError("Invalid", where, owner.get(field, ""), detail))
     if len(controllers) > 1:

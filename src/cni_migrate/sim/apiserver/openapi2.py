@@ -6,7 +6,7 @@ who judges them. The numbers of the fields are those of gnostic's `openapiv2/Ope
 
 from typing import Final
 
-from cni_migrate.sim.apiserver.discovery import VERSION
+from cni_migrate.sim.apiserver.kubernetes import Kubernetes
 from cni_migrate.sim.apiserver.resources import Catalog
 
 ASKED: Final = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
@@ -21,9 +21,9 @@ _SCHEMA_EXTENSION = 31
 _ANY_YAML = 2
 
 
-def document(catalog: Catalog) -> bytes:
+def document(catalog: Catalog, kubernetes: Kubernetes) -> bytes:
     """The document of all kinds that are served now."""
-    info = _field(_INFO_TITLE, "Kubernetes") + _field(_INFO_VERSION, VERSION["gitVersion"])
+    info = _field(_INFO_TITLE, "Kubernetes") + _field(_INFO_VERSION, f"v{kubernetes.version}")
     kinds = sorted({(item.kind.group, item.kind.version, item.kind.kind) for item in catalog})
     definitions = b"".join(_field(_DEFINITIONS_SCHEMA, _definition(*kind)) for kind in kinds)
     return (

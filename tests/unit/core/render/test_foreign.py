@@ -145,8 +145,8 @@ def test_agents_that_would_never_change_are_refused() -> None:
     ("given", "said"),
     [
         ([], "there is no DaemonSet with a container cilium-agent"),
-        (["text"], "document 1 is no Kubernetes object"),
-        ([{"kind": "ConfigMap"}], "document 1 is no Kubernetes object"),
+        (["text"], "document 1: no Kubernetes object"),
+        ([{"kind": "ConfigMap"}], "document 1: no Kubernetes object: its apiVersion is missing"),
         ([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}], "a ConfigMap without a name"),
     ],
 )
