@@ -84,7 +84,9 @@ def settle(here: Cluster) -> None:
 
 def pods(here: Cluster) -> Pods | None:
     """The pods that are not being deleted; None when the API server did not answer."""
-    found = told(listing(here))
+    asking = listing(here)
+    found = told(asking)
+    asking.close()
     if found is None:
         return None
     return {key: pod for key, pod in found if pod.ends is None}

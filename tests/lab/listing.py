@@ -24,6 +24,10 @@ class Listing:
         query = urlencode({"labelSelector": selector, "resourceVersion": "0"})
         self._path = f"/api/v1/namespaces/{namespace}/pods?{query}"
 
+    def close(self) -> None:
+        """Ask no more."""
+        self._connection.close()
+
     def pods(self) -> list[dict[str, Any]] | None:
         """All of them as the API has them; None when the API server did not answer."""
         try:

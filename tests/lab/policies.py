@@ -225,6 +225,7 @@ class Sampling:
         for moment in self._moments:
             moment.result()  # a look that failed has seen nothing, and is not to pass for a clean one
         self._look()
+        self._listing.close()
 
     def _follow(self) -> None:
         while not self._stop.wait(LOOK):

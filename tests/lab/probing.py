@@ -23,7 +23,10 @@ from tests.lab.settings import MARK
 
 PING_EVERY = 0.1
 ASK_EVERY = 0.2
-TIMEOUT = 2.0
+PING_TIMEOUT = 2.0
+TIMEOUT = 5.0
+"""Seconds for an answer by TCP: a connection that is broken stays so, and a server that waits for a processor for two seconds
+says nothing of the network, where pings go on."""
 ON_TIME = ("nice", "-n", "-15")
 """Put before a program that measures: the lab's processes together weigh as much as 20 others, and what is told by one that
 waits for a processor is no loss of the network's."""
@@ -113,7 +116,7 @@ def _ping(_: float, line: str) -> tuple[float, bool, str] | None:
         return None
     ok = "bytes" in found[2]
     # A loss is printed when the wait for it is over.
-    return float(found[1]) - (0 if ok else TIMEOUT), ok, "" if ok else found[2]
+    return float(found[1]) - (0 if ok else PING_TIMEOUT), ok, "" if ok else found[2]
 
 
 def _answer(came: float, line: str) -> tuple[float, bool, str] | None:
@@ -170,6 +173,7 @@ class Probing:
         self._stop.set()
         self._thread.join()
         self._look()
+        self._listing.close()
         for watch in self.watches:
             watch.end(left)
 
@@ -215,7 +219,7 @@ class Probing:
                 "-p",
                 f"{PING_EVERY * 1000:g}",
                 "-t",
-                f"{TIMEOUT * 1000:g}",
+                f"{PING_TIMEOUT * 1000:g}",
                 target.address if target else "",
             ],
             "stream": _curl(f"http://{target.address if target else ''}:8080/", keep=True),
