@@ -102,6 +102,11 @@ class Cilium(Section):
         default_factory=list, description="source chart: values files, later ones outrank earlier"
     )
     release: str = Field(default="cilium", description="source chart: the name of the release")
+    kubernetes: str = Field(
+        default="",
+        pattern=r"^(1\.\d{1,3}(\.\d{1,3})?)?$",
+        description="source chart: the Kubernetes it is rendered for; default: the cluster's, 1.34 where none is asked",
+    )
     manifests: str = Field(default="", description="source manifests: a file, or a folder of YAML files")
     namespace: Namespace = Field(default="kube-system", description="namespace of Cilium")
     version: Release = Field(

@@ -250,6 +250,29 @@ def test_helm_renders_once_per_command(helm: Having, on: Callable[..., Any], com
     assert ("get" in asked) is (command == ("preflight",))
 
 
+@pytest.mark.parametrize(
+    ("text", "rendered_for"),
+    [(CHART, "1.29.0"), ("cilium: {source: chart, chart: ./cilium, kubernetes: '1.33'}\n", "1.33")],
+)
+def test_a_chart_is_rendered_for_the_cluster_it_is_for(
+    helm: Having, migrate: Typed, served: Callable[..., Served], tmp_path: Path, text: str, rendered_for: str
+) -> None:
+    """Below 1.30 Cilium's agents need annotations to be left alone by AppArmor; what was said counts."""
+    folder = helm()
+    (tmp_path / "cilium").mkdir(exist_ok=True)
+    (tmp_path / "migrate.yaml").write_text(text)
+    calm = load("calm")
+    versions = calm.versions.model_copy(update={"kubernetes": "v1.29.3-eks-1"})
+    there = served(calm.model_copy(update={"versions": versions}))
+    for command in ("preflight", "plan"):
+        wiring.forget()
+        (folder / "asked").unlink(missing_ok=True)
+        ended = migrate(command, "--config", str(tmp_path / "migrate.yaml"), "--kubeconfig", str(there.kubeconfig))
+        assert ended.code == 0, ended.err
+        asked = [line for line in (folder / "asked").read_text().splitlines() if line.startswith("template")]
+        assert asked[-1].endswith(f"--kube-version {rendered_for}"), command
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A cluster with an installed Cilium, whose network and port are not the defaults; no test changes it."""

@@ -101,7 +101,7 @@ class Helm:
             )
         return int(found.group(1)), int(found.group(2))
 
-    def template(self, cilium: Cilium, kubernetes: str = KUBERNETES) -> list[Document]:
+    def template(self, cilium: Cilium) -> list[Document]:
         """The chart's objects with the operator's values; hooks and tests are left out.
 
         Raises:
@@ -115,7 +115,8 @@ class Helm:
                 next="leave cilium.chart_version away, or correct cilium.chart",
             )
         command = ["template", cilium.release, *_chart(cilium), *_values(cilium), "--namespace", cilium.namespace]
-        said = self._run([*command, "--no-hooks", "--skip-tests", "--kube-version", kubernetes], RENDER_SECONDS)
+        command += ["--no-hooks", "--skip-tests", "--kube-version", cilium.kubernetes or KUBERNETES]
+        said = self._run(command, RENDER_SECONDS)
         if said.returncode:
             raise ConfigError(
                 f"helm cannot render {cilium.chart}: {_told(said)}",
