@@ -103,9 +103,9 @@ class Cilium(Section):
     )
     release: str = Field(default="cilium", description="source chart: the name of the release")
     kubernetes: str = Field(
-        default="",
-        pattern=r"^(1\.\d{1,3}(\.\d{1,3})?)?$",
-        description="source chart: the Kubernetes it is rendered for; default: the cluster's, 1.34 where none is asked",
+        default="1.34.0",
+        pattern=r"^1\.\d{1,3}(\.\d{1,3})?$",
+        description="source chart: the Kubernetes it is rendered for; unless it is set, the cluster's where one is asked",
     )
     manifests: str = Field(default="", description="source manifests: a file, or a folder of YAML files")
     namespace: Namespace = Field(default="kube-system", description="namespace of Cilium")
