@@ -105,7 +105,7 @@ class Cilium(Section):
     kubernetes: str = Field(
         default="1.34.0",
         pattern=r"^1\.\d{1,3}(\.\d{1,3})?$",
-        description="source chart: the Kubernetes it is rendered for; unless it is set, the cluster's where one is asked",
+        description="source chart: the Kubernetes it is rendered for; unless set, the cluster's where one is asked",
     )
     manifests: str = Field(default="", description="source manifests: a file, or a folder of YAML files")
     namespace: Namespace = Field(default="kube-system", description="namespace of Cilium")
