@@ -161,6 +161,23 @@ def test_manifests_that_cannot_be_used(on: Callable[..., Any], tmp_path: Path, t
     assert says in ended.err
 
 
+STRANGE = "---\napiVersion: foo.example/v1\nkind: Bar\nmetadata: {name: x, namespace: kube-system}\n"
+DEFINED = (
+    "---\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: bars.foo.example}\n"
+    "spec: {group: foo.example, scope: Namespaced, names: {kind: Bar, plural: bars, singular: bar},\n"
+    "  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}\n"
+)
+
+
+@pytest.mark.parametrize(("more", "refused"), [(STRANGE, True), (STRANGE + DEFINED, False)])
+def test_a_kind_that_nobody_serves(on: Callable[..., Any], tmp_path: Path, more: str, refused: bool) -> None:
+    """Exit code 3 in preflight, with the kind, unless its definition comes along: the run waited until its deadline."""
+    (tmp_path / "own.yaml").write_text(rendered() + more)
+    ended = on("cilium: {source: manifests, manifests: own.yaml}\n", "preflight")
+    assert ended.code == (3 if refused else 0), ended.out
+    assert ("the API server serves no Bar of foo.example/v1" in ended.out) is refused
+
+
 @pytest.mark.parametrize(
     ("release", "says"),
     [
