@@ -31,7 +31,7 @@ def admission(facts: Facts) -> Iterator[Finding]:
             "ADMISSION",
             f"{many(len(facts.refused), 'object')} of the migration would be refused: by a quota, PodSecurity,"
             " a webhook, or as nobody knows their kind",
-            "exempt the namespaces that are named, raise the quota, or bring the definition; nothing was written: it was"
+            "exempt the namespaces that are named, raise the quota, bring the definition; nothing was written: it was"
             " asked by a dry run",
             facts.refused,
         )
