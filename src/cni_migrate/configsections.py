@@ -102,6 +102,11 @@ class Cilium(Section):
         default_factory=list, description="source chart: values files, later ones outrank earlier"
     )
     release: str = Field(default="cilium", description="source chart: the name of the release")
+    kubernetes: str = Field(
+        default="1.34.0",
+        pattern=r"^1\.\d{1,3}(\.\d{1,3})?$",
+        description="source chart: the Kubernetes it is rendered for; unless set, the cluster's where one is asked",
+    )
     manifests: str = Field(default="", description="source manifests: a file, or a folder of YAML files")
     namespace: Namespace = Field(default="kube-system", description="namespace of Cilium")
     version: Release = Field(

@@ -157,7 +157,9 @@ _NOTHING_TO_READ = ("builtin", "existing")
 _TOLD = 6
 """So many of the things that are wrong with one Cilium are told at once."""
 
-_ASKED = {"source", "chart", "chart_version", "chart_repository", "values", "release", "manifests", "namespace"}
+_ASKED = {
+    "source", "chart", "chart_version", "chart_repository", "values", "release", "manifests", "namespace", "kubernetes",
+}  # fmt: skip
 
 
 @functools.lru_cache(maxsize=4)

@@ -161,6 +161,23 @@ def test_manifests_that_cannot_be_used(on: Callable[..., Any], tmp_path: Path, t
     assert says in ended.err
 
 
+STRANGE = "---\napiVersion: foo.example/v1\nkind: Bar\nmetadata: {name: x, namespace: kube-system}\n"
+DEFINED = (
+    "---\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: bars.foo.example}\n"
+    "spec: {group: foo.example, scope: Namespaced, names: {kind: Bar, plural: bars, singular: bar},\n"
+    "  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}\n"
+)
+
+
+@pytest.mark.parametrize(("more", "refused"), [(STRANGE, True), (STRANGE + DEFINED, False)])
+def test_a_kind_that_nobody_serves(on: Callable[..., Any], tmp_path: Path, more: str, refused: bool) -> None:
+    """Exit code 3 in preflight, with the kind, unless its definition comes along: the run waited until its deadline."""
+    (tmp_path / "own.yaml").write_text(rendered() + more)
+    ended = on("cilium: {source: manifests, manifests: own.yaml}\n", "preflight")
+    assert ended.code == (3 if refused else 0), ended.out
+    assert ("the API server serves no Bar of foo.example/v1" in ended.out) is refused
+
+
 @pytest.mark.parametrize(
     ("release", "says"),
     [
@@ -248,6 +265,29 @@ def test_helm_renders_once_per_command(helm: Having, on: Callable[..., Any], com
     assert asked.count("template") == 1
     assert asked.count("version") <= (2 if command == ("preflight",) else 1)
     assert ("get" in asked) is (command == ("preflight",))
+
+
+@pytest.mark.parametrize(
+    ("text", "rendered_for"),
+    [(CHART, "1.29.0"), ("cilium: {source: chart, chart: ./cilium, kubernetes: '1.33'}\n", "1.33")],
+)
+def test_a_chart_is_rendered_for_the_cluster_it_is_for(
+    helm: Having, migrate: Typed, served: Callable[..., Served], tmp_path: Path, text: str, rendered_for: str
+) -> None:
+    """Below 1.30 Cilium's agents need annotations to be left alone by AppArmor; what was said counts."""
+    folder = helm()
+    (tmp_path / "cilium").mkdir(exist_ok=True)
+    (tmp_path / "migrate.yaml").write_text(text)
+    calm = load("calm")
+    versions = calm.versions.model_copy(update={"kubernetes": "v1.29.3-eks-1"})
+    there = served(calm.model_copy(update={"versions": versions}))
+    for command in ("preflight", "plan"):
+        wiring.forget()
+        (folder / "asked").unlink(missing_ok=True)
+        ended = migrate(command, "--config", str(tmp_path / "migrate.yaml"), "--kubeconfig", str(there.kubeconfig))
+        assert ended.code == 0, ended.err
+        asked = [line for line in (folder / "asked").read_text().splitlines() if line.startswith("template")]
+        assert asked[-1].endswith(f"--kube-version {rendered_for}"), command
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 """Which configuration holds for a cluster: what was said, then what the record began with, then what is found there."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.configfile import FOUND, Loaded
 from cni_migrate.core.model.canal import FoundCanal, settled, with_values
@@ -11,6 +13,7 @@ from cni_migrate.core.model.record import Record, closed
 from cni_migrate.kube.canal import found_canal
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.installed import installed_cilium
+from cni_migrate.kube.inventory import version
 
 if TYPE_CHECKING:
     from cni_migrate.cli.session import Session
@@ -71,6 +74,21 @@ def waived_before(config: Config, record: Record | None) -> Config:
     return config.model_copy(update={"preflight": config.preflight.model_copy(update={"waive": waive})})
 
 
+async def for_this_kubernetes(here: "Session", loaded: Loaded) -> Config:
+    """The configuration, with the cluster's Kubernetes to render the chart for, where nobody has said another.
+
+    Below 1.30 Cilium's chart asks for AppArmor's consent by annotations, from there on by fields that older ones drop.
+
+    Raises:
+        ClusterError: the API server does not answer.
+    """
+    config = loaded.config
+    if config.cilium.source != "chart" or "cilium.kubernetes" in loaded.said:
+        return config
+    major, minor = cilium_versions.parsed(await version(here.client))
+    return with_values(config, {"cilium.kubernetes": f"{major}.{minor}.0"}) if major else config
+
+
 async def settle(
     here: "Session", loaded: Loaded, record: Record | None, cluster: KubeCluster
 ) -> tuple[Config, FoundCanal]:
@@ -79,9 +97,10 @@ async def settle(
     Raises:
         ClusterError: the API server does not answer, or does not allow it.
     """
+    config = await for_this_kubernetes(here, loaded)
+    loaded = replace(loaded, config=config)
     if begun(record):
         return adopted(loaded, record), NOTHING
-    config = loaded.config
     if config.cilium.source == "existing":
         told = await installed_cilium(here.client, config.cilium.namespace)
         values = {f"cilium.{key}": value for key, value in told.items()}

@@ -24,6 +24,7 @@ _ACCOUNT: Final = ("serviceAccountName", "serviceAccount")
 STAND_IN: Final = "default"
 _STAND_INS: Final = Ask("create", "", "pods", "", STAND_IN)
 _PARALLEL: Final = 10
+_CILIUM: Final = "cilium.io"
 _WEBHOOK: Final = "admission webhook"
 _NO_DRY_RUN: Final = "does not support dry run"
 
@@ -34,13 +35,15 @@ async def refusals(client: Client, manifests: Iterable[Manifest]) -> tuple[str, 
     Raises:
         ClusterError: the API server does not answer.
     """
-    mapper, slots = RESTMapper(client), asyncio.Semaphore(_PARALLEL)
+    manifests = list(manifests)
+    mapper, slots, coming = RESTMapper(client), asyncio.Semaphore(_PARALLEL), set(_defined(manifests))
     every = [(asked, name) for manifest in manifests for asked, name in _asked(manifest)]
     rights = await allowed(client, [_STAND_INS, *(_creating(asked) for asked, _ in every)])
 
     async def one(manifest: Manifest, name: str) -> str:
         async with slots:
             said = await _refused(client, mapper, manifest, stand_in=rights[_STAND_INS])
+            said = said or await _unserved(mapper, ObjectRef.of(manifest), coming)
         return f"{name}: {said}" if said else ""
 
     # Who may not make it needs another to make it, as controllers make pods: nobody is asked then.
@@ -63,6 +66,22 @@ def _asked(manifest: Manifest) -> Iterator[tuple[Manifest, str]]:
     }
     meta = {**(template.get("metadata") or {}), "namespace": ref.namespace, "name": f"dry-run-{ref.name}"[:63]}
     yield {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}, f"a pod of {ref}"
+
+
+def _defined(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
+    """Group and kind of the definitions among these objects."""
+    for one in manifests:
+        if one["kind"] == "CustomResourceDefinition":
+            spec = one.get("spec") or {}
+            yield str(spec.get("group", "")), str((spec.get("names") or {}).get("kind", ""))
+
+
+async def _unserved(mapper: RESTMapper, ref: ObjectRef, coming: set[tuple[str, str]]) -> str:
+    """Why an object could not be put at all, or '': Cilium's operator brings Cilium's own kinds, and no others."""
+    group = ref.api_version.rpartition("/")[0]
+    if group == _CILIUM or (group, ref.kind) in coming or await mapper.collection(ref) is not None:
+        return ""
+    return f"the API server serves no {ref.kind} of {ref.api_version}: bring its definition first, or leave it out"
 
 
 def _creating(manifest: Manifest) -> Ask:

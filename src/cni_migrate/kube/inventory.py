@@ -87,14 +87,14 @@ async def inventory(client: Client) -> Inventory:
         ClusterError: the API server does not answer, or does not allow it.
     """
     async with together() as group:
-        version = group.create_task(_version(client))
+        told = group.create_task(version(client))
         crds = group.create_task(crd_names(client))
         webhooks = group.create_task(_webhooks(client))
         dns = group.create_task(_dns(client))
         served = group.create_task(served_by(client, "cilium.io"))
     names = crds.result()
     return Inventory(
-        version=version.result(),
+        version=told.result(),
         policies=tuple(await _policies(client, names)),
         webhooks=tuple(webhooks.result()),
         crds=tuple(names),
@@ -124,7 +124,12 @@ async def crd_names(client: Client) -> list[str]:
     return sorted([str(one["metadata"]["name"]) async for one in listed(client, path, accept=NAMES_ONLY)])
 
 
-async def _version(client: Client) -> str:
+async def version(client: Client) -> str:
+    """What the API server says it is, as in `v1.34.4+rke2r1`; '' when it does not say.
+
+    Raises:
+        ClusterError: it does not answer.
+    """
     answer = await client.request("GET", "/version")
     return str(answer.object.get("gitVersion", ""))
 

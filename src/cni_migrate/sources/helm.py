@@ -30,9 +30,6 @@ from cni_migrate.sources.files import Document, parsed
 OLDEST: Final = (3, 18)
 """`--take-ownership` came with 3.17 (helm.sh: release notes); older ones than 3.18 were not tried."""
 
-KUBERNETES: Final = "1.34.0"
-"""What a chart is rendered for when no cluster is asked."""
-
 GET: Final = "install Helm 3.18 or newer, or 4, so that `helm` is on PATH: https://helm.sh/docs/intro/install/"
 
 RENDER_SECONDS: Final = 120.0
@@ -101,7 +98,7 @@ class Helm:
             )
         return int(found.group(1)), int(found.group(2))
 
-    def template(self, cilium: Cilium, kubernetes: str = KUBERNETES) -> list[Document]:
+    def template(self, cilium: Cilium) -> list[Document]:
         """The chart's objects with the operator's values; hooks and tests are left out.
 
         Raises:
@@ -115,7 +112,8 @@ class Helm:
                 next="leave cilium.chart_version away, or correct cilium.chart",
             )
         command = ["template", cilium.release, *_chart(cilium), *_values(cilium), "--namespace", cilium.namespace]
-        said = self._run([*command, "--no-hooks", "--skip-tests", "--kube-version", kubernetes], RENDER_SECONDS)
+        command += ["--no-hooks", "--skip-tests", "--kube-version", cilium.kubernetes]
+        said = self._run(command, RENDER_SECONDS)
         if said.returncode:
             raise ConfigError(
                 f"helm cannot render {cilium.chart}: {_told(said)}",

@@ -40,7 +40,7 @@ ABOUT: Final = {
         About("RIGHTS", (BLOCKER,), "The user lacks rights that the migration needs.",
               "`migrate manifests rbac | kubectl apply -f -` as an admin, then run as that ServiceAccount.",
               "the API server would refuse a step in mid-migration"),
-        About("ADMISSION", (BLOCKER,), "A quota, PodSecurity or a webhook would refuse objects of the migration.",
+        About("ADMISSION", (BLOCKER,), "A quota, PodSecurity or a webhook would refuse objects, or nobody knows them.",
               "Exempt the namespaces that are named, or raise the quota. If waived, the step that puts them is held."),
         About("CANAL_DAEMONSET", (BLOCKER,), "The DaemonSet that the configuration names is not there, or not Canal's.",
               "Correct `canal.namespace` and `canal.daemonset`, or leave them away: they are found.", CONFIGURED),

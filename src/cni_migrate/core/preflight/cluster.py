@@ -29,9 +29,10 @@ def admission(facts: Facts) -> Iterator[Finding]:
     if facts.refused:
         yield blocker(
             "ADMISSION",
-            f"{many(len(facts.refused), 'object')} of the migration would be refused by a quota, by PodSecurity or by a"
-            " webhook",
-            "exempt the namespaces that are named, or raise the quota; nothing was written: it was asked by a dry run",
+            f"{many(len(facts.refused), 'object')} of the migration would be refused: by a quota, PodSecurity,"
+            " a webhook, or as nobody knows their kind",
+            "exempt the namespaces that are named, raise the quota, bring the definition; nothing was written: it was"
+            " asked by a dry run",
             facts.refused,
         )
 
