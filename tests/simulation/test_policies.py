@@ -67,12 +67,11 @@ def test_a_rule_that_somebody_flushes_comes_back(strategy: str) -> None:
     run_virtual(main())
 
 
-@pytest.mark.parametrize("strategy", NAMES)
-def test_a_rule_that_does_not_stay_lets_no_node_be_switched(strategy: str) -> None:
+def test_a_rule_that_does_not_stay_lets_no_node_be_switched() -> None:
     """Flushed on w2 when w1 is drained already, and nobody drives: w1 waits before its switch for w2's agent, by name."""
 
     async def main() -> None:
-        config = config_for(strategy)
+        config = config_for("overlay")
         flush = Fault.model_validate({"when": {"node": "w1", "cordoned": True}, "flush_rules": "w2", "lasts": "10m"})
         async with Simulation(load("calico").model_copy(update={"faults": [flush]})) as sim:
             async with guarded(sim) as watch:
@@ -96,6 +95,23 @@ def test_a_rule_that_does_not_stay_lets_no_node_be_switched(strategy: str) -> No
                 await asyncio.sleep(600)
                 assert await Process(sim, config, holder="third@test/3/3/x").run() == DONE
             watch.check()
+
+    run_virtual(main())
+
+
+def test_a_rule_that_does_not_stay_lets_no_node_be_drained() -> None:
+    """Flushed on w2 while w1 becomes dual: w1 is not drained before w2's agent has its rules again, by name."""
+
+    async def main() -> None:
+        flush = Fault.model_validate({"when": {"node": "w1", "cordoned": True}, "flush_rules": "w2", "lasts": "20m"})
+        async with Simulation(load("calico").model_copy(update={"faults": [flush]})) as sim:
+            process = Process(sim, config_for("multus"))
+            held = await process.run()
+            assert held is not None
+            assert "node w1, step await_identified" in held.message, held
+            assert "node w2" in held.message
+            assert process.turns[-1].record.nodes["w1"].event == NodeEvent.DRAIN
+            assert not any(node["spec"].get("unschedulable") for node in (await sim.client.list(kinds.NODE))[0])
 
     run_virtual(main())
 
