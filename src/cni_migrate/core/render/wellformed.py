@@ -21,6 +21,14 @@ NAMESPACED: Final = WORKLOADS | {
 }  # fmt: skip
 """Kinds that are known to be in a namespace; of others the API server tells."""
 
+SERVERS: Final = frozenset(
+    {
+        "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+        "managedFields", "selfLink",
+    }
+)  # fmt: skip
+"""What of metadata only an API server writes (kubernetes.io: "ObjectMeta")."""
+
 LARGEST: Final = 200_000
 """So many values an object may have, aliases written out: an API server takes three megabytes."""
 
@@ -34,7 +42,8 @@ _KUSTOMIZE: Final = "kustomize.config.k8s.io"
 def objects_in(documents: Iterable[Document]) -> tuple[list[Manifest], list[str]]:
     """The objects of these documents, and what is wrong with the others, a sentence each.
 
-    Lists are taken apart, and what runs once around an installation by Helm is left out.
+    Lists are taken apart. What runs once around an installation by Helm is left out, and so is what only an API server
+    writes, where the objects come from one (`kubectl get -o yaml`): it would refuse to be told.
     """
     found: list[Manifest] = []
     problems: list[str] = []
@@ -45,7 +54,7 @@ def objects_in(documents: Iterable[Document]) -> tuple[list[Manifest], list[str]
             wrong = list(_wrong(part))
             problems += [f"{place}: {one}" for one in wrong]
             if not wrong:
-                found.append(dict(part))
+                found.append(_asked(part))
     return found, problems
 
 
@@ -69,6 +78,11 @@ def _once(found: Any) -> bool:
     meta = found.get("metadata") if isinstance(found, Mapping) else None
     annotations = meta.get("annotations") if isinstance(meta, Mapping) else None
     return isinstance(annotations, Mapping) and "helm.sh/hook" in annotations
+
+
+def _asked(found: Mapping[str, Any]) -> Manifest:
+    meta = {key: value for key, value in found["metadata"].items() if key not in SERVERS}
+    return {**{key: value for key, value in found.items() if key != "status"}, "metadata": meta}
 
 
 def _is_list(value: Mapping[str, Any]) -> bool:

@@ -84,10 +84,11 @@ def _restarted(view: NodeView, *daemonsets: tuple[str, str], ready: bool = True,
 def finished(view: ClusterView, pod: Pod) -> bool:
     """Whether an agent of Cilium runs in its final form.
 
-    The tool's own says so. An operator's objects say nothing of it: they lack the mark of the transit.
+    The tool's own says so. An operator's objects lack the mark of the transit; where they were the tool's own once
+    (`migrate manifests cilium-final`), they say so as well.
     """
     stage = pod.labels.get(names.STAGE)
-    return stage == "final" if view.config.cilium.source == "builtin" else stage is None
+    return stage == "final" if view.config.cilium.source == "builtin" else stage != "transit"
 
 
 @node_step("agent")

@@ -95,6 +95,13 @@ def test_lists_are_taken_apart_and_hooks_left_out() -> None:
     assert not problems
 
 
+def test_what_only_an_api_server_writes_is_left_out() -> None:
+    """Objects that `kubectl get -o yaml` has printed: a server refuses a new object with a resourceVersion."""
+    servers = {"uid": "u", "resourceVersion": "7", "generation": 2, "creationTimestamp": "x", "managedFields": [{}]}
+    printed = {**named(**servers, annotations={"a": "b"}), "status": {"phase": "x"}}
+    assert objects_in([("line 1", printed)]) == ([named(annotations={"a": "b"})], [])
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=3),
     lambda inner: (
