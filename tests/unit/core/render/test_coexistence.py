@@ -46,6 +46,8 @@ def test_each_key_is_looked_at(key: str) -> None:
         ("policy-audit-mode", "true", "policyAuditMode: false"),
         ("disable-endpoint-crd", "true", "disableEndpointCRD: false"),
         ("identity-management-mode", "operator", "identityManagementMode: agent"),
+        ("enable-cilium-endpoint-slice", "true", "ciliumEndpointSlice.enabled: false"),
+        ("cilium-endpoint-gc-interval", "0s", "operator.endpointGCInterval: 5m0s"),
         ("bpf-lb-sock", "true", "socketLB.enabled: false"),
         ("enable-egress-gateway", "true", "egressGateway.enabled: false"),
         ("enable-ipv4-egress-gateway", "true", "egressGateway.enabled: false"),
@@ -93,7 +95,7 @@ def test_a_key_that_is_not_there_has_its_default(missing: str, named: bool) -> N
     ("key", "text"),
     [
         ("unmanaged-pod-watcher-interval", "0s"), ("cni-chaining-mode", "portmap"), ("kube-proxy-replacement", "disabled"),
-        ("cluster-pool-ipv4-cidr", "10.245.0.0/16 "), ("cni-exclusive", "true"),
+        ("cluster-pool-ipv4-cidr", "10.245.0.0/16 "), ("cni-exclusive", "true"), ("cilium-endpoint-gc-interval", "10m"),
     ],
 )  # fmt: skip
 def test_other_words_for_the_same(key: str, text: str) -> None:
