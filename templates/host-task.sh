@@ -84,13 +84,19 @@ run() { # NAME ARG...: run the node's program in the node's root, or the image's
     if on_host "$1"; then chroot "$root" "$@"; else "$@"; fi
 }
 
-iptables_families() { # one line per variant of iptables that can be asked; old and new kernel interfaces differ
+find_iptables() { # one line per variant of iptables that can be asked; old and new kernel interfaces differ
     found=
     for family in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy; do
         if here "$family-save" && here "$family-restore"; then echo "$family"; found="$found $family"; fi
     done
     case $found in *iptables-*) ;; *) if here iptables-save; then echo iptables; fi ;; esac
     case $found in *ip6tables-*) ;; *) if here ip6tables-save; then echo ip6tables; fi ;; esac
+}
+
+families_found=$(find_iptables) # once: it takes a dozen processes, and is asked for at every look
+
+iptables_families() {
+    [ -z "$families_found" ] || echo "$families_found"
 }
 
 # --- looking ----------------------------------------------------------------------------------------------------------

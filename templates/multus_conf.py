@@ -3,9 +3,9 @@
 The file is built from the node's own Canal file, so whatever is special about it stays. It is written atomically once
 both plugins can work, again when Canal's file changes, and removed at the end. Standard library only, Python >= 3.9.
 
-With ROUTE_VIA_CILIUM the pod's default route is Cilium's: Cilium's plugin adds its default route unless there is one,
-so Canal's must set none. Otherwise every packet leaves by eth0 with a Canal address, and NetworkPolicies on Cilium
-nodes, which know pods by their Cilium address, drop callers that they allow.
+Both networks stand in it as they are, so every packet leaves by eth0 with the address that the kubelet, Services and
+policies know the pod by: Cilium's plugin sets no default route beside Canal's, and identity agents tell Cilium who
+that address is.
 """
 
 import json
@@ -16,31 +16,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-DEFAULT_ROUTES = ("0.0.0.0/0", "::/0")
-
-
-def without_default_route(plugin: dict[str, Any], canal_cidr: str) -> dict[str, Any]:
-    """The first plugin of Canal's file, so that it gives pods a route to Canal's network but no default route.
-
-    flannel hands its delegate on to the bridge plugin: `isGateway` keeps the bridge's address without the route.
-    calico sets exactly the routes of its IPAM section when there are any, and a default route otherwise.
-    """
-    kind = plugin.get("type")
-    if kind == "flannel":
-        delegate = {**plugin.get("delegate", {}), "isGateway": True}
-        delegate.pop("isDefaultGateway", None)
-        return {**plugin, "delegate": delegate}
-    if kind in ("calico", "bridge"):
-        ipam = plugin.get("ipam", {})
-        routes = [route for route in ipam.get("routes", []) if route.get("dst") not in DEFAULT_ROUTES]
-        if all(route.get("dst") != canal_cidr for route in routes):
-            routes.append({"dst": canal_cidr})
-        changed = {**plugin, "ipam": {**ipam, "routes": routes}}
-        if kind == "bridge" and changed.pop("isDefaultGateway", False):
-            changed["isGateway"] = True
-        return changed
-    raise ValueError(f"Canal's file starts with the plugin {kind!r}: how to take its default route away is not known")
-
 
 def as_list(content: dict[str, Any]) -> dict[str, Any]:
     """A CNI configuration as a list of plugins, which a single plugin's is not."""
@@ -50,12 +25,9 @@ def as_list(content: dict[str, Any]) -> dict[str, Any]:
     return {"cniVersion": version, "name": name, "plugins": [content]}
 
 
-def build(canal: dict[str, Any], cilium: dict[str, Any], *, canal_cidr: str, via_cilium: bool) -> dict[str, Any]:
+def build(canal: dict[str, Any], cilium: dict[str, Any]) -> dict[str, Any]:
     """Multus's configuration for these two networks."""
     first, second = as_list(canal), as_list(cilium)
-    if via_cilium:
-        plugins = [without_default_route(first["plugins"][0], canal_cidr), *first["plugins"][1:]]
-        first = {**first, "plugins": plugins}
     # The runtime passes port mappings and the like only to a plugin that names the capability.
     capabilities = {key: on for plugin in first["plugins"] for key, on in plugin.get("capabilities", {}).items()}
     multus: dict[str, Any] = {"type": "multus", "logLevel": "error", "delegates": [first, second]}
@@ -74,8 +46,6 @@ class Keeper:
         self.cilium = folder / env.get("CILIUM_CONF_FILE", "99-cilium.conflist")
         self.plugins = [Path(root + "/host/opt/cni/bin") / name for name in ("multus", "cilium-cni")]
         self.ready = Path(root + "/tmp/multus-ready")  # noqa: S108 - an emptyDir of this pod alone
-        self.canal_cidr = env.get("CANAL_POD_CIDR", "")
-        self.via_cilium = env.get("ROUTE_VIA_CILIUM", "true") == "true"
         self.said = ""
 
     def say(self, text: str) -> None:
@@ -93,7 +63,7 @@ class Keeper:
             return False
         try:
             parts = [json.loads(path.read_text()) for path in (self.canal, self.cilium)]
-            wanted = build(*parts, canal_cidr=self.canal_cidr, via_cilium=self.via_cilium)
+            wanted = build(*parts)
         except FileNotFoundError as problem:
             # Both files are there before ours is written; one that goes later is told, ours stays as it is.
             self.say(f"{problem.filename} is gone: {self.target.name} stays as it is")

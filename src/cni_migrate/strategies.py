@@ -26,12 +26,6 @@ class Traits:
     """Cilium has two DaemonSets on the way, each on the nodes with its label; a newcomer needs such a label."""
     node_config: bool
     """A node is switched by a CiliumNodeConfig: until then its agent writes no CNI file."""
-    identities: bool
-    """Canal's pods have identities in Cilium, by an agent and a rule of ours on every node."""
-    enforces_in_transit: bool
-    """Policies are enforced while nodes are in between, whatever is configured for the end."""
-    beside_calico: bool
-    """It holds beside Calico's plugin (docs/explanation/policies.md)."""
     seconds_per_node: int
     """What a node took on the lab, drained and proven (docs/explanation/real-clusters.md); pods that shut down slowly,
     and budgets, come on top."""

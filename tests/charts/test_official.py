@@ -95,8 +95,7 @@ def test_a_cluster_is_moved_to_the_chart(version: str, strategy: str, tmp_path: 
         assert {f"quay.io/cilium/{name}:v{version}" for name in ("cilium", "operator-generic", "hubble-relay")} <= {
             word.partition("@")[0] for word in images.split()
         }
-        # The simulated Canal has Calico, beside which `multus` is refused unless somebody knows better.
-        typed(MIGRATE, "run", "--yes", "--waive", "CALICO_NODE", environment=environment)
+        typed(MIGRATE, "run", "--yes", environment=environment)
 
         helm = str(charts.helm())
         told = typed(helm, "status", "cilium", "-n", "kube-system", "-o", "json", environment=environment)

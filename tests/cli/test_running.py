@@ -52,28 +52,13 @@ def test_before_anything(on: On, untouched: Served) -> None:
     assert "There is no record of a migration" in typed("status").out
     assert typed("preflight").code == 0
     assert json.loads(typed("preflight", "-o", "json").out)["passed"] is True
-    for strategy in ((), ("--strategy", "multus", "--waive", "CALICO_NODE")):
-        assert "Nothing was written" in typed("plan", *strategy[:2]).out
+    for strategy in ((), ("--strategy", "multus")):
+        assert "Nothing was written" in typed("plan", *strategy).out
         dry = typed("run", "--dry-run", *strategy)
         assert dry.code == 0, dry.err
         assert "apply Namespace cni-migrate" in dry.out
     assert len(json.loads(typed("plan", "-o", "json").out)["nodes"]) == 3
     assert untouched.writes == before
-
-
-def test_multus_is_refused_beside_calico(on: On, served: Make, config: str) -> None:
-    """By name, with why and what to type; nothing was written. The default is what works there."""
-    cluster = served("calico")
-    typed = on(cluster)
-    for command in (("preflight",), ("run", "--yes")):
-        refused = typed(*command, "--strategy", "multus", "--config", config)
-        assert refused.code == 3
-        assert "CALICO_NODE" in refused.out + refused.err
-        assert "--strategy overlay" in refused.out + refused.err
-    assert cluster.writes == 0
-    passed = typed("preflight", "--config", config)
-    assert passed.code == 0, passed.out
-    assert "CALICO_NODE" not in passed.out
 
 
 @pytest.mark.parametrize(
@@ -241,6 +226,16 @@ def test_the_whole_cluster_goes_back(on: On, served: Make, config: str, tmp_path
     said = typed("status", *common)
     assert "The migration with overlay was rolled back" in said.out
     assert view["closed_record"] in said.out
+    writes = cluster.writes
+    for again in (("rollback", "--yes"), ("rollback",), ("rollback-node", "w1", "--yes")):
+        ended = typed(*again, *common)
+        assert ended.code == 0, ended.err
+        assert "was rolled back at" in ended.out
+        assert "the cluster is as it was found" in ended.out
+        assert view["closed_record"] in ended.out
+    for late in (("cleanup", "--yes"), ("pause",), ("skip-node", "w1")):
+        assert typed(*late, *common).code == 2
+    assert cluster.writes == writes
     other = tmp_path / "other.yaml"
     other.write_text(f"{QUICK}cilium: {{pod_cidr: 10.99.0.0/16}}\n", encoding="utf-8")
     anew = typed("run", "--yes", "--until", "preparing", "--strategy", "multus", "--config", str(other))

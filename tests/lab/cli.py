@@ -90,7 +90,7 @@ def _export(lab: Lab, args: argparse.Namespace) -> None:
 
 def _policies(here: cluster.Cluster, seconds: int | None) -> int:
     """One look at all calls, or many; whether any was wrong."""
-    if not guarded.told(here):
+    if not guarded.pods(here):
         guarded.deploy(here)
     if seconds is None:
         found = policies.calls(here)

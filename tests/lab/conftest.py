@@ -18,13 +18,10 @@ Hire = Callable[[Cluster, str], Operator]
 STRATEGIES = (
     pytest.param("overlay", labs.CANAL, id="overlay"),
     pytest.param("overlay", labs.BRIDGED, id="overlay-bridged"),
+    pytest.param("multus", labs.CANAL, id="multus"),
     pytest.param("multus", labs.BRIDGED, id="multus-bridged"),
 )
-"""For `parametrize(("strategy", "canal"), ...)`: with which Canal each strategy is tried.
-
-Beside routed pods multus does not work: a dual pod answers the kubelet's probes by the wrong interface, turns NotReady, and the
-next drain waits for its budget (docs/explanation/real-clusters.md).
-"""
+"""For `parametrize(("strategy", "canal"), ...)`: with which Canal each strategy is tried."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.lab.cluster import Cluster
 from tests.lab.images import PROBER
+from tests.lab.listing import Listing
 from tests.lab.probing import Pod, process_of
 from tests.lab.processes import run
 
@@ -83,21 +84,25 @@ def settle(here: Cluster) -> None:
 
 def pods(here: Cluster) -> Pods | None:
     """The pods that are not being deleted; None when the API server did not answer."""
-    found = told(here)
+    asking = listing(here)
+    found = told(asking)
+    asking.close()
     if found is None:
         return None
     return {key: pod for key, pod in found if pod.ends is None}
 
 
-def told(here: Cluster) -> list[tuple[tuple[str, str], Pod]] | None:
+def listing(here: Cluster) -> Listing:
+    """Asks for these pods."""
+    return Listing(here.lab, NAMESPACE)
+
+
+def told(listing: Listing) -> list[tuple[tuple[str, str], Pod]] | None:
     """Every pod, also those on their way out, with its role and node; None when the API server did not answer."""
-    answer = here.control_plane.kubectl("get", "pods", "-n", NAMESPACE, "-o", "json", check=False)
-    if answer.returncode:
+    found = listing.pods()
+    if found is None:
         return None
-    return [
-        ((pod["metadata"]["labels"]["role"], pod["metadata"]["labels"]["at"]), Pod.of(pod))
-        for pod in json.loads(answer.stdout)["items"]
-    ]
+    return [((pod["metadata"]["labels"]["role"], pod["metadata"]["labels"]["at"]), Pod.of(pod)) for pod in found]
 
 
 def services(here: Cluster) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import Any
 from tests.lab import guarded
 from tests.lab.cluster import Cluster
 from tests.lab.guarded import CALLERS, SERVER, Pods
-from tests.lab.probing import GRACE, ON_TIME, SETTLE, Pod, process_of
+from tests.lab.probing import ON_TIME, SETTLE, Pod, process_of
 from tests.lab.processes import say
 from tests.lab.settings import MARK
 
@@ -200,10 +200,11 @@ class Sampling:
     """While it is entered, all calls are made once a second; `tally` counts afterwards."""
 
     def __init__(self, here: Cluster, *, aloud: bool = False) -> None:
-        self._here = here
+        self._listing = guarded.listing(here)
         self._aloud = aloud
         self._asking = Asking(here)
         self._pods: Pods = {}
+        self._looked = time.time()
         self._lives: dict[str, Life] = {}
         self._samples: list[list[Call]] = []
         self._moments: list[Future[None]] = []
@@ -217,32 +218,34 @@ class Sampling:
         return self
 
     def __exit__(self, *_: object) -> None:
-        time.sleep(LOOK + GRACE)  # the end of a pod is heard of later than its calls fail
+        time.sleep(LOOK + SETTLE)  # the end of a pod is heard of later than its calls fail
         self._stop.set()
         for thread in self._threads:
             thread.join()
         for moment in self._moments:
             moment.result()  # a look that failed has seen nothing, and is not to pass for a clean one
         self._look()
+        self._listing.close()
 
     def _follow(self) -> None:
         while not self._stop.wait(LOOK):
             self._look()
 
     def _look(self) -> None:
-        told = guarded.told(self._here)
+        asked, told = time.time(), guarded.told(self._listing)
         if told is None:  # the API server is away: what was known last goes on
             return
         now, there = time.time(), {pod.uid for _, pod in told}
         for uid, life in self._lives.items():
-            if uid not in there:  # it went between two looks
-                life.ends = min(life.ends, now - LOOK - GRACE)
+            if uid not in there:  # it went between two looks, which are far apart when kubectl has to wait
+                life.ends = min(life.ends, self._looked)
         for _, pod in told:
             life = self._lives.setdefault(pod.uid, Life())
             if pod.ready and pod.ends is None:
                 life.ready = min(life.ready, now)
             elif life.ready < now:
-                life.ends = min(life.ends, pod.ends if pod.ends is not None else now - LOOK)
+                life.ends = min(life.ends, pod.ends if pod.ends is not None else self._looked)
+        self._looked = asked
         self._pods = {key: pod for key, pod in told if pod.ends is None}
 
     def _sample(self) -> None:

@@ -6,7 +6,6 @@ each prober also asks a Service by its ClusterIP, with a new connection each tim
 """
 
 import contextlib
-import json
 import os
 import re
 import subprocess
@@ -19,16 +18,21 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.cluster import Cluster
+from tests.lab.listing import Listing
 from tests.lab.settings import MARK
 
 PING_EVERY = 0.1
 ASK_EVERY = 0.2
-TIMEOUT = 2.0
+PING_TIMEOUT = 2.0
+TIMEOUT = 5.0
+"""Seconds for an answer by TCP: a connection that is broken stays so, and a server that waits for a processor for two seconds
+says nothing of the network, where pings go on."""
 ON_TIME = ("nice", "-n", "-15")
 """Put before a program that measures: the lab's processes together weigh as much as 20 others, and what is told by one that
 waits for a processor is no loss of the network's."""
+LATE = 0.5
+"""Seconds by which a program that measures may be late with its own timeout; later it was the machine that stood still."""
 LOOK = 0.5
-GRACE = 1.0
 SETTLE = 1.0
 """Seconds before a pod's end that do not count: the kubelet ends its processes before all have heard of it."""
 
@@ -112,13 +116,15 @@ def _ping(_: float, line: str) -> tuple[float, bool, str] | None:
         return None
     ok = "bytes" in found[2]
     # A loss is printed when the wait for it is over.
-    return float(found[1]) - (0 if ok else TIMEOUT), ok, "" if ok else found[2]
+    return float(found[1]) - (0 if ok else PING_TIMEOUT), ok, "" if ok else found[2]
 
 
 def _answer(came: float, line: str) -> tuple[float, bool, str] | None:
     # Written by curl when a transfer is over: the code, how long it took, new connections, what went wrong.
     words = line.split(" ", 3)
     if len(words) < 3 or not words[0].isdigit():
+        return None
+    if float(words[1]) > TIMEOUT + LATE:  # its own clock: curl had no processor, and tells nothing of the network
         return None
     return came - float(words[1]), words[0] == "200", words[3] if len(words) > 3 else ""
 
@@ -150,7 +156,8 @@ class Probing:
     def __init__(self, here: Cluster, service: str) -> None:
         self._here = here
         self._service = service
-        self._pods: dict[str, Pod] = {}
+        self._listing = Listing(here.lab, "shop", "app=prober")
+        self._looked = time.time()
         self.watches: list[Watch] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -166,6 +173,7 @@ class Probing:
         self._stop.set()
         self._thread.join()
         self._look()
+        self._listing.close()
         for watch in self.watches:
             watch.end(left)
 
@@ -175,22 +183,20 @@ class Probing:
 
     def _look(self) -> None:
         """Begin what can be probed now; end what one of whose ends goes."""
-        answer = self._here.control_plane.kubectl(
-            "get", "pods", "-n", "shop", "-l", "app=prober", "-o", "json", check=False
-        )
-        if answer.returncode:  # the API server is away: the streams go on
+        asked = time.time()
+        listed = self._listing.pods()
+        if listed is None:  # the API server is away: the streams go on
             return
-        now = time.time()
-        pods = {pod.uid: pod for pod in map(Pod.of, json.loads(answer.stdout)["items"])}
+        pods = {pod.uid: pod for pod in map(Pod.of, listed)}
         for watch in self.watches:
             for end in (watch.source, watch.target):
                 if watch.ended is None and end is not None:
                     seen = pods.get(end.uid)
-                    if seen is None:  # it went between two looks
-                        watch.end(now - LOOK - SETTLE - GRACE)
+                    if seen is None:  # it went between two looks, which are far apart when kubectl has to wait
+                        watch.end(self._looked - SETTLE)
                     elif seen.ends is not None:
                         watch.end(seen.ends - SETTLE)
-        self._pods = pods
+        self._looked = asked
         standing = [pod for pod in pods.values() if pod.ready and pod.ends is None]
         running = {watch.key for watch in self.watches if watch.ended is None}
         for source in standing:
@@ -213,7 +219,7 @@ class Probing:
                 "-p",
                 f"{PING_EVERY * 1000:g}",
                 "-t",
-                f"{TIMEOUT * 1000:g}",
+                f"{PING_TIMEOUT * 1000:g}",
                 target.address if target else "",
             ],
             "stream": _curl(f"http://{target.address if target else ''}:8080/", keep=True),

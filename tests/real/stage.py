@@ -53,10 +53,8 @@ CONFIG = """\
 knet: {interval: 0.1}
 gate: {seconds: 0.5}
 drain: {retry_seconds: 0.5}
-preflight: {waive: [CALICO_NODE]}
 """
-"""What the processes are configured with: agents that report ten times a second, so that gates take less time. This world's
-kubelets reach dual pods beside Calico, as real ones do not."""
+"""What the processes are configured with: agents that report ten times a second, so that gates take less time."""
 
 SCENARIO = Scenario.model_validate(
     {

@@ -13,7 +13,7 @@ from cni_migrate.core.connectivity.mesh import question
 from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model.goal import Final, Goal
-from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.model.lifecycle import NodeEvent, Phase
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.knet.reader import LogProber, lines_needed
 from cni_migrate.kube.cluster import KubeCluster
@@ -25,6 +25,7 @@ from cni_migrate.sim.scenariofaults import Fault
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world import kinds, meta, multus
 from cni_migrate.sim.world.masquerade import Keep
+from cni_migrate.strategies import NAMES
 from tests.simulation.guarded import NAMESPACE, guarded
 from tests.simulation.harness import Process, SimulatedClock, config_for
 from tests.simulation.invariants import Invariants
@@ -32,11 +33,12 @@ from tests.simulation.invariants import Invariants
 DONE = Final("done", "the cluster runs on Cilium; the audit is clean", "")
 
 
-def test_no_policy_is_ever_off() -> None:
+@pytest.mark.parametrize("strategy", NAMES)
+def test_no_policy_is_ever_off(strategy: str) -> None:
     """From preflight to the audit no forbidden call gets through and no allowed one is lost."""
 
     async def main() -> None:
-        config = config_for("overlay")
+        config = config_for(strategy)
         async with Simulation("calico") as sim:
             invariants = Invariants(sim, config, capacity(config, 3))
             async with guarded(sim) as watch:
@@ -48,12 +50,13 @@ def test_no_policy_is_ever_off() -> None:
     run_virtual(main())
 
 
-def test_a_rule_that_somebody_flushes_comes_back() -> None:
+@pytest.mark.parametrize("strategy", NAMES)
+def test_a_rule_that_somebody_flushes_comes_back(strategy: str) -> None:
     """While nobody drives: a firewall that is loaded anew takes the rule away, the node's agent lays it again."""
 
     async def main() -> None:
         async with Simulation("calico") as sim:
-            await Process(sim, config_for("overlay"), goal=Goal(until=Phase.ATTACHING)).run()
+            await Process(sim, config_for(strategy), goal=Goal(until=Phase.ATTACHING)).run()
             host = sim.world.host("w1")
             laid = host.plane.postrouting
             assert any(isinstance(rule, Keep) for rule in laid)
@@ -75,7 +78,8 @@ def test_a_rule_that_does_not_stay_lets_no_node_be_switched() -> None:
                 first = Process(sim, config)
 
                 def die(decision: Decision, _: Snapshot) -> None:
-                    if decision.record.nodes["w1"].step == "taint":
+                    entry = decision.record.nodes["w1"]
+                    if (entry.event, entry.step) == (NodeEvent.DRAIN, "taint"):
                         first.kill()
 
                 first.on_turn = die
@@ -95,6 +99,23 @@ def test_a_rule_that_does_not_stay_lets_no_node_be_switched() -> None:
     run_virtual(main())
 
 
+def test_a_rule_that_does_not_stay_lets_no_node_be_drained() -> None:
+    """Flushed on w2 while w1 becomes dual: w1 is not drained before w2's agent has its rules again, by name."""
+
+    async def main() -> None:
+        flush = Fault.model_validate({"when": {"node": "w1", "cordoned": True}, "flush_rules": "w2", "lasts": "20m"})
+        async with Simulation(load("calico").model_copy(update={"faults": [flush]})) as sim:
+            process = Process(sim, config_for("multus"))
+            held = await process.run()
+            assert held is not None
+            assert "node w1, step await_identified" in held.message, held
+            assert "node w2" in held.message
+            assert process.turns[-1].record.nodes["w1"].event == NodeEvent.DRAIN
+            assert not any(node["spec"].get("unschedulable") for node in (await sim.client.list(kinds.NODE))[0])
+
+    run_virtual(main())
+
+
 def _beside(**fault: Any) -> Scenario:
     """The published Canal, with a fault as soon as w1 is migrated."""
     when = {"when": {"node": "w1", "label": "node-role.kubernetes/migrated"}, **fault}
@@ -109,11 +130,12 @@ async def _restarted(sim: Simulation, node: str) -> None:
             await sim.client.delete(kinds.POD, meta.name(pod), NAMESPACE)
 
 
-def test_an_identity_agent_that_is_gone_for_minutes_opens_nothing_and_is_named() -> None:
+@pytest.mark.parametrize("strategy", NAMES)
+def test_an_identity_agent_that_is_gone_for_minutes_opens_nothing_and_is_named(strategy: str) -> None:
     """Pods that start on its node are strangers meanwhile, so blocked; nobody is drained; then all is right again."""
 
     async def main() -> None:
-        config = config_for("overlay")
+        config = config_for(strategy)
         crash = {"name": "cni-migrate-identities", "node": "w2"}
         async with Simulation(_beside(crash=crash, lasts="10m")) as sim:
             async with guarded(sim) as watch:
@@ -137,11 +159,12 @@ def test_an_identity_agent_that_is_gone_for_minutes_opens_nothing_and_is_named()
     run_virtual(main())
 
 
-def test_a_node_that_is_lost_for_minutes_opens_nothing() -> None:
+@pytest.mark.parametrize("strategy", NAMES)
+def test_a_node_that_is_lost_for_minutes_opens_nothing(strategy: str) -> None:
     """Its pods' endpoints stay for a while, as its pods do; what comes in their place is known or blocked."""
 
     async def main() -> None:
-        config = config_for("overlay")
+        config = config_for(strategy)
         async with Simulation(_beside(power_off="w2", lasts="8m")) as sim:
             async with guarded(sim) as watch:
                 await Process(sim, config).run()
@@ -154,12 +177,18 @@ def test_a_node_that_is_lost_for_minutes_opens_nothing() -> None:
     run_virtual(main())
 
 
-@pytest.mark.parametrize("writes", [60, 90, 110, 120, 130])
-def test_the_way_back_opens_nothing(writes: int) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "writes"),
+    [
+        *(("overlay", writes) for writes in (60, 90, 110, 120, 130)),
+        *(("multus", writes) for writes in (90, 140, 180, 220)),
+    ],
+)
+def test_the_way_back_opens_nothing(strategy: str, writes: int) -> None:
     """Killed somewhere and rolled back as a whole: policies hold, and Canal is as it was found."""
 
     async def main() -> None:
-        config = config_for("overlay")
+        config = config_for(strategy)
         async with Simulation("calico") as sim:
             async with guarded(sim) as watch:
                 assert await Process(sim, config, kill_after=writes).run() is None
@@ -174,8 +203,22 @@ def test_the_way_back_opens_nothing(writes: int) -> None:
     run_virtual(main())
 
 
-def test_a_gate_sees_that_kubelets_do_not_reach_dual_pods() -> None:
-    """Strategy multus beside Calico's plugin: the run is held for a pod's readiness, and connectivity says why."""
+def _leaving_by_net1(*more: str) -> Callable[..., str]:
+    """Builds Multus's file so that pods have no default route at Canal's interface: routes to Canal's pods and `more` alone."""
+    build = multus.build
+
+    def built(*args: str) -> str:
+        made = json.loads(build(*args))
+        first = made["plugins"][0]["delegates"][0]["plugins"][0]
+        first["ipam"]["routes"] = [{"dst": network} for network in ("10.244.0.0/16", *more)]
+        return json.dumps(made)
+
+    return built
+
+
+def test_a_gate_sees_that_kubelets_do_not_reach_dual_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where dual pods answer by Cilium's interface: the run is held for a pod's readiness, and connectivity says why."""
+    monkeypatch.setattr(multus, "build", _leaving_by_net1())
 
     async def main() -> None:
         config = config_for("multus")
@@ -200,17 +243,10 @@ def test_a_gate_sees_that_kubelets_do_not_reach_dual_pods() -> None:
 
 def test_a_gate_sees_that_policies_block_dual_pods_by_cluster_ip(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where dual pods do answer their kubelets, every probe by address is clean; a call by ClusterIP is not."""
-
-    def reachable(build: Callable[..., str], *args: str, **more: bool) -> str:
-        made = json.loads(build(*args, **more))
-        first = made["plugins"][0]["delegates"][0]["plugins"][0]
-        first["ipam"]["routes"].append({"dst": Scenario().node_cidr})
-        return json.dumps(made)
+    monkeypatch.setattr(multus, "build", _leaving_by_net1(Scenario().node_cidr))
 
     async def main() -> None:
         config = config_for("multus", deadlines={"gate": 30})
-        build = multus.build
-        monkeypatch.setattr(multus, "build", lambda *args, **more: reachable(build, *args, **more))
         async with Simulation("calico") as sim:
             held = await Process(sim, config).run()
             assert held is not None
@@ -222,13 +258,14 @@ def test_a_gate_sees_that_policies_block_dual_pods_by_cluster_ip(monkeypatch: py
     run_virtual(main())
 
 
-def test_a_pod_that_starts_while_nobody_drives_is_known() -> None:
+@pytest.mark.parametrize(("strategy", "writes"), [("overlay", 110), ("multus", 170)])
+def test_a_pod_that_starts_while_nobody_drives_is_known(strategy: str, writes: int) -> None:
     """Half-way the driver is killed; pods that start on Canal's nodes meanwhile are strangers to nobody."""
 
     async def main() -> None:
-        config = config_for("overlay")
+        config = config_for(strategy)
         async with Simulation("calico") as sim:
-            await Process(sim, config, kill_after=110).run()
+            await Process(sim, config, kill_after=writes).run()
             async with guarded(sim) as watch:
                 pods, _ = await sim.client.list(kinds.POD, namespace=NAMESPACE)
                 for pod in pods:
@@ -239,11 +276,12 @@ def test_a_pod_that_starts_while_nobody_drives_is_known() -> None:
     run_virtual(main())
 
 
-def test_nothing_of_calico_is_left_on_hosts() -> None:
+@pytest.mark.parametrize("strategy", NAMES)
+def test_nothing_of_calico_is_left_on_hosts(strategy: str) -> None:
     """After a clean audit: no chain, no set, no folder, no credentials of Calico's on any node."""
 
     async def main() -> None:
-        config = config_for("overlay")
+        config = config_for(strategy)
         async with Simulation("calico") as sim:
             assert await Process(sim, config).run() == DONE
             for host in sim.world.ctx.net.hosts.values():

@@ -200,6 +200,13 @@ def test_two_agents_run_on_each_node(trace: Trace) -> None:
     raise AssertionError("no report was read")
 
 
+@needs("await_knet", "await_cilium_everywhere")
+def test_who_is_waited_for_is_named(trace: Trace) -> None:
+    """While agents start, the DaemonSet that has to be Ready is named, and on how many nodes."""
+    for daemonset in (names.KNET["a"], names.FIRST_CILIUM):
+        assert [on for on in trace.waits if f"/{daemonset} to be Ready on" in on], daemonset
+
+
 @needs("apply_cilium")
 def test_two_cilium_daemonsets_exist(trace: Trace) -> None:
     """There are two Cilium DaemonSets when nodes begin to be attached."""
@@ -207,7 +214,7 @@ def test_two_cilium_daemonsets_exist(trace: Trace) -> None:
     assert {f"kube-system/{names.FIRST_CILIUM}", f"kube-system/{names.CILIUM}"} <= set(now.objects["daemonsets"])
 
 
-@needs("await_cilium_everywhere")
+@needs("apply_cilium", "label_nodes")
 def test_the_first_cilium_runs_on_all_nodes(trace: Trace) -> None:
     """Before the first node is touched, the first Cilium selects cilium-canal, is Ready and has written its 99- file."""
     now, files = phase_begins(trace, "attaching")

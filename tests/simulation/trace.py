@@ -73,6 +73,7 @@ class Trace:
     config: Config
     items: list[tuple[str, Any]] = field(default_factory=list)
     asks: list[str] = field(default_factory=list)
+    waits: list[str] = field(default_factory=list)
     files: dict[int, dict[str, list[str]]] = field(default_factory=dict)
     cut: list[str] = field(default_factory=list)
     final: Final | None = None
@@ -101,6 +102,7 @@ class Trace:
         self.final = await process.run()
         for turn in process.turns:
             self.asks += [ask.key for ask in turn.asks]
+            self.waits += [wait.on for wait in turn.waits]
 
     def moments(self) -> Iterator[tuple[Call, Now, dict[str, list[str]]]]:
         """Each request of the driver, with the objects and the hosts' CNI files as they were when it arrived."""

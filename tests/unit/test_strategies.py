@@ -30,7 +30,7 @@ def test_a_strategy_declares_every_trait(name: str) -> None:
 
 def test_a_trait_finds_its_strategy_or_says_that_there_is_none() -> None:
     """For what is proposed to an operator."""
-    assert strategies.with_trait("beside_calico") == "overlay"
+    assert strategies.with_trait("node_config") == "overlay"
     assert strategies.with_trait("multus") == "multus"
     with pytest.raises(AttributeError):
         strategies.with_trait("unheard_of")

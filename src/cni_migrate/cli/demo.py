@@ -56,15 +56,13 @@ def command(
 
 def demo(*, nodes: int, strategy: str, speed: float, seed: int) -> int:
     """Play it; answers the exit code: 1 if anything was unexpected, 130 on Ctrl-C."""
-    from cni_migrate.strategies import traits
-
     began = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         with tempfile.TemporaryDirectory(prefix="migrate-demo-") as folder:
             stage = Stage(Path(folder))
             with stage.cluster(nodes=nodes, strategy=strategy, speed=speed, seed=seed):
-                _play(stage, nodes, waived=[] if traits(strategy).beside_calico else ["--waive", "CALICO_NODE"])
+                _play(stage, nodes)
     except Unexpected as error:
         _say(f"the demo did not go as it should: {error}", "1;31")
         return 1
@@ -79,9 +77,9 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _play(stage: "Stage", nodes: int, *, waived: list[str]) -> None:
+def _play(stage: "Stage", nodes: int) -> None:
     _say(f"A simulated cluster of {nodes} nodes on Canal, with a shop running on it. It moves to Cilium now.")
-    stage.type("run", "--yes", *waived, until=_half_way)
+    stage.type("run", "--yes", until=_half_way)
     migrated = stage.migrated()
     done = len(migrated)
     _say(f"The driver was killed with SIGKILL, {done} nodes done and one half-way. This is what is left:", "33")

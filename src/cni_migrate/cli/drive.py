@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cni_migrate.cli.announcement import announce
 from cni_migrate.cli.driver_run import DriverRun
 from cni_migrate.cli.effective_config import adopted, begun, settle
-from cni_migrate.cli.goals import Cleanup, Run, Typed, goal_of, who
+from cni_migrate.cli.goals import Cleanup, Rollback, RollbackNode, Run, Typed, goal_of, who
 from cni_migrate.cli.options import Common, LogFormat, ProgressForm
 from cni_migrate.cli.session import Session, run_async, session
 from cni_migrate.cli.ui import output, status_table
@@ -24,6 +24,7 @@ from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.words import many
 from cni_migrate.core.reports.status import StatusView
+from cni_migrate.engine.closing import nothing_to_undo
 from cni_migrate.errors import GateFailed, Halted, Interrupted, MigrateError
 from cni_migrate.kube.cluster import KubeCluster
 
@@ -94,6 +95,8 @@ async def _run(common: Common, loaded: Loaded, typed: Typed, *, yes: bool, how: 
             if record is not None:
                 check_identity(config, record, str(common.config or ""))
             here = replace(connected, config=config)
+            if record is None and isinstance(typed, Rollback | RollbackNode):
+                return nothing_to_undo(await here.store().last_closed())
             goal = goal_of(typed, record, cluster.snapshot())
             if record is not None and (final := complete_already(goal, record)) is not None:
                 await _show(here, cluster.snapshot())

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cni_migrate.core.model import names
+from cni_migrate.core.model.goal import Final
 from cni_migrate.core.model.record import ClusterRecord, Record, load_cluster
-from cni_migrate.errors import Conflict, LockLost, RecordError
+from cni_migrate.errors import Conflict, LockLost, RecordError, UsageError
 from cni_migrate.ports import Documents
 
 LABELS = {names.MANAGED_BY: names.TOOL, names.COMPONENT: names.CLOSED_RECORD}
@@ -72,3 +73,17 @@ async def last_closed(documents: Documents, namespace: str) -> ClosedRecord | No
         except RecordError:
             continue
     return None
+
+
+def nothing_to_undo(kept: ClosedRecord | None) -> Final:
+    """How a way back ends where there is no record: it was gone to its end before, which is what was asked for.
+
+    Raises:
+        UsageError: no migration was begun.
+    """
+    if kept is None:
+        raise UsageError("no migration was begun in this cluster: there is nothing to roll back", next="migrate status")
+    when = f" at {kept.cluster.history[-1].at:%Y-%m-%d %H:%M} UTC" if kept.cluster.history else ""
+    return Final(
+        "done", f"the migration was rolled back{when}: the cluster is as it was found. Its record is {kept.name}"
+    )

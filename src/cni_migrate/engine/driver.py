@@ -17,9 +17,10 @@ from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import Record, closed
 from cni_migrate.core.model.rounds import GateReading
 from cni_migrate.core.steps.view import Plan
+from cni_migrate.engine.closing import nothing_to_undo
 from cni_migrate.engine.lease import Lock
 from cni_migrate.engine.store import RecordStore
-from cni_migrate.errors import MigrateError, UsageError
+from cni_migrate.errors import MigrateError
 from cni_migrate.ports import Clock, Cluster, Prober
 
 T = TypeVar("T")
@@ -70,27 +71,26 @@ class Driver:
         if self.goal.kind == "forward":
             await self.cluster.perform([PutObject(m) for m in self.plan.manifests.namespaces()[:1]])
         elif await self.store.load() is None:
-            raise _nothing_to_undo()
+            return nothing_to_undo(await self.store.last_closed())
         await self.lock.take(takeover=self.takeover)
         try:
-            record = await self._begin()
-            return await self._drive(record)
+            record = await self.store.load()
+            if record is None and self.goal.kind != "forward":  # somebody else was faster
+                return nothing_to_undo(await self.store.last_closed())
+            return await self._drive(await self._begin(record))
         except asyncio.CancelledError:
             await self._save_at_last()
             raise
         finally:
             await self.lock.release()
 
-    async def _begin(self) -> Record:
-        """Read the record after the lock was taken, check it, and make it ours by a new epoch."""
+    async def _begin(self, record: Record | None) -> Record:
+        """Check the record that was read after the lock was taken, and make it ours by a new epoch."""
         nodes = self.cluster.snapshot().nodes
-        record = await self.store.load()
         if record is not None and closed(record) and self.goal.kind == "forward":
             await self.store.close(record)
             record = await self.store.load()
         if record is None:
-            if self.goal.kind != "forward":
-                raise _nothing_to_undo()
             record = new_record(self.plan.config, len(nodes), self.tool)
         record = begin(self.plan, self.goal, record, nodes, self.clock.now())
         return await self.store.seize(record)
@@ -187,7 +187,3 @@ class Driver:
             await asyncio.gather(*waiting, return_exceptions=True)
         for task in done:
             task.result()
-
-
-def _nothing_to_undo() -> UsageError:
-    return UsageError("no migration was begun in this cluster: there is nothing to roll back", next="migrate status")

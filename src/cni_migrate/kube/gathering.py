@@ -100,8 +100,7 @@ def _wanted(plan: Plan) -> Iterator[dict[str, Any]]:
     yield from manifests.knet()
     if config.cilium.source != "existing":
         yield from manifests.cilium()
-    if config.traits.identities:
-        yield from manifests.identities()
+    yield from manifests.identities()
     if config.traits.multus:
         yield from manifests.multus()
     yield manifests.host_task("", "dry-run-host-task", ["status"])

@@ -204,21 +204,14 @@ def test_the_nodes_of_the_peers_are_known_by_their_pods() -> None:
     assert directory.hosts == {"w2": "192.0.2.2"}
 
 
-def test_a_peer_that_stays_keeps_what_it_told_and_a_new_pod_starts_anew() -> None:
+def test_a_peer_that_stays_is_the_same_and_a_new_pod_is_another() -> None:
     directory = Directory(settings(), Loop())
     directory.take([entry(pod("one"))])
-    directory.peers["w2/b"].extra = "10.245.2.3"
+    first = directory.peers["w2/b"]
     directory.take([entry(pod("one"))])
-    assert directory.peers["w2/b"].extra == "10.245.2.3"
+    assert directory.peers["w2/b"] is first
     directory.take([entry(pod("two"))])
-    assert directory.peers["w2/b"].extra == ""
-
-
-def test_cilium_s_address_is_known_by_its_network() -> None:
-    mine = settings()
-    assert mine.of_cilium(["10.245.0.1"]) == ""
-    mine.cilium_cidr = "10.245.0.0/16"
-    assert mine.of_cilium(["10.244.0.1", "", "10.245.0.1"]) == "10.245.0.1"
+    assert directory.peers["w2/b"] is not first
 
 
 def test_the_resolver_s_file() -> None:
@@ -369,46 +362,35 @@ def test_the_node_port_is_probed_when_it_is_known_and_doubted_when_it_fails(monk
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs loopback addresses besides 127.0.0.1")
-def test_a_long_lived_connection_on_each_network() -> None:
-    """The extra one once the peer has told its address there, from the own address there; both end with the peer."""
+def test_a_long_lived_connection_to_a_peer() -> None:
+    """It is told when it is cut, and ends with the peer."""
     running = calm_rounds()
-    block = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}"
-    running.streams.extra = f"{block}.9"
-    callers: list[str] = []
-    listeners = [socket.create_server((f"{block}.{n}", TCP_PORT)) for n in (2, 3)]
+    address = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}.2"
+    listener = socket.create_server((address, TCP_PORT))
     try:
-        for listener in listeners:
-            listener.setblocking(False)
-        running.directory.take([entry(pod("one", address=f"{block}.2"))])
-        peers = running.directory.peers
-        running.streams.keep(peers)
-        assert list(running.streams.open) == [("w2/b", "primary")]
-        peers["w2/b"].extra = f"{block}.3"
-        running.streams.keep(peers)
-        turns(running.loop, lambda: all(stream.up for stream in running.streams.open.values()))
-        for listener in listeners:
-            sock, (caller, _) = listener.accept()
-            sock.close()
-            callers.append(caller)
+        listener.setblocking(False)
+        running.directory.take([entry(pod("one", address=address))])
+        running.streams.keep(running.directory.peers)
+        assert list(running.streams.open) == ["w2/b"]
+        turns(running.loop, lambda: running.streams.open["w2/b"].up)
+        sock, _ = listener.accept()
+        sock.close()
         running.loop.at(time.monotonic() + 0.05, lambda: None)
         running.loop.run_once()
-        stalls = {(stall["peer"], stall["net"]) for stall in running.streams.look()}
-        assert stalls == set(running.streams.open) == {("w2/b", "primary"), ("w2/b", "extra")}
-        assert set(running.results.bad) == {("w2/b", "primary", "tcp"), ("w2/b", "extra", "tcp")}
+        assert [(stall["peer"], stall["net"]) for stall in running.streams.look()] == [("w2/b", "primary")]
+        assert set(running.results.bad) == {("w2/b", "primary", "tcp")}
     finally:
         running.streams.keep({})
         turns(running.loop, lambda: True)
-        for listener in listeners:
-            listener.close()
+        listener.close()
     assert running.streams.open == {}
-    assert callers[1] == f"{block}.9"
 
 
 def calm_rounds(**config: float) -> Rounds:
     """An agent's rounds with nothing to probe, long after its start."""
     mine, loop = settings(KNET_SKIP="dns"), Loop()
     mine.interval, mine.idle_interval = config.get("interval", 0.5), config.get("idle", 5.0)
-    running = Rounds(Server(mine, [], loop))
+    running = Rounds(Server(mine, loop))
     running.fast_until = 0.0
     return running
 

@@ -112,7 +112,7 @@ def test_two_new_agents_of_a_node_hear_of_each_other_by_a_third(monkeypatch: pyt
     for name, where in address.items():
         mine = settings(NODE_NAME=name[:2], KNET_MESH=name[-1], POD_UID=uids[name], POD_IP=where, KNET_LISTEN=where)
         mine.skip, mine.interval = frozenset({"dns"}), 0.1
-        server = Server(mine, [where], loop)
+        server = Server(mine, loop)
         server.start()
         agents[name] = running = Rounds(server)
         running.probes.new_until = time.monotonic() + (INTRODUCES if name[:2] == "w2" else 0.0)

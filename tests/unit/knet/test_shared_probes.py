@@ -71,7 +71,7 @@ class Guard:
 
     def open(self, loop: Loop, name: str) -> None:
         """Answer as the agent of this name does."""
-        server = Server(settings(NODE_NAME=name[:2], KNET_MESH=name[3:]), [], loop)
+        server = Server(settings(NODE_NAME=name[:2], KNET_MESH=name[3:]), loop)
         self.listener = socket.create_server((self.address, 8089))
         self.listener.setblocking(False)
         loop.watch(self.listener, 1, server._acceptor(self.listener, server._silent))
@@ -97,7 +97,7 @@ def rounds_of(mesh: str, guard: Guard) -> Rounds:
     mine = settings(KNET_SKIP="dns", KNET_MESH=mesh, KNET_STRESS_GUARD_SERVICE_HOST=guard.address,
                     KNET_STRESS_GUARD_SERVICE_PORT="8089")  # fmt: skip
     mine.idle_interval = 5.0
-    running = Rounds(Server(mine, [], Loop()))
+    running = Rounds(Server(mine, Loop()))
     running.fast_until = 0.0
     return running
 

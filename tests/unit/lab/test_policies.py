@@ -1,12 +1,13 @@
 """How calls under a NetworkPolicy are judged, without a cluster."""
 
 import json
+import time
 
 import pytest
 
-from tests.lab import guarded, policies
+from tests.lab import guarded, policies, probing
 from tests.lab.policies import KNOWN, TIMEOUT, Call, Life, Tally
-from tests.lab.probing import SETTLE
+from tests.lab.probing import SETTLE, Pod
 
 NODES = ["node1", "node2", "node3"]
 
@@ -49,6 +50,21 @@ def test_a_call_is_judged_by_its_caller(
 def test_a_pod_stands_from_when_it_is_known_until_its_end_is_asked_for(ready: float, ends: float, stands: bool) -> None:
     """What is lost before and after that is what a pod's own restart costs."""
     assert Life(ready, ends).stands(100.0, 100.0 + TIMEOUT) is stands
+
+
+def test_a_pod_that_went_between_two_looks_may_have_gone_right_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two looks are seconds apart when kubectl has to wait; what a pod's end costs was taken for a gap in the network."""
+    pod = Pod("server-1", "a", "node1", "10.244.1.2", ready=True, ends=None)
+    told = iter([[(("server", "node1"), pod)], []])
+    clock = iter([100.0, 100.5, 106.0, 106.5])
+    monkeypatch.setattr(guarded, "told", lambda _: next(told))
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    sampling = object.__new__(policies.Sampling)
+    vars(sampling).update(_listing=None, _looked=0.0, _lives={}, _pods={})
+    sampling._look()
+    assert sampling._lives["a"] == Life(100.5, float("inf"))
+    sampling._look()
+    assert sampling._lives["a"] == Life(100.5, 100.0)
 
 
 def test_wrong_calls_are_told_by_the_second() -> None:
@@ -100,3 +116,9 @@ def test_every_node_has_a_server_and_one_caller_of_each_kind() -> None:
     assert len([name for name in deployments if not name.startswith("server")]) * len(NODES) * 2 == 36
     allow = next(one for one in found if one["metadata"]["name"] == "allow-ok")
     assert json.dumps(allow).count('"role": "ok"') == 1
+
+
+def test_who_is_late_with_its_own_timeout_tells_nothing_of_the_network() -> None:
+    """The machine stood still: curl's clock says 6.9 s where it was to wait for 5; one that waited for 5 has lost."""
+    assert probing._answer(100.0, "000 6.850 0 Operation timed out") is None
+    assert probing._answer(100.0, "000 5.002 0 Operation timed out") == (100.0 - 5.002, False, "Operation timed out")

@@ -106,9 +106,20 @@ def node_config() -> Object:
     }
 
 
-def multus(*, route: bool = True) -> Object:
-    env = {"ROUTE_VIA_CILIUM": "true" if route else "false"}
-    return daemon_set("kube-multus", "kube-multus", selector=FIRST, env=env)
+def multus() -> Object:
+    return daemon_set("kube-multus", "kube-multus", selector=FIRST)
+
+
+def without_default_route(sim: Simulation, node: str) -> None:
+    """Canal's file on the node gives pods no default route, as somebody's own may: so Cilium's plugin sets one."""
+    host = sim.world.host(node)
+    content = json.loads(host.plane.files["10-canal.conflist"])
+    plugin = content["plugins"][0]
+    if plugin["type"] == "calico":
+        plugin["ipam"]["routes"] = [{"dst": "10.244.0.0/16"}]
+    else:
+        plugin["delegate"] = {"isGateway": True}
+    host.write_file("10-canal.conflist", json.dumps(content))
 
 
 def first_cilium() -> Object:

@@ -147,10 +147,10 @@ async def test_5_deletes_use_the_configuration_of_the_moment(sim: Simulation) ->
     assert held not in host.endpoints
 
 
-async def dual(sim: Simulation, *, route: bool = True) -> None:
+async def dual(sim: Simulation) -> None:
     """Canal, the first Cilium and Multus on all nodes; pods not restarted yet."""
     await install_cilium(sim, custom_cni_conf="false")
-    await apply(sim, (kinds.DAEMON_SET, first_cilium()), (kinds.DAEMON_SET, multus(route=route)))
+    await apply(sim, (kinds.DAEMON_SET, first_cilium()), (kinds.DAEMON_SET, multus()))
     for node in ("w1", "w2", "w3"):
         await label(sim, node, dict(FIRST))
     await sim.world.idle()
@@ -289,5 +289,5 @@ def _ready(obj: Object) -> bool:
 def test_the_file_multus_builds_is_json() -> None:
     for calico in (True, False):
         canal = cni_network_config(PLAIN.model_copy(update={"calico": calico}))
-        text = build(canal, "", "10.244.0.0/16", route_via_cilium=True)
+        text = build(canal, "")
         assert json.loads(text)["plugins"][0]["type"] == "multus"

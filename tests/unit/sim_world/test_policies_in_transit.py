@@ -33,6 +33,7 @@ from tests.unit.sim_world.install import (
     node_config,
     pods_on,
     restart,
+    without_default_route,
 )
 
 Call = tuple[str, str, str]
@@ -341,9 +342,14 @@ PROBED = {
 
 
 async def dual(sim: Simulation, *, route: bool) -> dict[str, Any]:
-    """Node w1 gets both networks; a pod with probes that starts there, a minute later."""
+    """Node w1 gets both networks; a pod with probes that starts there, a minute later.
+
+    With `route` its pods' default route is at Cilium's interface.
+    """
     await install_cilium(sim)
-    await apply(sim, (kinds.DAEMON_SET, first_cilium()), (kinds.DAEMON_SET, multus(route=route)))
+    if route:
+        without_default_route(sim, "w1")
+    await apply(sim, (kinds.DAEMON_SET, first_cilium()), (kinds.DAEMON_SET, multus()))
     await sim.world.idle()
     await label(sim, "w1", dict(FIRST))
     await sim.world.idle()
@@ -398,10 +404,12 @@ def test_agents_notice_what_a_dual_pod_does_beside_calico(published: bool) -> No
 
 
 def test_dual_pods_are_strangers_to_each_other_by_cluster_ip() -> None:
-    """By address they are known (eth0); by ClusterIP they leave by Cilium's interface, and Calico blocks them."""
+    """Without a default route of Canal's: by address they are known (eth0); by ClusterIP they leave by Cilium's interface, and Calico blocks them."""
 
     async def test(sim: Simulation) -> None:
         await install_cilium(sim)
+        for node in NODES:
+            without_default_route(sim, node)
         await apply(sim, (kinds.DAEMON_SET, first_cilium()), (kinds.DAEMON_SET, multus()))
         await sim.world.idle()
         for node in NODES:

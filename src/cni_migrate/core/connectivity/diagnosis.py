@@ -92,8 +92,6 @@ def _pattern(pairs: Sequence[Pair], expected: Expected, silent: frozenset[str]) 
         return f"NetworkPolicies do not hold in either direction{where}"
     if kinds == {"service", "nodeport"}:
         return f"neither the ClusterIP nor the node port answers: look at kube-proxy and the Service's endpoints{where}"
-    if nets == {"extra"}:
-        return f"only the extra interface fails: the tunnel of Cilium between dual nodes{where}"
     if expected and {pair.agent for pair in pairs} == set(expected) and not where:
         return "nothing reaches anything"
     return f"probes fail{where}"

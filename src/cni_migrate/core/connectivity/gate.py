@@ -136,11 +136,11 @@ def baseline(reading: GateReading, *, newest: int = 3) -> frozenset[Known]:
 
 
 def unasked(config: Config, *, final: bool = False) -> frozenset[str]:
-    """The kinds of probes that cannot be asked for: what policies forbid, where Cilium is told to enforce none.
+    """The kinds of probes that cannot be asked for in the end: what policies forbid, where Cilium enforces none.
 
-    A strategy may enforce on the way, whatever is configured for the end.
+    On the way policies hold, whatever is configured for the end.
     """
-    off = config.cilium.policy_enforcement == "never" and (final or not config.traits.enforces_in_transit)
+    off = final and config.cilium.policy_enforcement == "never"
     return frozenset({"policy_deny"}) if off else frozenset()
 
 

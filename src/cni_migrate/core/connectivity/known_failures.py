@@ -58,7 +58,7 @@ class KnownFailures:
 class OwedByCanal:
     """The failures that do not count on the way back: `known` ones, and those that need Cilium.
 
-    Those are all on a second interface, and, while a node has left Canal (not `everywhere`), those that are answered by
+    Those are, while a node has left Canal (not `everywhere`), those that are answered by
     any pod. Pairs with an end off Canal are not even asked for.
     """
 
@@ -68,5 +68,5 @@ class OwedByCanal:
 
     def __contains__(self, known: object) -> bool:
         """Whether a failure, in the words of `Pair.known`, is excused."""
-        _, peer, net, _ = str(known).split(" ")
-        return net == "extra" or (peer in ANYWHERE and not self._everywhere) or known in self._known
+        _, peer, _, _ = str(known).split(" ")
+        return (peer in ANYWHERE and not self._everywhere) or known in self._known

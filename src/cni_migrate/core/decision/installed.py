@@ -37,8 +37,7 @@ def _ours(draft: Draft) -> Iterator[list[Manifest]]:
     manifests = draft.plan.manifests
     yield manifests.knet()
     yield manifests.cilium()
-    if draft.plan.config.traits.identities:
-        yield manifests.identities()
+    yield manifests.identities()
 
 
 def _daemonsets(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:

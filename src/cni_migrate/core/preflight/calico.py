@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
-from cni_migrate.strategies import with_trait
 
 
 @check
@@ -18,21 +17,6 @@ def calico_policies(facts: Facts) -> Iterator[Finding]:
             "translate them into NetworkPolicies or CiliumNetworkPolicies and delete them; or --waive CALICO_POLICIES"
             " when they forbid nothing that matters",
             facts.calico_policies,
-        )
-
-
-@check
-def beside_multus(facts: Facts) -> Iterator[Finding]:
-    """No dual pods beside Calico: what was seen to fail on the real programs (docs/explanation/policies.md)."""
-    if facts.found.calico and not facts.config.traits.beside_calico:
-        yield blocker(
-            "CALICO_NODE",
-            f"Calico is part of this Canal, and strategy {facts.config.strategy} does not work beside it: kubelets'"
-            " probes of dual pods fail, so that their pods restart and block the next drain, and a NetworkPolicy blocks"
-            " calls by ClusterIP"
-            " between dual pods",
-            f"--strategy {with_trait('beside_calico')} (one drain per node, policies hold)",
-            facts.found.calico,
         )
 
 

@@ -20,12 +20,9 @@ def enforced(facts: Facts) -> Iterator[Finding]:
         yield info("POLICIES", f"policies stay in force in {many(len(listed), 'namespace')}", "nothing to do", listed)
         return
     why = "cilium.policy_enforcement is never" if never else "policy-audit-mode is true in Cilium's configuration"
-    since = (
-        "once the migration is done" if facts.config.traits.enforces_in_transit else "on each node once it is migrated"
-    )
     yield warning(
         "POLICIES_OFF",
-        f"{why}: policies of {many(len(listed), 'namespace')} are open {since}",
+        f"{why}: policies of {many(len(listed), 'namespace')} are open once the migration is done",
         "leave it away, if that is not meant",
         listed,
     )

@@ -236,8 +236,7 @@ class Manifests:
         the rules of what is installed are among them. A namespace that an operator's own Cilium brings comes first.
         """
         config = self._config
-        identities = config.traits.identities
-        installed = [*self.cilium(), *self.knet(), *(self.identities() if identities else ())]
+        installed = [*self.cilium(), *self.knet(), *self.identities()]
         own: dict[str, list[rights.Rule]] = {}
         homes: list[Manifest] = []
         if self._foreign is not None:
@@ -250,7 +249,7 @@ class Manifests:
         grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m.get("rules") or []]
         canals = list(dict.fromkeys(namespace for namespace, _ in config.canal.every_daemonset()))
         work = [*canals, *([] if self._installed else [config.cilium.namespace])]
-        work += [config.multus.namespace, config.knet.namespace, *([config.namespace] if identities else [])]
+        work += [config.multus.namespace, config.knet.namespace, config.namespace]
         return homes + self._render(
             "rbac.yaml",
             grants=[rule for number, rule in enumerate(grants) if rule not in grants[:number]],

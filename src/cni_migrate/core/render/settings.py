@@ -20,7 +20,6 @@ def knet_config(config: Config) -> dict[str, Any]:
         "full_mesh_max": config.knet.full_mesh_max,
         "degree": config.knet.degree,
         "seed": peers.seed(config),
-        "cilium_cidr": config.cilium.pod_cidr,
     }
 
 
@@ -85,21 +84,18 @@ def cilium_config(config: Config, version: cilium_versions.Version, *, final: bo
         }
         return {**plain, **owned, **cilium.extra_config}
     owned |= {
-        # Where Canal's pods have identities, policies hold on the way, whatever becomes of them in the end.
-        "enable-policy": "default" if traits.enforces_in_transit else cilium.policy_enforcement,
+        # As Canal's pods have identities, policies hold on the way, whatever becomes of them in the end.
+        "enable-policy": "default",
         # No agent writes a CNI file until a CiliumNodeConfig says so; or the agents' arguments say which.
         "custom-cni-conf": "true" if traits.node_config else "false",
         "cni-exclusive": "false",
         "unmanaged-pod-watcher-interval": "0",
         # By this label the operator knows agents; two DaemonSets have it in common.
         "cilium-pod-labels": "app.kubernetes.io/name=cilium-agent",
+        # An agent that starts would put its chains before Calico's, and let through what policies forbid until
+        # felix has moved its own back: some 13 seconds, measured with Calico 3.32.
+        "prepend-iptables-chains": "false",
+        # It would delete the endpoints of its node that it did not make (pkg/endpointcleanup).
+        "enable-stale-cilium-endpoint-cleanup": "false",
     }
-    if traits.enforces_in_transit:
-        owned |= {
-            # An agent that starts would put its chains before Calico's, and let through what policies forbid until
-            # felix has moved its own back: some 13 seconds, measured with Calico 3.32.
-            "prepend-iptables-chains": "false",
-            # It would delete the endpoints of its node that it did not make (pkg/endpointcleanup).
-            "enable-stale-cilium-endpoint-cleanup": "false",
-        }
     return {**plain, **cilium.extra_config, **owned}

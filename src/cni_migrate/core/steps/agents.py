@@ -138,8 +138,8 @@ def await_multus(view: NodeView) -> Answer:
 def await_probed(view: NodeView) -> Answer:
     """Wait until the node's kubelet has an answer from the knet-stress agents there, which show as Ready then.
 
-    Pods may reach each other and still not answer their kubelet: a routed pod on both networks answers it by Cilium's
-    interface, with Canal's address, and Cilium drops that (measured beside Calico's plugin). Its probes would end them.
+    Pods may reach each other and still not answer their kubelet: a routed pod whose default route is at Cilium's
+    interface answers by it, with Canal's address, and Cilium drops that (measured). Its probes would end them.
     """
     for name in names.KNET.values():
         answer = ready_on(view, view.config.knet.namespace, name)

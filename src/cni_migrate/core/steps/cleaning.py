@@ -189,18 +189,17 @@ def clean_nodes(view: ClusterView, purpose: str, *ops: str) -> Answer:
 def clean_hosts(view: ClusterView) -> Answer:
     """Remove Canal's and Multus's links, routes, chains, leases and files from every host, and our rule."""
     config = view.config
-    ours = ["remove-rules"] if config.traits.identities else []
     flannel, multus = f"remove-flannel={config.canal.cni_file}", f"remove-multus={config.multus.cni_file}"
     # A task that has ended before Canal came back tells nothing of what came with it.
     again = view.record.cluster.again
-    return clean_nodes(view, f"clean/{again}" if again else "clean", *ours, flannel, multus)
+    return clean_nodes(view, f"clean/{again}" if again else "clean", "remove-rules", flannel, multus)
 
 
 @cluster_step("host")
 def clean_cilium_hosts(view: ClusterView) -> Answer:
     """Remove Cilium's and Multus's links, chains and files from every host, and our rule (undo)."""
-    ours = ["remove-rules"] if view.config.traits.identities else []
-    return clean_nodes(view, "undo", "remove-cilium", f"remove-multus={view.config.multus.cni_file}", *ours)
+    multus = f"remove-multus={view.config.multus.cni_file}"
+    return clean_nodes(view, "undo", "remove-cilium", multus, "remove-rules")
 
 
 @cluster_step("agent")

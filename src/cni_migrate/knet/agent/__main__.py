@@ -11,7 +11,7 @@ import sys
 from .eventloop import Loop
 from .rounds import Rounds
 from .server import Server
-from .settings import Settings, own_addresses
+from .settings import Settings
 from .status import status
 
 
@@ -22,7 +22,7 @@ def serve() -> None:
         signal.signal(number, lambda *_: os._exit(0))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # four sockets per peer
-    server = Server(settings, own_addresses(settings), loop)
+    server = Server(settings, loop)
     server.start()
     Rounds(server).start()
     gc.freeze()  # what was loaded is never garbage

@@ -24,17 +24,17 @@ class Datagrams:
     def __init__(self, settings: Settings, results: Results, loop: Loop, heard: dict[bytes, float]) -> None:
         self.settings, self.results, self.loop, self.heard = settings, results, loop, heard
 
-    def probe(self, net: str, targets: list[tuple[str, str]], local: str) -> Steps:
+    def probe(self, targets: list[tuple[str, str]]) -> Steps:
         """A datagram to each, and again when it is not answered; all from one socket, a new one in every round."""
         began, every, nonce = monotonic(), self.settings.timeout / 2.5, os.urandom(NONCE - 4)
-        sign = f"{net} {self.settings.name}".encode()
+        sign = self.settings.name.encode()
         waiting = {nonce + struct.pack("!I", n) + sign: target for n, target in enumerate(targets)}
         errors: dict[bytes, str] = {}
         if not waiting:
             return
         sock, again, until = None, began, began + self.settings.timeout
         try:
-            sock = opened(targets[0][1], socket.SOCK_DGRAM, local)
+            sock = opened(targets[0][1], socket.SOCK_DGRAM)
             while waiting and again < until:
                 for data, (_, address) in waiting.items():
                     try:
@@ -47,19 +47,19 @@ class Datagrams:
                 with contextlib.suppress(TimeoutError):
                     while waiting:
                         yield sock, READ, again
-                        self._echoes(sock, net, waiting, began)
-        except OSError as problem:  # the own address is gone
+                        self._echoes(sock, waiting, began)
+        except OSError as problem:  # nothing can be opened
             errors = dict.fromkeys(waiting, words(problem))
         finally:
             if sock is not None:
                 self.loop.close(sock)
         for data, (name, _) in waiting.items():
-            heard = self.heard.get(f"{net} {name}".encode(), 0.0) > began
-            self.results.note(name, net, "udp", errors.get(data, HEARD if heard else "timeout"))
+            heard = self.heard.get(name.encode(), 0.0) > began
+            self.results.note(name, "primary", "udp", errors.get(data, HEARD if heard else "timeout"))
 
-    def _echoes(self, sock: socket.socket, net: str, waiting: dict[bytes, tuple[str, str]], began: float) -> None:
+    def _echoes(self, sock: socket.socket, waiting: dict[bytes, tuple[str, str]], began: float) -> None:
         with contextlib.suppress(OSError):
             while waiting:
                 data, source = sock.recvfrom(512)
                 if data in waiting and source[0] == waiting[data][1]:
-                    self.results.note(waiting.pop(data)[0], net, "udp", "", 200, (monotonic() - began) * 1000)
+                    self.results.note(waiting.pop(data)[0], "primary", "udp", "", 200, (monotonic() - began) * 1000)

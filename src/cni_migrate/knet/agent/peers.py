@@ -9,13 +9,13 @@ from .settings import Settings
 
 
 class Peer:
-    """Another agent, and its address on Cilium's network once it has told it.
+    """Another agent.
 
     `far`: it is probed for its node is in transit, now and then, and it is no neighbour's.
     """
 
     def __init__(self, name: str, address: str, uid: str) -> None:
-        self.name, self.address, self.uid, self.extra, self.far = name, address, uid, "", False
+        self.name, self.address, self.uid, self.far = name, address, uid, False
         self.node, _, self.mesh = name.rpartition("/")
         self.sign = f"\r\nX-Knet-Agent: {name}\r\n".encode()
 

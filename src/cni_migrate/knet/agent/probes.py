@@ -29,11 +29,11 @@ NODE_PORT = 1  # of a node, on which nobody listens
 
 
 class Probes:
-    """Each probe as steps that note how they ended; `extra` is the own address on Cilium's network, or ''."""
+    """Each probe as steps that note how they ended."""
 
-    def __init__(self, server: Server, results: Results, directory: Directory, services: Services, extra: str) -> None:
+    def __init__(self, server: Server, results: Results, directory: Directory, services: Services) -> None:
         self.server, self.settings, self.loop = server, server.settings, server.loop
-        self.results, self.directory, self.services, self.extra = results, directory, services, extra
+        self.results, self.directory, self.services = results, directory, services
         self.datagrams = Datagrams(self.settings, results, self.loop, server.heard)
         self.here = f"\r\nX-Knet-Here: {self.settings.uid} {self.settings.address}\r\n\r\n".encode()
         self.new_until = monotonic() + NEW
@@ -109,49 +109,42 @@ class Probes:
         if not peer.address:
             self.results.note(peer.name, "primary", "http", "it has no address yet")
             return []
-        work = [self._http(peer, "primary", peer.address, "", large)]
-        if self.extra and peer.extra:
-            work.append(self._http(peer, "extra", peer.extra, self.extra, large))
+        work = [self._http(peer, large)]
         if peer.mesh == "b" and self.guarded not in self.settings.skip:
             probe = self._guarded((peer.address, GUARD_PORT))
             work.append(self.results.attempt(peer.name, "primary", self.guarded, probe))
         return work
 
     def by_datagram(self, peers: Iterable[Peer]) -> list[Steps]:
-        """The probes of all peers by UDP, one for each network."""
-        known = [peer for peer in peers if peer.address]
-        extra = [(peer.name, peer.extra) for peer in known if self.extra and peer.extra]
+        """The probes of all peers by UDP."""
         if "udp" in self.settings.skip:
             return []
-        primary = [(peer.name, peer.address) for peer in known]
-        return [self.datagrams.probe("primary", primary, ""), self.datagrams.probe("extra", extra, self.extra)]
+        return [self.datagrams.probe([(peer.name, peer.address) for peer in peers if peer.address])]
 
-    def _http(self, peer: Peer, net: str, address: str, local: str, large: bool) -> Steps:
+    def _http(self, peer: Peer, large: bool) -> Steps:
         """A small request, then a large one over the same connection: the second is not tried without the first."""
-        results = self.results
+        results, net = self.results, "primary"
         try:
-            sock = opened(address, local=local)
+            sock = opened(peer.address)
         except OSError as problem:
             results.note(peer.name, net, "http", words(problem))
             return
         try:
-            if (yield from results.attempt(peer.name, net, "http", self._small(sock, peer, address, large))) and large:
+            if (yield from results.attempt(peer.name, net, "http", self._small(sock, peer, large))) and large:
                 yield from results.attempt(peer.name, net, "http_large", self._large(sock))
         finally:
             self.loop.close(sock)
 
-    def _small(self, sock: socket.socket, peer: Peer, address: str, large: bool) -> Steps:
+    def _small(self, sock: socket.socket, peer: Peer, large: bool) -> Steps:
         until, hello = monotonic() + self.settings.timeout, HELLO_REQUEST if large else HELLO_LAST
         if monotonic() < self.new_until:
             hello = hello[:-4] + self.here
-        head, _ = yield from exchanged(sock, hello, until, (address, HTTP_PORT))
+        head, _ = yield from exchanged(sock, hello, until, (peer.address, HTTP_PORT))
         check(head)
         if peer.sign not in head:
             raise ValueError(f"answered by {told(head, 'Agent') or 'somebody else'}")
         for uid, _, where in (one.partition("=") for one in told(head, "Heard").split(",")):
             self.directory.introduced(uid, where)
-        if self.settings.cilium_cidr and not peer.extra:
-            peer.extra = self.settings.of_cilium(told(head, "Addresses").split(","))
 
     def _large(self, sock: socket.socket) -> Steps:
         head, body = yield from exchanged(sock, LARGE_REQUEST, monotonic() + self.settings.timeout)

@@ -38,10 +38,8 @@ class Rounds:
         self.services = Services(self.settings, self.loop, self._rare_soon)
         self.results = Results(server.metrics)
         server.introduced = self.directory.introduced
-        own = self.settings.of_cilium([self.settings.address])
-        extra = "" if own else self.settings.of_cilium(server.addresses)
-        self.probes = Probes(server, self.results, self.directory, self.services, extra)
-        self.streams = Streams(self.settings, self.results, self.loop, extra)
+        self.probes = Probes(server, self.results, self.directory, self.services)
+        self.streams = Streams(self.settings, self.results, self.loop)
         self.open, self.rare, self.rarely = 0, 0.0, RARELY
         self.turn_of: dict[str, float] = {}  # when the nodes that are far are probed next
         self.fast_until = monotonic() + FAST

@@ -66,8 +66,8 @@ class Caller:
 class Server:
     """Listens on every port of the agent."""
 
-    def __init__(self, settings: Settings, addresses: list[str], loop: Loop) -> None:
-        self.settings, self.addresses, self.loop = settings, addresses, loop
+    def __init__(self, settings: Settings, loop: Loop) -> None:
+        self.settings, self.loop = settings, loop
         self.rounds: deque[str] = deque(maxlen=KEPT)
         self.metrics = Metrics(settings)
         self.heard: dict[bytes, float] = {}
@@ -81,14 +81,12 @@ class Server:
 
     def tell(self, heard: dict[str, str]) -> None:
         """Say in every hello who this agent is, and which addresses it has heard of that the API does not tell yet."""
-        head = (
-            f"HTTP/1.1 200 OK\r\nX-Knet-Agent: {self.settings.name}\r\nX-Knet-Addresses: {','.join(self.addresses)}\r\n"
-        )
+        head = f"HTTP/1.1 200 OK\r\nX-Knet-Agent: {self.settings.name}\r\n"
         more = f"X-Knet-Heard: {','.join(f'{uid}={one}' for uid, one in heard.items())}\r\n" if heard else ""
         self.hello = f"{head}{more}Content-Length: 19\r\n\r\n".encode()
 
     def start(self) -> None:
-        """Listen on every port; for UDP on each address, as an answer must come from the address that was asked."""
+        """Listen on every port; for UDP on one address, as an answer must come from the one that was asked."""
         for port, answer in ((HTTP_PORT, self.http), (TCP_PORT, self._echo), (GUARD_PORT, self._silent)):
             sock = opened(self.settings.listen)
             # Callers would inherit the reset at the end, and lose what they have not read yet.
@@ -99,10 +97,10 @@ class Server:
             sock.bind((self.settings.listen, port))
             sock.listen(1024)
             self.loop.watch(sock, READ, self._acceptor(sock, answer))
-        for address in self.addresses:
-            sock = opened(address, socket.SOCK_DGRAM)
-            sock.bind((address, UDP_PORT))
-            self.loop.watch(sock, READ, self._repeater(sock))
+        address = self.settings.listen if self.settings.fixed else self.settings.address
+        sock = opened(address, socket.SOCK_DGRAM)
+        sock.bind((address, UDP_PORT))
+        self.loop.watch(sock, READ, self._repeater(sock))
         self._sweep()
 
     def _acceptor(self, listener: socket.socket, answer: Answer) -> Callable[[], None]:

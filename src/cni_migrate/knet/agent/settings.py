@@ -1,15 +1,9 @@
-"""What an agent is told: its environment, its configuration file, and its own addresses."""
+"""What an agent is told: its environment and its configuration file."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import ipaddress
 import json
 import os
-import socket
-import struct
-from collections.abc import Iterable
 from typing import Any
 
 from .wording import text_of
@@ -38,28 +32,9 @@ class Settings:
         self.interval, self.timeout = float(config.get("interval_s", 0.5)), float(config.get("timeout_s", 1.0))
         self.idle_interval = max(self.interval, float(config.get("idle_interval_s", self.interval)))
         self.full_mesh_max, self.degree = int(config.get("full_mesh_max", 12)), int(config.get("degree", 4))
-        self.seed, self.cilium_cidr = str(config.get("seed", "")), str(config.get("cilium_cidr", ""))
+        self.seed = str(config.get("seed", ""))
 
     @property
     def name(self) -> str:
         """This agent as its peers know it."""
         return f"{self.node}/{self.mesh}"
-
-    def of_cilium(self, addresses: Iterable[str]) -> str:
-        """The address among these that is Cilium's, or ''."""
-        network = ipaddress.ip_network(self.cilium_cidr) if self.cilium_cidr else None
-        found = (a for a in addresses if network is not None and a and ipaddress.ip_address(a) in network)
-        return next(found, "")
-
-
-def own_addresses(settings: Settings) -> list[str]:
-    """The addresses of this pod: the one the API knows first, then those of further interfaces (IPv4)."""
-    if settings.fixed:
-        return [settings.listen]
-    found = [settings.address]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for _, name in socket.if_nameindex():
-            with contextlib.suppress(OSError):  # an interface without an address
-                reply = fcntl.ioctl(sock.fileno(), 0x8915, struct.pack("256s", name.encode()[:15]))  # SIOCGIFADDR
-                found.append(socket.inet_ntoa(reply[20:24]))
-    return [address for address in dict.fromkeys(found) if not address.startswith("127.")]

@@ -13,15 +13,13 @@ ODD = (*TROUBLE, LookupError, TypeError, AttributeError)  # also what was said i
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-def opened(address: str, kind: int = socket.SOCK_STREAM, local: str = "") -> socket.socket:
+def opened(address: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """A socket towards this address that waits for nothing. A TCP one ends with a reset, which keeps ports free."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        if local:
-            sock.bind((local, 0))
     except OSError:
         sock.close()
         raise

@@ -19,11 +19,11 @@ STALL = 0.25  # a pause of a long-lived connection from which on it is reported
 
 
 class Stream:
-    """A long-lived connection to a peer on one network: it beats, and keeps the longest wait for an echo."""
+    """A long-lived connection to a peer: it beats, and keeps the longest wait for an echo."""
 
-    def __init__(self, peer: Peer, timeout: float, loop: Loop, net: str = "primary", local: str = "") -> None:
-        self.peer, self.timeout, self.loop, self.net, self.local = peer, timeout, loop, net, local
-        self.address = peer.address if net == "primary" else peer.extra
+    def __init__(self, peer: Peer, timeout: float, loop: Loop) -> None:
+        self.peer, self.timeout, self.loop = peer, timeout, loop
+        self.address = peer.address
         self.sock: socket.socket | None = None
         self.up, self.error = False, ""
         self.since, self.tried, self.worst, self.reset = monotonic(), 0.0, 0.0, False
@@ -52,7 +52,7 @@ class Stream:
     def _connect(self, now: float) -> None:
         self.tried, self.since = now, self.since or now
         try:
-            self.sock = opened(self.address, local=self.local)
+            self.sock = opened(self.address)
             self.loop.watch(self.sock, WRITE, self._ready)
             with contextlib.suppress(BlockingIOError):
                 self.sock.connect((self.address, TCP_PORT))
@@ -96,16 +96,16 @@ class Stream:
         self.worst, self.reset = 0.0, False
         if not error and (reset or pause > self.timeout):
             error = "reset" if reset else f"no echo for {pause:.1f} s"
-        stall = {"peer": self.peer.name, "net": self.net, "ms": round(worst * 1000), "reset": reset}
+        stall = {"peer": self.peer.name, "net": "primary", "ms": round(worst * 1000), "reset": reset}
         return error, stall if worst > STALL or reset else None
 
 
 class Streams:
-    """One long-lived connection to each peer on each network; `extra` is the own address on Cilium's, or ''."""
+    """One long-lived connection to each peer."""
 
-    def __init__(self, settings: Settings, results: Results, loop: Loop, extra: str) -> None:
-        self.settings, self.results, self.loop, self.extra = settings, results, loop, extra
-        self.open: dict[tuple[str, str], Stream] = {}
+    def __init__(self, settings: Settings, results: Results, loop: Loop) -> None:
+        self.settings, self.results, self.loop = settings, results, loop
+        self.open: dict[str, Stream] = {}
 
     def beat(self) -> None:
         """A beat on each."""
@@ -114,17 +114,15 @@ class Streams:
 
     def keep(self, peers: dict[str, Peer]) -> None:
         """Have a connection to exactly the present peers; each has a beat under way."""
-        for key, stream in list(self.open.items()):
-            if peers.get(key[0]) is stream.peer:
+        for name, stream in list(self.open.items()):
+            if peers.get(name) is stream.peer:
                 stream.beat()
             else:
                 stream.close()
-                del self.open[key]
+                del self.open[name]
         for name, peer in peers.items() if "tcp" not in self.settings.skip else ():
-            if peer.address and (name, "primary") not in self.open:
-                self.open[name, "primary"] = Stream(peer, self.settings.timeout, self.loop)
-            if self.extra and peer.extra and (name, "extra") not in self.open:
-                self.open[name, "extra"] = Stream(peer, self.settings.timeout, self.loop, "extra", self.extra)
+            if peer.address and name not in self.open:
+                self.open[name] = Stream(peer, self.settings.timeout, self.loop)
 
     @property
     def undecided(self) -> bool:
@@ -134,8 +132,8 @@ class Streams:
     def look(self) -> list[dict[str, Any]]:
         """Note what is wrong with each; the stalls since the last look."""
         stalls = []
-        for (name, net), stream in self.open.items():
+        for name, stream in self.open.items():
             error, stall = stream.look(monotonic())
-            self.results.note(name, net, "tcp", error, 200 if not error else 0)
+            self.results.note(name, "primary", "tcp", error, 200 if not error else 0)
             stalls += [stall] if stall else []
         return stalls

@@ -157,9 +157,6 @@ class KnetLog:
             return 1
         path = self._network.path(mine, its.ip, when)
         sent = self._probe(path, (peer.label, "primary"), kinds, when, bad)
-        if mine.extra and its.cilium:
-            extra = self._network.path(mine, its.cilium, when)
-            sent += self._probe(extra, (peer.label, "extra"), kinds, when, bad)
         if peer.mesh == "b":
             sent += 1
             self._guarded(agent, peer.label, path, its.ip, when, bad)

@@ -17,22 +17,10 @@ def environment(pod: Object, container: str) -> dict[str, str]:
     return {}
 
 
-def build(canal: str, cilium: str, pod_network: str, *, route_via_cilium: bool) -> str:
-    """The Multus file: Canal first and Cilium as extra network, each as it stands on the node.
-
-    `route_via_cilium` leaves the default route to Cilium: with flannel the bridge is a gateway but not the default
-    one, with calico its IPAM section names the Canal network as the only route.
-    """
+def build(canal: str, cilium: str) -> str:
+    """The Multus file: Canal first and Cilium as extra network, each as it stands on the node."""
     first: dict[str, Any] = json.loads(canal)
     second = json.loads(cilium) if cilium else {"name": "cilium", "plugins": [{"type": "cilium-cni"}]}
-    if route_via_cilium:
-        plugin = first["plugins"][0]
-        if plugin.get("type") == "calico":
-            plugin.setdefault("ipam", {})["routes"] = [{"dst": pod_network}]
-        else:
-            delegate = plugin.setdefault("delegate", {})
-            delegate.pop("isDefaultGateway", None)
-            delegate["isGateway"] = True
     plugin = {"type": "multus", "logLevel": "error", "delegates": [first, second]}
     content = {"cniVersion": "0.3.1", "name": "multus-cni-network", "plugins": [plugin]}
     return json.dumps(content, indent=2) + "\n"
@@ -58,8 +46,6 @@ class Multus(Program):
         run.memory["file"] = env.get("MULTUS_CONF_FILE", "00-multus.conflist")
         run.memory["canal"] = env.get("CANAL_CONF_FILE", "10-canal.conflist")
         run.memory["cilium"] = env.get("CILIUM_CONF_FILE", "")
-        run.memory["network"] = env.get("CANAL_POD_CIDR", "") or self.ctx.pod_network
-        run.memory["route"] = env.get("ROUTE_VIA_CILIUM", "true").lower() == "true"
         run.host.change(left=run.host.plane.left | {MULTUS_BINARY, PASSTHRU_BINARY})
         self._running[run.host.name] = run
         self.after(run, "build", self.ctx.about(self.ctx.timings.multus_start, "multus", run.uid, run.attempt))
@@ -72,7 +58,7 @@ class Multus(Program):
         whole = all(one in files for one in sources) and CILIUM_BINARY in run.host.plane.left
         if all(one in files for one in sources) and (whole or memory["file"] in files):
             cilium = files[memory["cilium"]] if memory["cilium"] else ""
-            text = build(files[memory["canal"]], cilium, memory["network"], route_via_cilium=memory["route"])
+            text = build(files[memory["canal"]], cilium)
             run.host.write_file(memory["file"], text)
             memory["written"] = True
         return Health(ready=whole)

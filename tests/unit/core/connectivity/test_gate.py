@@ -371,7 +371,6 @@ PATTERNS: dict[str, tuple[list[Pair], str]] = {
         pairs("w1/a>nodeport", kind="nodeport") + pairs("w1/b>service", kind="service"),
         "neither the ClusterIP nor the node port answers: look at kube-proxy and the Service's endpoints (from w1)",
     ),
-    "extra": (pairs("w1/a>w2/a", net="extra"), "only the extra interface fails"),
     "own host": (pairs("w1/a>node:w1", kind="tcp", net="host"), "pods do not reach their nodes (on w1)"),
     "own hosts": (
         pairs("w1/a>node:w1", "w2/b>node:w2", "w3/a>node:w3", kind="tcp", net="host"), "pods do not reach their nodes"),

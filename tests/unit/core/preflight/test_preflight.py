@@ -196,8 +196,6 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      **_there(daemonsets=(("kube-system", "canal"), ("kube-system", "calico-node")))), "CANAL_READY", "w1"),
     ("a label taken", lambda: _facts(_with(a_node("w2", labels={"node-role.kubernetes/cilium": "pool"}))),
      "LABELS_TAKEN", "w2: node-role.kubernetes/cilium=pool instead of cilium"),
-    ("calico beside multus", lambda: _facts(**_there(calico=("CNI file 10-canal.conflist has the plugin calico",))),
-     "CALICO_NODE", "--strategy overlay"),
     ("flannel with nftables", lambda: _facts(**_there(nftables=True)), "CANAL_NFTABLES", "EnableNFTables"),
     ("canal's selector taken", lambda: _facts(_canal(node_selector={"node-role.kubernetes/cilium-canal": "x"})),
      "LABELS_TAKEN", "DaemonSet kube-system/canal: node selector node-role.kubernetes/cilium-canal=x"),

@@ -519,8 +519,6 @@ def test_multus(profile: str) -> None:
         "MULTUS_CONF_FILE": "00-multus.conflist",
         "CANAL_CONF_FILE": "10-canal.conflist",
         "CILIUM_CONF_FILE": "99-cilium.conflist",
-        "CANAL_POD_CIDR": "10.244.0.0/16",
-        "ROUTE_VIA_CILIUM": "true",
     }
     installer = containers(daemonset)["install-multus-binary"]
     assert installer["command"][0] == {"modern": "/install_multus", "seed": "sh"}[profile]

@@ -310,7 +310,7 @@ class TestCleanHosts:
         assert isinstance(effect, RunHostTask)
         assert effect.node == "w1"
         args = effect.pod["spec"]["containers"][0]["args"]
-        assert args == ["remove-flannel=10-canal.conflist", "remove-multus=00-multus.conflist"]
+        assert args == ["remove-rules", "remove-flannel=10-canal.conflist", "remove-multus=00-multus.conflist"]
 
     def test_not_all_at_once(self) -> None:
         """Twenty tasks, however large the cluster."""
