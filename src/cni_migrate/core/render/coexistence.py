@@ -131,6 +131,8 @@ _TRANSIT: Final = (
          "policies stay in force in transit: Canal's pods are known to Cilium by identities of ours", "default"),
     _row("policy-audit-mode", "false", ("false", ""), "policyAuditMode",
          "policies would only be logged; turn it on with the last `helm upgrade`, or later", False),
+    _row("enable-ipv6", "true", ("false", ""), "ipv6|enabled", "IPv6 is not migrated; it may follow", False),
+    _row("auto-direct-node-routes", "false", ("false", ""), "autoDirectNodeRoutes", "it excludes the tunnel", False),
     _row("disable-endpoint-crd", "false", ("false", ""), "disableEndpointCRD",
          "Canal's pods are known to Cilium by CiliumEndpoints", False),
     _row(ENDPOINT_GC, "5m0s", "5m0s", "operator|endpointGCInterval", DELETES_ENDPOINTS),
@@ -227,7 +229,7 @@ def values(config: Config, stage: Stage) -> dict[str, Any]:
 _CHARTS_DEFAULT: Final = {
     "cni-chaining-mode", "read-cni-conf", "datapath-mode", "enable-ipv4", "disable-endpoint-crd", "bpf-lb-sock",
     "identity-management-mode", "policy-audit-mode", "enable-k8s-networkpolicy", "label-prefix-file",
-    ENDPOINT_GC, "enable-cilium-endpoint-slice", *(row.key for row in _OFF),
+    ENDPOINT_GC, "enable-cilium-endpoint-slice", "enable-ipv6", "auto-direct-node-routes", *(row.key for row in _OFF),
 }  # fmt: skip
 """Keys that are right unless somebody has set them; a values file would say them for nothing."""
 
