@@ -92,7 +92,7 @@ def _version(config: "Config") -> Iterator[Problem]:
 def _extra_config(config: "Config") -> Iterator[Problem]:
     for key, value in config.cilium.extra_config.items():
         reserved = RESERVED.get(key)
-        if reserved is not None and value not in reserved.allowed(config):
+        if reserved is not None and not reserved.fits(value, config):
             why = f"cilium.extra_config sets {key} to {value!r}, but {reserved.why}"
             yield Problem(why, (f"cilium.extra_config.{key}",))
 
@@ -216,12 +216,25 @@ class _Reserved:
         self.why = why
         self._allowed = allowed
 
-    def allowed(self, config: "Config") -> frozenset[str]:
-        """What may be written nevertheless: what the tool sets itself."""
+    def fits(self, value: str, config: "Config") -> bool:
+        """Whether it may be written nevertheless: it is what the tool sets itself."""
         if self._allowed is None:
-            return frozenset()
+            return False
         found = self._allowed(config)
-        return frozenset(found) if isinstance(found, tuple) else frozenset({str(found)})
+        return value in found if isinstance(found, tuple) else value == str(found)
+
+
+class _Interval(_Reserved):
+    """Any interval will do, but not never."""
+
+    def fits(self, value: str, config: "Config") -> bool:
+        """Whether it is longer than nothing."""
+        return lasts(value)
+
+
+def lasts(interval: str) -> bool:
+    """Whether a duration of Go's (`5m0s`) is longer than nothing, however it is written (`0`, `0h0s`)."""
+    return re.search("[1-9]", interval) is not None
 
 
 def _own(key: str, allowed: Callable[["Config"], object]) -> _Reserved:
@@ -235,6 +248,11 @@ _KNOWN: Final = "Canal's pods are known to Cilium by "
 _ENCRYPTED: Final = (
     "Canal's pods take no part in it: turn it on when the migration is done, or use cilium.source chart, which does"
 )
+
+ENDPOINT_GC: Final = "cilium-endpoint-gc-interval"
+
+DELETES_ENDPOINTS: Final = "the operator would delete the endpoints by which Canal's pods are known, or not start"
+"""What it does with 0 (1.15 to 1.20: `operator/cmd`, `operator/endpointgc`)."""
 
 NEEDY: Final = {
     "enable-bpf-masquerade": "it takes Cilium's own kube-proxy",
@@ -294,6 +312,8 @@ RESERVED: Final[dict[str, _Reserved]] = {
     "policy-audit-mode": _Reserved("NetworkPolicies would be open: it may be turned on afterwards", lambda _: "false"),
     "enable-k8s-networkpolicy": _Reserved("NetworkPolicies would be open: it has to be true", lambda _: "true"),
     "disable-endpoint-crd": _Reserved(_KNOWN + "CiliumEndpoints: it has to be false", lambda _: "false"),
+    ENDPOINT_GC: _Interval(f"{DELETES_ENDPOINTS}: it has to be an interval, as 5m0s"),
+    "enable-cilium-endpoint-slice": _Reserved(_BETWEEN + "`false`", lambda _: "false"),
     "label-prefix-file": _Reserved(_KNOWN + "identities with the labels that Cilium takes by default: see `labels`"),
     **{key: _Reserved(f"{why}, and it is off here", lambda _: "false") for key, why in (NEEDY | PARTS).items()},
     "enable-wireguard": _Reserved(_ENCRYPTED, lambda _: "false"),

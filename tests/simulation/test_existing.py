@@ -195,6 +195,8 @@ def test_nobody_upgrades_it() -> None:
         ({"kube-proxy-replacement": "true"}, "helm value kubeProxyReplacement: false"),
         ({"enable-wireguard": "true"}, "helm value encryption.enabled: false"),
         ({"ipam": "kubernetes"}, "helm value ipam.mode: cluster-pool"),
+        ({"cilium-endpoint-gc-interval": "0s"}, "helm value operator.endpointGCInterval: 5m0s"),
+        ({"enable-cilium-endpoint-slice": "true"}, "helm value ciliumEndpointSlice.enabled: false"),
     ],
 )
 def test_a_key_that_does_not_fit_is_named(keys: dict[str, str | None], words: str) -> None:

@@ -123,6 +123,12 @@ LONG = "a" * 64
         ("cilium:\n  extra_config:\n    policy-audit-mode: 'true'", 3, "NetworkPolicies would be open"),
         ("cilium:\n  extra_config:\n    enable-k8s-networkpolicy: 'false'", 3, "NetworkPolicies would be open"),
         ("cilium:\n  extra_config:\n    disable-endpoint-crd: 'true'", 3, "known to Cilium by CiliumEndpoints"),
+        (
+            "cilium:\n  extra_config:\n    cilium-endpoint-gc-interval: '0'",
+            3,
+            "the operator would delete the endpoints",
+        ),
+        ("cilium:\n  extra_config:\n    enable-cilium-endpoint-slice: 'true'", 3, "the migration needs `false`"),
         ("cilium:\n  extra_config:\n    label-prefix-file: /labels", 3, "labels that Cilium takes by default"),
         ("cilium:\n  extra_config:\n    enable-bpf-masquerade: 'true'", 3, "takes Cilium's own kube-proxy"),
         ("cilium:\n  extra_config:\n    enable-wireguard: 'true'", 3, "Canal's pods take no part in it"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from cni_migrate.config import Config
+from cni_migrate.consistency import DELETES_ENDPOINTS, ENDPOINT_GC, lasts
 
 Stage = Literal["transit", "final"]
 
@@ -130,8 +131,13 @@ _TRANSIT: Final = (
          "policies stay in force in transit: Canal's pods are known to Cilium by identities of ours", "default"),
     _row("policy-audit-mode", "false", ("false", ""), "policyAuditMode",
          "policies would only be logged; turn it on with the last `helm upgrade`, or later", False),
+    _row("enable-ipv6", "true", ("false", ""), "ipv6|enabled", "IPv6 is not migrated; it may follow", False),
+    _row("auto-direct-node-routes", "false", ("false", ""), "autoDirectNodeRoutes", "it excludes the tunnel", False),
     _row("disable-endpoint-crd", "false", ("false", ""), "disableEndpointCRD",
          "Canal's pods are known to Cilium by CiliumEndpoints", False),
+    _row(ENDPOINT_GC, "5m0s", "5m0s", "operator|endpointGCInterval", DELETES_ENDPOINTS),
+    _row("enable-cilium-endpoint-slice", "false", ("false", ""), "ciliumEndpointSlice|enabled",
+         "slices were not tried with the endpoints by which Canal's pods are known; they may follow", False),
     _row("enable-k8s-networkpolicy", "true", "true", "k8sNetworkPolicy|enabled", "NetworkPolicies would be open", True),
     _extra("label-prefix-file", "", "", "Canal's pods have identities with the labels that Cilium takes by default"),
     _row("identity-management-mode", "agent", ("agent", ""), "identityManagementMode",
@@ -188,6 +194,8 @@ def _with_old_names(data: Mapping[str, str]) -> dict[str, str]:
     found = dict(data)
     if found.get("tunnel") in ("vxlan", "geneve"):
         found.setdefault("tunnel-protocol", found["tunnel"])
+    if lasts(found.get(ENDPOINT_GC, "")):
+        del found[ENDPOINT_GC]  # any interval is as good as the default
     protocol = found.get("tunnel-protocol") or "vxlan"
     if found.get("tunnel-port", "0") in ("", "0"):
         found["tunnel-port"] = TUNNEL_PORTS.get(protocol, "0")
@@ -221,7 +229,7 @@ def values(config: Config, stage: Stage) -> dict[str, Any]:
 _CHARTS_DEFAULT: Final = {
     "cni-chaining-mode", "read-cni-conf", "datapath-mode", "enable-ipv4", "disable-endpoint-crd", "bpf-lb-sock",
     "identity-management-mode", "policy-audit-mode", "enable-k8s-networkpolicy", "label-prefix-file",
-    *(row.key for row in _OFF),
+    ENDPOINT_GC, "enable-cilium-endpoint-slice", "enable-ipv6", "auto-direct-node-routes", *(row.key for row in _OFF),
 }  # fmt: skip
 """Keys that are right unless somebody has set them; a values file would say them for nothing."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from cni_migrate.config import Config
+from cni_migrate.consistency import DELETES_ENDPOINTS, ENDPOINT_GC, lasts
 from cni_migrate.core.model import names
 from cni_migrate.core.render.foreign import (
     OFF,
@@ -23,6 +24,7 @@ DECIDED: Final = frozenset(
         "tunnel-port", "cluster-pool-ipv4-cidr", "cluster-pool-ipv4-mask-size", "auto-direct-node-routes",
         "enable-ipv4", "enable-ipv6", "identity-allocation-mode", "identity-management-mode", "datapath-mode",
         "cni-chaining-mode", "label-prefix-file", "enable-k8s-networkpolicy",
+        "enable-cilium-endpoint-slice",
     }
 )  # fmt: skip
 """Keys that no CiliumNodeConfig but the migration's may set."""
@@ -96,6 +98,13 @@ def _policies(foreign: Foreign) -> Iterator[str]:
         yield (
             "enable-k8s-networkpolicy is not true: NetworkPolicies would be open on each node once it is migrated."
             " Values: k8sNetworkPolicy.enabled: true"
+        )
+    if not lasts(interval := data.get(ENDPOINT_GC, "5m0s")):
+        yield f"{ENDPOINT_GC} is {interval}: {DELETES_ENDPOINTS}. Values: operator.endpointGCInterval: 5m0s"
+    if is_on(data.get("enable-cilium-endpoint-slice", "")):
+        yield (
+            "enable-cilium-endpoint-slice is true: slices were not tried with the endpoints by which Canal's pods are"
+            " known. Values: ciliumEndpointSlice.enabled: false; they can follow when the migration is done"
         )
     if file := data.get("label-prefix-file"):
         yield (

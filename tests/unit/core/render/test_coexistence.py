@@ -12,7 +12,7 @@ GUIDE = {
     "cluster-pool-ipv4-mask-size": "24", "routing-mode": "tunnel", "tunnel-protocol": "vxlan", "tunnel-port": "8473",
     "custom-cni-conf": "true", "unmanaged-pod-watcher-interval": "0", "enable-host-legacy-routing": "true",
     "kube-proxy-replacement": "false", "enable-policy": "default", "prepend-iptables-chains": "false",
-    "enable-stale-cilium-endpoint-cleanup": "false", "cni-chaining-mode": "none",
+    "enable-stale-cilium-endpoint-cleanup": "false", "cni-chaining-mode": "none", "enable-ipv6": "false",
 }  # fmt: skip
 """What the chart makes of the values for the transit (1.15 to 1.20), as far as it matters here."""
 
@@ -46,6 +46,10 @@ def test_each_key_is_looked_at(key: str) -> None:
         ("policy-audit-mode", "true", "policyAuditMode: false"),
         ("disable-endpoint-crd", "true", "disableEndpointCRD: false"),
         ("identity-management-mode", "operator", "identityManagementMode: agent"),
+        ("enable-cilium-endpoint-slice", "true", "ciliumEndpointSlice.enabled: false"),
+        ("cilium-endpoint-gc-interval", "0s", "operator.endpointGCInterval: 5m0s"),
+        ("enable-ipv6", "true", "ipv6.enabled: false"),
+        ("auto-direct-node-routes", "true", "autoDirectNodeRoutes: false"),
         ("bpf-lb-sock", "true", "socketLB.enabled: false"),
         ("enable-egress-gateway", "true", "egressGateway.enabled: false"),
         ("enable-ipv4-egress-gateway", "true", "egressGateway.enabled: false"),
@@ -93,7 +97,7 @@ def test_a_key_that_is_not_there_has_its_default(missing: str, named: bool) -> N
     ("key", "text"),
     [
         ("unmanaged-pod-watcher-interval", "0s"), ("cni-chaining-mode", "portmap"), ("kube-proxy-replacement", "disabled"),
-        ("cluster-pool-ipv4-cidr", "10.245.0.0/16 "), ("cni-exclusive", "true"),
+        ("cluster-pool-ipv4-cidr", "10.245.0.0/16 "), ("cni-exclusive", "true"), ("cilium-endpoint-gc-interval", "10m"),
     ],
 )  # fmt: skip
 def test_other_words_for_the_same(key: str, text: str) -> None:

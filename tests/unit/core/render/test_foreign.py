@@ -99,6 +99,9 @@ def test_the_version_is_the_tag(image: str, version: str) -> None:
         ({"ipam": "multi-pool"}, "ipam is multi-pool"),
         ({"identity-allocation-mode": "kvstore"}, "identity-allocation-mode is kvstore"),
         ({"identity-management-mode": "both"}, "identityManagementMode: agent"),
+        ({"enable-cilium-endpoint-slice": "true"}, "ciliumEndpointSlice.enabled: false"),
+        ({"cilium-endpoint-gc-interval": "0"}, "operator.endpointGCInterval: 5m0s"),
+        ({"cilium-endpoint-gc-interval": "0h0m0s"}, "cilium-endpoint-gc-interval is 0h0m0s"),
     ],
 )
 def test_what_cannot_be_moved_to_node_by_node_is_named(settings: dict[str, str], said: str) -> None:
