@@ -55,21 +55,10 @@ def decide(
         draft.record = sync_membership(plan, record, seen, now, draft.work)
     keep_selected(draft)
     keep_deleted(draft)
-    restoring = keep_installed(draft)
-    if not restoring:
-        turn_round(draft)
-        carry_on(draft)
-        roll_back_held(draft)
-    if draft.stopping:
+    if not keep_installed(draft):  # what was begun would wait for what is not there
+        _go_on(draft)
+    elif draft.stopping:
         stop(draft)
-    elif restoring:
-        pass  # what was begun would wait for what is not there
-    elif goal.kind == "rollback_node":
-        rollback_node(draft)
-    elif not stop_for_held(draft):
-        (backward if goal.kind == "rollback" else forward)(draft)
-        if draft.final is None:
-            stop_for_held(draft)  # who was begun just now may be held at once, before anything was touched
     settle(draft)
     work = draft.work
     if draft.final is None and not (work.effects or work.asks or work.waits):
@@ -90,6 +79,21 @@ def decide(
         final=draft.final,
         lookups=tuple(work.lookups),
     )
+
+
+def _go_on(draft: Draft) -> None:
+    """Carry on what was begun, then begin what may be begun."""
+    turn_round(draft)
+    carry_on(draft)
+    roll_back_held(draft)
+    if draft.stopping:
+        stop(draft)
+    elif draft.goal.kind == "rollback_node":
+        rollback_node(draft)
+    elif not stop_for_held(draft):
+        (backward if draft.goal.kind == "rollback" else forward)(draft)
+        if draft.final is None:
+            stop_for_held(draft)  # who was begun just now may be held at once, before anything was touched
 
 
 def _landmarks(record: Record) -> object:
