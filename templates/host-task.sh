@@ -244,10 +244,11 @@ await_first() { # NAME: wait until that file is in force, or for so long; the re
     done
 }
 
-free_leases() { # LIST: addresses whose leases go
+free_leases() { # LIST: addresses whose leases go, and portmap's ways to them
     each "$1" | while read -r address; do
         rm -f "$root$leases/$address"
     done
+    [ -z "$1" ] || remove_ports "$(host_ports_to "$(each "$1" | sed 's/[.]/\\./g' | joined '|')")"
 }
 
 keep_leases() { # LIST: addresses whose leases stay
@@ -397,13 +398,30 @@ remove_calico() { # what felix lays in either kind of iptables or in nftables, i
 
 # Behind a network's plugin portmap opens host ports. A pod that ends while another plugin is in force leaves its chain, and
 # the first one in the list is asked. Each rule names its network: those of pods on another one stay.
-remove_host_ports() { # NETWORK
-    jumps=$(for family in $(iptables_families); do run "$family-save" -t nat 2>/dev/null || true; done |
-        grep -E -- '^-A CNI-HOSTPORT-DNAT .*-j CNI-DN-' || true)
-    kept=$(echo "$jumps" | grep -vF "name: \\\"$1\\\"" | sed 's/.*-j //' | sort -u)
-    left=$(chains 'CNI-DN-[0-9a-f]+' | sed 's/.* //' | sort -u | grep -vxF "$kept" || true)
-    [ -z "$left" ] || remove_chains "$(echo "$left" | joined '|')"
-    [ -n "$kept" ] || remove_chains 'CNI-HOSTPORT-(DNAT|MASQ|SETMARK)'
+remove_host_ports() { # NETWORK: its own, those that nobody jumps to, and where nothing stays portmap's own chains, too
+    stays=$(host_port_jumps | grep -vF "name: \\\"$1\\\"" | sed 's/.*-j //' | sort -u)
+    remove_ports "$(chains 'CNI-DN-[0-9a-f]+' | sed 's/.* //' | sort -u | grep -vxF "$stays" || true)"
+    [ -n "$stays" ] || remove_chains 'CNI-HOSTPORT-(DNAT|MASQ|SETMARK)'
+}
+
+free_host_ports() { # NETWORK: no pod is on it any more
+    remove_ports "$(host_port_jumps | { grep -F "name: \\\"$1\\\"" || true; } | sed 's/.*-j //' | sort -u)"
+}
+
+host_port_jumps() { # the list in which portmap looks for who has a port
+    nat_of_all | grep -E -- '^-A CNI-HOSTPORT-DNAT .*-j CNI-DN-' || true
+}
+
+host_ports_to() { # PATTERN: portmap's chains that lead to such an address
+    nat_of_all | sed -n -E "s/^-A (CNI-DN-[0-9a-f]+) .*--to-destination ($1):.*/\1/p" | sort -u
+}
+
+nat_of_all() {
+    for family in $(iptables_families); do run "$family-save" -t nat 2>/dev/null || true; done
+}
+
+remove_ports() { # CHAINS, one per line
+    [ -z "$1" ] || remove_chains "$(echo "$1" | joined '|')"
 }
 
 remove_flannel() { # LIST: Canal's files in the CNI folder
@@ -483,7 +501,7 @@ value_of() { # OPERATION DEFAULT: what is behind the '=', or DEFAULT
 for operation in "$@"; do
     case $operation in
     *[!A-Za-z0-9._:,=-]* | *..*) fail "not an operation: $operation" 2 ;;
-    status | restore-bak | lay-rules | keep-rules | remove-rules | await-first=?* | remove-cni=?* | keep-leases=* | free-leases=*) ;;
+    status | restore-bak | lay-rules | keep-rules | remove-rules | await-first=?* | remove-cni=?* | keep-leases=* | free-leases=* | free-host-ports | free-host-ports=?*) ;;
     remove-flannel | remove-flannel=* | remove-multus | remove-multus=* | remove-cilium | remove-cilium=*) ;;
     *) fail "unknown operation: $operation" 2 ;;
     esac
@@ -503,6 +521,7 @@ for operation in "$@"; do
     await-first=*) await_first "${operation#*=}" ;;
     keep-leases=*) keep_leases "${operation#*=}" ;;
     free-leases=*) free_leases "${operation#*=}" ;;
+    free-host-ports*) free_host_ports "$(value_of "$operation" "$network")" ;;
     remove-flannel*) remove_flannel "$(value_of "$operation" "$canal_file")" ;;
     remove-multus*) remove_multus "$(value_of "$operation" "$multus_file")" ;;
     remove-cilium*) remove_cilium "$(value_of "$operation" "")" ;;

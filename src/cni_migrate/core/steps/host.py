@@ -230,6 +230,20 @@ def reclaim_leases(view: NodeView) -> Answer:
     return Done(remember=NodeChanges(leases=())) if isinstance(status, HostStatus) else status
 
 
+@node_step("host")
+def free_host_ports(view: NodeView) -> Answer:
+    """Take away the ways to host ports of pods that have left the other network, where portmap serves both.
+
+    A DaemonSet's pod is deleted while the new network's file is active, whose portmap knows nothing of what the old
+    one's has laid (seen with Cilium 1.20.2 and portmap 1.1): that stands first in the list, and leads nowhere.
+    """
+    portmap = "portmap"
+    if view.plan.manifests.host_ports() != portmap or not any(pod.host_ports for pod in view.pods):
+        return Done()
+    status = _run(view, "free-host-ports" if view.entry.event is NodeEvent.SWITCH else f"free-host-ports={portmap}")
+    return Done() if isinstance(status, HostStatus) else status
+
+
 def _keep_leases(view: NodeView) -> str:
     """The operation that gives back every Canal address that no pod on the node has."""
     return "keep-leases=" + ",".join(sorted(pod.ip for pod in view.pods if view.on_canal(pod)))

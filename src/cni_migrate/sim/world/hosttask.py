@@ -183,6 +183,7 @@ OPERATIONS: dict[str, Callable[[Host, str, str], None]] = {
     "restore-bak": restore_backups,
     "keep-leases": keep_leases,
     "free-leases": free_leases,
+    "free-host-ports": lambda host, argument, network: None,  # what portmap has laid for which pod is not in this world
     "remove-flannel": remove_flannel,
     "remove-multus": remove_multus,
     "remove-cilium": remove_cilium,
@@ -209,6 +210,7 @@ def perform(
             return 2, {"error": f"not an operation: {argument}"}
         lonely = given and operation in ("status", "restore-bak", "lay-rules", "remove-rules")
         lacking = operation in ("remove-cni", "await-first") and not value
+        lacking = lacking or (operation == "free-host-ports" and bool(given) and not value)
         lacking = lacking or (operation in ("keep-leases", "free-leases") and not given)
         if operation not in OPERATIONS or lonely or lacking:
             return 2, {"error": f"unknown operation: {argument}"}

@@ -838,3 +838,29 @@ def test_no_step_looks_at_the_clock_of_this_machine() -> None:
     """The builders' view is in 2030; a step that asked the real clock would answer otherwise tomorrow."""
     assert NOW.year == 2030
     assert an_entry().since is None
+
+
+PORTMAP = {"cilium": {"extra_config": {"cni-chaining-mode": "portmap"}}}
+
+
+@pytest.mark.parametrize(
+    ("event", "op"), [(NodeEvent.SWITCH, "free-host-ports"), (NodeEvent.RESTORE, "free-host-ports=portmap")]
+)
+@pytest.mark.parametrize("ports", [True, False])
+def test_ways_to_host_ports_that_lead_nowhere_go(event: NodeEvent, op: str, ports: bool) -> None:
+    """Where portmap serves both networks and a pod of the node has a host port; else no task is run."""
+    plan = a_plan("overlay", **PORTMAP)
+    entry = under_way(
+        "w1", NodeState.DRAINING if event is NodeEvent.SWITCH else NodeState.CILIUM, event, "free_host_ports"
+    )
+    view = a_view(seen(a_node(), a_pod("door", host_ports=ports)), entry, plan=plan)
+    answer = NODE_STEPS["free_host_ports"](view)
+    if not ports:
+        assert answer == Done()
+        return
+    assert isinstance(answer, Apply)
+    (effect,) = answer.effects
+    assert isinstance(effect, RunHostTask)
+    assert effect.pod["spec"]["containers"][0]["args"] == [op]
+    without = a_view(seen(a_node(), a_pod("door", host_ports=True)), entry, plan=a_plan("overlay"))
+    assert NODE_STEPS["free_host_ports"](without) == Done()
