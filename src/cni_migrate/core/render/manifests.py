@@ -4,7 +4,6 @@ Pure: the texts come in from outside. What is handed out is shared and must not 
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
-from ruamel.yaml import YAML
 
 from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.core.model import leftovers, names
 from cni_migrate.core.render import foreign as foreign_cilium
 from cni_migrate.core.render import rights
+from cni_migrate.core.render.documents import documents
 from cni_migrate.core.render.settings import HEALTH_PORT, cilium_config, identities_config, knet_config
 
 Manifest = dict[str, Any]
@@ -323,7 +322,7 @@ class Manifests:
         made = self._made.get(key or template)
         if made is None:
             text = self._environment.get_template(template).render(config=self._config, names=names, **values)
-            made = [self._adapt(found) for found in YAML(typ="safe", pure=True).load_all(io.StringIO(text)) if found]
+            made = [self._adapt(found) for found in documents(text)]
             self._made[key or template] = made
         return list(made)
 
