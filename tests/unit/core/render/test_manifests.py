@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from cni_migrate import cilium_versions, resources
 from cni_migrate.config import PROFILES, Config
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import PutObject
 from cni_migrate.core.model.objects import Pod, Taint
+from cni_migrate.core.render import manifests as manifests_module
 from cni_migrate.core.render.manifests import (
     TEMPLATES,
     Manifest,
@@ -729,3 +731,23 @@ def test_canal_is_removed_in_another_image_than_the_rest(own: str, ops: list[str
     later = Manifests(TEXTS, config, Payload("cilium:1", MODULES))
     made = later.host_task("w1", "t", ops, cleaning_image=manifests.cleaning_image)
     assert made["spec"]["containers"][0]["image"] == image.replace("flannel", "cilium")
+
+
+@pytest.mark.parametrize(("profile", "strategy"), ALL)
+def test_templates_mean_the_same_in_either_yaml(profile: str, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read as YAML 1.1, by PyYAML, and mean what YAML 1.2 says, which operators' files are read as."""
+    texts: list[str] = []
+    fast = manifests_module.parsed
+
+    def kept(text: str) -> list[Any]:
+        texts.append(text)
+        return fast(text)
+
+    monkeypatch.setattr(manifests_module, "parsed", kept)
+    made = Manifests(TEXTS, merged(profile, strategy), Payload("canal:1", MODULES))
+    assert every(made)
+    made.host_task("w1", "host-w1", ["status"])
+    made.job("a: 1")
+    assert len(texts) > 5
+    for text in texts:
+        assert fast(text) == list(YAML(typ="safe", pure=True).load_all(text))
