@@ -30,7 +30,7 @@ from cni_migrate.core.model.effects import (
 from cni_migrate.core.model.objects import Node, ObjectRef, Pod, Snapshot, Taint
 from cni_migrate.errors import ClusterError, ClusterUnreachable, Conflict, RightsMissing, Unauthorized
 from cni_migrate.kube import inventory
-from cni_migrate.kube.access import Ask, allowed
+from cni_migrate.kube.access import Ask, Reviews
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.connect import connect
 from cni_migrate.kube.documents import KubeDocuments
@@ -435,7 +435,7 @@ async def rights(scene: Scene) -> None:
         Ask("patch", "", "nodes"),
         Ask("get", "", "pods", "log", scene.space),
     ]
-    assert await allowed(scene.client, asks) == dict.fromkeys(asks, True)
+    assert await Reviews(scene.client).allowed(asks) == dict.fromkeys(asks, True)
 
 
 SCENES = [
@@ -602,7 +602,7 @@ def test_a_missing_right_is_raised() -> None:
             with pytest.raises(RightsMissing, match=f"create pods/eviction in namespace {made.space}"):
                 await made.do(made.evict(pod))
             asks = [Ask("create", "", "pods", "eviction"), Ask("list", "", "pods")]
-            assert list((await allowed(client, asks)).values()) == [False, True]
+            assert list((await Reviews(client).allowed(asks)).values()) == [False, True]
 
     inside(body, tokens={"me": "kubernetes-admin"})
 

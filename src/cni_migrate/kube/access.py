@@ -32,15 +32,33 @@ EVERYTHING: Final = Ask("*", "*", "*")
 RBAC grants it only by a rule that has `*` for all three (kubernetes: plugin/pkg/auth/authorizer/rbac)."""
 
 
-async def allowed(client: Client, asks: Iterable[Ask | tuple[str, str, str, str, str]]) -> dict[Ask, bool]:
-    """Which of these rights this user has.
+class Reviews:
+    """What was asked, and answered: nothing is asked twice, whoever asks, even while the first answer is awaited."""
 
-    Raises:
-        ClusterError: the API server would not say.
-    """
-    slots = asyncio.Semaphore(_PARALLEL)
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._slots = asyncio.Semaphore(_PARALLEL)
+        self._asked: dict[Ask, asyncio.Future[bool]] = {}
 
-    async def one(ask: Ask) -> bool:
+    async def allowed(self, asks: Iterable[Ask | tuple[str, str, str, str, str]]) -> dict[Ask, bool]:
+        """Which of these rights this user has.
+
+        Raises:
+            ClusterError: the API server would not say.
+        """
+        wanted = list(dict.fromkeys(Ask(*ask) for ask in asks))
+        if len(wanted) > 1 and await self._one(EVERYTHING):
+            return dict.fromkeys(wanted, True)
+        async with together() as group:
+            answers = [group.create_task(self._one(ask)) for ask in wanted]
+        return {ask: answer.result() for ask, answer in zip(wanted, answers, strict=True)}
+
+    async def _one(self, ask: Ask) -> bool:
+        if (answer := self._asked.get(ask)) is None:
+            answer = self._asked[ask] = asyncio.ensure_future(self._review(ask))
+        return await asyncio.shield(answer)
+
+    async def _review(self, ask: Ask) -> bool:
         attributes = {"verb": ask.verb, "group": ask.group, "resource": ask.resource}
         if ask.subresource:
             attributes["subresource"] = ask.subresource
@@ -51,15 +69,8 @@ async def allowed(client: Client, asks: Iterable[Ask | tuple[str, str, str, str,
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": attributes},
         }
-        async with slots:
-            answer = await client.request("POST", _REVIEWS, body=body)
+        async with self._slots:
+            answer = await self._client.request("POST", _REVIEWS, body=body)
         if not answer.ok:
             raise ClusterError(f"asking whether `{ask.verb} {ask.resource}` is allowed: {answer.message}")
         return bool((answer.object.get("status") or {}).get("allowed", False))
-
-    wanted = list(dict.fromkeys(Ask(*ask) for ask in asks))
-    if len(wanted) > 1 and await one(EVERYTHING):
-        return dict.fromkeys(wanted, True)
-    async with together() as group:
-        answers = [group.create_task(one(ask)) for ask in wanted]
-    return {ask: answer.result() for ask, answer in zip(wanted, answers, strict=True)}

@@ -12,7 +12,7 @@ from typing import Any, Final
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.render.rights import plural
 from cni_migrate.errors import RightsMissing
-from cni_migrate.kube.access import Ask, allowed
+from cni_migrate.kube.access import Ask, Reviews
 from cni_migrate.kube.discovery import RESTMapper
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.together import together
@@ -29,8 +29,8 @@ _WEBHOOK: Final = "admission webhook"
 _NO_DRY_RUN: Final = "does not support dry run"
 
 
-async def refusals(client: Client, manifests: Iterable[Manifest]) -> tuple[str, ...]:
-    """Each object that would be refused, with the API server's words.
+async def refusals(client: Client, manifests: Iterable[Manifest], reviews: Reviews) -> tuple[str, ...]:
+    """Each object that would be refused, with the API server's words; of what `reviews` say that the user may make.
 
     Raises:
         ClusterError: the API server does not answer.
@@ -38,7 +38,7 @@ async def refusals(client: Client, manifests: Iterable[Manifest]) -> tuple[str, 
     manifests = list(manifests)
     mapper, slots, coming = RESTMapper(client), asyncio.Semaphore(_PARALLEL), set(_defined(manifests))
     every = [(asked, name) for manifest in manifests for asked, name in _asked(manifest)]
-    rights = await allowed(client, [_STAND_INS, *(_creating(asked) for asked, _ in every)])
+    rights = await reviews.allowed([_STAND_INS, *(_creating(asked) for asked, _ in every)])
 
     async def one(manifest: Manifest, name: str) -> str:
         async with slots:

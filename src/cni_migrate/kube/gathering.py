@@ -7,7 +7,7 @@ from cni_migrate.cilium_versions import PORT_RANGES
 from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.preflight.findings import Facts, Hook
 from cni_migrate.core.steps.view import Plan
-from cni_migrate.kube.access import Ask, allowed
+from cni_migrate.kube.access import Ask, Reviews
 from cni_migrate.kube.admission import refusals
 from cni_migrate.kube.calico import calico
 from cni_migrate.kube.cluster import KubeCluster
@@ -36,10 +36,11 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
     Raises:
         ClusterError: the API server does not answer, or does not allow a read.
     """
+    reviews = Reviews(client)
     async with together() as group:
         taking_stock = group.create_task(inventory(client))
-        rights_asked = group.create_task(allowed(client, asks(plan.manifests.rbac())))
-        refusing = group.create_task(refusals(client, _wanted(plan)))
+        rights_asked = group.create_task(reviews.allowed(asks(plan.manifests.rbac())))
+        refusing = group.create_task(refusals(client, _wanted(plan), reviews))
         owning = group.create_task(released(client, _ciliums(plan)))
         serving = group.create_task(services(client))
         ranges = group.create_task(service_networks(client))

@@ -1,9 +1,11 @@
 """What would refuse the migration's objects, by a dry run."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from cni_migrate.kube.access import Ask, Reviews
 from cni_migrate.kube.admission import refusals
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.volumes import local_volumes
@@ -34,7 +36,24 @@ def asked(*, may: bool = True, **replies: Reply) -> tuple[tuple[str, ...], FakeS
     server.on("POST", REVIEWS, (201, {"status": {"allowed": may}}))
     for name, path in (("sets", SETS), ("pods", PODS), ("elsewhere", "/api/v1/namespaces/default/pods")):
         server.on("POST", path, replies.get(name, (201, {})))
-    return run_virtual(refusals(Client(FakeApi(server), LoopClock()), [SET])), server
+    client = Client(FakeApi(server), LoopClock())
+    return run_virtual(refusals(client, [SET], Reviews(client))), server
+
+
+def test_no_right_is_asked_about_twice() -> None:
+    """The checks of rights and of admission ask about the same rights at the same time: each goes to the server once."""
+    server = FakeServer()
+    server.on("POST", REVIEWS, (201, {"status": {"allowed": False}}))
+    client = Client(FakeApi(server), LoopClock())
+    reviews = Reviews(client)
+    asks = [Ask("create", "apps", "daemonsets", "", "mesh"), Ask("create", "", "pods", "", "mesh")]
+
+    async def both() -> None:
+        await asyncio.gather(reviews.allowed(asks), refusals(client, [SET], reviews))
+
+    run_virtual(both())
+    seen = [tuple(sorted(one.body["spec"]["resourceAttributes"].items())) for one in server.seen]
+    assert len(seen) == len(set(seen)) == 4  # everything, the two, and pods in `default` to stand in
 
 
 def test_nothing_is_written() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import inventory
-from cni_migrate.kube.access import Ask, allowed
+from cni_migrate.kube.access import Ask, Reviews
 from cni_migrate.kube.request import Client
 from cni_migrate.sim.clock import run_virtual
 from tests.unit.kube.fake_api import FakeApi, FakeServer, LoopClock, listed, status
@@ -86,7 +86,7 @@ def test_rights_are_asked_for_one_by_one_and_once_each() -> None:
         ("list", "apps", "daemonsets", "", ""),
         ("list", "apps", "daemonsets", "", ""),
     ]
-    found = run(server, lambda client: allowed(client, asks))
+    found = run(server, lambda client: Reviews(client).allowed(asks))
     assert found == {Ask(*asks[0]): True, Ask(*asks[1]): False}
     assert [one.body["spec"]["resourceAttributes"] for one in server.seen] == [
         {"verb": "*", "group": "*", "resource": "*"},
@@ -100,7 +100,7 @@ def test_who_may_everything_is_asked_once() -> None:
     server = FakeServer()
     server.on("POST", REVIEWS, (201, {"status": {"allowed": True}}))
     asks = [Ask("list", "", "pods"), Ask("patch", "", "nodes")]
-    assert run(server, lambda client: allowed(client, asks)) == dict.fromkeys(asks, True)
+    assert run(server, lambda client: Reviews(client).allowed(asks)) == dict.fromkeys(asks, True)
     assert len(server.seen) == 1
 
 
@@ -108,4 +108,4 @@ def test_a_review_that_fails_is_told() -> None:
     server = FakeServer()
     server.on("POST", REVIEWS, (422, status(422, "Invalid", "no")))
     with pytest.raises(ClusterError, match="asking whether `list pods` is allowed: no"):
-        run(server, lambda client: allowed(client, [Ask("list", "", "pods")]))
+        run(server, lambda client: Reviews(client).allowed([Ask("list", "", "pods")]))
