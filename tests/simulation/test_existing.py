@@ -16,7 +16,7 @@ from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world.cniconf import in_force
-from cni_migrate.sim.world.kinds import CONFIG_MAP
+from cni_migrate.sim.world.kinds import CONFIG_MAP, DAEMON_SET
 from tests.simulation.harness import SMALL, Process, config_for, simulated
 from tests.simulation.outcome import outcome
 
@@ -232,6 +232,30 @@ def test_an_upgrade_on_the_way_holds_the_next_node() -> None:
             assert final is not None
             assert final.outcome == "done", final
             watch.check()
+
+    run_virtual(main())
+
+
+def test_a_cilium_deleted_on_the_way_holds_the_next_node() -> None:
+    """No node is taken on for agents that are not there; it is told by name, and put back by its owner it goes on."""
+
+    async def main() -> None:
+        async with simulated(cluster(), CONFIG) as (sim, _):
+            first = await Process(sim, CONFIG, goal=ONE).run()
+            assert first is not None
+            found = await sim.client.get(DAEMON_SET, "cilium", "kube-system")
+            await sim.client.delete(DAEMON_SET, "cilium", "kube-system")
+            final = await Process(sim, CONFIG).run()
+            assert final is not None
+            assert final.outcome == "halted", final
+            assert "DaemonSet kube-system/cilium is gone" in final.message
+            assert "helm upgrade" in final.next
+            meta = {key: found["metadata"][key] for key in ("name", "namespace", "labels") if key in found["metadata"]}
+            again = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta, "spec": found["spec"]}
+            await sim.client.create(DAEMON_SET, again, "kube-system")
+            final = await Process(sim, CONFIG).run()
+            assert final is not None
+            assert final.outcome == "done", final
 
     run_virtual(main())
 

@@ -65,7 +65,11 @@ def check_cilium(view: ClusterView) -> Answer:
 
 @node_step("host")
 def check_cilium_keys(view: NodeView) -> Answer:
-    """Make sure that the Cilium that is there still keeps to itself on the nodes whose turn it is not."""
+    """Make sure that the Cilium is there still, and keeps to itself on the nodes whose turn it is not."""
+    where = view.config.cilium.namespace
+    if (where, names.CILIUM) not in view.seen.daemonsets:
+        put_back = f"put it back (helm upgrade --install, with the values of `migrate manifests {PARTS['transit']}`)"
+        return Refuse(why=f"DaemonSet {where}/{names.CILIUM} is gone, which is Cilium's owner's", next=put_back)
     if said := keys_wrong(view, "transit"):
         return Refuse(why=f"Cilium's configuration was changed: {said}", next=asked_for("transit"))
     return Done()
