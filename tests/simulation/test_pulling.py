@@ -19,7 +19,15 @@ CANALS = {SMALL.versions.flannel, SMALL.versions.calico}
 
 BROUGHT = {
     "overlay": {"cilium-agent", "cilium-operator", "host-task", "identities", "knet-stress", "tunnel-probe"},
-    "multus": {"cilium-agent", "cilium-operator", "host-task", "kube-multus", "knet-stress", "tunnel-probe"},
+    "multus": {
+        "cilium-agent",
+        "cilium-operator",
+        "host-task",
+        "identities",
+        "kube-multus",
+        "knet-stress",
+        "tunnel-probe",
+    },
 }
 
 
