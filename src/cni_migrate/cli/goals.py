@@ -75,12 +75,13 @@ def goal_of(typed: Typed, record: Record | None, seen: Snapshot) -> Goal:
     """The driver's goal.
 
     Raises:
-        UsageError: a node that is named is not there, or there is no migration to take back or to clean up after.
+        UsageError: a node that is named is not there, or there is no migration to clean up after.
         Halted: clean-up cannot begin yet.
     """
-    if record is None and not isinstance(typed, Run):
-        what = "clean up" if isinstance(typed, Cleanup) else "roll back"
-        raise UsageError(f"no migration was begun in this cluster: there is nothing to {what}", next="migrate status")
+    if record is None and isinstance(typed, Cleanup):
+        raise UsageError(
+            "no migration is under way here: there is nothing to clean up", next="migrate status"
+        )
     match typed:
         case RollbackNode(node, to, accept):
             return Goal(kind="rollback_node", node=node, to="canal" if to == "canal" else "dual", **_accepting(accept))
