@@ -79,9 +79,7 @@ def goal_of(typed: Typed, record: Record | None, seen: Snapshot) -> Goal:
         Halted: clean-up cannot begin yet.
     """
     if record is None and isinstance(typed, Cleanup):
-        raise UsageError(
-            "no migration is under way here: there is nothing to clean up", next="migrate status"
-        )
+        raise UsageError("no migration is under way here: there is nothing to clean up", next="migrate status")
     match typed:
         case RollbackNode(node, to, accept):
             return Goal(kind="rollback_node", node=node, to="canal" if to == "canal" else "dual", **_accepting(accept))
