@@ -223,6 +223,9 @@ class _Live:
     def pods_of(self, controller_uid: str) -> Collection[Pod]:
         return self._cache.pods.of(controller_uid)
 
+    def unready_of(self, controller_uid: str) -> Collection[Pod]:
+        return self._cache.pods.unready(controller_uid)
+
     def pod(self, namespace: str, name: str) -> Pod | None:
         return self._cache.pods.views.get((namespace, name))
 

@@ -177,7 +177,7 @@ PodKey = tuple[str, str]
 
 
 class PodStore(Store[PodKey, Pod]):
-    """The pods, also by node and by controller.
+    """The pods, also by node and by controller; and of each controller those that are not Ready.
 
     A pod whose eviction or deletion was accepted is shown as `deleting` from that moment on, until an event says so
     itself: no decision sees it untouched, even if older events are still on their way.
@@ -188,6 +188,7 @@ class PodStore(Store[PodKey, Pod]):
         self._leaving: set[str] = set()
         self._on: dict[str, dict[PodKey, Pod]] = {}
         self._of: dict[str, dict[PodKey, Pod]] = {}
+        self._unready: dict[str, dict[PodKey, Pod]] = {}
         self._none: Final[dict[PodKey, Pod]] = {}
 
     def on(self, node: str) -> Collection[Pod]:
@@ -197,6 +198,10 @@ class PodStore(Store[PodKey, Pod]):
     def of(self, controller_uid: str) -> Collection[Pod]:
         """The pods that an owner controls."""
         return self._of.get(controller_uid, self._none).values()
+
+    def unready(self, controller_uid: str) -> Collection[Pod]:
+        """The pods that an owner controls and that are neither Ready nor being deleted."""
+        return self._unready.get(controller_uid, self._none).values()
 
     def leaving(self, key: PodKey, uid: str) -> None:
         """Its eviction or deletion was accepted."""
@@ -223,12 +228,15 @@ class PodStore(Store[PodKey, Pod]):
             _drop(self._on, old.node, key)
             if old.controller is not None:
                 _drop(self._of, old.controller[2], key)
+                _drop(self._unready, old.controller[2], key)
             if new is None or new.uid != old.uid:
                 self._leaving.discard(old.uid)
         if new is not None:
             self._on.setdefault(new.node, {})[key] = new
             if new.controller is not None:
                 self._of.setdefault(new.controller[2], {})[key] = new
+                if not new.ready and not new.deleting:
+                    self._unready.setdefault(new.controller[2], {})[key] = new
 
 
 def _drop(index: dict[str, dict[PodKey, Pod]], name: str, key: PodKey) -> None:

@@ -69,6 +69,10 @@ class Seen:
         """The pods that an owner controls."""
         return [pod for pod in self.pods if pod.controller is not None and pod.controller[2] == controller_uid]
 
+    def unready_of(self, controller_uid: str) -> list[Pod]:
+        """The pods of an owner that are neither Ready nor being deleted."""
+        return [pod for pod in self.pods_of(controller_uid) if not pod.ready and not pod.deleting]
+
     def pod(self, namespace: str, name: str) -> Pod | None:
         """One pod by name."""
         return next((pod for pod in self.pods if (pod.namespace, pod.name) == (namespace, name)), None)

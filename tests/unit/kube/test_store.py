@@ -59,6 +59,26 @@ def test_pods_are_found_by_node_and_by_owner() -> None:
     assert not watched.store.on("no such node")
 
 
+def test_an_owners_pods_that_are_not_ready_are_found_without_looking_at_the_others() -> None:
+    """Neither Ready nor being deleted: as each becomes so, is replaced, leaves or is gone."""
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+
+    def told() -> list[str]:
+        return [one.name for one in watched.store.unready("rs1")]
+
+    watched = Watched()
+    watched.refill(10, {**pod(5), "status": ready}, pod(6, uid="u2", name="q"), leaving(7, uid="u3", name="r"))
+    assert told() == ["q"]
+    watched.store.seen(pod(11))
+    assert told() == ["q", "p"]
+    watched.store.seen({**pod(12, uid="u2", name="q"), "status": ready})
+    assert told() == ["p"]
+    watched.store.leaving(KEY, "u1")
+    assert told() == []
+    watched.store.gone(pod(13, uid="u2", name="q"))
+    assert told() == []
+
+
 def test_an_older_event_is_ignored() -> None:
     watched = Watched()
     watched.refill(10, pod(8))

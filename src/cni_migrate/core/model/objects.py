@@ -346,6 +346,9 @@ class Snapshot(Protocol):
     def pods_of(self, controller_uid: str) -> Collection[Pod]:
         """The pods that an owner controls."""
 
+    def unready_of(self, controller_uid: str) -> Collection[Pod]:
+        """Those of an owner's pods that are neither Ready nor being deleted: few, however many it has."""
+
     def pod(self, namespace: str, name: str) -> Pod | None:
         """One pod by name."""
 

@@ -6,6 +6,7 @@ from cni_migrate.core.model.objects import Budget, Pod
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.evicted import evicted, moved
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
+from cni_migrate.core.render.foreign import PORTMAP
 from cni_migrate.core.steps.drain import Verdict, classify_all, evictable
 
 
@@ -93,7 +94,7 @@ def host_ports(facts: Facts) -> Iterator[Finding]:
     (https://docs.cilium.io/en/stable/installation/cni-chaining-portmap/).
     """
     found = sorted(pod.key for node in facts.seen.nodes for pod in facts.seen.pods_on(node) if pod.host_ports)
-    if found and facts.host_ports != "portmap":
+    if found and facts.host_ports != PORTMAP:
         serves = "Cilium as it is installed here does not serve them, so these ports are closed on each node once it is"
         if facts.host_ports:
             serves = (

@@ -22,6 +22,9 @@ Manifest = dict[str, Any]
 CONFIG: Final = names.CILIUM_CONFIG
 
 AGENT: Final = "cilium-agent"
+
+PORTMAP: Final = "portmap"
+"""The plugin, and the chaining mode of Cilium's in which it serves host ports."""
 """The agent's container in Cilium's DaemonSet, by which it is recognised."""
 
 TRANSIT: Final = {
@@ -205,8 +208,8 @@ def later(data: Mapping[str, str]) -> list[str]:
 
 def host_ports(data: Mapping[str, str]) -> str:
     """Who serves host ports by this `cilium-config`: `portmap`, `kube-proxy-replacement`, or nobody ('')."""
-    if data.get("cni-chaining-mode") == "portmap":
-        return "portmap"
+    if data.get("cni-chaining-mode") == PORTMAP:
+        return PORTMAP
     return "kube-proxy-replacement" if is_on(data.get("kube-proxy-replacement", "")) else ""
 
 

@@ -141,7 +141,8 @@ class Manifests:
         version = node_config_version(served)
         if version is None:
             raise ValueError("CiliumNodeConfig is not served")
-        chaining = "portmap" if self.given().get("cni-chaining-mode") == "portmap" else "none"
+        portmap = foreign_cilium.PORTMAP
+        chaining = portmap if self.given().get("cni-chaining-mode") == portmap else "none"
         return self._render(
             "cilium-node-config.yaml",
             key=f"node-config {version}",

@@ -119,7 +119,7 @@ def _owners(view: NodeView, pods: list[Pod]) -> tuple[str, ...]:
         if pod.controller is None or pod.controller[0] == "Job":
             continue
         kind, name, uid = pod.controller
-        if all(other.ready or other.deleting for other in view.seen.pods_of(uid)):
+        if not view.seen.unready_of(uid):
             owners.add(f"{kind} {pod.namespace}/{name} {uid}")
     return tuple(sorted(owners))
 
@@ -231,11 +231,11 @@ def await_displaced(view: NodeView) -> Answer:
     """
     for owner in view.entry.displaced:
         what, uid = owner.rsplit(" ", 1)
-        for pod in view.seen.pods_of(uid):
+        for pod in view.seen.unready_of(uid):
             elsewhere = view.seen.nodes.get(pod.node)
             if elsewhere is not None and not elsewhere.ready and pod.node != view.node.name:
                 continue
-            if not pod.ready and not pod.deleting and not pod.finished:
+            if not pod.finished:
                 where = f"on node {pod.node}" if pod.node else "without a node"
                 return Wait(
                     on=f"the pods of {what} to be Ready",

@@ -9,6 +9,7 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod, RunHostTask
 from cni_migrate.core.model.lifecycle import NodeEvent
 from cni_migrate.core.model.objects import Node, Pod
+from cni_migrate.core.render.foreign import PORTMAP
 from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.registry import node_step
 from cni_migrate.core.steps.view import ClusterView, NodeView
@@ -237,10 +238,9 @@ def free_host_ports(view: NodeView) -> Answer:
     A DaemonSet's pod is deleted while the new network's file is active, whose portmap knows nothing of what the old
     one's has laid (seen with Cilium 1.20.2 and portmap 1.1): that stands first in the list, and leads nowhere.
     """
-    portmap = "portmap"
-    if view.plan.manifests.host_ports() != portmap or not any(pod.host_ports for pod in view.pods):
+    if view.plan.manifests.host_ports() != PORTMAP or not any(pod.host_ports for pod in view.pods):
         return Done()
-    status = _run(view, "free-host-ports" if view.entry.event is NodeEvent.SWITCH else f"free-host-ports={portmap}")
+    status = _run(view, "free-host-ports" if view.entry.event is NodeEvent.SWITCH else f"free-host-ports={PORTMAP}")
     return Done() if isinstance(status, HostStatus) else status
 
 

@@ -63,9 +63,9 @@ def test_clean_rounds_of_all_agents_pass() -> None:
 
 NOT_CLEAN: dict[str, tuple[dict[str, list[Round] | None], str]] = {
     "a probe fails": ({"w1/a": rounds("w1/a", bad=bad())}, "w1/a -> w2/a http: timeout"),
-    "a probe over the extra interface fails": (
-        {"w1/a": rounds("w1/a", bad=bad(net="extra"))},
-        "w1/a -> w2/a http over the extra network: timeout",
+    "a probe of a peer's node fails": (
+        {"w1/a": rounds("w1/a", bad=bad("node:w2", "tcp", "host"))},
+        "w1/a -> node:w2 tcp over the host network: timeout",
     ),
     "the Service fails": (
         {"w2/b": rounds("w2/b", bad=bad("service", "service"))},
@@ -227,7 +227,7 @@ def test_the_baseline_forgives_the_same_pair_network_and_kind_only() -> None:
     known = gate.baseline(before)
     assert known == {"w1/a w2/a primary http"}
     assert isinstance(judge(before, known), Passed)
-    for other in (bad("w2/b"), bad(kind="udp"), bad(net="extra")):
+    for other in (bad("w2/b"), bad(kind="udp"), bad(net="host")):
         assert isinstance(judge(reading({"w1/a": rounds("w1/a", bad=other)}), known), Failing)
     assert isinstance(judge(reading({"w2/b": rounds("w2/b", bad=bad())}), known), Failing)
 

@@ -51,8 +51,8 @@ DRAWN: dict[str, tuple[dict[str, tuple[BadProbe, ...]], dict[tuple[str, str], tu
         {("w1", "w2"): ("http", "udp", "tcp")},
     ),
     "over another network": (
-        {"w1/a": (bad("w2/b", "http", "extra"), bad("w2/b", "tcp"))},
-        {("w1", "w2"): ("tcp", "extra http")},
+        {"w1/a": (bad("node:w2", "tcp", "host"), bad("w2/b", "tcp"))},
+        {("w1", "w2"): ("tcp", "host tcp")},
     ),
     "its own node": ({"w3/b": (bad("node:w3", "tcp", "host"),)}, {("w3", "w3"): ("host tcp",)}),
     "both directions": (

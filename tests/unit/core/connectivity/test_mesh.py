@@ -140,12 +140,12 @@ def test_an_agent_that_does_not_probe_all_proves_nothing() -> None:
 
 def test_an_agents_line() -> None:
     """Its newest round, and the peer that it reaches in the fewest ways."""
-    failing = (("w2/a", "primary", "udp"), ("w2/b", "primary", "http"), ("w2/b", "extra", "udp"))
+    failing = (("w2/a", "primary", "udp"), ("w2/b", "primary", "http"), ("w2/b", "primary", "udp"))
     bad = tuple(BadProbe(peer, net, kind, "timeout") for peer, net, kind in failing)
     question = mesh.question(both_on("w1", "w2"), CONFIG)
     full, verdict = question.judged(read(w1_a=rounds("w1/a", bad)), CONFIG)
     first, second, *_ = mesh.agents(question, full, verdict)
-    assert first == mesh.Agent("w1", "a", "knet-stress-a-w1", 0.5, 3, 3, 20, 3, "w2/b: http, extra udp, and 1 more", "")
+    assert first == mesh.Agent("w1", "a", "knet-stress-a-w1", 0.5, 3, 3, 20, 3, "w2/b: http, udp, and 1 more", "")
     assert second == mesh.Agent("w1", "b", "knet-stress-b-w1", 0.5, 3, 3, 20, 0, "", "")
 
 
