@@ -11,6 +11,7 @@ from cni_migrate.sim.scenariotypes import (
     NodeName,
     Pattern,
     Port,
+    SomeCidr,
     SomeKey,
     SomeNode,
     Taint,
@@ -35,6 +36,10 @@ class NodeSpec(Model):
     )
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Further labels.")
     taints: list[Taint] = Field(default_factory=list, description="Taints: key, value, effect.")
+    pod_cidr: SomeCidr = Field(
+        default="",
+        description="Its podCIDR, if it joins with one that somebody else has given it: a part of another network.",
+    )
 
 
 class When(Model):

@@ -13,6 +13,7 @@ from datetime import datetime
 from cni_migrate.core.decision.draft import Blocked, Draft, names_of
 from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model import guards
+from cni_migrate.core.model.canal import within
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import GuardNotMet, NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node
@@ -158,6 +159,26 @@ def _ready(case: Case) -> Blocked | None:
     return None
 
 
+def _outside(case: Case) -> Blocked | None:
+    """A node that joins with a part of another network: flannel may not serve it, and policies do not know its pods.
+
+    Preflight asks this of the nodes that are there when a migration begins.
+    """
+    canal, part = case.plan.config.canal, case.nodes[case.name].pod_cidr
+    if case.event.backwards or case.has_its_place or not case.entry.joined or not part or within(part, canal.pod_cidr):
+        return None
+    served = within(part, canal.whole)
+    where = f"in flannel's network {canal.whole}, but not in the pods' part of it" if served else "outside of"
+    then = "policies would not know its pods" if served else "flannel does not serve it"
+    return Blocked(
+        f"node {case.name} joined with podCIDR {part}, which is {where} (canal.pod_cidr {canal.pod_cidr}): {then}",
+        f"it has a podCIDR in {canal.pod_cidr}",
+        nodes=(case.name,),
+        remedy=f"`kubectl delete node {case.name}`, give the controller manager's --cluster-cidr a range in"
+        f" {canal.pod_cidr}, let the node join again; or leave it out: `migrate skip-node {case.name}`",
+    )
+
+
 def _cordoned(case: Case) -> Blocked | None:
     """A cordon is somebody's business there. On the way back it stays as it is, and nobody is kept from going back."""
     in_service = case.event in case.plan.strategy.in_service
@@ -227,6 +248,6 @@ def lost_nodes(plan: Plan, entries: Mapping[str, NodeRecord], nodes: Mapping[str
 
 
 CHECKS: tuple[Callable[[Case], Blocked | None], ...] = (
-    _there, _edge, _skipped, _newcomer, _ready, _cordoned, _paused, _capacity,
+    _there, _edge, _skipped, _newcomer, _outside, _ready, _cordoned, _paused, _capacity,
 )  # fmt: skip
 """In this order: what can never be, what needs a human, what only takes its turn."""

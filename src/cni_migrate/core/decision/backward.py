@@ -72,7 +72,7 @@ def rollback_node(draft: Draft) -> None:
     entry = draft.record.nodes[name]
     if entry.gone:
         draft.final = Final("halted", f"node {name} is gone", "migrate status")
-    elif (held := held_nodes(draft).get(name) or entry.held) is not None:
+    elif (held := held_nodes(draft).get(name) or entry.held or draft.record.cluster.held) is not None:
         draft.final = Final("gate" if held.gate else "halted", held.why, held.next)
     elif entry.event is None and (event := next_back(draft.goal, entry)) is not None:
         blocked = admit(draft, name, event)

@@ -14,7 +14,7 @@ from cni_migrate.core.decision.forward import complete_already, forward
 from cni_migrate.core.decision.in_flight import carry_on, roll_back_held, stop, stop_for_held, turn_round
 from cni_migrate.core.decision.installed import keep_installed
 from cni_migrate.core.decision.membership import sync_membership
-from cni_migrate.core.decision.ownership import keep_deleted, keep_selected
+from cni_migrate.core.decision.ownership import keep_deleted, keep_selected, keep_there
 from cni_migrate.core.decision.probe_rate import keep_pace
 from cni_migrate.core.decision.schedule import settle
 from cni_migrate.core.model.goal import Goal
@@ -53,6 +53,7 @@ def decide(
         return Decision(record, (), (), (), now, 0.0, durable=True, final=final)
     if record.cluster.phase is not Phase.PREFLIGHT or record.nodes:
         draft.record = sync_membership(plan, record, seen, now, draft.work)
+    keep_there(draft)
     keep_selected(draft)
     keep_deleted(draft)
     if not keep_installed(draft):  # what was begun would wait for what is not there

@@ -1,20 +1,22 @@
 """Canal's DaemonSets stay as the migration made them: an owner that puts them back stops the run, by name and field.
 
 Canal would return to nodes that have left it, and its file to theirs. So nothing goes on until the owner is suspended;
-who types the command again after that gets the selector back first. The same with a DaemonSet that clean-up has deleted
+who types the command again after that gets the selector back first. One that somebody deletes stops it as well: pods
+that are still on Canal lose their network, and nobody can go back. The same with a DaemonSet that clean-up has deleted
 and that is there again, even long after the end: the next run deletes it anew, and cleans the hosts after it.
 """
 
 from cni_migrate.core.decision.advance import Waiting, due, history
 from cni_migrate.core.decision.draft import Draft
 from cni_migrate.core.decision.no_return import passed
+from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import PatchObject
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.record import Held, Record
 from cni_migrate.core.steps.again import AGAIN, CLEAN, made_again, remedy, told
 from cni_migrate.core.steps.registry import ABOUT, ends_probing
-from cni_migrate.core.steps.selection import PutBack, put_back, selecting
+from cni_migrate.core.steps.selection import PutBack, deleted, put_back, selecting, without
 
 STEP = next(step.name for step in ABOUT.values() if step.selects_canal)
 
@@ -31,7 +33,20 @@ def keep_selected(draft: Draft) -> None:
     elif cluster.reselect:
         _select(draft, found)
     else:
-        _hold(draft, found)
+        _hold_for(draft, found)
+
+
+def keep_there(draft: Draft) -> None:
+    """Look whether Canal is there as long as it is needed: hold everything where it was deleted, until it is back."""
+    cluster = draft.record.cluster
+    needed = cluster.phase in (Phase.ATTACHING, Phase.MIGRATING) or (
+        cluster.phase is Phase.PREPARING and cluster.direction == "back"
+    )
+    needed = needed or (cluster.phase is Phase.CLEANING and not passed(draft.plan, draft.record))
+    if not any(one.labels.get(names.MANAGED_BY) == names.TOOL for one in draft.seen.daemonsets.values()):
+        return  # all that the migration runs with is gone as well: its steps tell what they miss
+    if needed and cluster.held is None and (gone := deleted(draft.plan.config, draft.seen)):
+        _hold(draft, *without(gone, draft.goal.command))
 
 
 def keep_deleted(draft: Draft) -> None:
@@ -91,16 +106,18 @@ def _select(draft: Draft, found: list[PutBack]) -> None:
         draft.work.waits.append(Waiting("", STEP, f"node selector of {ref} to be set again", str(one)))
     wanted, trouble = due(effects, draft.seen, draft.now, config.drain.retry_seconds, draft.work)
     if trouble:
-        _hold(draft, found)
+        _hold_for(draft, found)
     draft.work.effects.extend(wanted)
 
 
-def _hold(draft: Draft, found: list[PutBack]) -> None:
-    """Hold the cluster, and every node whose event is under way: they would wait for what cannot come."""
-    owner = found[0].who
-    why = "; ".join(map(str, found))
-    stop = f"suspend {owner} for it (pause its synchronisation, or take Canal out of it)"
+def _hold_for(draft: Draft, found: list[PutBack]) -> None:
+    stop = f"suspend {found[0].who} for it (pause its synchronisation, or take Canal out of it)"
     to_do = f"{stop}, then `{draft.goal.command}`: it sets the selector again and goes on"
+    _hold(draft, "; ".join(map(str, found)), to_do)
+
+
+def _hold(draft: Draft, why: str, to_do: str) -> None:
+    """Hold the cluster, and every node whose event is under way: they would wait for what cannot come."""
     held = Held(why=why, next=to_do, since=draft.now)
     draft.record = draft.record.with_cluster(draft.record.cluster.model_copy(update={"held": held}))
     for name, entry in draft.record.nodes.items():

@@ -79,6 +79,10 @@ def _told(blocked: Iterable[Blocked]) -> list[str]:
 
 
 def _halt(draft: Draft, blocked: list[Blocked]) -> None:
+    if remedies := list(dict.fromkeys(one.remedy for one in blocked if one.remedy)):
+        told = "; ".join(_told(blocked))
+        draft.final = Final("halted", f"not touched: {told}", f"{'; '.join(remedies)}; then `{draft.goal.command}`")
+        return
     names = list(dict.fromkeys(name for one in blocked for name in one.nodes))
     goal = draft.goal
     entries = draft.record.nodes

@@ -54,6 +54,26 @@ def canals(config: Config, seen: Snapshot) -> Iterator[DaemonSet]:
             yield found
 
 
+def deleted(config: Config, seen: Snapshot) -> list[str]:
+    """Canal's DaemonSets that are not there, or on their way out, as `namespace/name`."""
+    every = ((name, seen.daemonsets.get(name)) for name in config.canal.every_daemonset())
+    return ["/".join(name) for name, found in every if found is None or found.deleting]
+
+
+def without(names: list[str], command: str) -> tuple[str, str]:
+    """What it means that DaemonSets of Canal's were deleted, and what to type before `command`."""
+    one = len(names) == 1
+    why = (
+        f"DaemonSet{'' if one else 's'} {' and '.join(names)} of Canal's {'was' if one else 'were'} deleted by"
+        " somebody: what Canal has laid on nodes follows no change any more, and there is no way back"
+    )
+    to_do = (
+        "apply Canal's manifests again as they were installed (`kubectl apply -f`, or its owner), and at once"
+        f" `{command}`: it goes on"
+    )
+    return why, to_do
+
+
 def selecting(config: Config) -> dict[str, Any]:
     """The patch that makes a DaemonSet of Canal's run on the labelled nodes only.
 

@@ -30,6 +30,7 @@ class Machine:
     taints: tuple[Object, ...] = ()
     kubelet_version: str = "v1.34.4"
     kubelet_port: int = 10250
+    pod_cidr: str = ""
 
 
 def boot_id(ctx: Context, name: str, boot: int) -> str:
@@ -157,6 +158,8 @@ class Machines:
         host.seed(plane or Plane())
         self._ctx.net.add_host(host)
         node = node_object(machine, boot_id(self._ctx, machine.name, 0))
+        if machine.pod_cidr:
+            node["spec"] |= {"podCIDR": machine.pod_cidr, "podCIDRs": [machine.pod_cidr]}
         status = {**node.pop("status"), "conditions": conditions(host.plane, self._ctx.stamp())}
         made = await self._ctx.cluster.create(NODE, node)
         if made is not None:

@@ -37,7 +37,7 @@ def machine_of(spec: "NodeSpec", address: str, version: str) -> Machine:
     if spec.role == "control-plane":
         labels[CONTROL_PLANE] = ""
         taints.append({"key": CONTROL_PLANE, "effect": "NoSchedule"})
-    return Machine(spec.name, address, labels, tuple(taints), version)
+    return Machine(spec.name, address, labels, tuple(taints), version, pod_cidr=spec.pod_cidr)
 
 
 def machines_of(scenario: "Scenario", count: int | None = None) -> list[Machine]:

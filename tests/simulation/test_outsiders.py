@@ -1,0 +1,56 @@
+"""A node that joins with a podCIDR of another network: told by name before it is taken in, and nothing is lost by it."""
+
+from typing import Any
+
+import pytest
+
+from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.scenario import Scenario
+from cni_migrate.sim.simulation import Simulation
+from tests.simulation.harness import Process, config_for
+
+OUTSIDE = "10.99.3.0/24"
+
+
+def _scenario(**canal: Any) -> Scenario:
+    return Scenario.model_validate(
+        {
+            "nodes": 3,
+            "workloads": [{"name": "web", "replicas": 3}],
+            "canal": {"published": True, **canal},
+            "faults": [{"when": {"node": "w1", "cordoned": True}, "join": {"name": "w9", "pod_cidr": OUTSIDE}}],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("strategy", "network", "where"),
+    [
+        ("overlay", "", "outside of (canal.pod_cidr 10.244.0.0/16): flannel does not serve it"),
+        ("overlay", "10.0.0.0/8", "in flannel's network 10.0.0.0/8, but not in the pods' part of it"),
+        ("multus", "", "outside of"),
+    ],
+)
+def test_who_joins_from_outside_is_told_by_name(strategy: str, network: str, where: str) -> None:
+    """Node, podCIDR and network; the others are migrated meanwhile; made anew inside, or gone, the run ends clean."""
+
+    async def main() -> None:
+        settings = {"network": network} if network else {}
+        cilium = {"pod_cidr": "172.30.0.0/16"} if network else {}
+        config = config_for(strategy, canal=settings, cilium=cilium)
+        async with Simulation(_scenario(network=network)) as sim:
+            first = Process(sim, config)
+            final = await first.run()
+            assert final is not None
+            assert final.outcome == "halted", final
+            assert f"node w9 joined with podCIDR {OUTSIDE}, which is {where}" in final.message
+            assert "`kubectl delete node w9`" in final.next
+            assert "migrate run" in final.next
+            entry = first.turns[-1].record.nodes["w9"]
+            assert (entry.event, entry.held, entry.attempt) == (None, None, 0), "nothing was begun on it"
+            await sim.world.machines.leave("w9")
+            done = await Process(sim, config, goal=Goal(), holder="second@test/1/1/elsewhere").run()
+            assert done == Final("done", "the cluster runs on Cilium; the audit is clean", "")
+
+    run_virtual(main())
