@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ruamel.yaml import YAML
-
 from cni_migrate import resources
 
 NAMES: Final = tuple(name.removesuffix(".yaml") for name in resources.names("states/strategies"))
@@ -35,8 +33,8 @@ class Traits:
 def declared(name: str) -> Mapping[str, Any]:
     """The whole declaration of a strategy."""
     text = resources.read("states", f"strategies/{name}.yaml")
-    found: Mapping[str, Any] = YAML(typ="safe").load(text)
-    return found
+    (found,) = resources.documents(text)
+    return dict(found)
 
 
 @functools.cache

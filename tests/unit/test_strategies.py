@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from ruamel.yaml import YAML
 
-from cni_migrate import strategies
+from cni_migrate import resources, strategies
 from cni_migrate.config import Strategy
 from cni_migrate.core.steps.registry import ABOUT
 
@@ -90,3 +91,10 @@ def test_what_a_plan_can_tell_is_declared() -> None:
     assert {"cordon", "evict_pods", "apply_cilium", "label_dual", "select_canal"} <= foreseen
     assert not [name for name in foreseen if name.startswith(("await_", "check_", "audit"))]
     assert [name for name, about in ABOUT.items() if about.evicts] == ["evict_pods"]
+
+
+@pytest.mark.parametrize("name", ["node.yaml", "cluster.yaml", *(f"strategies/{one}.yaml" for one in strategies.NAMES)])
+def test_states_mean_the_same_in_either_yaml(name: str) -> None:
+    """They are read by a parser in C, as YAML 1.1; what other tools read, as YAML 1.2, is the same."""
+    text = resources.read("states", name)
+    assert resources.documents(text) == [YAML(typ="safe", pure=True).load(text)]

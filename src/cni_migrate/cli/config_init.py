@@ -64,7 +64,7 @@ async def _found(common: Common, profile: str) -> dict[str, Any]:
     from cni_migrate.errors import PreflightFailed
 
     config = configured(common, {"profile": profile}).config
-    async with session(common, config) as here, here.cluster() as cluster:
+    async with session(common, config) as here, here.cluster(watching=False) as cluster:
         canal = await look_for_canal(here, cluster, config)
     if not canal.daemonsets:
         raise PreflightFailed(

@@ -1,18 +1,24 @@
 """The entry point: runs the command that was typed and turns whatever goes wrong into words and an exit code."""
 
 import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from cni_migrate.cli.ui import streams, typeable
 from cni_migrate.cli.version import version
 from cni_migrate.errors import OutputFailed, OutputGone
 
+_OBJECTS: Final = 50_000
+"""New objects after which Python looks for garbage in cycles. With its 700 the reading of a large cluster, all of which
+stays, was a third of looking through it again: `plan` of 5,000 nodes took 6.1 s instead of 4.3; and so are modules."""
+
 
 def main() -> NoReturn:
     """`migrate`."""
+    gc.set_threshold(_OBJECTS)
     streams.occupy()
     code = run(sys.argv[1:])
     if code in (OutputGone.exit_code, OutputFailed.exit_code):

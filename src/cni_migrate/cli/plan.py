@@ -76,7 +76,7 @@ async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dr
 
     async with session(common, loaded.config) as here:
         record = await here.record()
-        async with here.cluster() as cluster:
+        async with here.cluster(watching=False) as cluster:
             config, canal = await settle(here, loaded, record, cluster)
             if record is not None:
                 check_identity(config, record, str(common.config or ""))

@@ -41,15 +41,13 @@ async def _preflight(common: Common, flags: Mapping[str, object], form: str) -> 
     from cni_migrate.core.preflight.findings import blockers
 
     loaded = configured(common, flags)
-    async with session(common, loaded.config) as here, here.cluster() as cluster:
+    async with session(common, loaded.config) as here, here.cluster(watching=False) as cluster:
         record = await here.record()
         if record is not None and effective_config.begun(record):
             _say_begun(record, form)
             return
-        config, _ = await effective_config.settle(here, loaded, record, cluster)
-        found = await checks.checked(
-            here, config, cluster, await effective_config.look_for_canal(here, cluster, config)
-        )
+        config, canal = await effective_config.settle(here, loaded, record, cluster)
+        found = await checks.checked(here, config, cluster, canal)
     if form == "table":
         to = output.out()
         output.say(to, f"{here.where}: {output.plural(len(cluster.snapshot().nodes), 'node')}")

@@ -71,7 +71,7 @@ async def _status(common: Common, *, watch: bool, form: str) -> None:
     from cni_migrate.cli.ui import colours, output, status_table
 
     config = configured(common, {}).config
-    async with session(common, config) as here, here.cluster() as cluster:
+    async with session(common, config) as here, here.cluster(watching=watch) as cluster:
         if form in ("table", "wide"):
             output.say(output.out(), Text(here.where, style=colours.HEAD))
         if watch:

@@ -1,8 +1,9 @@
 """What would refuse the migration's own objects: asked of the API server by a dry run, so that nothing is written.
 
 Quotas, PodSecurity and webhooks judge pods, so a pod of each template is asked for beside the template itself
-(kubernetes.io: "API concepts", dry-run). In a namespace that is not there yet no quota can be; what webhooks would say
-there is asked in `default`, whose own PodSecurity does not count.
+(kubernetes.io: "API concepts", dry-run). In a namespace that is not there yet no quota can be, and every request ends
+in 404 before a webhook is asked (NamespaceLifecycle), so none is made; what webhooks would say of its pods is asked in
+`default`, whose own PodSecurity does not count.
 """
 
 import asyncio
@@ -40,16 +41,27 @@ async def refusals(client: Client, manifests: Iterable[Manifest], reviews: Revie
     every = [(asked, name) for manifest in manifests for asked, name in _asked(manifest)]
     rights = await reviews.allowed([_STAND_INS, *(_creating(asked) for asked, _ in every)])
 
+    absent: set[str] = set()
+
     async def one(manifest: Manifest, name: str) -> str:
+        ref = ObjectRef.of(manifest)
         async with slots:
-            said = await _refused(client, mapper, manifest, stand_in=rights[_STAND_INS])
-            said = said or await _unserved(mapper, ObjectRef.of(manifest), coming)
+            if ref.namespace in absent:
+                said = await _elsewhere(client, mapper, manifest) if ref.kind == "Pod" and rights[_STAND_INS] else ""
+            else:
+                said, made = await _refused(client, mapper, manifest, stand_in=rights[_STAND_INS])
+                if made and ref.kind == "Namespace":
+                    absent.add(ref.name)
+            said = said or await _unserved(mapper, ref, coming)
         return f"{name}: {said}" if said else ""
 
     # Who may not make it needs another to make it, as controllers make pods: nobody is asked then.
     wanted = [(asked, name) for asked, name in every if rights[_creating(asked)]]
-    async with together() as group:
-        tasks = [group.create_task(one(asked, name)) for asked, name in wanted]
+    tasks: list[asyncio.Task[str]] = []
+    for namespaces in (True, False):
+        async with together() as group:
+            now = [(asked, name) for asked, name in wanted if (asked["kind"] == "Namespace") is namespaces]
+            tasks += [group.create_task(one(asked, name)) for asked, name in now]
     return tuple(dict.fromkeys(filter(None, (task.result() for task in tasks))))
 
 
@@ -91,20 +103,22 @@ def _creating(manifest: Manifest) -> Ask:
     return Ask("create", group, plural(ref.kind), "", "" if ref.kind == "Namespace" else ref.namespace)
 
 
-async def _refused(client: Client, mapper: RESTMapper, manifest: Manifest, *, stand_in: bool) -> str:
-    """Why an object is refused, or ''."""
-    ref = ObjectRef.of(manifest)
-    try:
-        answer = await _dry_run(client, mapper, manifest)
-        if answer is not None and answer.status == 404 and ref.kind == "Pod":
-            if not stand_in:
-                return ""
-            there = {**manifest, "metadata": {**manifest["metadata"], "namespace": STAND_IN}}
-            answer = await _dry_run(client, mapper, there)
-            if answer is not None and _WEBHOOK not in answer.message:
-                return ""
-    except RightsMissing:
-        return ""  # that is another finding, where it matters
+async def _refused(client: Client, mapper: RESTMapper, manifest: Manifest, *, stand_in: bool) -> tuple[str, bool]:
+    """Why an object is refused, or ''; and whether it would have been made."""
+    answer = await _dry_run(client, mapper, manifest)
+    if answer is not None and answer.status == 404 and manifest["kind"] == "Pod" and stand_in:
+        return await _elsewhere(client, mapper, manifest), False
+    return _words(answer), answer is not None and answer.ok
+
+
+async def _elsewhere(client: Client, mapper: RESTMapper, pod: Manifest) -> str:
+    """What webhooks have against a pod whose namespace is not there yet, or ''."""
+    answer = await _dry_run(client, mapper, {**pod, "metadata": {**pod["metadata"], "namespace": STAND_IN}})
+    return _words(answer) if answer is not None and _WEBHOOK in answer.message else ""
+
+
+def _words(answer: Answer | None) -> str:
+    """The refusal in an answer, or ''."""
     if answer is None or answer.ok or answer.status in (404, 409) or _NO_DRY_RUN in answer.message:
         return ""
     if answer.status >= 500 and "webhook" not in answer.message:
@@ -113,7 +127,11 @@ async def _refused(client: Client, mapper: RESTMapper, manifest: Manifest, *, st
 
 
 async def _dry_run(client: Client, mapper: RESTMapper, manifest: Manifest) -> Answer | None:
+    """The answer to a creation that is none; None where nobody can be asked."""
     collection = await mapper.collection(ObjectRef.of(manifest))
     if collection is None:
         return None  # its kind comes with the migration
-    return await client.request("POST", collection, params={"dryRun": "All"}, body=manifest)
+    try:
+        return await client.request("POST", collection, params={"dryRun": "All"}, body=manifest)
+    except RightsMissing:
+        return None  # that is another finding, where it matters

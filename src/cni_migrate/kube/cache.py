@@ -41,7 +41,9 @@ ATTEMPTS: Final = 10_000
 class Cache:
     """The stores, the tasks that fill them, and who is woken by a change."""
 
-    def __init__(self, client: Client, clock: Clock, namespace: str, cilium: str = "") -> None:
+    def __init__(
+        self, client: Client, clock: Clock, namespace: str, cilium: str = "", *, watching: bool = True
+    ) -> None:
         """A cache that is empty until entered.
 
         Args:
@@ -49,9 +51,11 @@ class Cache:
             clock: the time.
             namespace: where the operators' ConfigMap is.
             cilium: where the `cilium-config` is that somebody else keeps; '' when none is looked at.
+            watching: whether it is kept current; if not, it stays as it was when it was entered.
         """
         self._client = client
         self._clock = clock
+        self._watching = watching
         self._dirty = asyncio.Event()
         self.health: Final = Health()
         wake = self._dirty.set
@@ -82,13 +86,15 @@ class Cache:
             self._reflectors.append(self._reflector(self.cilium_config, place, own))
         self.cilium: Final = CiliumKinds(
             client, clock, self.health, wake,
-            {"ciliumnodes": self.cilium_nodes, "ciliumendpoints": self.endpoints},
+            {"ciliumnodes": self.cilium_nodes, "ciliumendpoints": self.endpoints}, watching=watching,
         )  # fmt: skip
         self._tasks: list[asyncio.Task[None]] = []
         self.snapshot: Final[Snapshot] = _Live(self)
 
     def _reflector(self, store: Store[Any, Any], path: str, selector: Mapping[str, str] | None = None) -> Reflector:
-        return Reflector(self._client, self._clock, store, path, self.health, selector=selector)
+        return Reflector(
+            self._client, self._clock, store, path, self.health, selector=selector, watching=self._watching
+        )
 
     async def __aenter__(self) -> Self:
         """Start, and return once every kind has been listed.
@@ -179,7 +185,8 @@ class Cache:
         try:
             while not waiting.done():
                 self._check(starting=True)
-                await asyncio.wait([waiting, *self._tasks], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+                under_way = (task for task in self._tasks if not task.done())
+                await asyncio.wait([waiting, *under_way], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
 

@@ -20,6 +20,7 @@ from cni_migrate.kube.flannel import BadNetConf, NetConf, net_conf
 from cni_migrate.kube.listing import listed
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.services import services
+from cni_migrate.kube.together import together
 
 Json = Mapping[str, Any]
 
@@ -145,17 +146,16 @@ async def found_canal(
     if not own:
         return FoundCanal()
     maps = _ConfigMaps(client)
-    settings = await _settings(maps, own)
+    async with together() as group:
+        reading = group.create_task(_settings(maps, own))
+        naming = group.create_task(cluster_cidr(client))
+        serving = group.create_task(services(client))
+    settings = reading.result()
     net = settings.net
     pods, pods_from = "", ""
     if net.network:
-        pods, pods_from = pods_part(
-            net.network,
-            await cluster_cidr(client),
-            node_cidrs,
-            [*node_addresses, *[ip for one in await services(client) for ip in one.addresses]],
-            others,
-        )
+        taken = [*node_addresses, *[ip for one in serving.result() for ip in one.addresses]]
+        pods, pods_from = pods_part(net.network, naming.result(), node_cidrs, taken, others)
     file = await _cni_file(maps, own) or await _beside(maps, settings.config_map)
     return FoundCanal(
         daemonsets=tuple(name_of(raw) for raw in own),

@@ -22,7 +22,7 @@ from cni_migrate.ports import Clock, Releases
 class KubeCluster:
     """The cluster: a cache that is kept current, and a performer of effects.
 
-    Use it as an async context manager: it watches from entering to leaving.
+    Use it as an async context manager: it lists everything, and watches until it is left.
     """
 
     def __init__(
@@ -32,6 +32,8 @@ class KubeCluster:
         clock: Clock,
         rng: random.Random | None = None,
         releases: Releases | None = None,
+        *,
+        watching: bool = True,
     ) -> None:
         """A cluster behind `api`.
 
@@ -41,11 +43,12 @@ class KubeCluster:
             clock: the time.
             rng: for the jitter.
             releases: Helm, where a release is to be made.
+            watching: whether it is kept current; one look needs none of that.
         """
         timeout = config.deadlines.request
         existing = config.cilium.namespace if config.cilium.source == "existing" else ""
         self._client = api if isinstance(api, Client) else Client(api, clock, rng, timeout=timeout)
-        self._cache = Cache(self._client, clock, config.namespace, existing)
+        self._cache = Cache(self._client, clock, config.namespace, existing, watching=watching)
         self._pod_events = PodEvents(self._client, self._cache, clock)
         self._performer = Performer(self._client, self._cache, clock, releases)
 

@@ -10,6 +10,8 @@ from ruamel.yaml.error import YAMLError
 
 from cni_migrate.kube import paths
 from cni_migrate.kube.request import Client
+from cni_migrate.kube.together import together
+from cni_migrate.kube.transport import Answer
 
 _LABELS: Final = ("component", "k8s-app")
 """Labels by which the control plane's pods are known: kubeadm and RKE2 use the first, kops and kubeadm's kube-proxy
@@ -29,10 +31,15 @@ class Started:
 async def started(client: Client) -> Started:
     """What the pods' arguments and kube-proxy's ConfigMap say; nothing where they may not be read."""
     found: dict[str, dict[str, str]] = {"kube-apiserver": {}, "kube-controller-manager": {}, "kube-proxy": {}}
-    for label in _LABELS:
-        selector = f"{label} in ({','.join(found)})"
-        query = {"labelSelector": selector, "limit": "50"}
-        answer = await client.request("GET", paths.path("v1", "pods", namespace="kube-system"), params=query)
+
+    async def labelled(label: str) -> Answer:
+        query = {"labelSelector": f"{label} in ({','.join(found)})", "limit": "50"}
+        return await client.request("GET", paths.path("v1", "pods", namespace="kube-system"), params=query)
+
+    async with together() as group:
+        asked = {label: group.create_task(labelled(label)) for label in _LABELS}
+    for label, task in asked.items():
+        answer = task.result()
         for pod in (answer.object.get("items") or ()) if answer.ok else ():
             what = (pod["metadata"].get("labels") or {}).get(label, "")
             found[what] = {**dict(_flags(pod)), **found[what]}

@@ -42,6 +42,8 @@ class CiliumKinds:
         health: Health,
         changed: Callable[[], None],
         stores: Mapping[str, Store[Any, Any]],
+        *,
+        watching: bool = True,
     ) -> None:
         """Nothing is served until `run` has found out.
 
@@ -51,12 +53,14 @@ class CiliumKinds:
             health: told what fails.
             changed: called when what is served changes.
             stores: the stores to keep filled, by plural.
+            watching: whether more than one look is wanted.
         """
         self._client = client
         self._clock = clock
         self._health = health
         self._changed = changed
         self._stores = stores
+        self._watching = watching
         self._running: dict[str, tuple[Reflector, asyncio.Task[None]]] = {}
         self._again = asyncio.Event()
         self._hurry_until = 0.0
@@ -81,6 +85,8 @@ class CiliumKinds:
                 await self._adopt(found)
                 await self._first_lists()
                 self.synced.set()
+                if not self._watching:
+                    await asyncio.get_running_loop().create_future()  # for ever: a list that failed is tried again
                 await self._rest()
         finally:
             for _, task in self._running.values():
@@ -114,11 +120,15 @@ class CiliumKinds:
                 await self._stop(plural)
                 running = None
             if running is None and f"{VERSION}/{plural}" in found:
-                reflector = Reflector(self._client, self._clock, store, paths.path(VERSION, plural), self._health)
+                reflector = self._reflector(store, plural)
                 self._running[plural] = reflector, asyncio.create_task(self._follow(reflector), name=f"watch {plural}")
         if found != self.served:
             self.served = found
             self._changed()
+
+    def _reflector(self, store: Store[Any, Any], plural: str) -> Reflector:
+        path = paths.path(VERSION, plural)
+        return Reflector(self._client, self._clock, store, path, self._health, watching=self._watching)
 
     async def _stop(self, plural: str) -> None:
         _, task = self._running.pop(plural)

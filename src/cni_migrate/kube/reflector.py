@@ -103,20 +103,22 @@ class Reflector:
         health: Health,
         *,
         selector: Mapping[str, str] | None = None,
+        watching: bool = True,
     ) -> None:
-        """A reflector of the collection at `path`; `selector` is added to each query."""
+        """A reflector of the collection at `path`; `selector` is added to each query. One look needs no `watching`."""
         self._client = client
         self._clock = clock
         self._store = store
         self._path = path
         self._health = health
         self._selector = dict(selector or {})
+        self._watching = watching
         self._backoff = client.backoff(first=0.2, most=10.0)
         self.what: Final = path.rpartition("/")[2]
         self.synced: Final = asyncio.Event()
 
     async def run(self) -> None:
-        """List and watch until cancelled.
+        """List and watch until cancelled; or only list, once that has succeeded.
 
         Raises:
             NotServed: the server does not know the kind.
@@ -128,6 +130,8 @@ class Reflector:
                 version = await self._list()
                 self.synced.set()
                 self._health.ok(self.what)
+                if not self._watching:
+                    return
                 await self._watch(version)
             except Lost as lost:
                 asked = lost.asked

@@ -56,6 +56,32 @@ def test_no_right_is_asked_about_twice() -> None:
     assert len(seen) == len(set(seen)) == 4  # everything, the two, and pods in `default` to stand in
 
 
+def test_nothing_is_asked_of_a_namespace_that_is_not_there_yet() -> None:
+    """It comes with the migration: only webhooks could refuse a pod then, and they are asked in another namespace."""
+    server = FakeServer()
+    server.on("POST", REVIEWS, (201, {"status": {"allowed": True}}))
+    server.on("POST", "/api/v1/namespaces", (201, {}))
+    server.on("POST", "/api/v1/namespaces/default/pods", (400, WEBHOOK))
+    client = Client(FakeApi(server), LoopClock())
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mesh"}}
+    found = run_virtual(refusals(client, [SET, space], Reviews(client)))
+    assert found == (f"a pod of DaemonSet mesh/probe: {WEBHOOK['message']}",)
+    assert not server.asked("POST", SETS) + server.asked("POST", PODS)
+
+
+def test_a_namespace_that_is_there_is_asked_about_all() -> None:
+    """Its quota and its PodSecurity count."""
+    server = FakeServer()
+    server.on("POST", REVIEWS, (201, {"status": {"allowed": True}}))
+    server.on("POST", "/api/v1/namespaces", (409, status(409, "AlreadyExists")))
+    server.on("POST", SETS, (201, {}))
+    server.on("POST", PODS, (403, QUOTA))
+    client = Client(FakeApi(server), LoopClock())
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mesh"}}
+    found = run_virtual(refusals(client, [space, SET], Reviews(client)))
+    assert found == (f"a pod of DaemonSet mesh/probe: {QUOTA['message']}",)
+
+
 def test_nothing_is_written() -> None:
     """Every request is a dry run, of the template and of a pod of it."""
     found, server = asked()

@@ -538,6 +538,36 @@ def test_the_ports_are_kept() -> None:
     play(body)
 
 
+def test_one_look_watches_nothing() -> None:
+    """A command that looks once asks for lists alone, Cilium's kinds too, and shows what they said."""
+
+    async def body(stage: Stage) -> None:
+        register(stage, "ciliumnodes")
+        stage.server.on("GET", NODES, listed(node("n1", 5)))
+        client = Client(FakeApi(stage.server), stage.clock, random.Random(1))
+        async with KubeCluster(client, Config(), stage.clock, watching=False) as cluster:
+            await asyncio.sleep(60)
+            assert list(cluster.snapshot().nodes) == ["n1"]
+            assert "cilium.io/v2/ciliumnodes" in cluster.snapshot().served
+        asked = [(one.path, one.query.get("watch")) for one in stage.server.seen]
+        assert len(asked) == len(set(asked)), asked
+        assert not [one for one in asked if one[1]]
+
+    play(body)
+
+
+def test_one_look_waits_out_an_overload() -> None:
+    """A list that fails is asked for again, as with a watch behind it."""
+
+    async def body(stage: Stage) -> None:
+        stage.server.on("GET", NODES, (503, status(503, "ServiceUnavailable")), listed(node("n1", 5)))
+        client = Client(FakeApi(stage.server), stage.clock, random.Random(1))
+        async with KubeCluster(client, Config(), stage.clock, watching=False) as cluster:
+            assert list(cluster.snapshot().nodes) == ["n1"]
+
+    play(body)
+
+
 def test_leaving_ends_all_watches() -> None:
     async def body(stage: Stage) -> None:
         async with stage.cluster():

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from ruamel.yaml import YAML
 from transitions import Machine
+
+from cni_migrate.resources import documents
 
 
 class NodeState(StrEnum):
@@ -120,7 +121,7 @@ class Lifecycle(Generic[S, E]):
         Raises:
             ValueError: the table and the enums differ.
         """
-        table: Mapping[str, Any] = YAML(typ="safe").load(text)
+        table: Mapping[str, Any] = documents(text)[0]
         self.meanings: dict[S, str] = {states(name): meaning for name, meaning in table["states"].items()}
         self.edges: dict[E, tuple[tuple[S, ...], S, str]] = {
             events(name): (tuple(states(s) for s in edge["from"]), states(edge["to"]), edge.get("requires", ""))
@@ -213,7 +214,7 @@ class StrategyTable:
     @classmethod
     def load(cls, name: str, text: str) -> "StrategyTable":
         """Read `states/strategies/NAME.yaml`."""
-        table: Mapping[str, Any] = YAML(typ="safe").load(text)
+        table: Mapping[str, Any] = documents(text)[0]
         in_service = {NodeEvent.ADOPT, NodeEvent.REROUTE} | {
             event
             for event, key in ((NodeEvent.ATTACH, "attach_in_service"), (NodeEvent.DETACH, "detach_in_service"))

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import yaml
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from cni_migrate import cilium_versions
@@ -19,6 +18,7 @@ from cni_migrate.core.model import leftovers, names
 from cni_migrate.core.render import foreign as foreign_cilium
 from cni_migrate.core.render import rights
 from cni_migrate.core.render.settings import HEALTH_PORT, cilium_config, identities_config, knet_config
+from cni_migrate.resources import documents
 
 Manifest = dict[str, Any]
 
@@ -323,17 +323,9 @@ class Manifests:
         made = self._made.get(key or template)
         if made is None:
             text = self._environment.get_template(template).render(config=self._config, names=names, **values)
-            made = [self._adapt(found) for found in parsed(text) if found]
+            made = [self._adapt(found) for found in documents(text) if found]
             self._made[key or template] = made
         return list(made)
-
-
-def parsed(text: str) -> list[Any]:
-    """The documents of a rendered template, in which no plain scalar means different things in YAML 1.1 and 1.2.
-
-    By a parser in C where PyYAML has one: the one for operators' own files, which tells lines, takes ten times as long.
-    """
-    return list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
 def _digest(modules: Mapping[str, str], *more: str) -> str:

@@ -737,13 +737,13 @@ def test_canal_is_removed_in_another_image_than_the_rest(own: str, ops: list[str
 def test_templates_mean_the_same_in_either_yaml(profile: str, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are read as YAML 1.1, by PyYAML, and mean what YAML 1.2 says, which operators' files are read as."""
     texts: list[str] = []
-    fast = manifests_module.parsed
+    fast = resources.documents
 
     def kept(text: str) -> list[Any]:
         texts.append(text)
         return fast(text)
 
-    monkeypatch.setattr(manifests_module, "parsed", kept)
+    monkeypatch.setattr(manifests_module, "documents", kept)
     made = Manifests(TEXTS, merged(profile, strategy), Payload("canal:1", MODULES))
     assert every(made)
     made.host_task("w1", "host-w1", ["status"])
