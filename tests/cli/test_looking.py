@@ -9,7 +9,7 @@ from cni_migrate.sim.apiserver.hooks import Answer, Call
 from tests.cli.conftest import Served, Typed
 
 
-@pytest.mark.parametrize(("command", "most"), [("preflight", 65), ("plan", 20), ("status", 10)])
+@pytest.mark.parametrize(("command", "most"), [("preflight", 65), ("plan", 20), ("status", 12)])
 def test_one_look_is_few_requests(
     on: Callable[[Served], Typed], served: Callable[..., Served], command: str, most: int
 ) -> None:

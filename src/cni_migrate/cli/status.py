@@ -100,16 +100,15 @@ async def _history(common: Common, form: StatusForm) -> None:
 
 async def _watch(here: "Session", cluster: "KubeCluster", form: str) -> None:
     """Show it anew whenever it has changed: in place on a terminal, one after another elsewhere."""
-    from rich.live import Live
-
     from cni_migrate.cli.ui import output, status_table
+    from cni_migrate.cli.ui.frame import Frame
 
     to = output.out()
     if form in ("table", "wide") and output.redraws(to):
-        with Live(console=to, auto_refresh=False, screen=False, vertical_overflow="visible") as live:
+        with Frame(to, transient=False, overflow="visible") as frame:
             while True:
                 view = await here.status(cluster.snapshot())
-                live.update(status_table.rendered(view, here.clock.now(), wide=form == "wide"), refresh=True)
+                frame.show(status_table.rendered(view, here.clock.now(), wide=form == "wide"))
                 await asyncio.sleep(WATCH_SECONDS)
     last: Any = None
     while True:

@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from cni_migrate.cli.ui import colours, output, progress
+from cni_migrate.cli.ui.frame import Frame
 from cni_migrate.cli.ui.progress import Progress
 from cni_migrate.cli.ui.typeable import typeable
 from cni_migrate.core.decision.advance import Waiting
@@ -63,7 +64,8 @@ class Screen:
         self._left = left
         self._started = clock.now()
         self._console = output.console(sys.stderr)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
+        self._frame = Frame(self._console, transient=True, overflow="crop", again=self._say_again)
+        self._said: deque[tuple[Text, Text]] = deque(maxlen=LAST_LINES)
         self._decision: Decision | None = None
         self._order: dict[str, int] = {}
         self._note = "taking the lock"
@@ -71,7 +73,7 @@ class Screen:
     @contextlib.asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
         """Show it while inside; the table is gone at the end."""
-        with self._live:
+        with self._frame:
             task = asyncio.create_task(self._redraw(), name="screen")
             try:
                 yield
@@ -79,7 +81,7 @@ class Screen:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-                self._live.update(Text(""), refresh=False)
+                self._frame.show(Text(""), now=False)
 
     def decision(self, decision: Decision, order: Iterable[str]) -> None:
         """Take the latest decision in, and the order in which nodes are migrated."""
@@ -91,7 +93,16 @@ class Screen:
     def say(self, at: datetime, text: str, *, bad: bool = False) -> None:
         """A line that stays above the table."""
         stamp = Text(f"{output.clock(at)}  ", style=colours.QUIET)
-        output.say(self._console, Text(text, style=colours.BAD if bad else ""), stamp, by=10)
+        self._frame.fit()
+        self._said.append((stamp, Text(text, style=colours.BAD if bad else "")))
+        self._print(*self._said[-1])
+
+    def _print(self, stamp: Text, line: Text) -> None:
+        output.say(self._console, line, stamp, by=10)
+
+    def _say_again(self) -> None:
+        for stamp, line in self._said:
+            self._print(stamp, line)
 
     def note(self, text: str) -> None:
         """A line under the table, until another comes."""
@@ -99,7 +110,7 @@ class Screen:
 
     async def _redraw(self) -> None:
         while True:
-            self._live.update(self._drawn(), refresh=True)
+            self._frame.show(self._drawn())
             await asyncio.sleep(REDRAW_SECONDS)
 
     def _drawn(self) -> RenderableType:
