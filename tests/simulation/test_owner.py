@@ -88,21 +88,48 @@ def _suspendable(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return suspended
 
 
-def test_the_selector_is_restored_when_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the owner is suspended, the next run sets it again and comes to its end."""
+@pytest.mark.parametrize(
+    ("canal", "names"),
+    [
+        pytest.param({}, ["canal"], id="one"),
+        pytest.param({"architectures": ["amd64", "arm64"]}, ["canal-amd64", "canal-arm64"], id="architectures"),
+        pytest.param({"published": True, "split": True}, ["kube-flannel", "canal"], id="split"),
+    ],
+)
+def test_the_selector_is_restored_when_the_run_goes_on(
+    canal: dict[str, Any], names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held by each DaemonSet's name before another drain; with the owner suspended the next run sets all of them again."""
     suspended = _suspendable(monkeypatch)
+    more = [f"kube-system/{name}" for name in names[1:]]
 
     async def main() -> None:
-        config = config_for("multus")
-        async with Simulation(_owned(30.0)) as sim:
-            first = await Process(sim, config).run()
+        config = config_for("multus", canal={"daemonset": names[0], "more_daemonsets": more})
+        scenario = Scenario.model_validate({**OWNED, "canal": {**canal, "owner_restores_after": 30.0}})
+        async with Simulation(scenario) as sim:
+            process = Process(sim, config)
+            first = await process.run()
             assert first is not None
-            assert "has put DaemonSet" in first.message
+            for name in names:
+                assert f"has put DaemonSet kube-system/{name} back: spec.template.spec.nodeSelector" in first.message
+            history = process.turns[-1].record.cluster.history
+            changed = next(entry for entry in history if "has put DaemonSet" in entry.what)
+            assert not any("drain done" in entry.what for entry in history if entry.at > changed.at)
             suspended.append(True)
-            second = await Process(sim, config, holder="second@test/1/1/elsewhere").run()
+            again = Process(sim, config, holder="second@test/1/1/elsewhere")
+            selected: list[set[bool]] = []
+
+            def look(_: Decision, seen: Snapshot) -> None:
+                every = [seen.daemonsets.get(("kube-system", name)) for name in names]
+                selected.append({config.labels.canal_cilium.key in one.node_selector for one in every if one})
+
+            again.on_turn = look
+            second = await again.run()
+            assert {True} in selected, "all of them were selected again, not the first alone"
             assert second is not None
             assert (second.outcome, second.message) == ("done", "the cluster runs on Cilium; the audit is clean")
-            assert sim.world.ctx.cluster[DAEMON_SET].get("canal", "kube-system") is None
+            for name in names:
+                assert sim.world.ctx.cluster[DAEMON_SET].get(name, "kube-system") is None
 
     run_virtual(main())
 

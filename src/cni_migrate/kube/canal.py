@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from cni_migrate.core.model.canal import FoundCanal, pods_part
 from cni_migrate.core.model.objects import Toleration
-from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.controlplane import cluster_cidr
+from cni_migrate.kube.environment import ConfigMaps, all_values, environment, value_of
 from cni_migrate.kube.flannel import BadNetConf, NetConf, net_conf
 from cni_migrate.kube.listing import listed
 from cni_migrate.kube.request import Client
@@ -44,14 +44,19 @@ def role(container: Json) -> str:
     image = str(container.get("image", "")).partition("@")[0]
     path, _, last = image.rpartition("/")
     last = last.partition(":")[0]
-    every = (*(container.get("command") or ()), *(container.get("args") or ()))
-    words = {str(word).rpartition("/")[2] for word in every}
+    words = {word.rpartition("/")[2] for word in _words(container)}
     if name == "kube-flannel" or "flanneld" in words or last.endswith("flannel"):
         return FLANNEL
-    calicos = last in ("calico-node", "hardened-calico") or (path.endswith("calico") and last == "node")
+    calicos = last.endswith(("calico-node", "hardened-calico")) or (path.endswith("calico") and last == "node")
     if name == "calico-node" or calicos:
         return CALICO
     return ""
+
+
+def _words(container: Json) -> list[str]:
+    """The words of a container's command, those of a shell's text as well."""
+    every = (*(container.get("command") or ()), *(container.get("args") or ()))
+    return [word for text in every for word in str(text).split()]
 
 
 def roles(raw: Json) -> frozenset[str]:
@@ -115,23 +120,6 @@ def _runs_nowhere(raw: Json) -> bool:
     return not status.get("desiredNumberScheduled", 1)
 
 
-@dataclass
-class _ConfigMaps:
-    """ConfigMaps that are read once each."""
-
-    client: Client
-    read: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
-
-    async def data(self, namespace: str, name: str) -> Mapping[str, str]:
-        """What a ConfigMap holds; nothing when it is not there or may not be read."""
-        if (namespace, name) not in self.read:
-            answer = await self.client.request("GET", paths.path("v1", "configmaps", namespace=namespace, name=name))
-            if not answer.ok and answer.status not in (403, 404):
-                raise ClusterError(f"reading ConfigMap {namespace}/{name}: {answer.message}")
-            self.read[namespace, name] = (answer.object.get("data") or {}) if answer.ok else {}
-        return self.read[namespace, name]
-
-
 async def found_canal(
     client: Client, node_cidrs: Iterable[str], node_addresses: Iterable[str], others: Iterable[str] = ()
 ) -> FoundCanal:
@@ -145,7 +133,7 @@ async def found_canal(
     own = canals([raw async for raw in listed(client, paths.path("apps/v1", "daemonsets"))])
     if not own:
         return FoundCanal()
-    maps = _ConfigMaps(client)
+    maps = ConfigMaps(client)
     async with together() as group:
         reading = group.create_task(_settings(maps, own))
         naming = group.create_task(cluster_cidr(client))
@@ -183,6 +171,7 @@ async def found_canal(
         flannel_etcd=any(_flannel_of_etcd(container) for container in _every(own, FLANNEL)),
         calico_etcd=await _calico_of_etcd(maps, own),
         tolerations=tuple(_tolerations(_pod(raw)) for raw in own),
+        felix=await _felix(maps, own),
     )
 
 
@@ -205,25 +194,38 @@ def _every(own: Iterable[Json], wanted: str) -> Iterator[Json]:
 def _flannel_of_etcd(container: Json) -> bool:
     """Whether flanneld has its networks from etcd: it asks Kubernetes only with `--kube-subnet-mgr`.
 
-    A command of a shell or of an image's own is not judged.
+    A command of a shell or of an image's own is judged only where it names an etcd: what is behind a variable is not
+    seen. With both, as kubespray's has them for Calico's sake, it asks Kubernetes.
     """
-    words = [str(word) for word in (*(container.get("command") or ()), *(container.get("args") or ()))]
-    plain = bool(words) and words[0].rpartition("/")[2] == "flanneld"
+    words = _words(container)
     asks = any(re.fullmatch(r"--?kube-subnet-mgr(=(true|1|t))?", word, re.IGNORECASE) for word in words)
-    named = {str(one.get("name", "")): str(one.get("value") or "") for one in container.get("env") or ()}
-    return plain and not asks and named.get("FLANNELD_KUBE_SUBNET_MGR", "").lower() not in ("true", "1", "t")
+    given = environment(container)
+    told = str(given.get("FLANNELD_KUBE_SUBNET_MGR", {}).get("value") or "").lower() in ("true", "1", "t")
+    plain = bool(words) and words[0].rpartition("/")[2] == "flanneld"
+    named = "FLANNELD_ETCD_ENDPOINTS" in given or any(re.match(r"--?etcd-(prefix|endpoints)", word) for word in words)
+    return (plain or named) and not asks and not told
 
 
-async def _calico_of_etcd(maps: "_ConfigMaps", own: Iterable[Json]) -> bool:
+async def _calico_of_etcd(maps: ConfigMaps, own: Iterable[Json]) -> bool:
     """Whether calico-node keeps its own objects in etcd (docs.tigera.io: "Configuring calico/node", DATASTORE_TYPE)."""
     for raw in own:
         namespace, _ = name_of(raw)
         for container in (one for one in _pod(raw).get("containers") or () if role(one) == CALICO):
-            env = _environment(container)
-            kind = await _value(maps, namespace, container, "DATASTORE_TYPE")
+            env = environment(container)
+            kind = await value_of(maps, namespace, container, "DATASTORE_TYPE")
             if kind.startswith("etcd") or (not kind and "ETCD_ENDPOINTS" in env):
                 return True
     return False
+
+
+async def _felix(maps: ConfigMaps, own: Iterable[Json]) -> dict[str, dict[str, str]]:
+    """What felix is told by calico-node's environment, by DaemonSet; its names for settings have no case there."""
+    return {
+        "/".join(name_of(raw)): await all_values(maps, name_of(raw)[0], container, "FELIX_")
+        for raw in own
+        for container in _pod(raw).get("containers") or ()
+        if role(container) == CALICO
+    }
 
 
 def _by_calico(own: Iterable[Json], file: "_CniFile") -> Iterator[str]:
@@ -248,7 +250,7 @@ class _Settings:
     broken: str = ""
 
 
-async def _settings(maps: _ConfigMaps, own: Iterable[Json]) -> _Settings:
+async def _settings(maps: ConfigMaps, own: Iterable[Json]) -> _Settings:
     looked: list[str] = []
     for raw in own:
         if FLANNEL not in roles(raw):
@@ -294,24 +296,24 @@ class _CniFile:
     unread: tuple[str, ...] = ()
 
 
-async def _beside(maps: _ConfigMaps, where: str) -> _CniFile:
+async def _beside(maps: ConfigMaps, where: str) -> _CniFile:
     """What the ConfigMap of flannel's settings holds under the keys of Canal's and flannel's own manifests."""
     namespace, _, name = where.partition("/")
     data = await maps.data(namespace, name) if name else {}
     return _described("", data.get("cni_network_config") or data.get("cni-conf.json") or "", "")
 
 
-async def _cni_file(maps: _ConfigMaps, own: Iterable[Json]) -> _CniFile | None:
+async def _cni_file(maps: ConfigMaps, own: Iterable[Json]) -> _CniFile | None:
     """Canal's CNI file: from the environment of Calico's installer, else from what flannel's copies."""
     copied: _CniFile | None = None
     for raw in own:
         namespace, _ = name_of(raw)
         pod = _pod(raw)
         for container in (*(pod.get("initContainers") or ()), *(pod.get("containers") or ())):
-            text = await _value(maps, namespace, container, _TEMPLATE)
-            name = await _value(maps, namespace, container, "CNI_CONF_NAME")
-            if name or text or _TEMPLATE in _environment(container):
-                mtu = await _value(maps, namespace, container, "CNI_MTU")
+            text = await value_of(maps, namespace, container, _TEMPLATE)
+            name = await value_of(maps, namespace, container, "CNI_CONF_NAME")
+            if name or text or _TEMPLATE in environment(container):
+                mtu = await value_of(maps, namespace, container, "CNI_MTU")
                 return _described(name or _DEFAULT_FILE, text, mtu)
             if copied is None and (target := _copied(container)):
                 sources = [str(word).rpartition("/")[2] for word in container.get("args") or () if "cni" in str(word)]
@@ -320,27 +322,6 @@ async def _cni_file(maps: _ConfigMaps, own: Iterable[Json]) -> _CniFile | None:
                     text = text or (await maps.data(namespace, config_map)).get(key, "")
                 copied = _described(target, text, "")
     return copied
-
-
-def _environment(container: Json) -> dict[str, Json]:
-    """The variables that a container is given one by one."""
-    return {str(one["name"]): one for one in container.get("env") or ()}
-
-
-async def _value(maps: _ConfigMaps, namespace: str, container: Json, name: str) -> str:
-    """The value of a variable, from the ConfigMap that it names where it names one; or from a whole one (`envFrom`)."""
-    given = _environment(container).get(name)
-    if given is None:
-        for source in reversed(container.get("envFrom") or ()):
-            if ref := source.get("configMapRef"):
-                data = await maps.data(namespace, str(ref.get("name", "")))
-                prefix = str(source.get("prefix") or "")
-                if name.startswith(prefix) and (value := data.get(name.removeprefix(prefix))) is not None:
-                    return value
-        return ""
-    if ref := (given.get("valueFrom") or {}).get("configMapKeyRef"):
-        return (await maps.data(namespace, str(ref.get("name", "")))).get(str(ref.get("key", "")), "")
-    return str(given.get("value") or "")
 
 
 def _copied(container: Json) -> str:

@@ -121,6 +121,7 @@ def test_rke2s_names() -> None:
             "CNI file 10-canal.conflist has the plugin calico",
         ),
         tolerations=((),),
+        felix={"kube-system/rke2-canal": {}},
     )
 
 
@@ -210,6 +211,10 @@ def test_split_and_one_per_architecture() -> None:
         ({"name": "net", "image": "rancher/hardened-flannel:v0.26.5"}, True),
         ({"name": "net", "image": "example.org:5000/mirror/flannel@sha256:00"}, True),
         ({"name": "net", "image": "example.org/net:1", "command": ["/opt/bin/flanneld"]}, True),
+        (
+            {"name": "net", "image": "example.org/net:1", "command": ["sh", "-c", "exec /opt/bin/flanneld --ip-masq"]},
+            True,
+        ),
         ({"name": "net", "image": "example.org/flannel-exporter:1"}, False),
         ({"name": "calico-node", "image": "docker.io/calico/node:v3.32.0"}, False),
     ],
@@ -310,6 +315,9 @@ def test_a_cni_file_that_is_none() -> None:
         (["/opt/bin/flanneld", "--ip-masq"], {"FLANNELD_ETCD_ENDPOINTS": "https://10.0.0.1:2379"}, True),
         (["/opt/bin/flanneld"], {"FLANNELD_KUBE_SUBNET_MGR": "true"}, False),
         (["/bin/sh", "-c", "/opt/bin/flanneld --kube-subnet-mgr"], {}, False),
+        (["/bin/sh", "-c", "/opt/bin/flanneld -etcd-prefix /k8s/network -etcd-cafile $(CA)"], {}, True),
+        (["/bin/sh", "-c", "/opt/bin/flanneld $FLAGS"], {"FLANNELD_ETCD_ENDPOINTS": "https://10.0.0.1:2379"}, True),
+        (["/opt/bin/flanneld", "--kube-subnet-mgr"], {"FLANNELD_ETCD_ENDPOINTS": "https://10.0.0.1:2379"}, False),
         ([], {}, False),
     ],
 )
@@ -318,6 +326,24 @@ def test_where_flannel_has_its_networks_from(command: list[str], env: dict[str, 
     given = [{"name": key, "value": value} for key, value in env.items()]
     one = daemonset("canal", containers=[{**FLANNEL, "command": command, "env": given}])
     assert found([one], {}).flannel_etcd is etcd
+
+
+def test_what_felix_is_told_by_its_environment() -> None:
+    """One by one, by reference, from whole ConfigMaps; by DaemonSet, as each has its own; nothing of other containers."""
+    of_map = {"configMapKeyRef": {"name": "settings", "key": "backend"}}
+    told = [
+        {"name": "FELIX_CHAININSERTMODE", "value": "Append"},
+        {"name": "FELIX_IPTABLESBACKEND", "valueFrom": of_map},
+    ]
+    own = {**CALICO, "env": told, "envFrom": [{"configMapRef": {"name": "more"}, "prefix": "FELIX_"}]}
+    flannel = {**FLANNEL, "env": [{"name": "FELIX_LOGSEVERITYSYS", "value": "none"}]}
+    mirrored = {"name": "policy", "image": "example.org/mirrored-calico-node:v3.26.1"}
+    maps = {"kube-system/settings": {"backend": "NFT"}, "kube-system/more": {"BPFENABLED": "true"}}
+    seen = found([daemonset("canal", containers=[own, flannel]), daemonset("policy", containers=[mirrored])], maps)
+    assert seen.felix == {
+        "kube-system/canal": {"chaininsertmode": "Append", "iptablesbackend": "NFT", "bpfenabled": "true"},
+        "kube-system/policy": {},
+    }
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ Where the configuration is silent the cluster's value is used; where both speak 
 
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cni_migrate.config import Config
@@ -26,6 +26,7 @@ class FoundCanal:
     what of flannel's settings was looked for in vain, `broken` why flanneld would not start with them. `flannels` are
     the DaemonSets with flanneld. `flannel_etcd`: its networks are in etcd, not the nodes' podCIDRs; `calico_etcd`:
     Calico's own objects are there, where nobody sees them through the API. `tolerations` are those of each DaemonSet.
+    `felix` is what felix is told by the environment, by DaemonSet: settings by name in lower case.
     """
 
     daemonsets: tuple[tuple[str, str], ...] = ()
@@ -53,6 +54,7 @@ class FoundCanal:
     flannel_etcd: bool = False
     calico_etcd: bool = False
     tolerations: tuple[tuple[Toleration, ...], ...] = ()
+    felix: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def configuration_of(found: FoundCanal) -> dict[str, Any]:

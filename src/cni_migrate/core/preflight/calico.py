@@ -1,6 +1,8 @@
 """Checks of what Calico does beside flannel and Cilium will not do: its own policies, its settings, its addresses."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
 from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
@@ -35,15 +37,19 @@ def cleaning_image(facts: Facts) -> Iterator[Finding]:
         )
 
 
-FELIX_BLOCKS = {
+FELIX_BLOCKS: Final = {
     "bpfEnabled": "Calico's eBPF data plane and Cilium's cannot share a node",
     "wireguardEnabled": "Calico encrypts traffic between nodes, Cilium as it is installed here does not",
     "wireguardEnabledV6": "Calico encrypts traffic between nodes, Cilium as it is installed here does not",
 }
-"""Settings of FelixConfiguration (docs.tigera.io: "Felix configuration") with which nodes cannot be in between."""
+"""Settings of felix (docs.tigera.io: "Felix configuration") with which nodes cannot be in between."""
 
-FELIX_TELLS = {
-    "chainInsertMode": (
+APPENDS: Final = "chainInsertMode"
+"""With `Append` felix moves its jumps behind all others in a chain whenever it looks (felix/iptables, table.go): behind
+Cilium's in FORWARD, too, which accepts what comes by its links."""
+
+FELIX_TELLS: Final = {
+    APPENDS: (
         "Append",
         "Calico's chains come after others': rules before them may let through what it forbids",
     ),
@@ -57,17 +63,68 @@ FELIX_TELLS = {
 }
 """Settings that are worth knowing: the value that is (none: any), and what it means."""
 
+TRUE: Final = ("true", "1", "yes", "y", "t")
+"""What felix takes for true in its environment (felix/config, param_types.go)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """One setting of felix: `where` it was made, `by` a FelixConfiguration or the environment."""
+
+    where: str
+    by: str
+    value: str
+
+    @property
+    def on(self) -> bool:
+        return self.value.lower() in TRUE
+
+
+def _settings(facts: Facts, key: str) -> list[_Setting]:
+    """Where felix is told this: by its environment, which goes before objects in the API; else by those."""
+    told = facts.found.felix
+    found = [
+        _Setting(f"DaemonSet {place}: FELIX_{key.upper()}", "calico-node's environment", values[key.lower()])
+        for place, values in told.items()
+        if values.get(key.lower())
+    ]
+    if not told or len(found) < len(told):
+        found += [
+            _Setting(f"{name}: {key}", "FelixConfiguration", str(spec[key]))
+            for name, spec in facts.felix.items()
+            if spec.get(key)
+        ]
+    return found
+
 
 @check
 def felix(facts: Facts) -> Iterator[Finding]:
     """Felix's settings leave room for Cilium beside it."""
     for key, why in FELIX_BLOCKS.items():
-        if names := [f"{name}: {key}" for name, spec in facts.felix.items() if spec.get(key) is True]:
-            yield blocker("FELIX", f"FelixConfiguration sets {key}: {why}", f"turn {key} off first", names)
+        if found := [one for one in _settings(facts, key) if one.on]:
+            yield blocker("FELIX", f"{_by(found)} sets {key}: {why}", f"turn {key} off first", _where(found))
     for key, (value, why) in FELIX_TELLS.items():
-        names = [f"{name}: {key}" for name, spec in facts.felix.items() if spec.get(key) and value in ("", spec[key])]
-        if names:
-            yield warning("FELIX", f"FelixConfiguration sets {key}: {why}", "look whether anything relies on it", names)
+        found = [one for one in _settings(facts, key) if value.lower() in ("", one.value.lower())]
+        if found and key == APPENDS and facts.policies:
+            yield blocker(
+                "FELIX",
+                f"{_by(found)} sets {key} to {value}: Calico's chains are moved behind Cilium's, which let through what"
+                " comes from migrated pods, also what policies forbid on Canal",
+                f"set {key} to Insert, Calico's default, for the time of the migration",
+                _where(found),
+            )
+        elif found:
+            yield warning(
+                "FELIX", f"{_by(found)} sets {key}: {why}", "look whether anything relies on it", _where(found)
+            )
+
+
+def _by(found: list[_Setting]) -> str:
+    return " and ".join(dict.fromkeys(one.by for one in found))
+
+
+def _where(found: list[_Setting]) -> list[str]:
+    return [one.where for one in found]
 
 
 @check

@@ -133,7 +133,7 @@ ABOUT: Final = {
               "Translate and delete them. Waive it when they forbid nothing that matters."),
         About("CLEANING_IMAGE", (WARNING,), "Calico is removed from hosts in another image than its own: has it nft?",
               "Leave `host_task.image` empty, or see that it has nft and ipset."),
-        About("FELIX", (BLOCKER, WARNING), "A setting of FelixConfiguration that Cilium cannot live with, or ignores.",
+        About("FELIX", (BLOCKER, WARNING), "A setting of felix, object or environment, that Cilium cannot live with.",
               "Turn it off first (blocker); look whether anything relies on it (warning).",
               "a node cannot be in between with such a setting"),
         About("CALICO_IPAM", (BLOCKER, INFO), "Pods have addresses from Calico's own pools, or pools are left over.",

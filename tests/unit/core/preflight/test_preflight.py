@@ -253,6 +253,16 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("sctp", lambda: _facts(sctp=("Service ims/hss",)), "SCTP", "ims/hss"),
     ("calico's policies", lambda: _facts(calico_policies=("GlobalNetworkPolicy deny",)), "CALICO_POLICIES", "deny"),
     ("calico's ebpf", lambda: _facts(felix={"default": {"bpfEnabled": True}}), "FELIX", "bpfEnabled"),
+    ("calico's ebpf by its environment", lambda: _facts(**_there(felix={"kube-system/canal": {"bpfenabled": "True"}})),
+     "FELIX", "DaemonSet kube-system/canal: FELIX_BPFENABLED"),
+    ("felix that goes behind cilium where policies are", lambda: _facts(
+        policies=(("NetworkPolicy", "shop", "db"),), felix={"default": {"chainInsertMode": "Append"}}), "FELIX", "Insert"),
+    ("the same by its environment", lambda: _facts(
+        policies=(("NetworkPolicy", "shop", "db"),), **_there(felix={"kube-system/canal": {"chaininsertmode": "append"}})),
+     "FELIX", "calico-node's environment"),
+    ("one architecture's environment says nothing of it", lambda: _facts(
+        felix={"default": {"bpfEnabled": True}},
+        **_there(felix={"kube-system/a": {"bpfenabled": "false"}, "kube-system/b": {}})), "FELIX", "default: bpfEnabled"),
     ("calico's encryption", lambda: _facts(felix={"default": {"wireguardEnabled": True}}), "FELIX", "wireguardEnabled"),
     ("calico's addresses", lambda: _facts(ip_pools=("pool 10.1.0.0/16",), **_there(ipam="calico-ipam")), "CALICO_IPAM",
      "pool 10.1.0.0/16"),
@@ -377,6 +387,9 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
                      id="a pod that has not started"),
         pytest.param(lambda: _facts(felix={"default": {"bpfEnabled": False, "chainInsertMode": "Insert"}}),
                      id="felix as usual"),
+        pytest.param(lambda: _facts(felix={"default": {"bpfEnabled": True}},
+                                    **_there(felix={"kube-system/canal": {"bpfenabled": "false"}})),
+                     id="felix whose environment goes before what the API says"),
         pytest.param(lambda: _facts(ip_pools=("pool",)), id="pools that nothing uses"),
         pytest.param(lambda: _facts(proxy_mode="iptables", proxy_cidr="10.0.0.0/8"), id="kube-proxy as usual"),
         pytest.param(lambda: _facts(_with(a_node("w2", os="linux", arch="arm64"))), id="arm64"),
