@@ -40,18 +40,31 @@ more_than() { # N TEXT: whether it has more lines
 
 # --- Canal's network: host-local and the runtime name what they keep of its pods after the one in the CNI file --------
 
+name_in() { # PATH: the network's name in that CNI file, if there is one that can be a path
+    [ -f "$1" ] || return 0
+    # Whatever is nested is taken away, from the innermost outwards: plugins may have names of their own.
+    found=$(joined '' <"$1" | sed -n -e 's/^[^{]*{//' -e ':nested' -e 's/{[^{}]*}//' -e 't nested' \
+        -e 's/.*"name"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p')
+    case $found in
+    '' | [!A-Za-z0-9]* | *[!A-Za-z0-9_.-]*) ;; # the specification's rule for names
+    *) echo "$found" ;;
+    esac
+}
+
 canal_network() { # the name in the node's own Canal file, also where Cilium has renamed that; else the configured one
-    for path in "$netd/$canal_file" "$netd/$canal_file.cilium_bak"; do
+    found=$(name_in "$netd/$canal_file")
+    found=${found:-$(name_in "$netd/$canal_file.cilium_bak")}
+    echo "${found:-$configured_network}"
+}
+
+canal_files() { # CNI files of flannel's or Calico's plugin, whatever they are called: in two DaemonSets each lays its own
+    for path in "$netd"/*.conf "$netd"/*.conflist "$netd"/*.json "$netd"/*.cilium_bak; do
         [ -f "$path" ] || continue
-        # Whatever is nested is taken away, from the innermost outwards: plugins may have names of their own.
-        found=$(joined '' <"$path" | sed -n -e 's/^[^{]*{//' -e ':nested' -e 's/{[^{}]*}//' -e 't nested' \
-            -e 's/.*"name"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p')
-        case $found in
-        '' | [!A-Za-z0-9]* | *[!A-Za-z0-9_.-]*) ;; # the specification's rule for names; this one becomes a path
-        *) echo "$found"; return ;;
+        case $(joined '' <"$path" | grep -Eo '"type"[[:space:]]*:[[:space:]]*"(multus[^"]*|flannel"|calico")' || true) in
+        *multus*) ;; # it has Canal's in itself, and goes with Multus
+        *flannel* | *calico*) echo "${path##*/}" ;;
         esac
     done
-    echo "$configured_network"
 }
 
 lease_folder() { # where host-local keeps leases: `dataDir` of the file's ipam section, else its default
@@ -426,6 +439,11 @@ remove_ports() { # CHAINS, one per line
 
 remove_flannel() { # LIST: Canal's files in the CNI folder
     # The configuration goes first: no pod may start on a network that is being taken down.
+    canal_files | while read -r name; do
+        other=$(name_in "$netd/$name")
+        [ -z "$other" ] || rm -rf "$root${leases%/*}/$other" "$root$results/$other"-*
+        rm -f "$netd/$name"
+    done
     remove_files "$1"
     await_ended flanneld # it would lay its links and chains anew
     rm -f "$netd"/*.cilium_bak

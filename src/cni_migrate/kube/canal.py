@@ -163,6 +163,7 @@ async def found_canal(
         network_name=file.network,
         plugin=file.plugin,
         ipam=file.ipam,
+        chained=file.chained,
         cni_folder=_folder(own, _NET_FOLDERS),
         bin_folder=_folder(own, _BIN_FOLDERS),
         calico=tuple(_by_calico(own, file)),
@@ -294,6 +295,7 @@ class _CniFile:
     ipam: str = ""
     mtu: int = 0
     unread: tuple[str, ...] = ()
+    chained: tuple[str, ...] = ()
 
 
 async def _beside(maps: ConfigMaps, where: str) -> _CniFile:
@@ -336,16 +338,18 @@ def _copied(container: Json) -> str:
 def _described(name: str, text: str, mtu: str) -> _CniFile:
     network, plugin, ipam, found = "", "", "", 0
     unread: tuple[str, ...] = ()
+    chained: tuple[str, ...] = ()
     try:
         content = json.loads(_PLACEHOLDER.sub("0", text)) if text else {}
         plugins = content.get("plugins") or [content]
         network, plugin = str(content.get("name", "")), str(plugins[0].get("type", ""))
+        chained = tuple(str(one.get("type", "")) for one in plugins[1:])
         ipam = str((plugins[0].get("ipam") or {}).get("type", ""))
         found = int(mtu or plugins[0].get("mtu") or 0)
     except (ValueError, AttributeError, IndexError, TypeError):
         if not plugin:
             unread = (f"the network's name in Canal's CNI file {name or 'of no name'}: it is no CNI configuration",)
-    return _CniFile(name, network, plugin, ipam, found, unread)
+    return _CniFile(name, network, plugin, ipam, found, unread, chained)
 
 
 def _folder(own: Iterable[Json], mounts: tuple[str, ...]) -> str:

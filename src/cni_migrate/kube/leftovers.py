@@ -36,6 +36,9 @@ Accounts = Collection[tuple[str, str]]
 RBAC: Final = "rbac.authorization.k8s.io/v1"
 CORE: Final = "v1"
 
+KEPT_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
+"""Namespaces that every cluster has."""
+
 _CONTROLLERS: Final = ("kube-controllers", "typha")
 """What Calico runs as Deployments, by the last part of the image's path."""
 
@@ -72,6 +75,8 @@ class _Search:
         accounts = {(ref.namespace, ref.name) for ref in self.found if ref.kind == "ServiceAccount"}
         await self._roles(accounts)
         await self._definitions()
+        for namespace in self.namespaces:
+            await self._namespace(namespace)
         return tuple(sorted(self.found.values()))
 
     def _take(self, ref: ObjectRef, raw: Json, kept: str = "") -> None:
@@ -123,6 +128,17 @@ class _Search:
             raise ClusterError(f"looking for {ref}: {answer.message}")
         users = [f"pod {pod['metadata']['name']}" for pod in await self._others(ref.namespace) if ref in _uses(pod)]
         self._take(ref, answer.object, f"{users[0]} uses it" if users else "")
+
+    async def _namespace(self, name: str) -> None:
+        """A namespace of Canal's own, as flannel's manifest has one. Nobody deletes it unasked: it may hold more."""
+        if name in KEPT_NAMESPACES or await self._others(name):
+            return
+        answer = await self.client.request("GET", paths.path(CORE, "namespaces", name=name))
+        if answer.ok and not answer.object["metadata"].get("deletionTimestamp"):
+            ref = ObjectRef(CORE, "Namespace", "", name)
+            self._take(ref, answer.object, "all that is in it would go with it: look first")
+        elif not answer.ok and answer.status != 404:
+            raise ClusterError(f"looking for namespace {name}: {answer.message}")
 
     async def _others(self, namespace: str) -> list[Json]:
         """The namespace's pods, those of Calico left out."""

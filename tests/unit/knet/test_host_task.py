@@ -400,6 +400,27 @@ def test_calicos_rules_go_also_where_its_chains_are_gone(tmp_path: Path) -> None
     assert forward.read_text() == before
 
 
+def test_the_second_file_of_a_split_canal_goes_with_its_leases(tmp_path: Path) -> None:
+    """Flannel's and Calico's DaemonSets lay a file each; what nobody reads, and what only names them, is not theirs."""
+    node = Node(tmp_path, {"netd": ["10-canal.conflist"], "leases": ["10.244.1.2"], "results": ["cbr0", "other"]})
+    netd = node.root / "etc" / "cni" / "net.d"
+    flannel = '{"name": "cbr0", "plugins": [\n {"type": "flannel", "delegate": {"name": "in"}}]}'
+    (netd / "10-flannel.conflist").write_text(flannel)
+    (netd / "10-flannel.conflist.mine").write_text(flannel)
+    (netd / "20-other.conflist").write_text(
+        '{"name": "calico", "plugins": [{"type": "flannel-like"}, {"type": "mine"}]}'
+    )
+    (netd / "30-multus.conf").write_text(f'{{"type": "multus-shim", "name": "multus", "delegates": [{flannel}]}}')
+    for network in ("cbr0", "other"):
+        (node.root / "var/lib/cni/networks" / network).mkdir(parents=True)
+    assert node.run("remove-flannel=10-canal.conflist")[0] == 0
+    assert sorted(path.name for path in netd.iterdir()) == [
+        "10-flannel.conflist.mine", "20-other.conflist", "30-multus.conf"
+    ]  # fmt: skip
+    assert [path.name for path in (node.root / "var/lib/cni/networks").iterdir()] == ["other"]
+    assert {path.name.partition("-")[0] for path in (node.root / "var/lib/cni/results").iterdir()} == {"other"}
+
+
 def test_a_table_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:
     """It would go on filtering what nobody looks after any more."""
     node = Node(tmp_path, {"tables": ["arp calico-arp"]})

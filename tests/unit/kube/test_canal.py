@@ -122,6 +122,7 @@ def test_rke2s_names() -> None:
         ),
         tolerations=((),),
         felix={"kube-system/rke2-canal": {}},
+        chained=("portmap",),
     )
 
 

@@ -19,14 +19,15 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class FoundCanal:
     """What the cluster tells about its Canal; '' and 0 stand for what it does not tell.
 
-    `daemonsets` are (namespace, name), the one with flannel first; `config_map` is `namespace/name` of the ConfigMap
-    with flannel's settings. `network` is flannel's Network, `pods` the part of it that pods have, by what is told in
-    `pods_from`. `nftables`: flannel masquerades by nftables. `plugin` is the type of the CNI file's first plugin,
-    `ipam` of its address management. `calico` says in words by what Calico was recognised. `unread` says in words
-    what of flannel's settings was looked for in vain, `broken` why flanneld would not start with them. `flannels` are
-    the DaemonSets with flanneld. `flannel_etcd`: its networks are in etcd, not the nodes' podCIDRs; `calico_etcd`:
-    Calico's own objects are there, where nobody sees them through the API. `tolerations` are those of each DaemonSet.
-    `felix` is what felix is told by the environment, by DaemonSet: settings by name in lower case.
+    `daemonsets` are (namespace, name), the one with flannel first; `config_map` is `namespace/name` of the
+    ConfigMap with flannel's settings. `network` is flannel's Network, `pods` the part of it that pods have, by what
+    is told in `pods_from`. `nftables`: flannel masquerades by nftables. `plugin` is the type of the CNI file's
+    first plugin, `ipam` of its address management, `chained` those of the plugins behind it. `calico` says in words
+    by what Calico was recognised. `unread` says in words what of flannel's settings was looked for in vain,
+    `broken` why flanneld would not start with them. `flannels` are the DaemonSets with flanneld. `flannel_etcd`:
+    its networks are in etcd, not the nodes' podCIDRs; `calico_etcd`: Calico's own objects are there, where nobody
+    sees them through the API. `tolerations` are those of each DaemonSet. `felix` is what felix is told by the
+    environment, by DaemonSet: settings by name in lower case.
     """
 
     daemonsets: tuple[tuple[str, str], ...] = ()
@@ -45,6 +46,7 @@ class FoundCanal:
     network_name: str = ""
     plugin: str = ""
     ipam: str = ""
+    chained: tuple[str, ...] = ()
     cni_folder: str = ""
     bin_folder: str = ""
     calico: tuple[str, ...] = ()

@@ -162,6 +162,8 @@ ABOUT: Final = {
               "Make sure that their workload can do without each of them for some minutes."),
         About("HOST_PORTS", (WARNING,), "Host ports are closed on each node once it is migrated.",
               "Give the pods hostNetwork or a NodePort, or have your own Cilium serve them."),
+        About("CNI_PLUGINS", (WARNING,), "What plugins behind Canal's own do for pods is gone with Canal.",
+              "Look what they are set to do, and whether pods rely on it."),
         About("CLUSTER_AUTOSCALER", (WARNING,), "An autoscaler removes nodes that are cordoned or empty.", "Pause it."),
         About("KURED", (WARNING,), "kured drains and reboots nodes by itself.", "Pause it."),
         About("MACHINE_HEALTH", (WARNING,), "Machine health checks replace nodes that are out of service.",

@@ -1,6 +1,7 @@
 """Checks of pods that would stop a drain: budgets, bare pods, emptyDir volumes."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from cni_migrate.core.model.objects import Budget, Pod
 from cni_migrate.core.model.selector import matches
@@ -83,6 +84,34 @@ def local_volumes(facts: Facts) -> Iterator[Finding]:
             f"{many(len(found), 'pod')} with a volume on the node: Pending from the drain until the node is back",
             "make sure that the workload can do without each of them for some minutes, or fail it over first",
             sorted(found),
+        )
+
+
+SHAPED: Final = ("kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth")
+"""By these annotations a pod asks the plugin `bandwidth` for limits (kubernetes.io: "Network Plugins")."""
+
+
+@check
+def chained_plugins(facts: Facts) -> Iterator[Finding]:
+    """What plugins behind Canal's own do for pods: in Cilium's file they are missing."""
+    others = [one for one in facts.found.chained if one not in (PORTMAP, "bandwidth")]
+    if others:
+        yield warning(
+            "CNI_PLUGINS",
+            f"Canal's CNI file calls {', '.join(others)} for each pod, which Cilium's does not: what it does for pods"
+            " is gone on each node once it is migrated",
+            "look what it is set to do (cni_network_config in Canal's ConfigMap), and whether pods rely on it",
+            others,
+        )
+    every = (pod for node in facts.seen.nodes for pod in facts.seen.pods_on(node))
+    shaped = sorted(pod.key for pod in every if any(key in pod.annotations for key in SHAPED))
+    if shaped and "bandwidth" in facts.found.chained:
+        yield warning(
+            "CNI_PLUGINS",
+            f"{many(len(shaped), 'pod')} with limits of bandwidth, which Canal's plugin holds: they have none on each"
+            " node once it is migrated",
+            "turn Cilium's bandwidth manager on for the end (it knows egress limits), or do without",
+            shaped,
         )
 
 

@@ -131,10 +131,18 @@ def keep_leases(host: Host, argument: str, network: str) -> None:
         host.leases = {address: uid for address, uid in host.leases.items() if address in wanted}
 
 
+def _of_canal(file: str, text: str) -> str | None:
+    """The network's name, where a CNI file has flannel's or Calico's plugin."""
+    network = parse(text) if file.endswith((".conf", ".conflist", ".json", BACKUP)) else None
+    return network.name if network is not None and network.provider == "canal" else None
+
+
 def remove_flannel(host: Host, argument: str, network: str) -> None:
     """Remove what Canal leaves on a node."""
     plane = host.plane
-    gone = {*_names(argument, USUAL_FILE), CALICO_KUBECONFIG}
+    others = {name: found for name, text in plane.files.items() if (found := _of_canal(name, text)) is not None}
+    gone = {*_names(argument, USUAL_FILE), *others, CALICO_KUBECONFIG}
+    kept = {path for name in (network, *others.values()) for path in kept_of(name)}
     if plane.network == network:
         host.leases.clear()
     host.change(
@@ -146,7 +154,7 @@ def remove_flannel(host: Host, argument: str, network: str) -> None:
         flannel_seen=NEVER,
         postrouting=tuple(rule for rule in plane.postrouting if rule != FLANNEL),
         calico_seen=NEVER,
-        left=plane.left - {*_OF_CANAL, *kept_of(network)},
+        left=plane.left - {*_OF_CANAL, *kept},
         files={n: text for n, text in plane.files.items() if n not in gone and not n.endswith(BACKUP)},
     )
 

@@ -305,6 +305,10 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
      "k8sServiceHost"),
     ("a release that is there", lambda: _facts(release=ReleaseFound("cilium", "failed", 2)), "RELEASE", "revision 2, failed"),
     ("host ports", lambda: _facts(_with(a_pod("ingress", host_ports=True))), "HOST_PORTS", "default/ingress"),
+    ("a plugin that cilium's file has not", lambda: _facts(**_there(chained=("portmap", "tuning"))), "CNI_PLUGINS", "tuning"),
+    ("limits of bandwidth", lambda: _facts(
+        _with(a_pod("slow", annotations={"kubernetes.io/egress-bandwidth": "10M"})), **_there(chained=("bandwidth",))),
+     "CNI_PLUGINS", "default/slow"),
     ("webhooks", lambda: _facts(pod_hooks=(Hook("guard/pods", "guard/server"),)), "WEBHOOKS", "guard/server"),
     ("felix appends", lambda: _facts(felix={"default": {"chainInsertMode": "Append"}}), "FELIX", "chainInsertMode"),
     ("felix drops to the host", lambda: _facts(felix={"default": {"defaultEndpointToHostAction": "Drop"}}), "FELIX",
@@ -387,6 +391,7 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
                      id="a pod that has not started"),
         pytest.param(lambda: _facts(felix={"default": {"bpfEnabled": False, "chainInsertMode": "Insert"}}),
                      id="felix as usual"),
+        pytest.param(lambda: _facts(**_there(chained=("portmap", "bandwidth"))), id="a plugin that no pod makes use of"),
         pytest.param(lambda: _facts(felix={"default": {"bpfEnabled": True}},
                                     **_there(felix={"kube-system/canal": {"bpfenabled": "false"}})),
                      id="felix whose environment goes before what the API says"),
