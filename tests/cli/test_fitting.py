@@ -12,8 +12,10 @@ import pytest
 from rich.console import Console
 
 from cni_migrate.cli import checks
+from cni_migrate.cli.options import Common
 from cni_migrate.cli.ui import colours, confirmation, failing, output, plan_table, progress, status_table
 from cni_migrate.cli.ui.fitting import Rows, indented, wrapped
+from cni_migrate.cli.ui.typeable import name, one_command
 from cni_migrate.core.decision.advance import Waiting
 from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model.goal import Goal
@@ -198,6 +200,16 @@ def test_further_lines_are_indented() -> None:
     """Behind a label."""
     lines = [line.plain for line in indented("one two three four", 14, "do: ", by=4)]
     assert lines == ["do: one two", "    three four"]
+
+
+def test_what_was_typed_takes_no_words_away() -> None:
+    """A command gets longer by it, and the lines are broken behind that."""
+    said = "possible by `migrate rollback` until clean-up's step delete_canal"
+    with one_command():
+        name(Common(config=Path("config.yaml")))
+        for width in (24, 40, 60):
+            lines = [line.plain.strip() for line in indented(said, width)]
+            assert " ".join(lines) == said.replace("rollback", "rollback --config config.yaml")
 
 
 def test_names_of_pods_are_not_broken_in_findings() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cni_migrate.cli.drain_options import DrainOptions
 from cni_migrate.cli.goals import Cleanup, Run, goal_of
 from cni_migrate.core.model.lifecycle import NodeState, Phase
 from cni_migrate.errors import Halted, UsageError
@@ -25,3 +26,13 @@ def test_without_a_migration_there_is_nothing_to_clean_up() -> None:
     with pytest.raises(UsageError, match="no migration is under way here"):
         goal_of(Cleanup(), None, seen(a_node("w1")))
     assert goal_of(Run(), None, seen(a_node("w1"))).kind == "forward"
+
+
+def test_what_comes_next_drains_as_was_typed() -> None:
+    """A run that was allowed to evict bare pods would be refused without the same words."""
+    drain = DrainOptions(force=True, grace_period=30, pod_selector="a=b,c", delete_emptydir_data=False)
+    assert drain.words == " --force --grace-period 30 --pod-selector a=b,c"
+    typed = Run(nodes="w1", at_once="2", drain=drain.words)
+    assert typed.in_scope("migrate run  (resumes)") == (
+        "migrate run --nodes w1 --max-unavailable 2 --force --grace-period 30 --pod-selector a=b,c  (resumes)"
+    )

@@ -30,3 +30,10 @@ def test_one_look_is_few_requests(
     assert asked["GET", "/api/v1/namespaces/kube-system/configmaps/canal-config"] <= 1
     assert asked.total() <= most, asked.most_common()
     assert watched == []
+
+
+def test_scenarios_are_told_whole(migrate: Typed) -> None:
+    """Each in one sentence, to its end."""
+    lines = migrate("sim", "scenarios").out.splitlines()[1:]
+    assert len(lines) > 20
+    assert [line for line in lines if not line.endswith(".")] == []

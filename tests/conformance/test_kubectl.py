@@ -3,6 +3,7 @@
 Every command runs on both. Pods have no kubelet here: `confirm` deletes those that terminate, as one would.
 """
 
+import json
 import subprocess
 import threading
 import time
@@ -314,3 +315,59 @@ def test_logs(request: pytest.FixtureRequest, cluster: Cluster) -> None:
     stamp, rest = kubectl(cluster, *flags, "--tail=1", "--timestamps").split(" ", 1)
     assert stamp.endswith("Z")
     assert rest == "a main 2\n"
+
+
+def test_scale(space: Space) -> None:
+    """A number of pods by its subresource: with what it has to be before, and not below none."""
+    cluster, flags = space.cluster, ("-n", space.name)
+    kubectl(cluster, *flags, "create", "deployment", "web", "--image=example.com/app:1", "--replicas=2")
+    assert kubectl(cluster, *flags, "scale", "deployment/web", "--replicas=3").split()[-1] == "scaled"
+    kubectl(cluster, *flags, "scale", "deployment", "web", "--current-replicas=3", "--replicas=1")
+    found = cluster.get(space.path("apps/v1/deployments/web/scale")).body
+    assert (found["kind"], found["apiVersion"], found["spec"]) == ("Scale", "autoscaling/v1", {"replicas": 1})
+    assert found["status"]["selector"] == "app=web"
+    assert cluster.get(space.path("apps/v1/deployments/web")).body["spec"]["replicas"] == 1
+    stale = {"metadata": {**found["metadata"], "resourceVersion": "1"}, "spec": {"replicas": 5}}
+    assert cluster.put(space.path("apps/v1/deployments/web/scale"), stale).code == 409
+    less = {"metadata": found["metadata"], "spec": {"replicas": -1}}
+    refused = cluster.put(space.path("apps/v1/deployments/web/scale"), less)
+    assert (refused.code, refused.body["reason"]) == (422, "Invalid")
+
+
+TYPED = {
+    "deployments": ("apps/v1", ["create", "deployment", "one", "--image=example.com/a:1", "--replicas=2", "--port=80"]),
+    "jobs": ("batch/v1", ["create", "job", "one", "--image=example.com/a:1", "--", "sleep", "1"]),
+    "services": ("v1", ["create", "service", "clusterip", "one", "--tcp=80:8080"]),
+    "poddisruptionbudgets": ("policy/v1", ["create", "pdb", "one", "--selector=app=x", "--min-available=50%"]),
+    "roles": ("rbac.authorization.k8s.io/v1", ["create", "role", "one", "--verb=get,list", "--resource=pods,secrets"]),
+    "rolebindings": ("rbac.authorization.k8s.io/v1", ["create", "rolebinding", "one", "--role=r", "--user=jane"]),
+}
+"""What kubectl's typed clients send in protobuf: the resource, its version, the command."""
+
+
+@pytest.mark.parametrize("plural", TYPED)
+def test_typed_creation(space: Space, plural: str) -> None:
+    """What was said in protobuf is what is there."""
+    version, command = TYPED[plural]
+    kubectl(space.cluster, "-n", space.name, *command)
+    wanted = json.loads(kubectl(space.cluster, "-n", space.name, *_dry(command)))
+    there = space.cluster.get(space.path(plural if version == "v1" else f"{version}/{plural}/one")).body
+    found = there["items"][0] if "items" in there else there
+    assert _within(wanted.get("spec"), found.get("spec"))
+    for part in ("rules", "subjects", "roleRef"):
+        assert found.get(part) == wanted.get(part)
+
+
+def _dry(command: list[str]) -> list[str]:
+    """The same command, which only prints the object as JSON; before what is no option of its own."""
+    at = command.index("--") if "--" in command else len(command)
+    return [*command[:at], "--dry-run=client", "-o", "json", *command[at:]]
+
+
+def _within(part: object, whole: object) -> bool:
+    """Whether all of one value is in the other, but for what is empty."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(_within(value, whole.get(key)) for key, value in part.items() if value not in (None, {}, [], ""))
+    if isinstance(part, list) and isinstance(whole, list):
+        return len(part) == len(whole) and all(map(_within, part, whole))
+    return part == whole

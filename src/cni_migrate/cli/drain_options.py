@@ -1,7 +1,8 @@
 """The drain's options, named and meant as kubectl's (kubernetes.io: `kubectl drain`); where not, their help says so."""
 
 import re
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 import typer
@@ -52,6 +53,16 @@ class DrainOptions:
         typer.Option("--disable-eviction", metavar="LABELS", rich_help_panel=PANEL, show_default=False,
                      help="Delete pods with these labels instead of evicting them, past their disruption budgets."),
     ] = None  # fmt: skip
+
+    @property
+    def words(self) -> str:
+        """What was typed, to be typed again: what comes behind a command."""
+        given = {f"--{one.name.replace('_', '-')}": getattr(self, one.name) for one in fields(self)}
+        return "".join(
+            f" {option}" if value is True else f" {option} {shlex.quote(str(value))}"
+            for option, value in given.items()
+            if value is not None and value is not False
+        )
 
     def keys(self) -> dict[str, object]:
         """The keys of the configuration that were typed.

@@ -25,15 +25,23 @@ class Run:
     selector: str = ""
     until: str = ""
     accept: tuple[str, ...] = ()
+    at_once: str = ""
+    drain: str = ""
+    """The drain's options (`DrainOptions.words`)."""
 
     @property
     def scope(self) -> str:
-        """How much of the cluster, as it was typed: what comes behind `migrate run`."""
-        given = {"--nodes": self.nodes, "--selector": self.selector, "--until": self.until}
-        return "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)
+        """How much of the cluster and how, as it was typed: what comes behind `migrate run`."""
+        given = {
+            "--nodes": self.nodes,
+            "--selector": self.selector,
+            "--until": self.until,
+            "--max-unavailable": self.at_once,
+        }
+        return "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value) + self.drain
 
     def in_scope(self, text: str) -> str:
-        """The text in which `migrate run` takes no more of the cluster than this did: what was left out stays out."""
+        """The text in which `migrate run` takes no more of the cluster than this did, and drains it as this did."""
         scope = self.scope
         return re.sub(r"(?<![\w./-])migrate run(?![\w-])", lambda found: f"{found[0]}{scope}", text)
 

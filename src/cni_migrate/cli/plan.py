@@ -46,7 +46,13 @@ def command(
         "max_unavailable": max_unavailable or None,
         **drain.keys(),
     }
-    typed = goals.Run(nodes=nodes, selector=selector, until=until.value if until else "")
+    typed = goals.Run(
+        nodes=nodes,
+        selector=selector,
+        until=until.value if until else "",
+        at_once=max_unavailable,
+        drain=drain.words,
+    )
     typed.check()
     loaded = session.configured(common, flags)
     session.run_async(_plan(common, loaded, typed, form=output.value, dry_run=False, steps=steps))

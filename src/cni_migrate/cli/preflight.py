@@ -30,10 +30,10 @@ def command(
     from cni_migrate.cli.session import run_async
 
     flags = {"strategy": strategy.value if strategy else None, "preflight.waive": waive or None, **drain.keys()}
-    run_async(_preflight(common, flags, output.value))
+    run_async(_preflight(common, flags, output.value, drain.words))
 
 
-async def _preflight(common: Common, flags: Mapping[str, object], form: str) -> None:
+async def _preflight(common: Common, flags: Mapping[str, object], form: str, drain: str) -> None:
     from cni_migrate.cli import checks, effective_config
     from cni_migrate.cli.session import configured, session
     from cni_migrate.cli.ui import output
@@ -56,9 +56,9 @@ async def _preflight(common: Common, flags: Mapping[str, object], form: str) -> 
         listed = [asdict(finding) | {"waivable": ABOUT[finding.id].waivable} for finding in found]
         data = {"schema": 1, "passed": not blockers(found), "findings": listed}
         (output.as_json if form == "json" else output.as_yaml)(data)
-    checks.refuse(found, next="mend what is named above, then `migrate preflight` again")
+    checks.refuse(found, next=f"mend what is named above, then `migrate preflight{drain}` again")
     if form == "table":
-        output.show_next("migrate plan, then migrate run")
+        output.show_next(f"migrate plan{drain}, then migrate run{drain}")
 
 
 def _say_begun(record: "Record", form: str) -> None:

@@ -81,7 +81,7 @@ def command(
         **drain.keys(),
     }
     wanted = goals.Run(nodes=nodes, selector=selector, until=until.value if until else "",
-                       accept=tuple(accept_failing_gate or ()))  # fmt: skip
+                       accept=tuple(accept_failing_gate or ()), at_once=max_unavailable, drain=drain.words)  # fmt: skip
     loaded = session.configured(common, flags)
     wanted.check()
     if dry_run:

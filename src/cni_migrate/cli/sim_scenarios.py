@@ -6,10 +6,10 @@ from pathlib import Path
 def command() -> None:
     """List the scenarios that are shipped."""
     from cni_migrate.cli.ui import output
+    from cni_migrate.sim.scenario import load
 
     folder = Path(__file__).parents[1] / "sim" / "scenarios"
     made = output.table("NAME", "ABOUT")
     for file in sorted(folder.glob("*.yaml")):
-        first = file.read_text(encoding="utf-8").splitlines()[0]
-        made.add_row(file.stem, first.removeprefix("#").strip() if first.startswith("#") else "")
+        made.add_row(file.stem, load(file.stem).description)
     output.show_table(output.out(), made)

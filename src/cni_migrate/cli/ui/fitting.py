@@ -62,10 +62,11 @@ def _stripped(line: Text) -> Text:
 def indented(text: Cell, width: int, first: Cell = "", *, by: int = INDENT) -> list[Text]:
     """The text in lines behind `first`, the further ones `by` columns in."""
     head = first if isinstance(first, Text) else Text(first)
-    lines = wrapped(Text.assemble(head, text), width)
+    whole = _text(Text.assemble(head, text))
+    lines = wrapped(whole, width)
     if len(lines) == 1:
         return lines
-    rest = Text.assemble(head, text)[len(lines[0].plain) :]
+    rest = whole[len(lines[0].plain) :]
     while rest.plain.startswith(" "):
         rest = rest[1:]
     return [lines[0], *(Text.assemble(" " * by, line) for line in wrapped(rest, max(width - by, 8)))]

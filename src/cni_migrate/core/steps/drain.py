@@ -60,7 +60,8 @@ def classify(pod: Pod, taint: Taint, options: Drain) -> Classification:
         return Classification(pod, Verdict.LAST, "not selected (--pod-selector): deleted once the node is tainted")
     if options.disable_eviction and labelselector.parse(options.disable_eviction)(pod.labels):
         return Classification(pod, Verdict.DELETE, "deleted, its budgets are not asked (--disable-eviction)")
-    return Classification(pod, Verdict.EVICT, "moves to another node")
+    what = "moves to another node" if pod.controller is not None else "is deleted for good: nothing recreates it"
+    return Classification(pod, Verdict.EVICT, f"{what}, its emptyDir data are lost" if pod.local_storage else what)
 
 
 def classify_all(pods: Iterable[Pod], taint: Taint, options: Drain) -> list[Classification]:

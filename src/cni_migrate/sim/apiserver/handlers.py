@@ -14,6 +14,7 @@ from cni_migrate.sim.apiserver import (
     openapi2,
     podlogs,
     podproxy,
+    scale,
     selectors,
     status,
     tables,
@@ -194,18 +195,13 @@ class Handlers:
 
     def _patch(self, resource: Resource, exchange: Exchange) -> Answer:
         request = exchange.request
-        content_type = exchange.content_type
-        if content_type.startswith("application/apply-patch"):
-            raise status.not_emulated("server-side apply")
-        if content_type not in _PATCHES:
-            raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
-        patch = exchanges.decoded(exchange.body, "error decoding patch: ")
+        patch, how = _patch_in(exchange)
         stored = self._machinery.patch(
             resource,
             self._namespace(resource, request) or "",
             request.name,
             patch,
-            _PATCHES[content_type],
+            how,
             request.subresource,
             exchanges.write_options(exchange),
         )
@@ -282,6 +278,8 @@ class Handlers:
     async def _subresource(self, resource: Resource, exchange: Exchange) -> Answer | None:
         request = exchange.request
         name = request.subresource
+        if resource.key == ("", "pods") and name in ("attach", "exec", "portforward"):
+            raise status.not_emulated(f"pods/{name}")
         if name not in resource.subresources:
             raise status.no_such_path()
         if resource.key == ("", "pods") and name in ("eviction", "binding"):
@@ -301,7 +299,24 @@ class Handlers:
 
             text, kind = await podproxy.page(pod, request.name, request.trail, exchange.query, self.pages)
             return Answer(200, text.encode(), kind)
+        if name == "scale":
+            return _json(self._scale(resource, exchange))
         raise status.not_emulated(f"{resource.qualified}/{name}")
+
+    def _scale(self, resource: Resource, exchange: Exchange) -> Object:
+        request, machinery = exchange.request, self._machinery
+        where = request.namespace, request.name
+        match request.method:
+            case "GET":
+                return scale.scale(machinery.get(resource, *where))
+            case "PUT":
+                body = exchanges.decoded_body(exchange)
+                return scale.replaced(machinery, resource, where, body, exchanges.write_options(exchange))
+            case "PATCH":
+                patch = _patch_in(exchange)
+                return scale.patched(machinery, resource, where, patch, exchanges.write_options(exchange))
+            case _:
+                raise status.method_not_allowed()
 
     async def _log(self, resource: Resource, exchange: Exchange) -> Answer | None:
         request, wire = exchange.request, exchange.wire
@@ -331,6 +346,16 @@ class Handlers:
 
     def _namespace(self, resource: Resource, request: Request) -> str | None:
         return (request.namespace or None) if resource.namespaced else None
+
+
+def _patch_in(exchange: Exchange) -> tuple[Any, PatchType]:
+    """A patch and its kind; 415 for one that is unknown."""
+    content_type = exchange.content_type
+    if content_type.startswith("application/apply-patch"):
+        raise status.not_emulated("server-side apply")
+    if content_type not in _PATCHES:
+        raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+    return exchanges.decoded(exchange.body, "error decoding patch: "), _PATCHES[content_type]
 
 
 def _object(resource: Resource, stored: Stored, code: int = 200) -> Answer:

@@ -102,3 +102,15 @@ def test_tolerations_match_as_in_kubernetes(toleration: Toleration, holds: bool)
 def test_the_default_owner_is_a_replicaset() -> None:
     """The builder's pod is one that a drain moves."""
     assert a_pod().controller == REPLICASET
+
+
+def test_what_is_lost_is_said() -> None:
+    """A bare pod that may be evicted moves nowhere; with emptyDir data a pod comes back without them."""
+    allowed = Drain(force=True, delete_emptydir_data=True)
+
+    def told(**pod: Any) -> str:
+        return classify(a_pod("p", **pod), OUR_TAINT, allowed).reason
+
+    assert told() == "moves to another node"
+    assert told(local_storage=True) == "moves to another node, its emptyDir data are lost"
+    assert told(controller=None) == "is deleted for good: nothing recreates it"
