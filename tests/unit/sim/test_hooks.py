@@ -207,7 +207,7 @@ async def test_what_is_missing_says_so() -> None:
         apply = {"Content-Type": "application/apply-patch+yaml"}
         answers = [
             await client.patch(f"{CONFIGMAPS}/a?fieldManager=x", content="{}", headers=apply),
-            await client.get("/apis/apps/v1/namespaces/default/deployments/x/scale"),
+            await client.post("/api/v1/namespaces/default/pods/x/portforward?ports=80"),
             await client.get("/openapi/v2"),
             await client.get("/api/v1/nodes?watch=1&sendInitialEvents=true"),
             await client.get("/api/v1/nodes?resourceVersion=2&resourceVersionMatch=Exact"),
@@ -218,7 +218,7 @@ async def test_what_is_missing_says_so() -> None:
     said = [answer.json()["message"].removeprefix("the simulated API server does not emulate ") for answer in answers]
     assert said == [
         "server-side apply",
-        "deployments.apps/scale",
+        "pods/portforward",
         "OpenAPI v2 but in protobuf",
         "watches with sendInitialEvents",
         "lists at an exact older version (resourceVersionMatch=Exact)",
@@ -293,3 +293,16 @@ async def test_conflict_about_an_unguarded_pod_is_tried_again() -> None:
             options = {"preconditions": {precondition: "1"}}
             answer = await client.post(path, json={"metadata": {"name": "p"}, "deleteOptions": options})
             assert (answer.status_code, now() - started) == (409, seconds)
+
+
+@virtual
+async def test_protobuf_of_an_unknown_kind_is_an_unsupported_media_type() -> None:
+    """With a Status that says what would be read, as a server answers that does not know the format."""
+    kind = b"\x0a\x02v1\x12\x05Event"
+    envelope = b"k8s\x00\x0a" + bytes([len(kind)]) + kind + b"\x12\x00"
+    async with http(server()) as client:
+        answer = await client.post(
+            CONFIGMAPS, content=envelope, headers={"Content-Type": "application/vnd.kubernetes.protobuf"}
+        )
+    assert (answer.status_code, answer.json()["reason"]) == (415, "UnsupportedMediaType")
+    assert answer.json()["message"].endswith("accepted media types include: application/json")
