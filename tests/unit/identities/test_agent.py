@@ -218,8 +218,33 @@ def test_a_pod_gets_an_endpoint_with_the_identity_of_its_labels(server: Server) 
     assert status["identity"]["id"] == int(number)
     assert status["named-ports"] == [{"name": "http", "port": 80, "protocol": "TCP"}]
     assert controller.report() | {"at": ""} == {
-        "at": "", "node": "w1", "pods": 1, "lacking": 0, "made": 1, "changed": 0, "removed": 0, "identities": 1, "error": "",
+        "at": "", "node": "w1", "pods": 1, "lacking": 0, "slowest": 0.0, "made": 1, "changed": 0, "removed": 0, "identities": 1, "error": "",
     }  # fmt: skip
+
+
+def test_how_long_a_pod_that_starts_was_a_stranger(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first sight of its address to its endpoint, the longest; those that were there before do not count."""
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    links = list(LINKS)
+    monkeypatch.setattr("socket.if_nameindex", lambda: links)
+    controller = a_controller(server, a_pod())
+    assert controller.report()["slowest"] == 0.0
+    links.pop()
+    now[0] += 2 * GONE
+    later = a_pod("web-1", "10.244.1.6")
+    look(controller, server, a_pod(), later)
+    now[0] += 1.5
+    links.append((7, "cilium_host"))
+    look(controller, server, a_pod(), later)
+    assert controller.report()["slowest"] == 1.5
+    now[0] += 30.0
+    look(controller, server, a_pod(), later)
+    look(controller, server, a_pod(), later, a_pod("web-2", "10.244.1.7"))
+    assert controller.report()["slowest"] == 1.5, "neither the second look at it nor a quicker one"
+    assert len(controller.since) == 3
+    look(controller, server, a_pod())
+    assert len(controller.since) == 1, "what is gone is forgotten"
 
 
 def test_what_is_right_is_not_written_again(server: Server) -> None:

@@ -46,6 +46,9 @@ class Controller:
         self.times: dict[Key, float] = {}
         self.link_seen = -GONE
         self.counts = {"made": 0, "changed": 0, "removed": 0}
+        self.since: dict[tuple[Key, str], float | None] = {}
+        """When each pod's address was seen first; None for those that were there already when the agent began."""
+        self.slowest, self.looked = 0.0, False
         self.on_canal = self.lacking = 0
         self.error = ""
 
@@ -58,21 +61,25 @@ class Controller:
         there = self.datapath()
         own = {**self.own.objects, **self.written}
         wanted: dict[Key, Json] = {}
-        lacking, used = 0, set()
+        lacking, used, addresses = 0, set(), set()
         for pod in list(self.pods.objects.values()):
             address = canal_address(pod, self.settings)
             if not address:
                 continue
+            key = (pod["metadata"]["namespace"], endpoint_name(pod["metadata"]["name"]))
+            addresses.add((key, address))
+            self.since.setdefault((key, address), time.monotonic() if self.looked else None)
             if not there:
                 lacking += 1
                 self.error = f"there is no link {CILIUM_LINK} on the node"
                 continue
-            key = (pod["metadata"]["namespace"], endpoint_name(pod["metadata"]["name"]))
             try:
                 labels = security_labels(pod, self.namespaces.objects["", key[0]], self.settings)
                 used.add(json.dumps(labels, sort_keys=True))
                 wanted[key] = endpoint(pod, address, self.identities.number(labels), labels, self.settings)
-                if not self.made(own.get(key), wanted[key]):
+                if self.made(own.get(key), wanted[key]):
+                    self.took(key, address)
+                else:
                     lacking += 1
             except (OSError, http.client.HTTPException, ApiError, LookupError) as error:
                 wanted.setdefault(key, {})  # what is there stays
@@ -82,7 +89,15 @@ class Controller:
             if key not in wanted:
                 self.remove(found)
         self.identities.keep(used)
-        self.on_canal, self.lacking = len(wanted), lacking
+        self.since = {known: at for known, at in self.since.items() if known in addresses}
+        self.on_canal, self.lacking, self.looked = len(wanted), lacking, True
+
+    def took(self, key: Key, address: str) -> None:
+        """Remember how long a pod that has come since had an address and no endpoint, should it be the longest."""
+        at = self.since[key, address]
+        if at is not None:
+            self.slowest = max(self.slowest, time.monotonic() - at)
+            self.since[key, address] = None
 
     def datapath(self) -> bool:
         """Whether Cilium is on the node: without it, what other nodes send to an endpoint here would be lost.
@@ -155,6 +170,7 @@ class Controller:
         """How many pods are on Canal, how many of them lack an endpoint (-1: not known yet), and what was done."""
         at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")  # noqa: UP017 - Python 3.9
         found = {"at": at, "node": self.settings.node, "pods": self.on_canal, "lacking": self.lacking}
+        found["slowest"] = round(self.slowest, 3)
         return {**found, **self.counts, "identities": self.identities.made, "error": self.error}
 
     def serve(self) -> None:
