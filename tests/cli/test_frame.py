@@ -85,6 +85,7 @@ class Window:
     def resize(self, columns: int) -> None:
         """Break lines that are too long anew; the cursor stays with what it stood behind."""
         broken: list[str] = []
+        at = 0
         for number, row in enumerate(self.rows):
             pieces = [row[start : start + columns] for start in range(0, len(row), columns)] or [""]
             if number == self.at:

@@ -32,7 +32,9 @@ class Frame:
             again: prints the lines that belong above it, once the screen was cleared.
         """
         self._console = console
-        self._make = lambda: Live(console=console, auto_refresh=False, transient=transient, vertical_overflow=overflow)
+        self._make: Callable[[], Live] = lambda: Live(
+            console=console, auto_refresh=False, transient=transient, vertical_overflow=overflow
+        )
         self._again = again
         self._live = self._make()
         self._width = console.width
