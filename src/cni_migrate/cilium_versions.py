@@ -7,7 +7,7 @@ Each row was read in Cilium's own sources: `install/kubernetes/cilium` (the char
 as the tool depends on it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -186,6 +186,15 @@ def choices(version: Version) -> dict[str, str]:
 def node_config(version: Version) -> str:
     """The newest apiVersion in which a version serves CiliumNodeConfig; '' for none."""
     return next((f"cilium.io/{name}" for name, since in NODE_CONFIG.items() if version >= since), "")
+
+
+def served_node_config(served: Collection[str]) -> str | None:
+    """The newest apiVersion in which an API server serves CiliumNodeConfig; None when it does not.
+
+    `served` has `group/version/plural` of what is served, as `Snapshot.served` has it.
+    """
+    versions = (f"cilium.io/{name}" for name in NODE_CONFIG)
+    return next((version for version in versions if f"{version}/ciliumnodeconfigs" in served), None)
 
 
 def _text(version: Version) -> str:

@@ -107,12 +107,12 @@ class Config(Section):
     registry: Registry = Field(
         default="",
         description="where the images are pulled from instead of their own registries, as HOST[:PORT][/PATH];"
-        " images that are configured one by one stay as they are",
+        " images that are configured one by one, and those of a Cilium of your own, stay as they are",
     )
     pull_secrets: list[Name] = Field(
         default_factory=list,
         description="secrets with which every image that is brought is pulled; each has to be in the namespaces of"
-        " Cilium, Multus, the agents and the tool",
+        " Cilium, Multus, the agents and the tool. A chart or manifests of your own name theirs themselves",
     )
     max_unavailable: str = Field(
         default="1", pattern=r"^([1-9][0-9]{0,4}|[1-9][0-9]?%|100%)$",

@@ -114,6 +114,98 @@ def test_a_chart_that_cannot_be_used(helm: Having, on: Callable[..., Any], given
     assert "next:" in ended.err
 
 
+NO_HOST = 'Get "https://charts.example/index.yaml": dial tcp: lookup charts.example: no such host'
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("chart: cilium, chart_repository: 'https://charts.example'",
+         f'looks like "https://charts.example" is not a valid chart repository or cannot be reached: {NO_HOST}'),
+        ("chart: 'oci://charts.example/cilium'", "failed to do request: Head \"https://charts.example/v2\": dial tcp: i/o timeout"),
+        ("chart: 'oci://charts.example/cilium'", "unexpected status from HEAD request: 401 Unauthorized"),
+        ("chart: 'oci://charts.example/cilium'", "denied: requested access to the resource is denied"),
+    ],
+    ids=["repository", "registry", "not logged in", "no right"],
+)  # fmt: skip
+def test_a_chart_that_cannot_be_got_from_here(helm: Having, on: Callable[..., Any], keys: str, words: str) -> None:
+    """Exit code 2, helm's words, and how to get it otherwise: nothing is wrong with chart or values."""
+    helm(refuses=words)
+    ended = on(f"cilium: {{source: chart, {keys}}}\n", "run", "--yes")
+    assert ended.code == 2
+    assert words.split(": ")[-1] in ended.err
+    assert "helm pull" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "says"),
+    [
+        pytest.param("exit 3", 2, "exit code 3", id="says nothing"),
+        pytest.param("kill -9 $$", 2, "killed by signal 9", id="is killed"),
+        pytest.param("exit 0", 2, "there is no DaemonSet with a container cilium-agent", id="renders nothing"),
+        pytest.param("printf 'a\\nb: c: d\\n'", 2, "not valid YAML", id="renders no YAML"),
+    ],
+)
+def test_a_helm_that_fails(
+    helm: Having, on: Callable[..., Any], tmp_path: Path, script: str, code: int, says: str
+) -> None:
+    """Whatever it does, it is told what, in the code of a wrong configuration."""
+    folder = helm()
+    (folder / "helm").write_text(f'#!/bin/sh\ncase "$1" in version) echo v3.18.0;; template) {script};; esac\n')
+    ended = on(CHART, "run", "--yes")
+    assert ended.code == code
+    assert says in ended.err
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [("secrets is forbidden", "secrets is forbidden"), ("Kubernetes cluster unreachable: EOF", "unreachable: EOF")],
+)
+def test_a_helm_that_does_not_tell_of_the_release(helm: Having, on: Callable[..., Any], says: str, words: str) -> None:
+    """Exit code 4 before anything is changed, with helm's words."""
+    folder = helm()
+    text = (folder / "helm").read_text().replace("Error: release: not found", f"Error: {says}")
+    (folder / "helm").write_text(text)
+    ended = on(CHART, "preflight")
+    assert ended.code == 4
+    assert words in ended.err
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param(b"a: 1\na: 2\n", "duplicate key", id="a key twice"),
+        pytest.param(b"a: 1\n---\nb: 2\n", "has 2 documents, and helm reads one", id="two documents"),
+        pytest.param(None, "there is no file", id="a folder"),
+    ],
+)
+def test_values_that_helm_would_read_in_part(
+    helm: Having, on: Callable[..., Any], tmp_path: Path, content: bytes | None, says: str
+) -> None:
+    """Exit code 2, with the key and the file; helm is not asked."""
+    folder = helm()
+    file = tmp_path / "own-values.yaml"
+    file.mkdir() if content is None else file.write_bytes(content)
+    ended = on(f"cilium: {{source: chart, chart: ./cilium, values: [{file}]}}\n", "run", "--yes")
+    assert ended.code == 2
+    assert says in ended.err
+    assert "own-values.yaml" in ended.err
+    assert "cilium.values" in ended.err or "duplicate" in says
+    assert not (folder / "asked").exists()
+
+
+@pytest.mark.parametrize("content", [b"a: [\n", b"- a\n", b"text\n"], ids=["no YAML", "a list", "a text"])
+def test_values_that_helm_refuses(helm: Having, on: Callable[..., Any], tmp_path: Path, content: bytes) -> None:
+    """Exit code 2, in helm's own words."""
+    helm(refuses="failed to parse own-values.yaml: error unmarshaling JSON: cannot unmarshal array")
+    file = tmp_path / "own-values.yaml"
+    file.write_bytes(content)
+    ended = on(f"cilium: {{source: chart, chart: ./cilium, values: [{file}]}}\n", "run", "--yes")
+    assert ended.code == 2
+    assert "cannot unmarshal array" in ended.err
+    assert "correct the chart or its values" in ended.err
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -182,6 +274,9 @@ def test_a_kind_that_nobody_serves(on: Callable[..., Any], tmp_path: Path, more:
     ("release", "says"),
     [
         ({"chart": "cilium", "status": "pending-upgrade", "revision": 3}, "sh.helm.release.v1.cilium.v3"),
+        ({"chart": "cilium", "status": "pending-install", "revision": 1}, "sh.helm.release.v1.cilium.v1"),
+        ({"chart": "cilium", "status": "pending-rollback", "revision": 4}, "sh.helm.release.v1.cilium.v4"),
+        ({"chart": "cilium", "status": "uninstalling", "revision": 2}, "helm uninstall cilium --namespace kube-system"),
         ({"chart": "podinfo", "status": "deployed", "revision": 1}, "is of chart podinfo"),
     ],
 )

@@ -5,18 +5,20 @@ Nothing of Cilium's own is written: what its owner has said stays as it was said
 
 import asyncio
 import copy
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from typing import Any
 
 import pytest
 
+from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world.cniconf import in_force
-from cni_migrate.sim.world.kinds import CONFIG_MAP, DAEMON_SET
+from cni_migrate.sim.world.kinds import CILIUM_NODE_CONFIG_V2, CONFIG_MAP, DAEMON_SET, NODE
 from tests.simulation.harness import SMALL, Process, config_for, simulated
 from tests.simulation.outcome import outcome
 
@@ -256,6 +258,140 @@ def test_a_cilium_deleted_on_the_way_holds_the_next_node() -> None:
             final = await Process(sim, CONFIG).run()
             assert final is not None
             assert final.outcome == "done", final
+
+    run_virtual(main())
+
+
+async def change_agents(sim: Simulation, spec: Mapping[str, Any]) -> None:
+    """Cilium's owner, or a program of theirs, changes its DaemonSet's pods."""
+    await sim.client.patch(DAEMON_SET, "cilium", {"spec": {"template": {"spec": dict(spec)}}}, namespace="kube-system")
+
+
+async def tell_agents(sim: Simulation, argument: str) -> None:
+    """One more argument of the agents."""
+    found = await sim.client.get(DAEMON_SET, "cilium", "kube-system")
+    containers = copy.deepcopy(found["spec"]["template"]["spec"]["containers"])
+    (agent,) = [one for one in containers if one["name"] == "cilium-agent"]
+    agent["args"] = [*agent.get("args", ()), argument]
+    await change_agents(sim, {"containers": containers})
+
+
+async def put_node_config(sim: Simulation, selector: Mapping[str, Any], defaults: Mapping[str, str]) -> None:
+    """A CiliumNodeConfig of Cilium's owner."""
+    made = {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumNodeConfig",
+        "metadata": {"name": "edge", "namespace": "kube-system"},
+        "spec": {"nodeSelector": dict(selector), "defaults": dict(defaults)},
+    }
+    await sim.client.create(CILIUM_NODE_CONFIG_V2, made, "kube-system")
+
+
+Change = Callable[[Simulation], Awaitable[Any]]
+W2 = {"matchLabels": {"kubernetes.io/hostname": "w2"}}
+CHANGES: list[tuple[str, Change, str]] = [
+    ("policies open", lambda sim: upgrade(sim, {"enable-policy": "never"}), "enable-policy is never"),
+    ("another tunnel", lambda sim: upgrade(sim, {"tunnel-port": "9999"}), "tunnel-port is 9999"),
+    ("another pool", lambda sim: upgrade(sim, {"cluster-pool-ipv4-cidr": "10.9.0.0/16"}), "cluster-pool-ipv4-cidr is"),
+    ("takes all nodes", lambda sim: upgrade(sim, {"write-cni-conf-when-ready": "/host/etc/cni/net.d/05-c.conflist"}),
+     "write-cni-conf-when-ready is /host"),
+    ("other nodes", lambda sim: change_agents(sim, {"nodeSelector": {"pool": "x"}}), "nodeSelector keeps its agents off"),
+    ("another affinity", lambda sim: change_agents(sim, {"affinity": {"nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["w2"]}]}]}}}}),
+     "affinity.nodeAffinity keeps its agents off 1 node (w2)"),
+    ("no tolerations", lambda sim: change_agents(sim, {"tolerations": None}), "tolerations lack"),
+    ("an argument", lambda sim: tell_agents(sim, "--enable-policy=never"), "is started with enable-policy is never"),
+    ("a node config", lambda sim: put_node_config(sim, W2, {"enable-policy": "never"}),
+     "CiliumNodeConfig kube-system/edge sets enable-policy to 'never' on 1 node (w2)"),
+    ("a node config that takes a node", lambda sim: put_node_config(
+        sim, W2, {"write-cni-conf-when-ready": "/host/etc/cni/net.d/05-cilium.conflist"}),
+     "sets write-cni-conf-when-ready to '/host/etc/cni/net.d/05-cilium.conflist' on 1 node (w2)"),
+]  # fmt: skip
+
+
+BACK: list[tuple[str, Change, str, str]] = [
+    ("no agents", lambda sim: sim.client.delete(DAEMON_SET, "cilium", "kube-system"),
+     "DaemonSet kube-system/cilium is gone", "put it back (helm upgrade --install"),
+    ("no configuration", lambda sim: sim.client.delete(CONFIG_MAP, "cilium-config", "kube-system"),
+     "there is no ConfigMap kube-system/cilium-config", "put it back (helm upgrade --install"),
+    ("no agents there", lambda sim: change_agents(sim, {"nodeSelector": {"pool": "x"}}),
+     "its nodeSelector or affinity keeps its agent off the node", "put it back (helm upgrade --install"),
+    ("it would take the node again",
+     lambda sim: upgrade(sim, {"write-cni-conf-when-ready": "/host/etc/cni/net.d/05-cilium.conflist"}),
+     "write-cni-conf-when-ready is /host", "migrate manifests cilium-values > cilium-values.yaml; helm upgrade"),
+    ("a node config would take the node again", lambda sim: put_node_config(
+        sim, {}, {"write-cni-conf-when-ready": "/host/etc/cni/net.d/05-cilium.conflist"}),
+     "so says a CiliumNodeConfig", "helm upgrade"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("goal", [Goal(kind="rollback"), Goal(kind="rollback_node", node="w1")], ids=lambda g: g.kind)
+@pytest.mark.parametrize(("change", "words", "todo"), [row[1:] for row in BACK], ids=[row[0] for row in BACK])
+def test_the_way_back_is_held_before_a_drain(change: Change, words: str, todo: str, goal: Goal) -> None:
+    """Where a node could not get back to Canal its pods stay where they are; what is missing, and what to type."""
+
+    async def main() -> None:
+        async with simulated(cluster(), CONFIG) as (sim, _):
+            first = await Process(sim, CONFIG, goal=ONE).run()
+            assert first is not None
+            await change(sim)
+            await asyncio.sleep(30)
+            back = Process(sim, CONFIG, goal=goal)
+            final = await back.run()
+            assert final is not None
+            assert final.outcome == "halted", final
+            assert words in final.message
+            assert todo in final.next
+            node = await sim.client.get(NODE, "w1")
+            assert not node["spec"].get("unschedulable")
+            assert CONFIG.labels.cilium.key not in {one["key"] for one in node["spec"].get("taints", ())}
+            assert back.mortal is not None
+            assert not [path for _, path in back.mortal.written if path.endswith("/eviction")]
+
+    run_virtual(main())
+
+
+def test_back_all_the_same_when_its_policies_are_open() -> None:
+    """Who goes back may do so because this Cilium is not as it should be: only what is needed is asked for."""
+
+    async def main() -> None:
+        async with simulated(cluster(), CONFIG) as (sim, _):
+            first = await Process(sim, CONFIG, goal=ONE).run()
+            assert first is not None
+            await upgrade(sim, {"enable-policy": "never"})
+            final = await Process(sim, CONFIG, goal=Goal(kind="rollback")).run()
+            assert final is not None
+            assert final.outcome == "done", final
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(("change", "words"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES])
+def test_what_is_changed_on_the_way_is_seen_before_the_next_drain(change: Change, words: str) -> None:
+    """Changed as late as the last look before a node is touched: nothing is done to it, and the field is named."""
+
+    async def main() -> None:
+        async with simulated(cluster(), CONFIG) as (sim, _):
+            first = await Process(sim, CONFIG, goal=ONE).run()
+            assert first is not None
+            changing: list[asyncio.Future[Any]] = []
+
+            def on_turn(decision: Decision, _: Snapshot) -> None:
+                entry = decision.record.nodes.get("w2")
+                if entry is not None and entry.step == "baseline_gate" and not changing:
+                    changing.append(asyncio.ensure_future(change(sim)))
+
+            second = Process(sim, CONFIG)
+            second.on_turn = on_turn
+            final = await second.run()
+            await changing[0]
+            assert final is not None
+            assert final.outcome == "halted", final
+            assert words in final.message
+            node = await sim.client.get(NODE, "w2")
+            assert not node["spec"].get("unschedulable")
+            assert CONFIG.labels.cilium.key not in {one["key"] for one in node["spec"].get("taints", ())}
 
     run_virtual(main())
 

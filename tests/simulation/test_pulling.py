@@ -1,16 +1,27 @@
 """From a mirror with secrets: every pod that a migration brings, counted as they come up on the way."""
 
+import asyncio
+import json
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cni_migrate import resources
 from cni_migrate.config import Config
+from cni_migrate.configfile import Loaded
+from cni_migrate.core.model import names
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.apiserver.store import Event
 from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.scenario import Scenario
+from cni_migrate.sim.simulation import Simulation
+from cni_migrate.wiring import completed, manifests_for
 from tests.simulation.harness import SMALL, Process, config_for, simulated
 
 MIRROR, SECRETS = "harbor.example:5000/proxy/cache", ["harbor", "backup"]
@@ -68,5 +79,80 @@ def test_every_pod_that_is_brought_is_pulled_with_the_secrets(strategy: str) -> 
             assert all(image.startswith(f"{MIRROR}/") or image in CANALS for image in images), images
         assert set(brought) == BROUGHT[strategy]
         assert min(brought.values()) >= 2, brought
+
+    run_virtual(main())
+
+
+RELAY = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "hubble-relay", "namespace": "kube-system"},
+    "spec": {
+        "replicas": 1,
+        "selector": {"matchLabels": {"k8s-app": "hubble-relay"}},
+        "template": {
+            "metadata": {"labels": {"k8s-app": "hubble-relay"}},
+            "spec": {"containers": [{"name": "hubble-relay", "image": "quay.io/cilium/hubble-relay:v1.18.2"}]},
+        },
+    },
+}
+
+
+def _own(folder: Path, strategy: str, **more: Any) -> Config:
+    """A Cilium 1.18.2 from a file, with Hubble's relay."""
+    texts = {name: resources.read("templates", name) for name in TEMPLATES}
+    wanted = Config.model_validate({"strategy": "overlay", "cilium": {"version": "1.18.2"}})
+    made = json.loads(json.dumps(Manifests(texts, wanted, Payload("canal:1", {})).cilium_final()))
+    for one in made:
+        if one["kind"] == "DaemonSet":
+            del one["spec"]["template"]["metadata"]["labels"][names.STAGE]
+    file = folder / "cilium.json"
+    file.write_text("\n---\n".join(json.dumps(one) for one in [*made, RELAY]))
+    config = config_for(strategy, cilium={"source": "manifests", "manifests": str(file)}, **more)
+    return completed(Loaded(config, {}), None).config
+
+
+def _images(sim: Simulation) -> set[str]:
+    """The images of all pods that are there."""
+    found = (one.object["spec"] for one in sim.store.select(sim.app.catalog.find("", "v1", "pods")))
+    return {one["image"] for spec in found for one in (*spec["containers"], *spec.get("initContainers", []))}
+
+
+PULLS: list[tuple[str, Callable[[Path], Config]]] = [
+    *((f"builtin {name}", lambda _, name=name: config_for(name)) for name in sorted(BROUGHT)),
+    *((f"own {name}", lambda folder, name=name: _own(folder, name)) for name in sorted(BROUGHT)),
+    ("existing", lambda _: config_for("overlay", cilium={"source": "existing"})),
+    ("a mirror", lambda _: _mirrored("overlay")),
+    ("images of one's own", lambda _: config_for(
+        "multus", host_task={"image": "r.example/shell:1"}, knet={"image": "r.example/python:3"})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [row[1] for row in PULLS], ids=[row[0] for row in PULLS])
+def test_the_list_of_images_is_what_is_pulled(given: Callable[[Path], Config], tmp_path: Path) -> None:
+    """Counted on the pods of a whole migration: every image that was not there before is on the list, and no other."""
+
+    async def main() -> None:
+        config = given(tmp_path)
+        existing = config.cilium.source == "existing"
+        data = SMALL.model_dump(exclude_defaults=True) | ({"cilium": {"config": {}}} if existing else {})
+        pulled: set[str] = set()
+        async with simulated(Scenario.model_validate(data), config) as (sim, _):
+            await asyncio.sleep(30)  # an installed Cilium has pods by then
+            there = _images(sim)
+
+            def noted(resource: Resource, event: Event) -> None:
+                if resource.key == ("", "pods") and event.after is not None and event.before is None:
+                    spec = event.after.object["spec"]
+                    pulled.update(one["image"] for one in (*spec["containers"], *spec.get("initContainers", [])))
+
+            sim.app.machinery.after.append(noted)
+            final = await Process(sim, config, goal=Goal(until=Phase.MIGRATING) if existing else Goal()).run()
+            assert final is not None
+            assert final.outcome == "done", final
+        named = manifests_for(config, None).images()
+        if not config.host_task.image:
+            del named["host-task"]  # Canal's own, as the command says
+        assert pulled - there == set(named.values())
 
     run_virtual(main())

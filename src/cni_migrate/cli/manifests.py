@@ -84,7 +84,6 @@ def _part(loaded: "Loaded", made: "Manifests", part: str) -> list[dict[str, Any]
     """
     from cni_migrate import cilium_versions
     from cni_migrate.cli.ui import output
-    from cni_migrate.core.render.manifests import node_config_version
     from cni_migrate.errors import UsageError
     from cni_migrate.strategies import with_trait
 
@@ -102,7 +101,7 @@ def _part(loaded: "Loaded", made: "Manifests", part: str) -> list[dict[str, Any]
         )
     served = [f"{cilium_versions.node_config(made.cilium_version)}/ciliumnodeconfigs"]
     cilium = made.cilium()
-    if config.traits.node_config and node_config_version(served):
+    if config.traits.node_config and cilium_versions.served_node_config(served):
         cilium += made.node_config(served)
     multus = made.multus() if config.traits.multus else []
     match part:

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.attempts import Attempt
+from cni_migrate.core.model.nodeconfig import NodeConfig
 from cni_migrate.core.model.objects import (
     Budget,
     CiliumConfig,
@@ -50,7 +51,8 @@ class Cache:
             client: reads the cluster.
             clock: the time.
             namespace: where the operators' ConfigMap is.
-            cilium: where the `cilium-config` is that somebody else keeps; '' when none is looked at.
+            cilium: where `cilium-config` and the CiliumNodeConfigs are that somebody else keeps; '' when none is
+                looked at.
             watching: whether it is kept current; if not, it stays as it was when it was entered.
         """
         self._client = client
@@ -84,10 +86,11 @@ class Cache:
             place = paths.path("v1", "configmaps", namespace=cilium)
             own = {"fieldSelector": f"metadata.name={names.CILIUM_CONFIG}"}
             self._reflectors.append(self._reflector(self.cilium_config, place, own))
-        self.cilium: Final = CiliumKinds(
-            client, clock, self.health, wake,
-            {"ciliumnodes": self.cilium_nodes, "ciliumendpoints": self.endpoints}, watching=watching,
-        )  # fmt: skip
+        kinds: dict[str, Store[Any, Any]] = {"ciliumnodes": self.cilium_nodes, "ciliumendpoints": self.endpoints}
+        self.node_configs: Final = Store(views.node_config, by_namespace, wake)
+        if cilium:
+            kinds["ciliumnodeconfigs"] = self.node_configs
+        self.cilium: Final = CiliumKinds(client, clock, self.health, wake, kinds, cilium, watching=watching)
         self._tasks: list[asyncio.Task[None]] = []
         self.snapshot: Final[Snapshot] = _Live(self)
 
@@ -247,6 +250,10 @@ class _Live:
     @property
     def cilium_config(self) -> CiliumConfig | None:
         return next(iter(self._cache.cilium_config.views.values()), None)
+
+    @property
+    def node_configs(self) -> Collection[NodeConfig]:
+        return self._cache.node_configs.views.values()
 
     @property
     def requests(self) -> Requests:

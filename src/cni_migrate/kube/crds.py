@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from cni_migrate import cilium_versions
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.discovery import served_by
@@ -23,7 +24,9 @@ GROUP: Final = "cilium.io"
 VERSION: Final = "cilium.io/v2"
 """The version in which Cilium has served its nodes and endpoints from 1.0 to this day."""
 
-EXPECTED: Final = frozenset({"ciliumnodes", "ciliumendpoints", "ciliumnodeconfigs"})
+NODE_CONFIGS: Final = "ciliumnodeconfigs"
+
+EXPECTED: Final = frozenset({"ciliumnodes", "ciliumendpoints", NODE_CONFIGS})
 """The kinds that the operator registers, one after the other; what of them is missing is looked for often."""
 
 OFTEN: Final = 2.0
@@ -42,6 +45,7 @@ class CiliumKinds:
         health: Health,
         changed: Callable[[], None],
         stores: Mapping[str, Store[Any, Any]],
+        namespace: str = "",
         *,
         watching: bool = True,
     ) -> None:
@@ -53,6 +57,7 @@ class CiliumKinds:
             health: told what fails.
             changed: called when what is served changes.
             stores: the stores to keep filled, by plural.
+            namespace: where the CiliumNodeConfigs are.
             watching: whether more than one look is wanted.
         """
         self._client = client
@@ -61,6 +66,7 @@ class CiliumKinds:
         self._changed = changed
         self._stores = stores
         self._watching = watching
+        self._namespace = namespace
         self._running: dict[str, tuple[Reflector, asyncio.Task[None]]] = {}
         self._again = asyncio.Event()
         self._hurry_until = 0.0
@@ -115,20 +121,26 @@ class CiliumKinds:
 
     async def _adopt(self, found: frozenset[str]) -> None:
         for plural, store in self._stores.items():
-            running = self._running.get(plural)
-            if running is not None and (running[1].done() or f"{VERSION}/{plural}" not in found):
+            running, path = self._running.get(plural), self._path(plural, found)
+            if running is not None and (running[1].done() or running[0].path != path):
                 await self._stop(plural)
                 running = None
-            if running is None and f"{VERSION}/{plural}" in found:
-                reflector = self._reflector(store, plural)
+            if running is None and path:
+                reflector = self._reflector(store, path)
                 self._running[plural] = reflector, asyncio.create_task(self._follow(reflector), name=f"watch {plural}")
         if found != self.served:
             self.served = found
             self._changed()
 
-    def _reflector(self, store: Store[Any, Any], plural: str) -> Reflector:
-        path = paths.path(VERSION, plural)
+    def _reflector(self, store: Store[Any, Any], path: str) -> Reflector:
         return Reflector(self._client, self._clock, store, path, self._health, watching=self._watching)
+
+    def _path(self, plural: str, found: frozenset[str]) -> str:
+        """Where a kind is listed; '' while it is not served."""
+        if plural == NODE_CONFIGS:
+            version = cilium_versions.served_node_config(found)
+            return paths.path(version, plural, namespace=self._namespace) if version else ""
+        return paths.path(VERSION, plural) if f"{VERSION}/{plural}" in found else ""
 
     async def _stop(self, plural: str) -> None:
         _, task = self._running.pop(plural)

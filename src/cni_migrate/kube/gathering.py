@@ -21,6 +21,7 @@ from cni_migrate.kube.networkpolicies import (
     network_policies,
     port_ranges,
 )
+from cni_migrate.kube.nodeconfigs import node_configs
 from cni_migrate.kube.owners import released
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.services import ServiceAddresses, api_servers, service_networks, services
@@ -48,6 +49,7 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         proxying = group.create_task(started(client))
         volumes = group.create_task(local_volumes(client))
         listing = group.create_task(network_policies(client))
+        overriding = group.create_task(node_configs(client, plan.config.cilium.namespace))
     found, rights, addresses, proxy = taking_stock.result(), rights_asked.result(), serving.result(), proxying.result()
     policies, given = listing.result(), plan.manifests.given()
     calicos = await calico(client, found.crds)
@@ -85,6 +87,9 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         later=tuple(plan.manifests.later()),
         lost_without_kube_proxy=plan.manifests.lost_without_kube_proxy(),
         host_ports=plan.manifests.host_ports(),
+        node_configs=overriding.result(),
+        pulled_without=tuple(plan.manifests.pulled_without()),
+        mirrored_without=tuple(plan.manifests.mirrored_without()),
     )
 
 

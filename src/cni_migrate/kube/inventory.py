@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from cni_migrate import cilium_versions
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.discovery import served_by
@@ -74,10 +75,7 @@ class Inventory:
     @property
     def node_config_version(self) -> str:
         """The `apiVersion` to write CiliumNodeConfigs in, or '' while they are not served."""
-        for version in ("v2", "v2alpha1"):
-            if f"cilium.io/{version}/ciliumnodeconfigs" in self.served:
-                return f"cilium.io/{version}"
-        return ""
+        return cilium_versions.served_node_config(self.served) or ""
 
 
 async def inventory(client: Client) -> Inventory:

@@ -109,7 +109,7 @@ class Reflector:
         self._client = client
         self._clock = clock
         self._store = store
-        self._path = path
+        self.path: Final = path
         self._health = health
         self._selector = dict(selector or {})
         self._watching = watching
@@ -147,7 +147,7 @@ class Reflector:
         found: list[tuple[Any, Entry[Any]]] = []
         query = {**self._selector, "limit": str(PAGE)}
         while True:
-            answer = await self._client.request("GET", self._path, params=query, deadline=0, timeout=LIST_TIMEOUT)
+            answer = await self._client.request("GET", self.path, params=query, deadline=0, timeout=LIST_TIMEOUT)
             if answer.status == 410 and "continue" in query:
                 # The first page is too old to be continued: once more, in one piece.
                 since, query = self._store.tick(), self._selector
@@ -178,7 +178,7 @@ class Reflector:
             **self._selector, "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version,
             "timeoutSeconds": str(seconds),
         }  # fmt: skip
-        async with self._client.stream(self._path, params=query, silence=SILENCE) as (answer, lines):
+        async with self._client.stream(self.path, params=query, silence=SILENCE) as (answer, lines):
             self._expect_success(answer)
             self._health.ok(self.what)
             async with contextlib.aclosing(_events(lines)) as events:
@@ -205,7 +205,7 @@ class Reflector:
 
     def _expect_success(self, answer: Answer) -> None:
         if answer.status == 404:
-            raise NotServed(self._path)
+            raise NotServed(self.path)
         if answer.status == 410:
             raise Lost(answer.message)
         if not answer.ok and answer.retry_after:

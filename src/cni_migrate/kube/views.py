@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cni_migrate.core.model import names
+from cni_migrate.core.model.nodeconfig import NodeConfig
 from cni_migrate.core.model.objects import (
     Budget,
     CiliumConfig,
@@ -25,6 +26,7 @@ from cni_migrate.core.model.objects import (
     Toleration,
     Writer,
 )
+from cni_migrate.core.render.overrides import settings_of
 from cni_migrate.kube import amounts
 from cni_migrate.kube.references import used_by
 
@@ -144,6 +146,13 @@ def daemonset(raw: Json) -> DaemonSet:
         created=_instant(meta.get("creationTimestamp")),
         deleting=bool(meta.get("deletionTimestamp")),
         uses=tuple(used_by(template, _text(meta.get("namespace", "")))),
+        tolerations=_tolerated(template.get("tolerations") or ()),
+        settings=settings_of(template),
+        folders={
+            str(one.get("name", "")): str((one.get("hostPath") or {}).get("path", "")).rstrip("/")
+            for one in template.get("volumes") or ()
+            if one.get("hostPath")
+        },
     )
 
 
@@ -222,6 +231,18 @@ def cilium_node(raw: Json) -> CiliumNode:
     """A CiliumNode (cilium.io/v2): its pod CIDRs, once the operator has given it some."""
     ipam = (raw.get("spec") or {}).get("ipam") or {}
     return CiliumNode(_text(raw["metadata"]["name"]), tuple(str(one) for one in ipam.get("podCIDRs") or ()))
+
+
+def node_config(raw: Json) -> NodeConfig:
+    """A CiliumNodeConfig (cilium.io/v2 and v2alpha1)."""
+    meta, spec = raw["metadata"], raw.get("spec") or {}
+    return NodeConfig(
+        _text(meta.get("namespace", "")),
+        _text(meta["name"]),
+        spec.get("nodeSelector"),
+        {str(key): str(value) for key, value in (spec.get("defaults") or {}).items()},
+        (meta.get("labels") or {}).get(names.MANAGED_BY) == names.TOOL,
+    )
 
 
 def cilium_config(raw: Json) -> CiliumConfig:

@@ -115,10 +115,8 @@ class Helm:
         command += ["--no-hooks", "--skip-tests", "--kube-version", cilium.kubernetes]
         said = self._run(command, RENDER_SECONDS)
         if said.returncode:
-            raise ConfigError(
-                f"helm cannot render {cilium.chart}: {_told(said)}",
-                next="correct the chart or its values",
-            )
+            words = _told(said)
+            raise ConfigError(f"helm cannot render {cilium.chart}: {words}", next=_mend(words, cilium))
         return parsed(_without_noise(said.stdout), f"the chart {cilium.chart}")
 
     def release(self, cilium: Cilium) -> Release:
@@ -314,6 +312,21 @@ def _version_here(chart: Path) -> str:
 
 def _values(cilium: Cilium) -> list[str]:
     return [part for file in cilium.values for part in ("--values", str(Path(file)))]
+
+
+_UNREACHED: Final = ("cannot be reached", "dial tcp", "no such host", "i/o timeout", "tls:", "unauthorized", "denied")
+"""What helm says, among the rest, when a chart is somewhere that it cannot get to (Go's words, and registries')."""
+
+
+def _mend(words: str, cilium: Cilium) -> str:
+    """What to do about a chart that helm cannot render."""
+    away = cilium.chart_repository or "://" in cilium.chart or not Path(cilium.chart).exists()
+    if away and any(one in words.lower() for one in _UNREACHED):
+        return (
+            "see that `helm pull` gets it from here (network, proxy, `helm registry login`), or name a folder or an"
+            " archive in cilium.chart"
+        )
+    return "correct the chart or its values"
 
 
 def _told(said: subprocess.CompletedProcess[str]) -> str:

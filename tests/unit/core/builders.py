@@ -12,6 +12,7 @@ from cni_migrate.core.decision.plan import TABLES, make_plan
 from cni_migrate.core.model import names
 from cni_migrate.core.model.attempts import Attempt, Result
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
+from cni_migrate.core.model.nodeconfig import NodeConfig
 from cni_migrate.core.model.objects import (
     Budget,
     CiliumConfig,
@@ -50,6 +51,7 @@ class Seen:
     cilium_nodes: dict[str, CiliumNode] = field(default_factory=dict)
     endpoints: dict[tuple[str, str], Endpoint] = field(default_factory=dict)
     cilium_config: CiliumConfig | None = None
+    node_configs: list[NodeConfig] = field(default_factory=list)
     served: Collection[str] = ()
     requests: Requests = field(default_factory=Requests)
     attempts: dict[str, Attempt] = field(default_factory=dict)

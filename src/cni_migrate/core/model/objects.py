@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, Self
 
+from cni_migrate.core.model.nodeconfig import NodeConfig
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectRef:
@@ -228,7 +230,8 @@ class DaemonSet:
     """A DaemonSet; `images` are its containers' images, init containers included.
 
     `node_terms` are the alternatives of its pods' required node affinity, None without one. `uses` are the objects
-    of its namespace that its pods name: their account, ConfigMaps and Secrets.
+    of its namespace that its pods name: their account, ConfigMaps and Secrets. `settings` are what its `cilium-agent`
+    is told beside `cilium-config`, `folders` the hosts' that its pods have, by the volume's name.
     """
 
     namespace: str
@@ -251,6 +254,9 @@ class DaemonSet:
     created: datetime | None = None
     deleting: bool = False
     uses: tuple[ObjectRef, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
 
     def meant_for(self, node: Node, but: str = "") -> bool:
         """Whether its node selector and affinity take the node; the selector's label `but` does not count.
@@ -375,6 +381,10 @@ class Snapshot(Protocol):
     @property
     def cilium_config(self) -> CiliumConfig | None:
         """The configuration of the Cilium that is there already; looked at with `cilium.source: existing` alone."""
+
+    @property
+    def node_configs(self) -> Collection[NodeConfig]:
+        """The CiliumNodeConfigs of that Cilium; looked at with `cilium.source: existing` alone."""
 
     @property
     def served(self) -> Collection[str]:

@@ -6,8 +6,10 @@ from cni_migrate import cilium_versions
 from cni_migrate.core.model import names
 from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
+from cni_migrate.core.render import overrides
 from cni_migrate.core.render.coexistence import wrong
-from cni_migrate.core.render.foreign import AGENT, version_of
+from cni_migrate.core.render.foreign import AGENT
+from cni_migrate.core.render.suitability import decided
 from cni_migrate.core.steps.existing import asked_for
 
 
@@ -31,15 +33,9 @@ def installed(facts: Facts) -> Iterator[Finding]:
             others,
         )
         return
-    version = version_of(next((image for image in one.images if version_of(image)), ""))
-    if not version or not cilium_versions.supported(version):
-        said = f"are version {version}, which this program does not know" if version else "do not tell Cilium's version"
-        yield blocker(
-            "CILIUM_INSTALLED",
-            f"the images of DaemonSet {cilium.namespace}/{names.CILIUM} {said}",
-            f"use images with a version for their tag, of {cilium_versions.known()}",
-            one.images,
-        )
+    for said in overrides.of_version(one):
+        todo = f"use images with a version for their tag, of {cilium_versions.known()}"
+        yield blocker("CILIUM_INSTALLED", said, todo, one.images)
 
 
 @check
@@ -55,6 +51,44 @@ def keys(facts: Facts) -> Iterator[Finding]:
             " beside Canal",
             f"give it these values: {asked_for('transit')}",
             map(str, found),
+        )
+
+
+@check
+def agents(facts: Facts) -> Iterator[Finding]:
+    """Its agents run on every node, stay while it is in transit, and read what the migration tells them."""
+    where, config = facts.config.cilium.namespace, facts.seen.cilium_config
+    one = facts.seen.daemonsets.get((where, names.CILIUM))
+    if facts.config.cilium.source != "existing" or config is None or one is None or AGENT not in one.containers:
+        return
+    found = overrides.of_daemonset(one, facts.seen.nodes.values(), facts.taint, facts.config)
+    found += overrides.of_settings(one.settings, config.data, facts.config, "transit")
+    if found:
+        yield blocker(
+            "CILIUM_DAEMONSET",
+            f"the agents of DaemonSet {where}/{names.CILIUM} could not do their part beside Canal",
+            "change its values (helm upgrade), or the configuration",
+            found,
+        )
+
+
+@check
+def node_configs(facts: Facts) -> Iterator[Finding]:
+    """No CiliumNodeConfig of somebody else's decides for some nodes what the migration decides for all."""
+    config, where = facts.seen.cilium_config, facts.config.cilium.namespace
+    if facts.config.cilium.source == "existing":
+        data = config.data if config is not None else {}
+        nodes = facts.seen.nodes.values()
+        found = overrides.of_node_configs(facts.node_configs, data, facts.config, "transit", nodes)
+    else:
+        found = [text for one in facts.node_configs if not one.ours for text in decided(one.name, one.defaults)]
+    if found:
+        yield blocker(
+            "CILIUM_NODE_CONFIG",
+            f"{many(len(found), 'key')} of CiliumNodeConfigs in namespace {where} would outrank the migration's",
+            "take them out until the migration is done, or delete what an earlier Cilium has left:"
+            f" kubectl -n {where} get ciliumnodeconfigs",
+            found,
         )
 
 
@@ -102,6 +136,31 @@ def api_server(facts: Facts) -> Iterator[Finding]:
 
 
 @check
+def pulled(facts: Facts) -> Iterator[Finding]:
+    """The operator's own Cilium is pulled as all else is: what it names is not changed."""
+    config = facts.config
+    if facts.pulled_without:
+        secrets = ", ".join(config.pull_secrets)
+        yield warning(
+            "CILIUM_PULL",
+            f"{many(len(facts.pulled_without), 'workload')} of your Cilium's name none of pull_secrets ({secrets}), and"
+            " are put as they are",
+            f"values: imagePullSecrets: [{', '.join(f'{{name: {name}}}' for name in config.pull_secrets)}]; nothing, if"
+            " the nodes can pull these images without",
+            facts.pulled_without,
+        )
+    if facts.mirrored_without:
+        yield warning(
+            "CILIUM_PULL",
+            f"{many(len(facts.mirrored_without), 'image')} of your Cilium's are not from registry {config.registry}:"
+            " they are pulled from where they are",
+            "write the mirror into its values (image.repository, operator.image.repository, …); nothing, if the nodes"
+            " reach these registries",
+            facts.mirrored_without,
+        )
+
+
+@check
 def other_releases(facts: Facts) -> Iterator[Finding]:
     """No other release of Helm's has objects that the migration puts: its end would be theirs."""
     cilium = facts.config.cilium
@@ -132,6 +191,13 @@ def release(facts: Facts) -> Iterator[Finding]:
             "RELEASE",
             f"release {name} is {found.status}: another helm is at work, or was killed",
             f"kubectl -n {cilium.namespace} delete secret sh.helm.release.v1.{cilium.release}.v{found.revision}",
+            [name],
+        )
+    elif found.status == "uninstalling":
+        yield blocker(
+            "RELEASE",
+            f"release {name} is uninstalling: helm was ended while it removed it, and upgrades no such release",
+            f"helm uninstall {cilium.release} --namespace {cilium.namespace}",
             [name],
         )
     elif "cilium" not in found.chart:

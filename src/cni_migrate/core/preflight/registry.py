@@ -7,6 +7,7 @@ from typing import Any
 
 from cni_migrate.config import Config
 from cni_migrate.core.model.canal import FoundCanal
+from cni_migrate.core.model.nodeconfig import NodeConfig
 from cni_migrate.core.model.objects import DaemonSet, Snapshot, Taint
 from cni_migrate.core.model.words import many as many
 
@@ -67,7 +68,9 @@ class Facts:
     `proxy_cidr` what kube-proxy was started with; `cautions` what manifests cannot promise; `later` what of the
     operator's Cilium comes with the last step; `lost_without_kube_proxy` and
     `host_ports` as `Manifests` has them; `release` the one that Helm has under the configured name already; `released`
-    by release of Helm's (`namespace/name`), what of Cilium's is there already and belongs to it.
+    by release of Helm's (`namespace/name`), what of Cilium's is there already and belongs to it; `node_configs` the
+    CiliumNodeConfigs that agents of Cilium will read, or do; `pulled_without` and `mirrored_without` as `Manifests` has
+    them.
     """
 
     config: Config
@@ -102,6 +105,9 @@ class Facts:
     host_ports: str = ""
     release: ReleaseFound | None = None
     released: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    node_configs: tuple[NodeConfig, ...] = ()
+    pulled_without: tuple[str, ...] = ()
+    mirrored_without: tuple[str, ...] = ()
 
     @property
     def canal(self) -> DaemonSet | None:

@@ -62,6 +62,9 @@ one is for the chart, which then leaves this one away (seen with 1.20.2: every n
 POLICY_KEYS: Final = ("enable-policy", "prepend-iptables-chains", "enable-stale-cilium-endpoint-cleanup")
 """Keys by which policies hold in transit: the same for every Cilium, whoever brings it."""
 
+CNI_VOLUME: Final = "etc-cni-netd"
+"""The volume of Cilium's agents that is the node's folder of CNI files (the chart's name for it, 1.15 to 1.20)."""
+
 API_SERVER: Final = ("k8s-api-server", "k8s-api-server-urls", "k8s-kubeconfig-path")
 """Keys of the agent that say where the API server is, beside its environment (1.15 to 1.20: cilium-agent --help)."""
 
@@ -280,18 +283,44 @@ def workloads(objects: Iterable[Manifest]) -> list[tuple[str, str]]:
     return [(name, image) for image, name in found.items()]
 
 
+def without_secrets(objects: Sequence[Manifest], secrets: Sequence[str]) -> list[str]:
+    """The workloads whose pods are pulled with none of these secrets: neither they name one, nor their account does."""
+    accounts = {
+        (one["metadata"].get("namespace", ""), one["metadata"]["name"]): _secrets(one)
+        for one in objects
+        if one["kind"] == "ServiceAccount"
+    }
+    found = []
+    for one in objects:
+        if not (spec := _pod(one)):
+            continue
+        account = (one["metadata"].get("namespace", ""), spec.get("serviceAccountName") or "default")
+        if not (_secrets(spec) | accounts.get(account, set())) & set(secrets):
+            found.append(f"{one['kind']} {account[0]}/{one['metadata']['name']}")
+    return found
+
+
+def _secrets(spec: Mapping[str, Any]) -> set[str]:
+    return {str(one.get("name", "")) for one in spec.get("imagePullSecrets") or ()}
+
+
 def _on_host(manifest: Manifest) -> bool:
     pod = ((manifest.get("spec") or {}).get("template") or {}).get("spec") or {}
     return bool(pod.get("hostNetwork"))
 
 
-def _containers(manifest: Manifest, *, init: bool = False) -> list[dict[str, Any]]:
+def _pod(manifest: Manifest) -> dict[str, Any]:
+    """The spec of the pods that an object makes; {} where it makes none."""
     if manifest["kind"] not in WORKLOADS:
-        return []
+        return {}
     spec = manifest.get("spec") or {}
     if manifest.get("kind") == "CronJob":
         spec = (spec.get("jobTemplate") or {}).get("spec") or {}
-    pod = (spec.get("template") or {}).get("spec") or {}
+    return (spec.get("template") or {}).get("spec") or {}
+
+
+def _containers(manifest: Manifest, *, init: bool = False) -> list[dict[str, Any]]:
+    pod = _pod(manifest)
     return [*(pod.get("initContainers") or [] if init else []), *(pod.get("containers") or [])]
 
 
@@ -303,7 +332,7 @@ def pools_of(data: Mapping[str, str]) -> list[str]:
 def cni_folder(daemonset: Manifest) -> str:
     """Where the agents write their CNI file on the node; '' when it is not said."""
     for volume in daemonset["spec"]["template"]["spec"].get("volumes") or []:
-        if volume.get("name") == "etc-cni-netd":
+        if volume.get("name") == CNI_VOLUME:
             return str((volume.get("hostPath") or {}).get("path", "")).rstrip("/")
     return ""
 

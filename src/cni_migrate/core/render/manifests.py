@@ -17,6 +17,7 @@ from cni_migrate.config import Config
 from cni_migrate.core.model import leftovers, names
 from cni_migrate.core.render import foreign as foreign_cilium
 from cni_migrate.core.render import rights
+from cni_migrate.core.render.overrides import switching
 from cni_migrate.core.render.settings import HEALTH_PORT, cilium_config, identities_config, knet_config
 from cni_migrate.resources import documents
 
@@ -33,8 +34,6 @@ TEMPLATES = (
 FINAL_CODES = (1, 2, 3, 4, 6, 7)
 """Exit codes after which the same command, typed again, would only end in the same way: a human is needed."""
 
-_NODE_CONFIG = "ciliumnodeconfigs"
-
 
 @dataclass(frozen=True, slots=True)
 class Payload:
@@ -50,15 +49,6 @@ class Payload:
     identities: Mapping[str, str] = field(default_factory=dict)
     cilium_config: Mapping[str, str] = field(default_factory=dict)
     cleaning_image: str = ""
-
-
-def node_config_version(served: Collection[str]) -> str | None:
-    """The apiVersion in which CiliumNodeConfig is served, the newest first; None when it is not.
-
-    `served` is `Snapshot.served`.
-    """
-    versions = (f"cilium.io/{name}" for name in cilium_versions.NODE_CONFIG)
-    return next((version for version in versions if f"{version}/{_NODE_CONFIG}" in served), None)
 
 
 class Manifests:
@@ -136,19 +126,17 @@ class Manifests:
         """The CiliumNodeConfig that makes labelled nodes use Cilium (overlay), in the version that is served.
 
         Raises:
-            ValueError: no version is served yet: ask `node_config_version` first.
+            ValueError: no version is served yet: ask `cilium_versions.served_node_config` first.
         """
-        version = node_config_version(served)
+        version = cilium_versions.served_node_config(served)
         if version is None:
             raise ValueError("CiliumNodeConfig is not served")
-        portmap = foreign_cilium.PORTMAP
-        chaining = portmap if self.given().get("cni-chaining-mode") == portmap else "none"
         return self._render(
             "cilium-node-config.yaml",
             key=f"node-config {version}",
             name=names.OWN_NODE_CONFIG if self._installed else names.NODE_CONFIG,
             node_config_version=version,
-            chaining=chaining,
+            defaults=switching(self._config, self.given()),
         )
 
     def identities(self) -> list[Manifest]:
@@ -281,6 +269,21 @@ class Manifests:
         if config.traits.multus:
             found["multus"] = config.multus.image
         return found
+
+    def pulled_without(self) -> list[str]:
+        """The workloads of an operator's own Cilium that name none of `pull_secrets`; they are put as they are."""
+        secrets = self._config.pull_secrets
+        if self._foreign is None or not secrets:
+            return []
+        return foreign_cilium.without_secrets(self._foreign.objects, secrets)
+
+    def mirrored_without(self) -> list[str]:
+        """The images of an operator's own Cilium that are not from `registry`, with the workload of each."""
+        registry = self._config.registry
+        if self._foreign is None or not registry:
+            return []
+        every = foreign_cilium.workloads(self._foreign.objects)
+        return [f"{name}: {image}" for name, image in every if not image.startswith(f"{registry}/")]
 
     def cautions(self) -> list[str]:
         """What these manifests cannot promise, in words: for the preflight's report."""

@@ -46,12 +46,16 @@ def _node_configs(objects: Iterable[Manifest]) -> Iterator[str]:
     for one in objects:
         if one["kind"] != "CiliumNodeConfig":
             continue
-        said = sorted(str(key) for key in (one.get("spec") or {}).get("defaults") or {} if key in DECIDED)
-        if said:
-            yield (
-                f"CiliumNodeConfig {one['metadata']['name']} sets {', '.join(said)}, which the migration decides for"
-                " all nodes alike: take it out until the migration is done"
-            )
+        yield from decided(str(one["metadata"]["name"]), (one.get("spec") or {}).get("defaults") or {})
+
+
+def decided(name: str, defaults: Iterable[str]) -> Iterator[str]:
+    """What a CiliumNodeConfig of somebody else's sets that the migration decides for, in one sentence."""
+    if said := sorted(str(key) for key in defaults if key in DECIDED):
+        yield (
+            f"CiliumNodeConfig {name} sets {', '.join(said)}, which the migration decides for all nodes alike: take it"
+            " out until the migration is done"
+        )
 
 
 def _addressing(foreign: Foreign) -> Iterator[str]:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+from cni_migrate import cilium_versions
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, PatchNode, UpgradeRelease
 from cni_migrate.core.model.objects import ObjectRef, Pod
 from cni_migrate.core.model.ranks import WORKLOADS, rank
 from cni_migrate.core.model.words import many
-from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.agents import finished
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.audit import audit_problems, undone_problems
@@ -98,7 +98,7 @@ def delete_cilium(view: ClusterView) -> Answer:
 @cluster_step("host")
 def delete_node_config(view: ClusterView) -> Answer:
     """Delete the CiliumNodeConfig: every node uses Cilium now, or none does."""
-    if node_config_version(view.seen.served) is None:
+    if cilium_versions.served_node_config(view.seen.served) is None:
         return Done()
     return delete_all(view, refs_of(view.plan.manifests.node_config(view.seen.served)), "CiliumNodeConfig")
 

@@ -3,9 +3,15 @@
 Its owner changes it, by `helm upgrade`. The tool says which values that takes, and goes on when they are there.
 """
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Pod
+from cni_migrate.core.render import overrides
 from cni_migrate.core.render.coexistence import Stage, wrong
+from cni_migrate.core.render.foreign import WRITTEN
 from cni_migrate.core.steps.answers import Answer, Done, Refuse, Wait
 from cni_migrate.core.steps.cleaning import clean_nodes
 from cni_migrate.core.steps.registry import cluster_step, node_step
@@ -25,12 +31,47 @@ def asked_for(stage: Stage) -> str:
     )
 
 
-def keys_wrong(view: ClusterView, stage: Stage) -> str:
-    """Which keys of `cilium-config` are not as a stage needs them, in words; '' when all are."""
-    config = view.seen.cilium_config
+@dataclass(frozen=True, slots=True)
+class _Contradiction:
+    """What an installed Cilium has that a stage cannot do with, and what to do about it."""
+
+    why: str
+    next: str
+
+
+def _contradictions(view: ClusterView, stage: Stage) -> Iterator[_Contradiction]:
+    """What of its DaemonSet, its keys, its arguments and its CiliumNodeConfigs is not as a stage needs it."""
+    where, config = view.config.cilium.namespace, view.seen.cilium_config
+    daemonset = view.seen.daemonsets.get((where, names.CILIUM))
+    back = f"put it back (helm upgrade --install, with the values of `migrate manifests {PARTS[stage]}`)"
+    if daemonset is None:
+        yield _Contradiction(overrides.missing(where), back)
     if config is None:
-        return f"there is no ConfigMap {view.config.cilium.namespace}/{names.CILIUM_CONFIG}"
-    return "; ".join(map(str, wrong(config.data, view.config, stage)))
+        yield _Contradiction(f"there is no ConfigMap {where}/{names.CILIUM_CONFIG}", back)
+        return
+    for found in wrong(config.data, view.config, stage):
+        yield _Contradiction(str(found), asked_for(stage))
+    if daemonset is not None:
+        transit = stage == "transit"
+        said = overrides.of_version(daemonset) if transit else []
+        taint = view.plan.taint if transit else None
+        said += overrides.of_daemonset(daemonset, view.members(), taint, view.config)
+        said += overrides.of_settings(daemonset.settings, config.data, view.config, stage)
+        yield from (_Contradiction(one, "give it back what it had (helm upgrade, or your GitOps)") for one in said)
+    others = view.seen.node_configs
+    for one in overrides.of_node_configs(others, config.data, view.config, stage, view.seen.nodes.values()):
+        yield _Contradiction(one, f"{TAKE_OUT}: kubectl -n {where} edit ciliumnodeconfigs")
+
+
+TAKE_OUT: Final = "take it out until the migration is done"
+"""What to do about a key of a CiliumNodeConfig."""
+
+
+def _refused(found: Iterable[_Contradiction], before: str) -> Refuse | None:
+    if not (every := list(found)):
+        return None
+    why = "; ".join(one.why for one in every)
+    return Refuse(why=f"{before}: {why}", next="; and ".join(dict.fromkeys(one.next for one in every)))
 
 
 def operator_unaware(view: ClusterView) -> str:
@@ -55,8 +96,8 @@ def _operators(view: ClusterView) -> list[Pod]:
 @cluster_step("host")
 def check_cilium(view: ClusterView) -> Answer:
     """Make sure that the Cilium that is there keeps to itself while Canal is there, key by key of its configuration."""
-    if said := keys_wrong(view, "transit"):
-        return Refuse(why=f"the Cilium that is there does not fit beside Canal: {said}", next=asked_for("transit"))
+    if refusal := _refused(_contradictions(view, "transit"), "the Cilium that is there does not fit beside Canal"):
+        return refusal
     if said := operator_unaware(view):
         restart = f"kubectl -n {view.config.cilium.namespace} rollout restart deployment/{names.CILIUM_OPERATOR}"
         return Refuse(why=f"Cilium's operator may act by older settings: {said}", next=restart)
@@ -65,18 +106,53 @@ def check_cilium(view: ClusterView) -> Answer:
 
 @node_step("host")
 def check_cilium_keys(view: NodeView) -> Answer:
-    """Make sure that the Cilium is there still, and keeps to itself on the nodes whose turn it is not."""
-    where = view.config.cilium.namespace
-    if (where, names.CILIUM) not in view.seen.daemonsets:
-        put_back = f"put it back (helm upgrade --install, with the values of `migrate manifests {PARTS['transit']}`)"
-        return Refuse(why=f"DaemonSet {where}/{names.CILIUM} is gone, which is Cilium's owner's", next=put_back)
-    if said := keys_wrong(view, "transit"):
-        return Refuse(why=f"Cilium's configuration was changed: {said}", next=asked_for("transit"))
-    return Done()
+    """Make sure that the Cilium is there still, and keeps to itself on the nodes whose turn it is not.
+
+    It is the last look before the node is touched: its owner, or a program of theirs, may change it at any time.
+    """
+    return _refused(_contradictions(view, "transit"), "Cilium was changed, which is its owner's") or Done()
+
+
+@node_step("host")
+def check_cilium_there(view: NodeView) -> Answer:
+    """Make sure that the node's agent can be restarted and leaves the node to Canal then, before its pods are moved."""
+    if view.never_switched:
+        return Done()
+    return _refused(_stays(view), f"node {view.node.name} cannot go back to Canal yet") or Done()
+
+
+def _stays(view: NodeView) -> Iterator[_Contradiction]:
+    """What would keep a node from going back: no agent, or one that writes its CNI file whatever the node's label is.
+
+    Nothing else counts: who goes back may do so because this Cilium is not as it should be.
+    """
+    where, config = view.config.cilium.namespace, view.seen.cilium_config
+    daemonset = view.seen.daemonsets.get((where, names.CILIUM))
+    back = f"put it back (helm upgrade --install, with the values of `migrate manifests {PARTS['transit']}`)"
+    if daemonset is None or daemonset.deleting:
+        yield _Contradiction(overrides.missing(where), back)
+    elif not daemonset.meant_for(view.node):
+        said = "its nodeSelector or affinity keeps its agent off the node"
+        yield _Contradiction(f"DaemonSet {where}/{names.CILIUM} was changed: {said}", back)
+    if config is None:
+        yield _Contradiction(f"there is no ConfigMap {where}/{names.CILIUM_CONFIG}", back)
+        return
+    after = {**view.node.labels}
+    after.pop(view.config.labels.switched.key, None)
+    data = dict(config.data)
+    for one in sorted(view.seen.node_configs, key=lambda one: one.name):
+        data |= one.defaults if one.takes(after) else {}
+    data |= daemonset.settings if daemonset is not None else {}
+    for found in wrong(data, view.config, "transit"):
+        if found.key in WRITTEN:
+            said = f"; so says a CiliumNodeConfig or the agents' arguments: {TAKE_OUT}"
+            yield _Contradiction(
+                f"{found}{said if config.data.get(found.key, '') != found.found else ''}", asked_for("transit")
+            )
 
 
 def _await(view: ClusterView, stage: Stage, what: str) -> Answer:
-    said = keys_wrong(view, stage)
+    said = "; ".join(one.why for one in _contradictions(view, stage))
     return Wait(on=f"{what} (`{asked_for(stage)}`)", observed=said) if said else Done()
 
 

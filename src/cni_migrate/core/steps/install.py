@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cni_migrate import cilium_versions
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
 from cni_migrate.core.model.objects import DaemonSet, ObjectRef, Pod
 from cni_migrate.core.model.words import many
-from cni_migrate.core.render.manifests import node_config_version
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
 from cni_migrate.core.steps.labels import labels_patch, taken
 from cni_migrate.core.steps.progress import missing, next_few
@@ -152,7 +152,7 @@ def await_cilium_everywhere(view: ClusterView) -> Answer:
 @cluster_step("host", foreseeable=True)
 def apply_node_config(view: ClusterView) -> Answer:
     """Apply the CiliumNodeConfig that switches labelled nodes, in the version that this Cilium serves."""
-    if node_config_version(view.seen.served) is None:
+    if cilium_versions.served_node_config(view.seen.served) is None:
         return Wait(
             on="Cilium's operator to create the CRD ciliumnodeconfigs",
             observed=f"served: {', '.join(sorted(view.seen.served)) or 'nothing of Cilium'}",

@@ -11,10 +11,12 @@ import pytest
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.canal import FoundCanal, settled
-from cni_migrate.core.model.objects import Budget, CiliumConfig, Node, Pod, Taint, Toleration
+from cni_migrate.core.model.nodeconfig import NodeConfig
+from cni_migrate.core.model.objects import Budget, CiliumConfig, Node, Pod, Requirement, Taint, Toleration
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.findings import Facts, Finding, Hook, Severity, blockers, findings
 from cni_migrate.core.preflight.registry import ReleaseFound
+from cni_migrate.core.render.coexistence import rows
 from tests.unit.core.builders import (
     OUR_TAINT,
     REPLICASET,
@@ -49,14 +51,39 @@ def _facts(look: Seen | None = None, strategy: str = "multus", sections: Any = N
 
 
 EXISTING = {"cilium": {"source": "existing"}}
+EVERYTHING = Toleration("", "Exists", "", "")
+IN_TRANSIT = {
+    row.key: row.wanted(a_plan("overlay", **EXISTING).config)[0]
+    for row in rows("transit")
+    if row.key != "label-prefix-file"
+}
+EDGE = {"matchLabels": {"edge": "true"}}
+GUIDES = {"matchLabels": {"io.cilium.migration/cilium-default": "true"}}
+PRIMARY = "/host/etc/cni/net.d/05-cilium.conflist"
 
 
 def _installed(image: str = "quay.io/cilium/cilium:v1.20.2", **config: str) -> Facts:
     """With a Cilium that was installed before."""
     data = {"write-cni-conf-when-ready": "/host/etc/cni/net.d/05-cilium.conflist", **config}
-    agents = a_daemonset("cilium", containers=("cilium-agent",), images=(image,))
-    look = _with(agents, cilium_config=CiliumConfig("kube-system", data, "2030-01-01T00:00:00Z"))
+    return _agents(data, images=(image,))
+
+
+def _agents(data: dict[str, str] | None = None, **changes: Any) -> Facts:
+    """With an installed Cilium whose keys are as they have to be, unless others are given."""
+    usual = {
+        "containers": ("cilium-agent",),
+        "images": ("quay.io/cilium/cilium:v1.20.2",),
+        "tolerations": (EVERYTHING,),
+    }
+    found = CiliumConfig("kube-system", IN_TRANSIT if data is None else data, "2030-01-01T00:00:00Z")
+    look = _with(a_daemonset("cilium", **{**usual, **changes}), cilium_config=found)
     return _facts(look, strategy="overlay", sections=EXISTING)
+
+
+def _node_config(selector: Any, facts: Facts | None = None, **defaults: str) -> Facts:
+    """With a CiliumNodeConfig of somebody else's."""
+    keys = {key.replace("_", "-"): value for key, value in defaults.items()}
+    return replace(facts or _agents(), node_configs=(NodeConfig("kube-system", "edge", selector, keys),))
 
 
 def _switched() -> Facts:
@@ -218,6 +245,8 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      "1.14.3"),
     ("a release that is pending", lambda: _facts(release=ReleaseFound("cilium", "pending-install", 1)), "RELEASE",
      "sh.helm.release.v1.cilium.v1"),
+    ("a release that is half gone", lambda: _facts(release=ReleaseFound("cilium", "uninstalling", 1)), "RELEASE",
+     "helm uninstall cilium --namespace kube-system"),
     ("another program's release", lambda: _facts(release=ReleaseFound("podinfo", "deployed", 1)), "RELEASE",
      "is of chart podinfo"),
     ("a node that was switched by hand", lambda: _switched(), "CILIUM_SWITCHED", "w1"),
@@ -227,6 +256,37 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      "CILIUM_INSTALLED", "network/cilium"),
     ("an installed cilium of no version", lambda: _installed("r.example/cilium:latest"), "CILIUM_INSTALLED", "version"),
     ("an installed cilium as a chart has it", lambda: _installed(), "CILIUM_KEYS", "helm value cni.customConf: true"),
+    ("an installed cilium off a node", lambda: _agents(node_selector={"pool": "x"}), "CILIUM_DAEMONSET",
+     "nodeSelector keeps its agents off 3 nodes"),
+    ("an installed cilium that prefers a node", lambda: _agents(
+        node_terms=((Requirement("metadata.name", "In", ("w1",), on_name=True),),)),
+     "CILIUM_DAEMONSET", "affinity.nodeAffinity keeps its agents off 2 nodes (cp1, w2)"),
+    ("an installed cilium without tolerations", lambda: _agents(tolerations=()), "CILIUM_DAEMONSET", "tolerations lack"),
+    ("an installed cilium that is told otherwise", lambda: _agents(settings={"enable-policy": "never"}),
+     "CILIUM_DAEMONSET", "is started with enable-policy is never"),
+    ("an installed cilium that reads no node config", lambda: _agents(
+        settings={"build-config source": "config-map:kube-system/cilium-config"}),
+     "CILIUM_DAEMONSET", "daemonSet.configSources"),
+    ("an installed cilium that takes few keys from node configs", lambda: _agents(
+        settings={"build-config allow-config-keys": "debug,cni-exclusive"}),
+     "CILIUM_DAEMONSET", "takes cni-chaining-mode, custom-cni-conf, write-cni-conf-when-ready from no CiliumNodeConfig"),
+    ("an installed cilium that refuses keys of node configs", lambda: _agents(
+        settings={"build-config deny-config-keys": "cni-exclusive"}),
+     "CILIUM_DAEMONSET", "daemonSet.blockedConfigOverrides"),
+    ("an installed cilium with another folder", lambda: _agents(folders={"etc-cni-netd": "/etc/rancher/cni"}),
+     "CILIUM_DAEMONSET", "volume etc-cni-netd is /etc/rancher/cni"),
+    ("a node config that opens policies", lambda: _node_config({"matchLabels": {"name": "w1"}}, enable_policy="never"),
+     "CILIUM_NODE_CONFIG", "kube-system/edge sets enable-policy to 'never': policies stay in force"),
+    ("a node config that makes others use cilium", lambda: _node_config({}, write_cni_conf_when_ready=PRIMARY),
+     "CILIUM_NODE_CONFIG", "write-cni-conf-when-ready to '/host/etc/cni/net.d/05-cilium.conflist' on 3 nodes (cp1, w1, w2)"),
+    ("a node config that lets the chart's file be", lambda: _node_config(EDGE, custom_cni_conf="false"),
+     "CILIUM_NODE_CONFIG", "custom-cni-conf"),
+    ("a node config for switched nodes with another file", lambda: _node_config(
+        GUIDES, write_cni_conf_when_ready="/host/etc/cni/net.d/00-cilium.conflist"), "CILIUM_NODE_CONFIG", "00-cilium"),
+    ("a node config with another tunnel", lambda: _node_config(EDGE, tunnel_port="9999"), "CILIUM_NODE_CONFIG",
+     "tunnel-port to '9999'"),
+    ("a node config that an earlier cilium has left", lambda: _node_config(GUIDES, _facts(), custom_cni_conf="false"),
+     "CILIUM_NODE_CONFIG", "CiliumNodeConfig edge sets custom-cni-conf"),
     ("another multus", lambda: _facts(_with(a_daemonset("kube-multus-ds", containers=("kube-multus",)))),
      "OTHER_MULTUS", "kube-multus-ds"),
     ("another daemonset is named", lambda: _facts(sections={"canal": {"daemonset": "kube-proxy"}}), "CANAL_DAEMONSET",
@@ -301,6 +361,10 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a pair that cilium does not list", lambda: _facts(version="v1.30.2"), "CILIUM_KUBERNETES", "v1.30.2"),
     ("host ports that are served in the end only", lambda: _facts(_with(a_pod("ingress", host_ports=True)),
      host_ports="kube-proxy-replacement"), "HOST_PORTS", "until then they are closed"),
+    ("own workloads without the secrets", lambda: _facts(pulled_without=("Deployment a/relay",), sections={
+        "pull_secrets": ["mirror", "more"]}), "CILIUM_PULL", "imagePullSecrets: [{name: mirror}, {name: more}]"),
+    ("own images from elsewhere", lambda: _facts(mirrored_without=("cilium/agent: quay.io/c:v1",), sections={
+        "registry": "r.example"}), "CILIUM_PULL", "are not from registry r.example"),
     ("agents that find no API server without kube-proxy", lambda: _facts(lost_without_kube_proxy=True), "CILIUM_API_SERVER",
      "k8sServiceHost"),
     ("a release that is there", lambda: _facts(release=ReleaseFound("cilium", "failed", 2)), "RELEASE", "revision 2, failed"),
@@ -451,3 +515,23 @@ def test_nothing_is_found_twice_for_one_reason() -> None:
     """A pod of a ReplicaSet under one open budget is nobody's concern."""
     pod = a_pod("web-1-c", controller=REPLICASET, labels={"app": "web"})
     assert _serious(_facts(_with(pod, budgets={("default", "web"): _budget(allowed=1)}))) == []
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        _agents(),
+        _agents(settings={"config-dir": "/tmp/cilium/config-map", "k8s-namespace": "kube-system"}),
+        _agents(settings={"build-config source": "config-map:kube-system/cilium-config,cilium-node-config:kube-system"}),
+        _node_config(EDGE, debug="true"),
+        _node_config(EDGE, enable_policy="default"),
+        _node_config(
+            GUIDES, write_cni_conf_when_ready=PRIMARY, custom_cni_conf="false", cni_chaining_mode="none",
+            cni_exclusive="true",
+        ),
+        replace(_facts(), node_configs=(NodeConfig("kube-system", "cilium-default", GUIDES, {"cni-exclusive": "true"}, True),)),
+    ],
+)  # fmt: skip
+def test_an_installed_cilium_as_its_guide_has_it_is_no_finding(facts: Facts) -> None:
+    """Nor are its guide's own CiliumNodeConfig, one of ours from before, and keys that do not matter here."""
+    assert _serious(facts) == []

@@ -323,3 +323,53 @@ def test_the_end_is_what_the_operator_wrote() -> None:
     made = Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=source)
     assert made.cilium_final() == list(source.objects)
     assert "quay.io/cilium/hubble-relay:v1.18.2" in made.images().values()
+
+
+def pulled_by(kind: str, name: str, **spec: Any) -> Manifest:
+    """A workload, or an account, with what it says of pulling."""
+    meta = {"name": name, "namespace": "kube-system"}
+    if kind == "ServiceAccount":
+        return {"apiVersion": "v1", "kind": kind, "metadata": meta, **spec}
+    pod = {"containers": [{"name": name, "image": f"quay.io/cilium/{name}:v1"}], **spec}
+    inner = {"template": {"spec": pod}}
+    outer = {"jobTemplate": {"spec": inner}} if kind == "CronJob" else inner
+    return {"apiVersion": "apps/v1" if kind != "CronJob" else "batch/v1", "kind": kind, "metadata": meta, "spec": outer}
+
+
+MIRROR = [{"name": "mirror"}]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ([pulled_by("Deployment", "ui")], ["Deployment kube-system/ui"]),
+        ([pulled_by("CronJob", "certs")], ["CronJob kube-system/certs"]),
+        ([pulled_by("Deployment", "ui", imagePullSecrets=[{"name": "other"}])], ["Deployment kube-system/ui"]),
+        ([pulled_by("Deployment", "ui", imagePullSecrets=MIRROR)], []),
+        ([pulled_by("ServiceAccount", "ui", imagePullSecrets=MIRROR), pulled_by("Deployment", "ui", serviceAccountName="ui")],
+         []),
+        ([pulled_by("ServiceAccount", "ui"), pulled_by("Deployment", "ui", serviceAccountName="ui")],
+         ["Deployment kube-system/ui"]),
+    ],
+)  # fmt: skip
+def test_workloads_that_are_pulled_without_the_secrets(more: list[Manifest], told: list[str]) -> None:
+    """Who names one, or whose account does, is pulled with it; nothing is said where no secrets are configured."""
+    agents = objects()[:-1]
+    for found in agents:
+        if found["kind"] in ("DaemonSet", "Deployment"):
+            found["spec"]["template"]["spec"]["imagePullSecrets"] = MIRROR
+    config = Config.model_validate({"strategy": "overlay", "pull_secrets": ["backup", "mirror"]})
+    own = foreign.read([*agents, *more])
+    assert Manifests(TEXTS, config, Payload("canal:1", {}), foreign=own).pulled_without() == told
+    assert Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=own).pulled_without() == []
+
+
+def test_images_that_are_not_from_the_mirror() -> None:
+    """They are put as they are, so they are named with what runs them; only where a mirror is configured."""
+    config = Config.model_validate({"strategy": "overlay", "registry": "quay.io/cilium"})
+    own = foreign.read([*objects(), pulled_by("Deployment", "ui")])
+    assert Manifests(TEXTS, config, Payload("canal:1", {}), foreign=own).mirrored_without() == []
+    other = config.model_copy(update={"registry": "quay.io/ci"})
+    named = Manifests(TEXTS, other, Payload("canal:1", {}), foreign=own).mirrored_without()
+    assert "ui/ui: quay.io/cilium/ui:v1" in named
+    assert Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=own).mirrored_without() == []

@@ -24,7 +24,6 @@ from cni_migrate.core.render.manifests import (
     Manifest,
     Manifests,
     Payload,
-    node_config_version,
 )
 from cni_migrate.core.render.settings import cilium_config, knet_config
 from cni_migrate.core.steps import drain
@@ -506,7 +505,7 @@ def test_the_node_config_has_the_served_version() -> None:
         "cni-chaining-mode": "none",
         "cni-exclusive": "true",
     }
-    assert node_config_version(["cilium.io/v2/ciliumnodes"]) is None
+    assert cilium_versions.served_node_config(["cilium.io/v2/ciliumnodes"]) is None
     with pytest.raises(ValueError, match="not served"):
         manifests.node_config([])
 
