@@ -9,6 +9,7 @@ import inspect
 import re
 import sys
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from cni_migrate import cilium_versions, errors, resources
-from cni_migrate.cli.app import app
+from cni_migrate.cli.app import TREE, app
 from cni_migrate.cli.ui.output import yaml_text
 from cni_migrate.config import PROFILES, Config
 from cni_migrate.configfile import leaves, variable
@@ -145,28 +146,44 @@ def cli() -> str:
     found = sorted(commands(app, "migrate"), key=lambda command: command[0])
     text = "# Command line\n\n"
     text += paragraphs(app.info.help if isinstance(app.info.help, str) else "")
-    text += table(
-        ["command", "what it does"],
-        [[f"[`{words}`](#{words.replace(' ', '-')})", _first(about)] for words, _, about, _, _ in found],
-    )
+    text += "".join(f"- {panel}: {_linked(commands)}\n" for panel, commands in TREE.items()) + "\n"
     text += "Exit codes are the same for all commands: see [the table](exit-codes.md).\n"
     text += "What is not given on the command line comes from the [configuration](configuration.md).\n\n"
     from docs import manpage
 
     every = {words: list(options(function)) for words, function, _, _, _ in found}
     shared = manpage.shared(list(every.values()))
-    text += "## Options of most commands\n\n"
-    text += table(["option", "default", "meaning"], [[code(t), code(d), h] for t, d, h, _ in shared])
+    text += "## Options of most commands\n\n" + _option_table(shared)
+    uses = Counter(one for given in every.values() for one in given if one not in shared and not one[3])
+    several = [one for one, times in uses.items() if times > 1]
+    text += "## Options of several commands\n\n" + _option_table(sorted(several))
     for words, _, about, epilog, _ in found:
         arguments = " ".join(typed for typed, _, _, argument in every[words] if argument)
-        parameters = [one for one in every[words] if one not in shared]
+        parameters = [one for one in every[words] if one not in shared and one not in several]
+        more = [one for one in every[words] if one in several]
         text += f"({words.replace(' ', '-')})=\n## `{words}`\n\n{paragraphs(about)}"
         text += f"    {words} {arguments + ' ' if arguments else ''}[OPTIONS]\n\n"
         if parameters:
-            text += table(["option", "default", "meaning"], [[code(t), code(d), h] for t, d, h, _ in parameters])
+            text += _option_table(parameters)
+        if more:
+            names = ", ".join(code(option.split(" ")[0].rstrip(",")) for option, _, _, _ in more)
+            text += f"{'And' if parameters else 'Takes'} {names}: [above](#options-of-several-commands).\n\n"
         if examples := typed(epilog):
             text += "```sh\n" + "\n".join(examples) + "\n```\n\n"
     return text
+
+
+def _linked(commands: Mapping[str, Any]) -> str:
+    """The commands of one panel of the help; those of a group follow it."""
+    found = []
+    for name, one in commands.items():
+        below = [f"{name} {sub.name}" for sub in one.registered_commands] if isinstance(one, typer.Typer) else []
+        found += ([] if below and not one.registered_callback else [name]) + below
+    return ", ".join(f"[`{name}`](#migrate-{name.replace(' ', '-')})" for name in found)
+
+
+def _option_table(every: Iterable[tuple[str, str, str, bool]]) -> str:
+    return table(["option", "default", "meaning"], [[code(t), code(d), h] for t, d, h, _ in every])
 
 
 def typed(epilog: str) -> list[str]:
@@ -200,13 +217,6 @@ def base() -> dict[str, str]:
         "resources": sorted(parts),
     }
     return texts | {"kustomization.yaml": yaml_text(kustomization)}
-
-
-def _first(text: str) -> str:
-    return inspect.cleandoc(text).split("\n\n")[0].replace("\n", " ")
-
-
-# --- models ----------------------------------------------------------------------------------------------------------
 
 
 def _type(schema: Mapping[str, Any], page: str = "") -> str:

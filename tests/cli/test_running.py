@@ -165,7 +165,10 @@ def test_until_a_phase_and_up_to_the_point_of_no_return(
     monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\n"))
     asked = typed("run", *common)
     assert asked.code == 0, asked.err
-    assert "Clean-up removes Canal, and there is no way back after that. Continue?" in asked.err
+    assert re.search(
+        r"Continue on context simulator \(.*\): clean-up removes Canal from \d+ nodes, and there is no way back",
+        asked.err,
+    )
     assert f"every node is migrated; Canal is still there, so {back}" in asked.out
     view = _status(typed, *common)
     assert (view["phase"], view["way_back"]) == ("migrating", True)

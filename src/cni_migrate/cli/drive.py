@@ -106,8 +106,10 @@ async def _run(common: Common, loaded: Loaded, typed: Typed, *, yes: bool, how: 
             driven = partial(_drive, here, cluster, how=how)
             final = await driven(goal if yes or isinstance(typed, Cleanup) else replace(goal, consented=False))
             if final.outcome == "consent":
-                sys.stderr.write(f"{typeable(final.message)}.\n")
-                if not await asked("Clean-up removes Canal, and there is no way back after that. Continue?"):
+                output.say(output.console(sys.stderr), f"{final.message}.")
+                nodes = output.plural(len(cluster.snapshot().nodes), "node")
+                removes = f"clean-up removes Canal from {nodes}, and there is no way back after that"
+                if not await asked(f"Continue on {here.where}: {removes}?"):
                     return replace(final, outcome="done")
                 final = await driven(goal)
             return final
