@@ -14,7 +14,6 @@ from cni_migrate.cli.session import Session, run_async, session
 from cni_migrate.cli.ui import output, status_table
 from cni_migrate.cli.ui.confirmation import asked, confirm
 from cni_migrate.cli.ui.failing import say_next
-from cni_migrate.cli.ui.typeable import typeable
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.decision.begin import check_identity
 from cni_migrate.core.decision.forward import complete_already
@@ -190,7 +189,7 @@ def _ended(final: Final) -> None:
         Halted, GateFailed, Interrupted: it did not reach the goal.
     """
     if final.outcome == "done":
-        sys.stdout.write(f"done: {typeable(final.message)}\n")
+        output.say(output.out(), final.message, "done: ", by=6)
         sys.stdout.flush()
         if final.next:
             say_next(final.next)
