@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.preflight.findings import Severity
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from tests.simulation.harness import Process, config_for
+from tests.simulation.looking import looked_at
 
 OUTSIDE = "10.99.3.0/24"
 
@@ -22,6 +24,19 @@ def _scenario(**canal: Any) -> Scenario:
             "faults": [{"when": {"node": "w1", "cordoned": True}, "join": {"name": "w9", "pod_cidr": OUTSIDE}}],
         }
     )
+
+
+def test_who_was_outside_from_the_beginning_is_found_by_preflight() -> None:
+    """A scenario's node may have such a part at the start; it is the one that is named."""
+
+    async def main() -> None:
+        nodes = [{"name": "w1"}, {"name": "w2", "pod_cidr": OUTSIDE}]
+        async with Simulation(Scenario.model_validate({"nodes": nodes, "canal": {"published": True}})) as sim:
+            _, _, found = await looked_at(sim)
+            (blocker,) = [one for one in found if one.severity is Severity.BLOCKER]
+            assert (blocker.id, blocker.objects) == ("CANAL_POD_CIDR", (f"w2: {OUTSIDE}",))
+
+    run_virtual(main())
 
 
 @pytest.mark.parametrize(

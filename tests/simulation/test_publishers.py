@@ -7,22 +7,19 @@ from typing import Any
 import pytest
 
 from cni_migrate.config import Config
-from cni_migrate.core.model.canal import FoundCanal, settled
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.objects import ObjectRef
-from cni_migrate.core.preflight.findings import Finding, Severity, findings
+from cni_migrate.core.preflight.findings import Severity
 from cni_migrate.engine.store import RecordStore
-from cni_migrate.kube.canal import found_canal
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
-from cni_migrate.kube.gathering import gathered
 from cni_migrate.kube.inprocess import close_api, in_process_api
 from cni_migrate.kube.leftovers import leftovers
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
-from cni_migrate.wiring import plan_for
-from tests.simulation.harness import Mortal, Process, SimulatedClock, config_for
+from tests.simulation.harness import Mortal, Process, SimulatedClock
+from tests.simulation.looking import looked_at
 from tests.simulation.outcome import outcome
 from tests.unit.sim_world.publishers import (
     direct,
@@ -52,22 +49,6 @@ def _scenario(objects: list[Object], **more: Any) -> Scenario:
     workloads = [{"name": "web", "replicas": 3, "namespace": "shop"}, {"kind": "daemonset", "name": "app"}]
     given = {"nodes": 3, "workloads": workloads, "network_policies": [POLICY], "canal": {"objects": objects}, **more}
     return Scenario.model_validate(given)
-
-
-async def _looked_at(sim: Simulation) -> tuple[FoundCanal, Config, list[Finding]]:
-    """What is found of Canal, the configuration that this makes, and what preflight says of both."""
-    silent = config_for("overlay")
-    api = await in_process_api(Mortal(sim), timeout=30)
-    try:
-        async with KubeCluster(api, silent, SimulatedClock(sim), random.Random(1)) as cluster:
-            nodes = list(cluster.snapshot().nodes.values())
-            parts, addresses = [one.pod_cidr for one in nodes], [one.internal_ip for one in nodes]
-            canal = await found_canal(cluster.client, parts, addresses, [silent.cilium.pod_cidr])
-            config = settled(silent, {"strategy"}, canal)
-            plan = plan_for(config, cluster.snapshot())
-            return canal, config, findings(await gathered(cluster.client, plan, cluster, canal))
-    finally:
-        await close_api(api)
 
 
 async def _left(sim: Simulation, config: Config) -> tuple[str, ...]:
@@ -118,7 +99,7 @@ def test_there_and_back_and_to_the_end(
 
     async def main() -> None:
         async with Simulation(_scenario(make(), **cluster)) as sim:
-            canal, config, found = await _looked_at(sim)
+            canal, config, found = await looked_at(sim)
             assert {key: getattr(canal, key) for key in told} == told
             assert {one.id for one in found if one.severity is not Severity.INFO} == says
             before = outcome(sim, config)

@@ -38,7 +38,7 @@ class NodeSpec(Model):
     taints: list[Taint] = Field(default_factory=list, description="Taints: key, value, effect.")
     pod_cidr: SomeCidr = Field(
         default="",
-        description="Its podCIDR, if it joins with one that somebody else has given it: a part of another network.",
+        description="Its podCIDR, if somebody else has given it one: a part of another network.",
     )
 
 

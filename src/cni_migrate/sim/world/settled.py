@@ -130,7 +130,7 @@ class Builder:
         scenario = self._scenario
         shares = IPv4Network(scenario.pod_cidr).subnets(new_prefix=node_mask(scenario, len(self._machines)))
         for machine in self._machines:
-            share = str(next(shares))
+            share = machine.pod_cidr or str(next(shares))
             node = node_object(machine, f"{machine.name}-boot-0")
             node["spec"] |= {"podCIDR": share, "podCIDRs": [share]}
             pods = self._canal_pods(node)
