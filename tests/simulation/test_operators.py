@@ -19,7 +19,7 @@ from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.errors import MigrateError
 from cni_migrate.sim.client import ApiError, Kind
-from cni_migrate.sim.clock import VirtualLoop, run_virtual
+from cni_migrate.sim.clock import VirtualLoop
 from cni_migrate.sim.simulation import Simulation
 from tests.simulation.harness import SMALL, Process, config_for, simulated
 from tests.simulation.invariants import Invariants
@@ -27,7 +27,6 @@ from tests.simulation.invariants import Invariants
 T = TypeVar("T")
 
 CONFIG_MAPS = Kind("", "v1", "configmaps", "ConfigMap")
-DAEMONSETS = Kind("apps", "v1", "daemonsets", "DaemonSet")
 NODES = ["cp1", "w1", "w2"]
 LIMIT = 3600.0
 """Seconds within which a command ends, or waits for what only an operator can give: no sum of deadlines is longer."""
@@ -245,27 +244,3 @@ def test_whatever_operators_do_each_run_ends_or_says_what_it_waits_for(strategy:
             max_examples=6, stateful_step_count=10, deadline=None, derandomize=True, suppress_health_check=checks
         ),
     )
-
-
-@pytest.mark.parametrize("goal", [Goal(), Goal(kind="rollback")], ids=["forward", "back"])
-@pytest.mark.parametrize(
-    ("namespace", "name"),
-    [("kube-system", "cilium"), ("cni-migrate", "cni-migrate-identities"), ("knet-stress", "knet-stress-a")],
-)
-def test_what_somebody_deletes_of_ours_is_put_back(namespace: str, name: str, goal: Goal) -> None:
-    """Before anything else is done: no node is drained for a Cilium that is not there, and the way back stays open."""
-
-    async def main() -> None:
-        config = config_for("overlay")
-        async with Simulation(SMALL) as sim:
-            await Process(sim, config, goal=Goal(wanted=lambda node: node.name == "w1", partial=True)).run()
-            await sim.app.client("somebody").delete(DAEMONSETS, name, namespace)
-            await asyncio.sleep(5)
-            process = Process(sim, config, goal=goal)
-            final = await process.run()
-            assert final is not None
-            assert final.outcome == "done", final
-            lines = [line.what for line in process.turns[-1].record.cluster.history]
-            assert f"DaemonSet {namespace}/{name} gone: put back" in lines
-
-    run_virtual(main())

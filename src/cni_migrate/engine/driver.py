@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from cni_migrate.core.decision.begin import begin, new_record
 from cni_migrate.core.decision.decide import Decision, decide
+from cni_migrate.core.decision.installed import installed, put_back
 from cni_migrate.core.model.effects import PutObject, RunHostTask
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.objects import Snapshot
@@ -93,7 +94,11 @@ class Driver:
         if record is None:
             record = new_record(self.plan.config, len(nodes), self.tool)
         record = begin(self.plan, self.goal, record, nodes, self.clock.now())
-        return await self.store.seize(record)
+        record = await self.store.seize(record)
+        if looks := installed(self.plan, record, self.cluster.snapshot()):
+            await self.cluster.perform(looks)
+            record = put_back(record, looks, self.cluster.attempts, self.clock.now())
+        return record
 
     async def _drive(self, record: Record) -> Final:
         readings: dict[str, GateReading] = {}

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from cni_migrate.core.decision.eviction_budgets import selecting
 from cni_migrate.core.model import names
-from cni_migrate.core.model.attempts import Attempt, Result
+from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.effects import (
     DeleteIdentities,
     DeleteObject,
     DeletePod,
     Effect,
     EvictPod,
+    KeepObject,
     PatchNode,
     PatchObject,
     PutObject,
@@ -28,9 +29,9 @@ from cni_migrate.core.model.effects import (
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.ranks import rank
 from cni_migrate.kube import paths
+from cni_migrate.kube.applying import Applier, Outcome, refused
 from cni_migrate.kube.cache import Cache
 from cni_migrate.kube.discovery import RESTMapper
-from cni_migrate.kube.replacing import replacement, same
 from cni_migrate.kube.request import BUDGET, Client
 from cni_migrate.kube.transport import Answer
 from cni_migrate.ports import Clock, Releases
@@ -39,11 +40,6 @@ MERGE: Final = "application/merge-patch+json"
 
 PARALLEL: Final = 10
 """How many effects are under way at once."""
-
-_BRINGERS: Final = ("CustomResourceDefinition", "DaemonSet", "Deployment")
-"""Kinds whose programs may register Cilium's kinds."""
-
-Outcome = tuple[Result, str]
 
 
 class Performer:
@@ -55,6 +51,7 @@ class Performer:
         self._clock = clock
         self._releases = releases
         self._mapper = RESTMapper(client)
+        self._applier = Applier(client, cache, self._mapper)
         self._slots = asyncio.Semaphore(PARALLEL)
         self._ended = False
 
@@ -75,7 +72,7 @@ class Performer:
         deleted: dict[int, list[list[Effect]]] = {}
         others: list[list[Effect]] = []
         for ref, group in targets.items():
-            if any(isinstance(effect, PutObject) for effect in group):
+            if any(isinstance(effect, PutObject | KeepObject) for effect in group):
                 put.setdefault(rank(ref.kind), []).append(group)
             elif any(isinstance(effect, DeleteObject) for effect in group):
                 deleted.setdefault(-rank(ref.kind), []).append(group)
@@ -121,7 +118,9 @@ class Performer:
             case DeletePod():
                 return await self._delete_pod(effect)
             case PutObject():
-                return await self._put(effect)
+                return await self._applier.put(effect)
+            case KeepObject():
+                return await self._applier.keep(effect)
             case PatchObject():
                 return await self._patch(effect.ref, dict(effect.body), effect.resource_version)
             case DeleteObject():
@@ -161,7 +160,7 @@ class Performer:
         answer = await self._client.request("PATCH", f"{collection}/{ref.name}", body=body, content_type=MERGE)
         if answer.status == 404 or _of_another_uid(answer):
             return "gone", answer.message
-        return self._written(answer)
+        return self._applier.written(answer)
 
     async def _evict(self, effect: EvictPod) -> Outcome:
         answer = await self._client.request(
@@ -198,33 +197,7 @@ class Performer:
         if answer.ok:
             self._cache.pods.leaving(key, effect.uid)
             return "applied", ""
-        return _refused(answer)
-
-    async def _put(self, effect: PutObject) -> Outcome:
-        ref, manifest = effect.ref, effect.manifest
-        collection = await self._mapper.collection(ref)
-        if collection is None:
-            return "blocked", f"{ref.api_version} {ref.kind} is not served yet"
-        answer = await self._client.request("POST", collection, body=manifest)
-        if ref.kind in _BRINGERS:
-            self._cache.cilium.hurry()
-        if answer.status == 404 and answer.object.get("details", {}).get("kind") != "namespaces":
-            return "blocked", f"{ref.api_version} {ref.kind} is not served yet"
-        if answer.status != 409 or answer.reason != "AlreadyExists":
-            return self._written(answer)
-        found = await self._client.request("GET", f"{collection}/{ref.name}")
-        if found.status == 404:
-            return "conflict", f"{ref} was deleted meanwhile"
-        if not found.ok:
-            return _refused(found)
-        live = found.object
-        if live["metadata"].get("deletionTimestamp"):
-            return "blocked", f"{ref} is being deleted: it can be made again once it is gone"
-        body = replacement(manifest, live)
-        if same(body, live):
-            self._cache.fold(live)
-            return "applied", "as it was"
-        return self._written(await self._client.request("PUT", f"{collection}/{ref.name}", body=body))
+        return refused(answer)
 
     async def _delete(self, effect: DeleteObject) -> Outcome:
         ref = effect.ref
@@ -239,7 +212,7 @@ class Performer:
         if answer.status in (404, 409) or answer.ok:
             self._forget(ref, effect.uid or _uid(answer))
             return ("applied", "") if answer.ok else ("gone", answer.message)
-        return _refused(answer)
+        return refused(answer)
 
     def _forget(self, ref: ObjectRef, uid: str) -> None:
         """A deleted object is not shown any more; a pod is shown as leaving, a node until it has left."""
@@ -254,7 +227,7 @@ class Performer:
         answer = await self._client.request("POST", paths.path("v1", "pods", namespace=ref.namespace), body=effect.pod)
         if answer.status == 409 and answer.reason == "AlreadyExists":
             return "applied", "it was there already"
-        return self._written(answer)
+        return self._applier.written(answer)
 
     async def _sweep(self, effect: SweepTasks) -> Outcome:
         labels = f"{names.COMPONENT}={names.HOST_TASK}"
@@ -269,7 +242,7 @@ class Performer:
             body=_delete_options(""),
         )
         if not answer.ok:
-            return _refused(answer)
+            return refused(answer)
         for name, uid in effect.tasks:
             self._cache.pods.leaving((effect.namespace, name), uid)
         return "applied", ""
@@ -284,15 +257,7 @@ class Performer:
         )
         if answer.status == 404:
             return "gone", answer.message
-        return ("applied", "") if answer.ok else _refused(answer)
-
-    def _written(self, answer: Answer) -> Outcome:
-        if answer.ok:
-            self._cache.fold(answer.object)
-            return "applied", ""
-        if answer.status == 409:
-            return "conflict", answer.message
-        return _refused(answer)
+        return ("applied", "") if answer.ok else refused(answer)
 
 
 _NEEDS: Final = re.compile(r"The disruption budget (\S+) needs (\d+) healthy pods and has (\d+) currently")
@@ -334,7 +299,7 @@ def target(effect: Effect) -> ObjectRef:
             return ObjectRef("v1", "Node", "", effect.node)
         case EvictPod() | DeletePod():
             return ObjectRef("v1", "Pod", effect.namespace, effect.name)
-        case PutObject() | PatchObject() | DeleteObject():
+        case PutObject() | KeepObject() | PatchObject() | DeleteObject():
             return effect.ref
         case RunHostTask():
             return ObjectRef.of(effect.pod)
@@ -344,16 +309,6 @@ def target(effect: Effect) -> ObjectRef:
             return ObjectRef("v1", "Pod", effect.namespace, f"of {effect.node or effect.purpose}")
         case UpgradeRelease():
             return ObjectRef("v1", "Secret", effect.namespace, f"of release {effect.release}")
-
-
-def _refused(answer: Answer) -> Outcome:
-    """A refusal that has no meaning of its own for the effect.
-
-    kubectl's drain repeats what a terminating namespace forbids (drain.go), and nothing else.
-    """
-    if answer.status == 403 and answer.cause("NamespaceTerminating") is not None:
-        return "blocked", answer.message
-    return "failed", answer.message
 
 
 def _of_another_uid(answer: Answer) -> bool:

@@ -1,43 +1,92 @@
-"""What the migration needs stays installed: a DaemonSet of ours that somebody deletes is put back.
+"""What the migration needs stays installed: what somebody deletes or changes of it is put back.
 
-Namespaces are deleted, GitOps prunes what it does not know. Without Cilium or the agents a node would be drained for
-nothing, and one that is on Cilium could not go back. So this is looked at before anything else is done.
+Namespaces are deleted, GitOps prunes what it does not know, a hand slips. Each driver looks at every object once when
+it starts, so that `migrate run` and `migrate rollback` get past whatever was missing. DaemonSets are watched all the
+time: without Cilium or the agents a node would be drained for nothing, and one that is on Cilium could not go back. So
+nothing else is done while one of them is put back.
 """
 
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 
 from cni_migrate.core.decision.advance import Waiting, due, history
 from cni_migrate.core.decision.draft import Draft
 from cni_migrate.core.model import names
-from cni_migrate.core.model.effects import PutObject
+from cni_migrate.core.model.attempts import Attempt
+from cni_migrate.core.model.effects import KeepObject
 from cni_migrate.core.model.lifecycle import Phase
-from cni_migrate.core.model.record import Held
+from cni_migrate.core.model.objects import ObjectRef, Snapshot
+from cni_migrate.core.model.record import Held, Record
 from cni_migrate.core.render.manifests import Manifest
+from cni_migrate.core.steps.registry import ABOUT
+from cni_migrate.core.steps.view import Plan
+
+BEGIN, MEANWHILE = "begin", "meanwhile"
+
+
+def installed(plan: Plan, record: Record, seen: Snapshot) -> list[KeepObject]:
+    """What is there by now and has to stay, for a driver that starts: up to the point of no return, both ways."""
+    return [KeepObject(manifest, BEGIN) for manifest in _ours(plan, record, seen)]
+
+
+def put_back(record: Record, looks: Iterable[KeepObject], attempts: Mapping[str, Attempt], now: datetime) -> Record:
+    """The record with a line of history for everything that was put back, or could not be."""
+    lines: list[str] = []
+    for look in looks:
+        attempt = attempts.get(look.key)
+        if attempt is None:
+            lines.append(f"{look.ref} was not looked at: what it needs could not be put back")
+        elif attempt.result != "applied":
+            lines.append(f"{look.ref} could not be put back: {attempt.message}")
+        elif attempt.message:
+            lines.append(f"{look.ref} put back: {attempt.message}")
+    for line in lines:
+        record = history(record, now, line)
+    return record
 
 
 def keep_installed(draft: Draft) -> bool:
-    """Whether something of ours is being put back, so that nothing else may be done now."""
+    """Whether a DaemonSet of ours is being put back, so that nothing else may be done now."""
     cluster = draft.record.cluster
     if cluster.phase not in (Phase.ATTACHING, Phase.MIGRATING) or cluster.held is not None or draft.stopping:
         return False
     if not any(one.labels.get(names.MANAGED_BY) == names.TOOL for one in draft.seen.daemonsets.values()):
-        return False  # whoever takes all of it away has not done so by accident
-    gone: list[tuple[str, str]] = []
-    effects: list[PutObject] = []
-    for manifests in _ours(draft):
-        if missing := [name for name in _daemonsets(manifests) if name not in draft.seen.daemonsets]:
-            gone += missing
-            effects += [PutObject(manifest) for manifest in manifests]
-    return bool(gone) and _put_back(draft, gone, effects)
+        return False  # all of it at once: the next driver puts it back when it starts
+    ours = _ours(draft.plan, draft.record, draft.seen)
+    gone = [name for name in _daemonsets(ours) if name not in draft.seen.daemonsets]
+    return bool(gone) and _put_back(draft, gone, [KeepObject(manifest, MEANWHILE) for manifest in ours])
 
 
-def _ours(draft: Draft) -> Iterator[list[Manifest]]:
-    """What the preparation installed, part by part."""
-    manifests = draft.plan.manifests
-    yield manifests.knet()
-    yield manifests.cilium()
-    yield manifests.identities()
+def _ours(plan: Plan, record: Record, seen: Snapshot) -> list[Manifest]:
+    """The objects of the steps that are behind us, each as the last of them left it.
+
+    Left out are those that a step writes again and again (the agents' pace), and what ends by itself (a chart's Jobs).
+    """
+    found: dict[ObjectRef, Manifest] = {}
+    for step in _behind(plan, record):
+        if (installs := ABOUT[step].installs) is not None:
+            found.update((ObjectRef.of(one), one) for one in installs(plan, seen))
+    return [one for ref, one in found.items() if ref.kind != "Job" and ref.name != names.PACE]
+
+
+def _behind(plan: Plan, record: Record) -> Iterator[str]:
+    """The steps that have installed what is there now; none once it is being removed.
+
+    Clean-up begins by giving Cilium its end form; behind the point of no return Helm may own that.
+    """
+    cluster = record.cluster
+    phases = plan.strategy.phases
+    match cluster.phase:
+        case Phase.ATTACHING | Phase.MIGRATING:
+            yield from phases["prepare"]
+        case Phase.PREPARING if cluster.direction == "forward":
+            yield from phases["prepare"][: cluster.position]
+        case Phase.CLEANING if cluster.direction == "forward" and cluster.list_name:
+            passed = phases[cluster.list_name][: cluster.position]
+            if not any(ABOUT[step].irreversible for step in passed):
+                yield from passed
+        case _:
+            return
 
 
 def _daemonsets(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
@@ -46,7 +95,7 @@ def _daemonsets(manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
             yield one["metadata"]["namespace"], one["metadata"]["name"]
 
 
-def _put_back(draft: Draft, gone: list[tuple[str, str]], effects: list[PutObject]) -> bool:
+def _put_back(draft: Draft, gone: list[tuple[str, str]], effects: list[KeepObject]) -> bool:
     config, attempts = draft.plan.config, draft.work.outcomes.attempts
     wanted, trouble = due(effects, draft.seen, draft.now, config.drain.retry_seconds, draft.work)
     tried = [attempts[effect.key].at for effect in effects if effect.key in attempts]

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import ObjectRef, Taint
@@ -93,6 +93,36 @@ class PutObject:
         """By content: the same object with other content is another effect."""
         content = json.dumps(self.manifest, sort_keys=True, separators=(",", ":"))
         return f"put:{self.ref}#{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepObject:
+    """See that an object of ours is still there and as it was installed: looked at first, written only if it is not.
+
+    What is made anew at each rendering (certificates in a Secret) or ends by itself (a Job) is not replaced: see
+    `MADE_ONCE`. `occasion` tells one such look from the next.
+    """
+
+    manifest: Mapping[str, Any]
+    occasion: str
+
+    @property
+    def ref(self) -> ObjectRef:
+        """Which object."""
+        return ObjectRef.of(self.manifest)
+
+    @property
+    def key(self) -> str:
+        """By target and occasion: what a driver has installed stays the same as long as it lives."""
+        return f"keep:{self.ref}@{self.occasion}"
+
+
+GONE: Final = "it was gone"
+CHANGED: Final = "it was changed"
+"""What an attempt says of an object of ours that had to be put back."""
+
+MADE_ONCE: Final = frozenset({"Secret"})
+"""Kinds of which an object that is there is right as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +220,7 @@ Effect = (
     | EvictPod
     | DeletePod
     | PutObject
+    | KeepObject
     | PatchObject
     | DeleteObject
     | RunHostTask
@@ -216,7 +247,7 @@ def describe(effect: Effect) -> str:
             return f"evict pod {effect.namespace}/{effect.name} from {effect.node}"
         case DeletePod():
             return f"delete pod {effect.namespace}/{effect.name} on {effect.node}"
-        case PutObject():
+        case PutObject() | KeepObject():
             return f"apply {effect.ref}"
         case PatchObject():
             return f"patch {effect.ref}"

@@ -103,10 +103,10 @@ def delete_node_config(view: ClusterView) -> Answer:
     return delete_all(view, refs_of(view.plan.manifests.node_config(view.seen.served)), "CiliumNodeConfig")
 
 
-@cluster_step("host")
+@cluster_step("host", installs=lambda plan, _: plan.manifests.cilium_final())
 def finish_cilium(view: ClusterView) -> Answer:
     """Apply Cilium's final form: on every node, newcomers included, with the policy enforcement that was asked for."""
-    return put_all(view, view.plan.manifests.cilium_final(), "Cilium's final form")
+    return put_all(view, finish_cilium, "Cilium's final form")
 
 
 @cluster_step("agent")

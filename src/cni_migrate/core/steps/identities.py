@@ -38,10 +38,10 @@ def _everybody_known(view: ClusterView) -> Answer:
     )
 
 
-@cluster_step("host", foreseeable=True)
+@cluster_step("host", foreseeable=True, installs=lambda plan, _: plan.manifests.identities())
 def apply_identities(view: ClusterView) -> Answer:
     """Deploy the agents that give Canal's pods identities in Cilium; they lay the rule on each node, too."""
-    return put_all(view, view.plan.manifests.identities(), "the identity agents")
+    return put_all(view, apply_identities, "the identity agents")
 
 
 @cluster_step("agent")

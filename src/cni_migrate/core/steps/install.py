@@ -1,25 +1,25 @@
 """Cluster steps that install: namespaces, agents, Cilium, Multus; and that make Canal selective."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 from cni_migrate import cilium_versions
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
-from cni_migrate.core.model.objects import DaemonSet, ObjectRef, Pod
+from cni_migrate.core.model.objects import DaemonSet, ObjectRef, Pod, Snapshot
 from cni_migrate.core.model.words import many
+from cni_migrate.core.render.manifests import Manifest
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
 from cni_migrate.core.steps.labels import labels_patch, taken
 from cni_migrate.core.steps.progress import missing, next_few
-from cni_migrate.core.steps.registry import cluster_step
+from cni_migrate.core.steps.registry import ABOUT, cluster_step
 from cni_migrate.core.steps.selection import canals, selecting, strategies, strategy_before
-from cni_migrate.core.steps.view import ClusterView
+from cni_migrate.core.steps.view import ClusterStep, ClusterView, Plan
 from cni_migrate.core.steps.waited import named
 
 
-def put_all(view: ClusterView, manifests: Iterable[Mapping[str, Any]], what: str) -> Answer:
-    """Make objects of ours be as they should: each is written once, whoever drives."""
-    effects = [PutObject(manifest) for manifest in manifests]
+def put_all(view: ClusterView, step: ClusterStep, what: str) -> Answer:
+    """Make the objects that a step installs be as they should: each is written once, whoever drives."""
+    installs = ABOUT[step.__name__].installs
+    assert installs is not None, step.__name__
+    effects = [PutObject(manifest) for manifest in installs(view.plan, view.seen)]
     left = missing(view, effects, ("applied",))
     if not left:
         return Done()
@@ -48,16 +48,16 @@ def await_everywhere(view: ClusterView, namespace: str, daemonset: str) -> Answe
     )
 
 
-@cluster_step("host", foreseeable=True)
+@cluster_step("host", foreseeable=True, installs=lambda plan, _: plan.manifests.namespaces())
 def apply_namespaces(view: ClusterView) -> Answer:
     """Create the namespaces of the record and of the agents."""
-    return put_all(view, view.plan.manifests.namespaces(), "namespaces")
+    return put_all(view, apply_namespaces, "namespaces")
 
 
-@cluster_step("host", foreseeable=True)
+@cluster_step("host", foreseeable=True, installs=lambda plan, _: plan.manifests.knet())
 def apply_knet(view: ClusterView) -> Answer:
     """Deploy the two knet-stress DaemonSets."""
-    return put_all(view, view.plan.manifests.knet(), "knet-stress")
+    return put_all(view, apply_knet, "knet-stress")
 
 
 @cluster_step("agent")
@@ -129,10 +129,10 @@ def unselect_canal(view: ClusterView) -> Answer:
     return Apply(tuple(effects), on="node selector of Canal to go") if effects else Done()
 
 
-@cluster_step("host", foreseeable=True)
+@cluster_step("host", foreseeable=True, installs=lambda plan, _: plan.manifests.cilium())
 def apply_cilium(view: ClusterView) -> Answer:
     """Deploy Cilium beside Canal: no pod's network changes."""
-    return put_all(view, view.plan.manifests.cilium(), "Cilium")
+    return put_all(view, apply_cilium, "Cilium")
 
 
 @cluster_step("agent")
@@ -149,7 +149,11 @@ def await_cilium_everywhere(view: ClusterView) -> Answer:
     return Done()
 
 
-@cluster_step("host", foreseeable=True)
+def _node_config(plan: Plan, seen: Snapshot) -> list[Manifest]:
+    return plan.manifests.node_config(seen.served) if cilium_versions.served_node_config(seen.served) is not None else []
+
+
+@cluster_step("host", foreseeable=True, installs=_node_config)
 def apply_node_config(view: ClusterView) -> Answer:
     """Apply the CiliumNodeConfig that switches labelled nodes, in the version that this Cilium serves."""
     if cilium_versions.served_node_config(view.seen.served) is None:
@@ -157,10 +161,10 @@ def apply_node_config(view: ClusterView) -> Answer:
             on="Cilium's operator to create the CRD ciliumnodeconfigs",
             observed=f"served: {', '.join(sorted(view.seen.served)) or 'nothing of Cilium'}",
         )
-    return put_all(view, view.plan.manifests.node_config(view.seen.served), "CiliumNodeConfig")
+    return put_all(view, apply_node_config, "CiliumNodeConfig")
 
 
-@cluster_step("host", foreseeable=True)
+@cluster_step("host", foreseeable=True, installs=lambda plan, _: plan.manifests.multus())
 def apply_multus(view: ClusterView) -> Answer:
     """Deploy Multus; it runs on no node until a node is attached."""
-    return put_all(view, view.plan.manifests.multus(), "Multus")
+    return put_all(view, apply_multus, "Multus")

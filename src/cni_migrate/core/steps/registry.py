@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cni_migrate.configsections import Deadlines
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import NodeRecord
+from cni_migrate.core.render.manifests import Manifest
 from cni_migrate.core.steps.view import ClusterStep, NodeStep, Plan, out_of_service
+
+Installs = Callable[[Plan, Snapshot], list[Manifest]]
 
 DeadlineKind = Literal["drain", "pods", "agent", "host", "gate", "upgrade", "none"]
 
@@ -39,6 +43,8 @@ class Registered:
     """It gives Canal's DaemonSets the selector that they keep until they go."""
     deletes_canal: bool = False
     """Canal's DaemonSets go in it."""
+    installs: Installs | None = None
+    """What it applies, of this plan's objects: they have to stay until another step takes them away."""
 
 
 NODE_STEPS: dict[str, NodeStep] = {}
@@ -85,6 +91,7 @@ def cluster_step(
     ends_probing: bool = False,
     selects_canal: bool = False,
     deletes_canal: bool = False,
+    installs: Installs | None = None,
 ) -> Callable[[ClusterStep], ClusterStep]:
     """Register a function as the cluster step of its own name; see `Registered`.
 
@@ -93,7 +100,8 @@ def cluster_step(
 
     def register(function: ClusterStep) -> ClusterStep:
         _about(function.__name__, deadline, function.__doc__, irreversible=irreversible, foreseeable=foreseeable,
-               ends_probing=ends_probing, selects_canal=selects_canal, deletes_canal=deletes_canal)  # fmt: skip
+               ends_probing=ends_probing, selects_canal=selects_canal, deletes_canal=deletes_canal,
+               installs=installs)  # fmt: skip
         CLUSTER_STEPS[function.__name__] = function
         return function
 
