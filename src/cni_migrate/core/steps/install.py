@@ -150,7 +150,9 @@ def await_cilium_everywhere(view: ClusterView) -> Answer:
 
 
 def _node_config(plan: Plan, seen: Snapshot) -> list[Manifest]:
-    return plan.manifests.node_config(seen.served) if cilium_versions.served_node_config(seen.served) is not None else []
+    if cilium_versions.served_node_config(seen.served) is None:
+        return []
+    return plan.manifests.node_config(seen.served)
 
 
 @cluster_step("host", foreseeable=True, installs=_node_config)
