@@ -236,7 +236,7 @@ def test_the_whole_cluster_goes_back(on: On, served: Make, config: str, tmp_path
         assert "was rolled back at" in ended.out
         assert "the cluster is as it was found" in ended.out
         assert view["closed_record"] in ended.out
-    for late in (("cleanup", "--yes"), ("pause",), ("skip-node", "w1")):
+    for late in (("cleanup", "--yes"), ("pause",), ("skip-node", "w1"), ("rollback-node", "w9", "--yes")):
         assert typed(*late, *common).code == 2
     assert cluster.writes == writes
     other = tmp_path / "other.yaml"

@@ -95,7 +95,8 @@ async def _run(common: Common, loaded: Loaded, typed: Typed, *, yes: bool, how: 
                 check_identity(config, record, str(common.config or ""))
             here = replace(connected, config=config)
             if record is None and isinstance(typed, Rollback | RollbackNode):
-                return nothing_to_undo(await here.store().last_closed())
+                node = typed.node if isinstance(typed, RollbackNode) else ""
+                return nothing_to_undo(await here.store().last_closed(), node, cluster.snapshot().nodes.keys())
             goal = goal_of(typed, record, cluster.snapshot())
             if record is not None and (final := complete_already(goal, record)) is not None:
                 await _show(here, cluster.snapshot())

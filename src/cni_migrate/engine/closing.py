@@ -4,7 +4,7 @@ The copies are made first, the cluster's part goes last. Whoever dies in between
 the rollback is complete, and whoever comes next closes it again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,14 +75,21 @@ async def last_closed(documents: Documents, namespace: str) -> ClosedRecord | No
     return None
 
 
-def nothing_to_undo(kept: ClosedRecord | None) -> Final:
+def nothing_to_undo(kept: ClosedRecord | None, node: str, nodes: Collection[str]) -> Final:
     """How a way back ends where there is no record: it was gone to its end before, which is what was asked for.
 
+    Args:
+        kept: the last migration that was rolled back.
+        node: the one that is to go back, '' for all.
+        nodes: the names of those that are there.
+
     Raises:
-        UsageError: no migration was begun.
+        UsageError: no migration was begun, or there is no such node.
     """
     if kept is None:
         raise UsageError("no migration was begun in this cluster: there is nothing to roll back", next="migrate status")
+    if node and node not in nodes:
+        raise UsageError(f"there is no node {node}; there are: {', '.join(sorted(nodes)[:10])}", next="migrate status")
     when = f" at {kept.cluster.history[-1].at:%Y-%m-%d %H:%M} UTC" if kept.cluster.history else ""
     return Final(
         "done", f"the migration was rolled back{when}: the cluster is as it was found. Its record is {kept.name}"

@@ -72,18 +72,21 @@ class Driver:
         if self.goal.kind == "forward":
             await self.cluster.perform([PutObject(m) for m in self.plan.manifests.namespaces()[:1]])
         elif await self.store.load() is None:
-            return nothing_to_undo(await self.store.last_closed())
+            return await self._nothing_to_undo()
         await self.lock.take(takeover=self.takeover)
         try:
             record = await self.store.load()
             if record is None and self.goal.kind != "forward":  # somebody else was faster
-                return nothing_to_undo(await self.store.last_closed())
+                return await self._nothing_to_undo()
             return await self._drive(await self._begin(record))
         except asyncio.CancelledError:
             await self._save_at_last()
             raise
         finally:
             await self.lock.release()
+
+    async def _nothing_to_undo(self) -> Final:
+        return nothing_to_undo(await self.store.last_closed(), self.goal.node, self.cluster.snapshot().nodes.keys())
 
     async def _begin(self, record: Record | None) -> Record:
         """Check the record that was read after the lock was taken, and make it ours by a new epoch."""
