@@ -114,3 +114,24 @@ def test_wrong_token(cluster: Cluster) -> None:
     assert answer.status_code == 401
     body = answer.json()
     assert (body["reason"], body["message"], body["code"]) == ("Unauthorized", "Unauthorized", 401)
+
+
+RULES = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+
+
+@pytest.mark.parametrize("namespace", ["default", "-"])
+def test_rules(cluster: Cluster, viewer: tuple[str, Http], namespace: str) -> None:
+    """This user's rules, all of them, also where no namespace can be: there only what holds everywhere."""
+    answer = viewer[1].post(RULES, {"spec": {"namespace": namespace}})
+    assert (answer.code, answer.body["kind"]) == (201, "SelfSubjectRulesReview")
+    status = answer.body["status"]
+    assert not status["incomplete"]
+    wanted = {"verbs": ["create"], "apiGroups": [""], "resources": ["pods/eviction"]}
+    assert wanted in status["resourceRules"]
+    assert cluster.post(RULES, {"spec": {"namespace": namespace}}).body["status"]["resourceRules"]
+
+
+def test_rules_of_no_namespace(viewer: tuple[str, Http]) -> None:
+    """400."""
+    answer = viewer[1].post(RULES, {"spec": {}})
+    assert (answer.code, answer.message) == (400, "no namespace on request")

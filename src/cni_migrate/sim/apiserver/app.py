@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cni_migrate.sim.apiserver import bootstrap, controllers
 from cni_migrate.sim.apiserver.auth import Auth, Rule
 from cni_migrate.sim.apiserver.exchanges import Exchange
-from cni_migrate.sim.apiserver.handlers import Handlers
+from cni_migrate.sim.apiserver.handlers import REVIEWS, Handlers
 from cni_migrate.sim.apiserver.hooks import Answer, Call, Fault, Hooks
 from cni_migrate.sim.apiserver.kubernetes import DEFAULT, Kubernetes
 from cni_migrate.sim.apiserver.local import LocalClient
@@ -20,7 +20,6 @@ from cni_migrate.sim.apiserver.store import Store
 from cni_migrate.sim.apiserver.wire import Gone, Receive, Scope, Send, Wire
 
 _WRITES = {"POST", "PUT", "PATCH", "DELETE"}
-_REVIEWS = {"selfsubjectaccessreviews", "selfsubjectreviews", "tokenreviews"}
 
 
 class ApiServer:
@@ -114,7 +113,7 @@ class ApiServer:
         )
         faults = [fault for fault in hooks.faults if fault.strikes(call)]
         answered = any(fault.code or fault.cut == "before" for fault in faults)
-        if request.method in _WRITES and request.resource not in _REVIEWS and not dry_run and not answered:
+        if request.method in _WRITES and request.resource not in REVIEWS and not dry_run and not answered:
             hooks.writes += 1
             call = call.numbered(hooks.writes)
         for observer in hooks.observers:

@@ -111,6 +111,30 @@ class Auth:
             "status": answer,
         }
 
+    def review_rules(self, user: str, body: Mapping[str, Any]) -> Object:
+        """SelfSubjectRulesReview: the rules that hold in a namespace; 400 without one."""
+        namespace = (body.get("spec") or {}).get("namespace", "")
+        if not namespace:
+            raise status.bad_request("no namespace on request")
+        rules = [Rule()] if self.rules is None else self.rules.get(user, ())
+        found: list[Object] = [
+            {
+                "verbs": list(rule.verbs),
+                "apiGroups": list(rule.groups),
+                "resources": list(rule.resources),
+                **({"resourceNames": list(rule.names)} if rule.names else {}),
+            }
+            for rule in rules
+            if rule.namespace in ("", namespace)
+        ]
+        return {
+            "kind": "SelfSubjectRulesReview",
+            "apiVersion": "authorization.k8s.io/v1",
+            "metadata": {},
+            "spec": {},
+            "status": {"resourceRules": found, "nonResourceRules": [], "incomplete": False},
+        }
+
     def review_self(self, user: str) -> Object:
         """SelfSubjectReview: who am I."""
         return {

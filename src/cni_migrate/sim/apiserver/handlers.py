@@ -35,6 +35,9 @@ _PATCHES: dict[str, PatchType] = {
     "application/strategic-merge-patch+json": "strategic",
     "application/json-patch+json": "json",
 }
+REVIEWS = frozenset({"selfsubjectaccessreviews", "selfsubjectreviews", "selfsubjectrulesreviews", "tokenreviews"})
+"""Resources that are only ever created, and kept nowhere."""
+
 _WITH_NAME = ("get", "update", "patch", "delete")
 
 
@@ -91,7 +94,7 @@ class Handlers:
             return _PAGE_NOT_FOUND
         self._auth.check(user, request)
         resource = self._machinery.catalog.find(request.group, request.version, request.resource)
-        if resource.kind.plural in ("selfsubjectaccessreviews", "selfsubjectreviews", "tokenreviews"):
+        if resource.kind.plural in REVIEWS:
             return self._review(resource, user, exchange)
         if resource.namespaced and not request.namespace and request.verb not in ("list", "watch"):
             raise status.no_such_path() if request.name else status.method_not_allowed()
@@ -154,6 +157,8 @@ class Handlers:
         body = exchanges.decoded_body(exchange)
         if resource.kind.plural == "selfsubjectaccessreviews":
             return _json(self._auth.review_access(user, body), 201)
+        if resource.kind.plural == "selfsubjectrulesreviews":
+            return _json(self._auth.review_rules(user, body), 201)
         if resource.kind.plural == "tokenreviews":
             return _json(self._auth.review_token(body), 201)
         return _json(self._auth.review_self(user), 201)

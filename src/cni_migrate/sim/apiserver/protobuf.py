@@ -100,6 +100,7 @@ _KINDS: dict[str, Message] = {
     "Secret": {1: ("metadata", _METADATA), 2: ("data", "blobs"), 3: ("type", "string"), 4: ("stringData", "labels")},
     "SelfSubjectAccessReview": {2: ("spec", _REVIEW)},
     "SelfSubjectReview": {},
+    "SelfSubjectRulesReview": {2: ("spec", {1: ("namespace", "string")})},
     "Service": _of(
         {1: ("ports", [_PORT]), 2: ("selector", "labels"), 3: ("clusterIP", "string"), 4: ("type", "string")}
     ),

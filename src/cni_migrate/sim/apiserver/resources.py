@@ -109,6 +109,8 @@ BUILTIN: tuple[Resource, ...] = (
     _builtin("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False, verbs=_REVIEW),
     _builtin("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False,
              verbs=_REVIEW),
+    _builtin("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", namespaced=False,
+             verbs=_REVIEW),
     _builtin("batch", "v1", "jobs", "Job", subresources=("status",), generation=True),
     _builtin("coordination.k8s.io", "v1", "leases", "Lease", upsert=True, unconditional=False),
     _builtin("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", generation=True),
