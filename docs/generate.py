@@ -50,8 +50,8 @@ DEADLINES = {"none": "no deadline"} | {
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; text in cells may hold anything but line breaks."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines) + "\n"
+    first, *lines = (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in (head, *rows))
+    return f"{first}|{'---|' * len(head)}\n{''.join(lines)}\n"
 
 
 def code(text: object) -> str:
@@ -183,7 +183,10 @@ def _linked(commands: Mapping[str, Any]) -> str:
 
 
 def _option_table(every: Iterable[tuple[str, str, str, bool]]) -> str:
-    return table(["option", "default", "meaning"], [[code(t), code(d), h] for t, d, h, _ in every])
+    rows = [[code(typed), code(default), about] for typed, default, about, _ in every]
+    if not any(default for _, default, _ in rows):
+        return table(["option", "meaning"], [[typed, about] for typed, _, about in rows])
+    return table(["option", "default", "meaning"], rows)
 
 
 def typed(epilog: str) -> list[str]:
