@@ -89,8 +89,8 @@ class Blocked:
 
     `cause` is what kind of reason it is: `paused` is an operator's wish and has no end of its own, `order` are other
     nodes of this migration, which end by themselves; everything else is trouble that a human may have to mend.
-    `nodes` are those that stand in the way; `remedy` says what to do and to type where that is known. `for_all`: no
-    other idle node could begin the event either.
+    `nodes` are those that stand in the way; `remedy` says what to do and to type where it does not end by itself.
+    `for_all`: no other idle node could begin the event either.
     """
 
     because: str

@@ -67,7 +67,7 @@ def settle(draft: Draft) -> None:
     if since is None:
         return
     end = since + timedelta(seconds=draft.plan.config.deadlines.agent)
-    if draft.now < end:
+    if draft.now < end and not (trouble and all(one.remedy for one in trouble)):  # that does not end by itself
         draft.work.look_at(end)
         return
     _idle(draft, since=False)
