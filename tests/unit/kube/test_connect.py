@@ -223,7 +223,7 @@ def test_a_server_that_does_not_speak_tls(tmp_path: Path) -> None:
     async def main() -> None:
         async with Server(lambda _: (200, VERSION)) as server:
             url = server.url.replace("http:", "https:")
-            async with connect(clock=LoopClock(), kubeconfig=kubeconfig(tmp_path, url), timeout=0.5, patience=0):
+            async with connect(clock=LoopClock(), kubeconfig=kubeconfig(tmp_path, url), timeout=2.0, patience=0):
                 pass
 
     with pytest.raises(ClusterUnreachable, match="cannot be reached: no answer in time"):
