@@ -173,12 +173,19 @@ class Config(Section):
                     "source", "namespace", "image", "operator_image", "pod_cidr", "mask_size", "tunnel_protocol",
                     "tunnel_port", "primary_file", "extra_file",
                 }
-            ),
+            ) | self._agreed(),
             "multus": self.multus.model_dump(include={"namespace", "image", "cni_file"}),
             "labels": self.labels.model_dump(),
             **({"drain": taint} if taint else {}),
             "knet": {"namespace": self.knet.namespace},
         }  # fmt: skip
+
+    def _agreed(self) -> dict[str, Any]:
+        """What all nodes have to agree on, as far as it is not as usual."""
+        cilium = self.cilium
+        said = cilium.agreed if cilium.source != "builtin" else consistency.agreed(cilium.extra_config)
+        own = {key: value for key, value in said.items() if value != consistency.AGREED[key][0]}
+        return {"agreed": own} if own else {}
 
     def digest(self) -> str:
         """A digest of `identity()`, kept in the record."""

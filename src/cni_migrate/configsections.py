@@ -134,6 +134,11 @@ class Cilium(Section):
         default_factory=dict,
         description="more keys of the ConfigMap cilium-config; those that the migration depends on are refused",
     )
+    agreed: dict[ConfigKey, str] = Field(
+        default_factory=dict,
+        description="keys of cilium-config that may not change while nodes are in between, as a Cilium of your own says"
+        " them: found, and need not be written",
+    )
 
 
 class Multus(Section):

@@ -6,7 +6,7 @@ Refused when the configuration is read: in the middle of a migration it would be
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic_core import PydanticCustomError
@@ -116,6 +116,12 @@ def _source(config: "Config") -> Iterator[Problem]:
             f"cilium.source existing does not work by strategy {config.strategy}, where"
             " each node has two agents of Cilium, which an installed one has not",
             ("strategy", "cilium.source"),
+        )
+    if cilium.source == "builtin" and cilium.agreed:
+        yield Problem(
+            "cilium.agreed is what a Cilium of your own is found to say; with cilium.source builtin, write"
+            " cilium.extra_config",
+            ("cilium.agreed", "cilium.source"),
         )
     if cilium.source != "builtin" and cilium.extra_config:
         yield Problem(
@@ -260,16 +266,45 @@ NEEDY: Final = {
     "only-masquerade-default-pool": "it takes BPF masquerading",
     "enable-ipv4-egress-gateway": "it takes BPF masquerading",
     "enable-egress-gateway": "it takes BPF masquerading",
+    "enable-ip-masq-agent": "it takes BPF masquerading",
+    "enable-ipv4-big-tcp": "it takes BPF host routing",
+    "enable-ipv6-big-tcp": "it takes BPF host routing",
     "enable-bbr": "it takes BPF host routing",
     "enable-bbr-hostns-only": "it takes BPF host routing",
 }
 """Keys with which an agent refuses to start while kube-proxy serves and the node's own routes are used (1.15 to 1.20:
-daemon/cmd, pkg/egressgateway, pkg/datapath/linux/bandwidth)."""
+daemon/cmd, pkg/egressgateway, pkg/datapath/linux/bandwidth, pkg/datapath/linux/bigtcp)."""
 
 PARTS: Final = dict.fromkeys(
     ("enable-node-port", "enable-external-ips", "enable-host-port"), "it is part of Cilium's own kube-proxy"
 )
 """Keys by which some of what kube-proxy does is done by Cilium, too (until 1.18: `daemon/cmd`, `pkg/kpr`)."""
+
+NO_CONNTRACK: Final = "install-no-conntrack-iptables-rules"
+
+NEEDS_ROUTES: Final = "agents do not start with it where there is a tunnel"
+"""1.15 to 1.20: `daemon/cmd/daemon_main.go`."""
+
+AGREED: Final[dict[str, tuple[str, str]]] = {
+    "cluster-id": ("0", "cluster.id"),
+    "cluster-name": ("default", "cluster.name"),
+    "labels": ("", "labels"),
+    "cni-chaining-mode": ("none", "cni.chainingMode"),
+    "enable-ipv4-masquerade": ("true", "enableIPv4Masquerade"),
+    "ipv4-native-routing-cidr": ("", "ipv4NativeRoutingCIDR"),
+}
+"""Keys of `cilium-config` that all nodes have to agree on: what holds where nothing is said, and the helm value.
+
+By the first three pods have their identities, those on Canal as well; by the others nodes reach each other's pods. What
+else they have to agree on has a key of its own in the configuration (`pod_cidr`, `tunnel_port`, …), or one value only.
+`mtu` and `enable-endpoint-routes` are not among them: each agent makes its own node's pods by them.
+"""
+
+
+def agreed(data: Mapping[str, str]) -> dict[str, str]:
+    """What a `cilium-config` says of what all nodes have to agree on; nothing said is the programs' default."""
+    return {key: str(data.get(key) or usual) for key, (usual, _) in AGREED.items()}
+
 
 RESERVED: Final[dict[str, _Reserved]] = {
     "tunnel": _own("cilium.tunnel_protocol", lambda c: c.cilium.tunnel_protocol),
@@ -305,6 +340,7 @@ RESERVED: Final[dict[str, _Reserved]] = {
     "auto-direct-node-routes": _Reserved(
         "the migration needs the tunnel: it has to be false", lambda _: "false"
     ),
+    NO_CONNTRACK: _Reserved(f"{NEEDS_ROUTES}: it has to be false", lambda _: "false"),
     "cilium-pod-labels": _Reserved(
         "the operator would not know the agents any more", lambda _: "app.kubernetes.io/name=cilium-agent"
     ),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NOTHING: Final = FoundCanal()
 
-INSTALLED: Final = ("image", "operator_image", "pod_cidr", "mask_size", "tunnel_protocol", "tunnel_port")
+INSTALLED: Final = ("image", "operator_image", "pod_cidr", "mask_size", "tunnel_protocol", "tunnel_port", "agreed")
 """Keys of the section `cilium` that an installed Cilium tells (`cilium.source: existing`)."""
 
 

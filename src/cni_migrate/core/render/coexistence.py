@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from cni_migrate.config import Config
-from cni_migrate.consistency import DELETES_ENDPOINTS, ENDPOINT_GC, lasts
+from cni_migrate.consistency import (
+    AGREED,
+    DELETES_ENDPOINTS,
+    ENDPOINT_GC,
+    NEEDS_ROUTES,
+    NO_CONNTRACK,
+    agreed,
+    lasts,
+)  # fmt: skip
 
 Stage = Literal["transit", "final"]
 
@@ -96,6 +104,10 @@ _OFF: Final = tuple(
         ("enable-egress-gateway", "egressGateway|enabled", "it takes BPF masquerading"),
         ("enable-remote-node-masquerade", f"{EXTRA}|enable-remote-node-masquerade", "it takes BPF masquerading"),
         ("only-masquerade-default-pool", f"{EXTRA}|only-masquerade-default-pool", "it takes BPF masquerading"),
+        ("enable-ip-masq-agent", "ipMasqAgent|enabled", "it takes BPF masquerading"),
+        ("enable-ipv4-big-tcp", "enableIPv4BIGTCP", "it takes BPF host routing"),
+        ("enable-ipv6-big-tcp", "enableIPv6BIGTCP", "it takes BPF host routing"),
+        (NO_CONNTRACK, "installNoConntrackIptablesRules", NEEDS_ROUTES),
         ("enable-bbr", "bandwidthManager|bbr", "it takes BPF host routing"),
         ("enable-bbr-hostns-only", "bandwidthManager|bbrHostNamespaceOnly", "it takes BPF host routing"),
         ("encrypt-node", "encryption|nodeEncryption", "Canal's nodes take no part in it"),
@@ -185,6 +197,10 @@ def _wrong(data: Mapping[str, str], config: Config, stage: Stage) -> Iterator[Wr
             setting = row.setting(config)
             said = str(setting).lower() if isinstance(setting, bool) else str(setting) or '""'
             yield Wrong(row.key, found, said, ".".join(row.value), row.why)
+    for key, now in agreed(normal).items() if stage == "transit" else ():
+        usual, value = AGREED[key]
+        if now != (before := config.cilium.agreed.get(key, usual)):
+            yield Wrong(key, now, before or '""', value, "it cannot change while nodes are in between")
     if normal.get("tunnel-port", "") == str(config.canal.tunnel_port):
         yield Wrong("tunnel-port", str(config.canal.tunnel_port), "8473", "tunnelPort", "it is flannel's port")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cni_migrate.config import Config
-from cni_migrate.consistency import NEEDY, PARTS
+from cni_migrate.consistency import NEEDY, PARTS, agreed
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.render.coexistence import TUNNEL_PORTS
@@ -142,6 +142,7 @@ def facts_of(data: Mapping[str, str]) -> dict[str, Any]:
         "tunnel_port": int(port) if port.isdecimal() and int(port) else int(TUNNEL_PORTS.get(protocol, "0")),
         "pod_cidr": pools[0] if len(pools) == 1 else "",
         "mask_size": int(mask) if mask.isdecimal() else 24,
+        "agreed": agreed(data),
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from cni_migrate.config import Config
-from cni_migrate.consistency import DELETES_ENDPOINTS, ENDPOINT_GC, lasts
+from cni_migrate.consistency import AGREED, DELETES_ENDPOINTS, ENDPOINT_GC, NEEDS_ROUTES, NO_CONNTRACK, lasts
 from cni_migrate.core.model import names
 from cni_migrate.core.render.foreign import (
     OFF,
@@ -24,7 +24,7 @@ DECIDED: Final = frozenset(
         "tunnel-port", "cluster-pool-ipv4-cidr", "cluster-pool-ipv4-mask-size", "auto-direct-node-routes",
         "enable-ipv4", "enable-ipv6", "identity-allocation-mode", "identity-management-mode", "datapath-mode",
         "cni-chaining-mode", "label-prefix-file", "enable-k8s-networkpolicy",
-        "enable-cilium-endpoint-slice",
+        "enable-cilium-endpoint-slice", NO_CONNTRACK, *AGREED,
     }
 )  # fmt: skip
 """Keys that no CiliumNodeConfig but the migration's may set."""
@@ -127,6 +127,8 @@ def _tunnel(foreign: Foreign, config: Config) -> Iterator[str]:
         )
     if is_on(data.get("auto-direct-node-routes", "")):
         yield "auto-direct-node-routes is true: it excludes the tunnel. Values: autoDirectNodeRoutes: false"
+    if is_on(data.get(NO_CONNTRACK, "")):
+        yield f"{NO_CONNTRACK} is true: {NEEDS_ROUTES}. Values: installNoConntrackIptablesRules: false"
     if foreign.facts()["tunnel_port"] == config.canal.tunnel_port:
         yield (
             f"Cilium's tunnel port is {config.canal.tunnel_port}, which is flannel's: Cilium could not start beside it."

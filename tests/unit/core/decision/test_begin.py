@@ -62,6 +62,10 @@ def test_a_new_record_says_what_must_not_change() -> None:
         ({"labels": {"cilium": {"key": "x", "value": "y"}}}, ["labels.cilium.key", "labels.cilium.value"]),
         ({"canal": {"daemonset": "flannel"}}, ["canal.daemonset was 'canal', is 'flannel'"]),
         ({"profile": "seed", "cilium": {"image": "x:1"}}, ["cilium.image"]),
+        (
+            {"cilium": {"extra_config": {"cluster-id": "3", "mtu": "1400"}}},
+            ["cilium.agreed was None, is {'cluster-id': '3'}"],
+        ),
     ],
 )
 def test_what_must_not_change_is_named_when_it_has(changes: dict[str, Any], says: list[str]) -> None:
@@ -84,6 +88,7 @@ def test_what_must_not_change_is_named_when_it_has(changes: dict[str, Any], says
         {"soak_seconds": 60},
         {"auto_rollback": True},
         {"knet": {"interval": 2}},
+        {"cilium": {"extra_config": {"cluster-id": "0", "mtu": "1400"}}},
     ],
 )
 def test_what_may_change_on_the_way_may(changes: dict[str, Any]) -> None:

@@ -58,7 +58,11 @@ def test_it_tells_the_configuration_what_it_is() -> None:
         "mask_size": 24,
         "policy_enforcement": "default",
         "primary_file": "05-cilium.conflist",
-    }
+        "agreed": {
+            "cluster-id": "0", "cluster-name": "default", "labels": "", "cni-chaining-mode": "none",
+            "enable-ipv4-masquerade": "true", "ipv4-native-routing-cidr": "",
+        },
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,7 @@ def test_the_version_is_the_tag(image: str, version: str) -> None:
         ({"enable-k8s-networkpolicy": "false"}, "NetworkPolicies would be open"),
         ({"label-prefix-file": "/labels"}, "label-prefix-file is /labels"),
         ({"ipam": "eni"}, "ipam is eni"),
+        ({"install-no-conntrack-iptables-rules": "true"}, "installNoConntrackIptablesRules: false"),
         ({"cluster-pool-ipv4-cidr": ""}, "cluster-pool-ipv4-cidr is not there"),
         ({"cluster-pool-ipv4-cidr": "10.1.0.0/16 10.2.0.0/16"}, "has 2 networks: 10.1.0.0/16, 10.2.0.0/16"),
         ({"routing-mode": "native"}, "routing-mode is native"),
@@ -373,3 +378,13 @@ def test_images_that_are_not_from_the_mirror() -> None:
     named = Manifests(TEXTS, other, Payload("canal:1", {}), foreign=own).mirrored_without()
     assert "ui/ui: quay.io/cilium/ui:v1" in named
     assert Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=own).mirrored_without() == []
+
+
+@pytest.mark.parametrize("key", ["enable-ip-masq-agent", "enable-ipv4-big-tcp", "enable-ipv6-big-tcp"])
+def test_what_agents_would_not_start_with_comes_later(key: str) -> None:
+    """They are told to do without BPF masquerading and host routing on the way: what takes those is off as well."""
+    own = foreign.read(objects(**{key: "true"}))
+    made = Manifests(TEXTS, CONFIG, Payload("canal:1", {}), foreign=own)
+    assert one(made.cilium(), "ConfigMap", foreign.CONFIG)["data"][key] == "false"
+    assert one(made.cilium_final(), "ConfigMap", foreign.CONFIG)["data"][key] == "true"
+    assert f"{key}: true" in made.later()
