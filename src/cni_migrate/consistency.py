@@ -289,7 +289,6 @@ AGREED: Final[dict[str, tuple[str, str]]] = {
     "cluster-id": ("0", "cluster.id"),
     "cluster-name": ("default", "cluster.name"),
     "labels": ("", "labels"),
-    "cni-chaining-mode": ("none", "cni.chainingMode"),
     "enable-ipv4-masquerade": ("true", "enableIPv4Masquerade"),
     "ipv4-native-routing-cidr": ("", "ipv4NativeRoutingCIDR"),
 }

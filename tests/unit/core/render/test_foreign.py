@@ -59,7 +59,7 @@ def test_it_tells_the_configuration_what_it_is() -> None:
         "policy_enforcement": "default",
         "primary_file": "05-cilium.conflist",
         "agreed": {
-            "cluster-id": "0", "cluster-name": "default", "labels": "", "cni-chaining-mode": "none",
+            "cluster-id": "0", "cluster-name": "default", "labels": "",
             "enable-ipv4-masquerade": "true", "ipv4-native-routing-cidr": "",
         },
     }  # fmt: skip
