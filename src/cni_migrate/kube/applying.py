@@ -8,7 +8,7 @@ from cni_migrate.core.model.effects import CHANGED, GONE, MADE_ONCE, KeepObject,
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.kube.cache import Cache
 from cni_migrate.kube.discovery import RESTMapper
-from cni_migrate.kube.replacing import replacement, same
+from cni_migrate.kube.replacing import intact, replacement, same
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.transport import Answer
 
@@ -54,7 +54,8 @@ class Applier:
         if found.status == 404:
             result, message = self.written(await self._client.request("POST", collection, body=manifest))
             return result, GONE if result == "applied" else message
-        if found.ok and ref.kind in MADE_ONCE:
+        stays = found.ok and not found.object["metadata"].get("deletionTimestamp")
+        if stays and (ref.kind in MADE_ONCE or intact(found.object, manifest)):
             return "applied", ""
         return await self._replaced(manifest, found, f"{collection}/{ref.name}")
 

@@ -56,3 +56,21 @@ def same(body: Json, live: Json) -> bool:
 def holds(live: Json, sent: Json) -> bool:
     """Whether an object has the content that was sent: all but metadata and status."""
     return all(live.get(key) == value for key, value in sent.items() if key not in ("metadata", "status"))
+
+
+_EXACT: Final = frozenset({"data", "binaryData", "nodeSelector", "matchLabels", "rules", "subjects"})
+"""Fields to which no API server adds anything by itself."""
+
+
+def intact(live: Any, sent: Any, field: str = "") -> bool:
+    """Whether an object still says all that its manifest says; what a server has filled in beside that does not count.
+
+    Lists have to be as long. A wrong no costs a PUT that changes nothing.
+    """
+    if isinstance(sent, Mapping) and isinstance(live, Mapping):
+        if field in _EXACT:
+            return dict(live) == dict(sent)
+        return all(key in live and intact(live[key], value, key) for key, value in sent.items())
+    if isinstance(sent, list) and isinstance(live, list) and field not in _EXACT:
+        return len(live) == len(sent) and all(map(intact, live, sent))
+    return bool(live == sent)

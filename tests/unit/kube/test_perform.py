@@ -10,10 +10,13 @@ import pytest
 
 from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.effects import (
+    CHANGED,
+    GONE,
     DeleteObject,
     DeletePod,
     Effect,
     EvictPod,
+    KeepObject,
     PatchNode,
     PatchObject,
     PutObject,
@@ -300,6 +303,47 @@ def test_an_object_that_is_as_it_should_be_is_not_written() -> None:
     attempts, server, _ = perform(script, effect := PutObject(MAP))
     assert attempts[effect.key].result == "applied"
     assert [one.method for one in server.seen] == ["POST", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ({("GET", f"{MAPS}/m"): [(200, live({"k": "v"}))]}, ("applied", "")),
+        (
+            {("GET", f"{MAPS}/m"): [(404, status(404, "NotFound"))], ("POST", MAPS): [(201, live({"k": "v"}))]},
+            ("applied", GONE),
+        ),
+        (
+            {
+                ("GET", f"{MAPS}/m"): [(200, live({"k": "edited"}))],
+                ("PUT", f"{MAPS}/m"): [(200, live({"k": "v"}, resourceVersion="8"))],
+            },
+            ("applied", CHANGED),
+        ),
+        (
+            {("GET", f"{MAPS}/m"): [(200, live({"k": "v"}, deletionTimestamp="2026-01-01T00:00:00Z"))]},
+            ("blocked", "ConfigMap a/m is being deleted: it can be made again once it is gone"),
+        ),
+        (
+            {
+                ("GET", f"{MAPS}/m"): [(404, status(404, "NotFound"))],
+                ("POST", MAPS): [(403, status(403, "Forbidden", "a webhook says no"))],
+            },
+            ("failed", "a webhook says no"),
+        ),
+    ],
+)
+def test_an_object_is_kept_as_it_was_installed(script: Script, expected: tuple[str, str]) -> None:
+    """Looked at first; written only if it is not there or says something else."""
+    assert outcome(script, KeepObject(MAP, "begin")) == expected
+
+
+def test_a_secret_that_is_there_is_right_as_it_is() -> None:
+    """Its certificates are made anew whenever a chart is rendered."""
+    place = "/api/v1/namespaces/a/secrets/m"
+    there = {**live({"k": "of before"}), "kind": "Secret"}
+    secret = {**MAP, "kind": "Secret"}
+    assert outcome({("GET", place): [(200, there)]}, KeepObject(secret, "begin")) == ("applied", "")
 
 
 def test_a_services_address_is_kept() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cni_migrate.kube.replacing import holds, replacement, same
+from cni_migrate.kube.replacing import holds, intact, replacement, same
 
 
 def of(kind: str, **parts: Any) -> dict[str, Any]:
@@ -71,3 +71,21 @@ def test_equal_objects_need_no_write() -> None:
 def test_content_is_compared_without_metadata_and_status() -> None:
     assert holds(live("Lease", spec={"a": 1}, status={}), of("Lease", spec={"a": 1}))
     assert not holds(live("Lease", spec={"a": 2}), of("Lease", spec={"a": 1}))
+
+
+@pytest.mark.parametrize(
+    ("there", "sent", "so"),
+    [
+        ({"spec": {"a": 1, "default": 2}}, {"spec": {"a": 1}}, True),
+        ({"spec": {"a": 2}}, {"spec": {"a": 1}}, False),
+        ({"spec": {}}, {"spec": {"a": 1}}, False),
+        ({"data": {"a": "1", "b": "2"}}, {"data": {"a": "1"}}, False),
+        ({"spec": {"nodeSelector": {"a": "1", "b": "2"}}}, {"spec": {"nodeSelector": {"a": "1"}}}, False),
+        ({"spec": {"containers": [{"name": "a", "stdin": False}]}}, {"spec": {"containers": [{"name": "a"}]}}, True),
+        ({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}, {"spec": {"containers": [{"name": "a"}]}}, False),
+        ({"rules": [{"verbs": ["get"], "resources": ["pods"]}]}, {"rules": [{"verbs": ["get"]}]}, False),
+        ({"spec": {"ingress": [{}]}}, {"spec": {"ingress": []}}, False),
+    ],
+)
+def test_what_a_server_fills_in_is_no_change(there: dict[str, Any], sent: dict[str, Any], so: bool) -> None:
+    assert intact(live("X", **there), of("X", **sent)) is so
