@@ -12,7 +12,15 @@ import pytest
 from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model import names
 from cni_migrate.core.model.attempts import Attempt
-from cni_migrate.core.model.effects import DeletePod, Effect, EvictPod, PatchNode, PutObject, RunHostTask
+from cni_migrate.core.model.effects import (
+    DeletePod,
+    Effect,
+    EvictPod,
+    KeepObject,
+    PatchNode,
+    PutObject,
+    RunHostTask,
+)
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Pod, Requests, Snapshot
@@ -188,7 +196,7 @@ def test_the_intent_is_written_before_the_effect() -> None:
         seen_steps: list[tuple[str, str]] = []
 
         def look(effect: Effect) -> None:
-            if isinstance(effect, PutObject):
+            if isinstance(effect, PutObject | KeepObject):
                 return
             text = bench.documents.data("cni-migrate-nodes-0")["w1"]
             seen_steps.append((type(effect).__name__, NodeRecord.model_validate_json(text).step))
