@@ -37,16 +37,32 @@ def test_the_rights_of_the_account_are_enough(strategy: str) -> None:
 
     async def main() -> None:
         async with staged() as stage:
-            await _apply(stage, "rbac", "--strategy", strategy)
-            stage.kubeconfig = stage.cluster.user_kubeconfig(ACCOUNT)
-            ended = await stage.migrate("run", "--yes", "--strategy", strategy)
-            assert ended.code == 0, ended.output[-6000:]
-            # What preflight asks by dry run may be forbidden: then it does not know who would refuse these pods.
-            assert [one for one in stage.trail.problems() if "dryRun=All" not in one] == []
+            await _as_the_account(stage, strategy, ("run", "--strategy", strategy))
             await stage.eventually(stage.settled, "the workloads to run in the end")
             assert await stage.left() == []
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("strategy", ["multus", "overlay"])
+def test_the_rights_of_the_account_are_enough_for_the_way_back(strategy: str) -> None:
+    """The same with one node there, and the whole cluster back."""
+
+    async def main() -> None:
+        async with staged() as stage:
+            await _as_the_account(stage, strategy, ("run", "--strategy", strategy, "--nodes", "w1"), ("rollback",))
+
+    asyncio.run(main())
+
+
+async def _as_the_account(stage: Stage, strategy: str, *commands: tuple[str, ...]) -> None:
+    await _apply(stage, "rbac", "--strategy", strategy)
+    stage.kubeconfig = stage.cluster.user_kubeconfig(ACCOUNT)
+    for command in commands:
+        ended = await stage.migrate(*command, "--yes")
+        assert ended.code == 0, ended.output[-6000:]
+    # What preflight asks by dry run may be forbidden: then it does not know who would refuse these pods.
+    assert [one for one in stage.trail.problems() if "dryRun=All" not in one] == []
 
 
 def test_the_job_is_accepted_and_makes_a_pod() -> None:

@@ -123,6 +123,8 @@ def _words(answer: Answer | None) -> str:
         return ""
     if answer.status >= 500 and "webhook" not in answer.message:
         return ""  # nobody has refused it: the API server is in trouble, and said so to each try
+    if answer.cause("NamespaceTerminating") is not None:
+        return ""  # a rollback of a moment ago: the first step waits until the namespace is gone
     return answer.message
 
 

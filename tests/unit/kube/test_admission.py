@@ -24,6 +24,7 @@ SETS, PODS = "/apis/apps/v1/namespaces/mesh/daemonsets", "/api/v1/namespaces/mes
 QUOTA = status(403, "Forbidden", 'pods "dry-run-probe" is forbidden: exceeded quota: q, requested: pods=1')
 SECURITY = status(403, "Forbidden", 'pods "dry-run-probe" is forbidden: violates PodSecurity "restricted:latest"')
 WEBHOOK = status(400, "BadRequest", 'admission webhook "v.kyverno.svc" denied the request: no host network')
+TERMINATING = status(403, "Forbidden", "it is being terminated", causes=(("NamespaceTerminating", "of late"),))
 RIGHT = status(403, "Forbidden", 'pods is forbidden: User "j" cannot create resource "pods" in API group ""')
 NO_SPACE = status(404, "NotFound", 'namespaces "mesh" not found')
 
@@ -124,6 +125,7 @@ def test_the_object_itself_may_be_refused() -> None:
     ("pods", "elsewhere", "told"),
     [
         ((403, RIGHT), (201, {}), False),
+        ((403, TERMINATING), (201, {}), False),
         ((409, status(409, "AlreadyExists")), (201, {}), False),
         ((400, status(400, "BadRequest", 'admission webhook "w" does not support dry run')), (201, {}), False),
         ((404, NO_SPACE), (201, {}), False),
