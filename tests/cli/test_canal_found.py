@@ -58,6 +58,21 @@ def test_a_configuration_from_the_cluster(migrate: Typed, rke2: Served, tmp_path
     assert migrate("preflight", "--config", str(file), *where).code == 0
 
 
+def test_a_configuration_from_a_cluster_that_contradicts_itself(
+    migrate: Typed, served: Callable[..., Served], tmp_path: Path
+) -> None:
+    """What flannel says is written, and that nodes say otherwise is told: nobody can know which of them is right."""
+    scenario = Scenario.model_validate({"nodes": [{"name": "w1"}, {"name": "w2", "pod_cidr": "10.99.3.0/24"}]})
+    cluster = served(scenario)
+    file = tmp_path / "found.yaml"
+    ended = migrate("config", "init", "--from-cluster", "--output", str(file), "--kubeconfig", str(cluster.kubeconfig))
+    assert ended.code == 0
+    assert "flannel's network is 10.244.0.0/16, but nodes have their podCIDRs elsewhere: w2 10.99.3.0/24:" in ended.err
+    checked = migrate("preflight", "--config", str(file), "--kubeconfig", str(cluster.kubeconfig))
+    assert checked.code == 3
+    assert "10.99.3.0/24" in checked.out + checked.err
+
+
 def test_a_silent_configuration_takes_what_is_found(migrate: Typed, rke2: Served, tmp_path: Path) -> None:
     """From preflight to the record: later commands go on with what the run began with."""
     file = tmp_path / "migrate.yaml"

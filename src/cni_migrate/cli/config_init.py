@@ -60,15 +60,22 @@ async def _found(common: Common, profile: str) -> dict[str, Any]:
     """
     from cni_migrate.cli.effective_config import look_for_canal
     from cni_migrate.cli.session import configured, session
-    from cni_migrate.core.model.canal import configuration_of
+    from cni_migrate.core.model.canal import configuration_of, within
     from cni_migrate.errors import PreflightFailed
 
     config = configured(common, {"profile": profile}).config
     async with session(common, config) as here, here.cluster(watching=False) as cluster:
         canal = await look_for_canal(here, cluster, config)
+        nodes = list(cluster.snapshot().nodes.values())
     if not canal.daemonsets:
         raise PreflightFailed(
             "no DaemonSet of this cluster runs flannel: there is no Canal to write about",
             next="migrate preflight  (what else is seen)",
+        )
+    elsewhere = [f"{one.name} {one.pod_cidr}" for one in nodes if one.pod_cidr and not within(one.pod_cidr, canal.pods)]
+    if canal.pods and elsewhere:
+        sys.stderr.write(
+            f"warning: flannel's network is {canal.pods}, but nodes have their podCIDRs elsewhere:"
+            f" {', '.join(elsewhere[:3])}{', …' if len(elsewhere) > 3 else ''}: `migrate preflight` says what to do\n"
         )
     return configuration_of(canal)
