@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cni_migrate.core.model.attempts import Result
-from cni_migrate.core.model.effects import CHANGED, GONE, MADE_ONCE, KeepObject, PutObject
+from cni_migrate.core.model.effects import AS_IT_WAS, CHANGED, GONE, MADE_ONCE, KeepObject, PutObject
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.kube.cache import Cache
 from cni_migrate.kube.discovery import RESTMapper
@@ -56,7 +56,7 @@ class Applier:
             return result, GONE if result == "applied" else message
         stays = found.ok and not found.object["metadata"].get("deletionTimestamp")
         if stays and (ref.kind in MADE_ONCE or intact(found.object, manifest)):
-            return "applied", ""
+            return "applied", AS_IT_WAS
         return await self._replaced(manifest, found, f"{collection}/{ref.name}")
 
     async def _replaced(self, manifest: Mapping[str, Any], found: Answer, place: str) -> Outcome:
@@ -68,13 +68,13 @@ class Applier:
         body = replacement(manifest, live)
         if same(body, live):
             self._cache.fold(live)
-            return "applied", ""
+            return "applied", AS_IT_WAS
         answer = await self._client.request("PUT", place, body=body)
         result, message = self.written(answer)
         if result != "applied":
             return result, message
         before, after = (one["metadata"].get("resourceVersion") for one in (live, answer.object))
-        return "applied", CHANGED if before != after else ""
+        return "applied", CHANGED if before != after else AS_IT_WAS
 
     def written(self, answer: Answer) -> Outcome:
         """What the answer to a write of one object means."""

@@ -10,6 +10,7 @@ import pytest
 
 from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.effects import (
+    AS_IT_WAS,
     CHANGED,
     GONE,
     DeleteObject,
@@ -308,7 +309,7 @@ def test_an_object_that_is_as_it_should_be_is_not_written() -> None:
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        ({("GET", f"{MAPS}/m"): [(200, live({"k": "v"}))]}, ("applied", "")),
+        ({("GET", f"{MAPS}/m"): [(200, live({"k": "v"}))]}, ("applied", AS_IT_WAS)),
         (
             {("GET", f"{MAPS}/m"): [(404, status(404, "NotFound"))], ("POST", MAPS): [(201, live({"k": "v"}))]},
             ("applied", GONE),
@@ -343,7 +344,7 @@ def test_a_secret_that_is_there_is_right_as_it_is() -> None:
     place = "/api/v1/namespaces/a/secrets/m"
     there = {**live({"k": "of before"}), "kind": "Secret"}
     secret = {**MAP, "kind": "Secret"}
-    assert outcome({("GET", place): [(200, there)]}, KeepObject(secret, "begin")) == ("applied", "")
+    assert outcome({("GET", place): [(200, there)]}, KeepObject(secret, "begin")) == ("applied", AS_IT_WAS)
 
 
 def test_a_services_address_is_kept() -> None:

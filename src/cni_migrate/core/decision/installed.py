@@ -13,7 +13,7 @@ from cni_migrate.core.decision.advance import Waiting, due, history
 from cni_migrate.core.decision.draft import Draft
 from cni_migrate.core.model import names
 from cni_migrate.core.model.attempts import Attempt
-from cni_migrate.core.model.effects import KeepObject
+from cni_migrate.core.model.effects import CHANGED, GONE, KeepObject
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import ObjectRef, Snapshot
 from cni_migrate.core.model.record import Held, Record
@@ -38,7 +38,7 @@ def put_back(record: Record, looks: Iterable[KeepObject], attempts: Mapping[str,
             lines.append(f"{look.ref} was not looked at: what it needs could not be put back")
         elif attempt.result != "applied":
             lines.append(f"{look.ref} could not be put back: {attempt.message}")
-        elif attempt.message:
+        elif attempt.message in (GONE, CHANGED):
             lines.append(f"{look.ref} put back: {attempt.message}")
     for line in lines:
         record = history(record, now, line)

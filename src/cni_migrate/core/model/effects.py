@@ -119,7 +119,8 @@ class KeepObject:
 
 GONE: Final = "it was gone"
 CHANGED: Final = "it was changed"
-"""What an attempt says of an object of ours that had to be put back."""
+AS_IT_WAS: Final = "as it was"
+"""What an attempt says of an object of ours that had to be put back, or not even written."""
 
 MADE_ONCE: Final = frozenset({"Secret"})
 """Kinds of which an object that is there is right as it is."""

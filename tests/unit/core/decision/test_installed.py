@@ -9,7 +9,7 @@ from cni_migrate.core.decision.decide import Decision, decide
 from cni_migrate.core.decision.installed import installed, put_back
 from cni_migrate.core.model import names
 from cni_migrate.core.model.attempts import Attempt
-from cni_migrate.core.model.effects import CHANGED, GONE, KeepObject, PutObject, describe
+from cni_migrate.core.model.effects import AS_IT_WAS, CHANGED, GONE, KeepObject, PutObject, describe
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import DaemonSet
@@ -72,7 +72,7 @@ def test_clean_up_keeps_the_end_form_up_to_the_point_of_no_return() -> None:
 
 def test_what_was_put_back_is_told_and_nothing_else() -> None:
     looks = installed(OVERLAY, a_record(OVERLAY, ["w1"]), seen(a_node()))[:5]
-    results = [("applied", ""), ("applied", GONE), ("applied", CHANGED), ("failed", "a webhook says no")]
+    results = [("applied", AS_IT_WAS), ("applied", GONE), ("applied", CHANGED), ("failed", "a webhook says no")]
     attempts = {
         look.key: Attempt(result, message, NOW)  # type: ignore[arg-type]
         for look, (result, message) in zip(looks, results, strict=False)
