@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cni_migrate.core.decision.advance import Waiting, Work, history
-from cni_migrate.core.model import guards
+from cni_migrate.core.model import guards, names
 from cni_migrate.core.model.effects import Effect
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import PhaseEvent
 from cni_migrate.core.model.objects import Node, Pod, Snapshot
-from cni_migrate.core.model.record import NodeRecord, Record
+from cni_migrate.core.model.record import Held, NodeRecord, Record
 from cni_migrate.core.model.rounds import GateAsk
 from cni_migrate.core.steps.view import Plan
 
@@ -110,3 +110,18 @@ def names_of(found: list[str]) -> str:
     """Node names for a message: five at the most, and how many more."""
     head = ", ".join(sorted(found)[:5])
     return head if len(found) <= 5 else f"{head} and {len(found) - 5} more"
+
+
+def ours_there(draft: Draft) -> bool:
+    """Whether any DaemonSet of ours is there: who takes away all of it at once is answered elsewhere."""
+    return any(one.labels.get(names.MANAGED_BY) == names.TOOL for one in draft.seen.daemonsets.values())
+
+
+def hold_all(draft: Draft, why: str, to_do: str) -> None:
+    """Hold the cluster, and every node whose event is under way: they would wait for what cannot come."""
+    held = Held(why=why, next=to_do, since=draft.now)
+    draft.record = draft.record.with_cluster(draft.record.cluster.model_copy(update={"held": held}))
+    for name, entry in draft.record.nodes.items():
+        if entry.event is not None and entry.held is None and not entry.gone and not entry.skipped:
+            draft.record = draft.record.with_node(name, entry.model_copy(update={"held": held}))
+    draft.record = history(draft.record, draft.now, f"held: {why}")

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from cni_migrate.core.decision.advance import Waiting, due, history
-from cni_migrate.core.decision.draft import Draft
+from cni_migrate.core.decision.draft import Draft, hold_all, ours_there
 from cni_migrate.core.model import names
 from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.effects import CHANGED, GONE, KeepObject
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import ObjectRef, Snapshot
-from cni_migrate.core.model.record import Held, Record
+from cni_migrate.core.model.record import Record
 from cni_migrate.core.render.manifests import Manifest
 from cni_migrate.core.steps.registry import ABOUT
 from cni_migrate.core.steps.view import Plan
@@ -50,7 +50,7 @@ def keep_installed(draft: Draft) -> bool:
     cluster = draft.record.cluster
     if cluster.phase not in (Phase.ATTACHING, Phase.MIGRATING) or cluster.held is not None or draft.stopping:
         return False
-    if not any(one.labels.get(names.MANAGED_BY) == names.TOOL for one in draft.seen.daemonsets.values()):
+    if not ours_there(draft):
         return False  # all of it at once: the next driver puts it back when it starts
     ours = _ours(draft.plan, draft.record, draft.seen)
     gone = [name for name in _daemonsets(ours) if name not in draft.seen.daemonsets]
@@ -117,11 +117,5 @@ def _told(gone: Iterable[tuple[str, str]]) -> str:
 
 
 def _hold(draft: Draft, gone: list[tuple[str, str]], trouble: str) -> None:
-    """Hold the cluster, and every node whose event is under way: they would wait for what cannot come."""
     why = f"{_told(gone)} {'was' if len(gone) == 1 else 'were'} deleted by somebody{trouble and f'; {trouble}'}"
-    held = Held(why=why, next=f"find out who deletes it, then `{draft.goal.command}` goes on", since=draft.now)
-    draft.record = draft.record.with_cluster(draft.record.cluster.model_copy(update={"held": held}))
-    for name, entry in draft.record.nodes.items():
-        if entry.event is not None and entry.held is None and not entry.gone and not entry.skipped:
-            draft.record = draft.record.with_node(name, entry.model_copy(update={"held": held}))
-    draft.record = history(draft.record, draft.now, f"held: {why}")
+    hold_all(draft, why, f"find out who deletes it, then `{draft.goal.command}` goes on")

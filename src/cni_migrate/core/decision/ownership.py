@@ -7,9 +7,8 @@ and that is there again, even long after the end: the next run deletes it anew, 
 """
 
 from cni_migrate.core.decision.advance import Waiting, due, history
-from cni_migrate.core.decision.draft import Draft
+from cni_migrate.core.decision.draft import Draft, hold_all, ours_there
 from cni_migrate.core.decision.no_return import passed
-from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import PatchObject
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import ObjectRef
@@ -43,10 +42,10 @@ def keep_there(draft: Draft) -> None:
         cluster.phase is Phase.PREPARING and cluster.direction == "back"
     )
     needed = needed or (cluster.phase is Phase.CLEANING and not passed(draft.plan, draft.record))
-    if not any(one.labels.get(names.MANAGED_BY) == names.TOOL for one in draft.seen.daemonsets.values()):
+    if not ours_there(draft):
         return  # all that the migration runs with is gone as well: its steps tell what they miss
     if needed and cluster.held is None and (gone := deleted(draft.plan.config, draft.seen)):
-        _hold(draft, *without(gone, draft.goal.command))
+        hold_all(draft, *without(gone, draft.goal.command))
 
 
 def keep_deleted(draft: Draft) -> None:
@@ -113,14 +112,4 @@ def _select(draft: Draft, found: list[PutBack]) -> None:
 def _hold_for(draft: Draft, found: list[PutBack]) -> None:
     stop = f"suspend {found[0].who} for it (pause its synchronisation, or take Canal out of it)"
     to_do = f"{stop}, then `{draft.goal.command}`: it sets the selector again and goes on"
-    _hold(draft, "; ".join(map(str, found)), to_do)
-
-
-def _hold(draft: Draft, why: str, to_do: str) -> None:
-    """Hold the cluster, and every node whose event is under way: they would wait for what cannot come."""
-    held = Held(why=why, next=to_do, since=draft.now)
-    draft.record = draft.record.with_cluster(draft.record.cluster.model_copy(update={"held": held}))
-    for name, entry in draft.record.nodes.items():
-        if entry.event is not None and entry.held is None and not entry.gone and not entry.skipped:
-            draft.record = draft.record.with_node(name, entry.model_copy(update={"held": held}))
-    draft.record = history(draft.record, draft.now, f"held: {why}")
+    hold_all(draft, "; ".join(map(str, found)), to_do)

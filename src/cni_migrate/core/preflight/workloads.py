@@ -103,9 +103,10 @@ def chained_plugins(facts: Facts) -> Iterator[Finding]:
             "look what it is set to do (cni_network_config in Canal's ConfigMap), and whether pods rely on it",
             others,
         )
+    if "bandwidth" not in facts.found.chained:
+        return
     every = (pod for node in facts.seen.nodes for pod in facts.seen.pods_on(node))
-    shaped = sorted(pod.key for pod in every if any(key in pod.annotations for key in SHAPED))
-    if shaped and "bandwidth" in facts.found.chained:
+    if shaped := sorted(pod.key for pod in every if any(key in pod.annotations for key in SHAPED)):
         yield warning(
             "CNI_PLUGINS",
             f"{many(len(shaped), 'pod')} with limits of bandwidth, which Canal's plugin holds: they have none on each"

@@ -104,8 +104,12 @@ def _of_one(one: NodeConfig, data: Data, config: Config, stage: Stage) -> Iterat
 
 def _selected(one: NodeConfig, nodes: Iterable[Node]) -> str:
     taken = sorted(node.name for node in nodes if one.takes(node.labels))
-    more = f" and {len(taken) - 3} more" if len(taken) > 3 else ""
-    return f" on {many(len(taken), 'node')} ({', '.join(taken[:3])}{more})" if taken else ""
+    return f" on {_told(taken)}" if taken else ""
+
+
+def _told(nodes: list[str]) -> str:
+    more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    return f"{many(len(nodes), 'node')} ({', '.join(nodes[:3])}{more})"
 
 
 def of_settings(said: Data, data: Data, config: Config, stage: Stage) -> Iterator[str]:
@@ -148,8 +152,7 @@ def _of_daemonset(one: DaemonSet, nodes: list[Node], taint: Taint | None, config
         return
     if out := sorted(node.name for node in nodes if not one.meant_for(node)):
         field = "nodeSelector" if any(_kept_off(one, node) for node in nodes) else "affinity.nodeAffinity"
-        more = f" and {len(out) - 3} more" if len(out) > 3 else ""
-        yield f"{what}: {field} keeps its agents off {many(len(out), 'node')} ({', '.join(out[:3])}{more})"
+        yield f"{what}: {field} keeps its agents off {_told(out)}"
     if taint is not None and not any(toleration.tolerates(taint) for toleration in one.tolerations):
         yield (
             f"{what}: tolerations lack {taint}, the taint of a node in transit, which would have no agent then. Values:"

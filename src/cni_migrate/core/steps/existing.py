@@ -31,6 +31,11 @@ def asked_for(stage: Stage) -> str:
     )
 
 
+def _again(stage: Stage) -> str:
+    """What to do where a part of Cilium is gone."""
+    return f"put it back (helm upgrade --install, with the values of `migrate manifests {PARTS[stage]}`)"
+
+
 @dataclass(frozen=True, slots=True)
 class _Contradiction:
     """What an installed Cilium has that a stage cannot do with, and what to do about it."""
@@ -43,7 +48,7 @@ def _contradictions(view: ClusterView, stage: Stage) -> Iterator[_Contradiction]
     """What of its DaemonSet, its keys, its arguments and its CiliumNodeConfigs is not as a stage needs it."""
     where, config = view.config.cilium.namespace, view.seen.cilium_config
     daemonset = view.seen.daemonsets.get((where, names.CILIUM))
-    back = f"put it back (helm upgrade --install, with the values of `migrate manifests {PARTS[stage]}`)"
+    back = _again(stage)
     if daemonset is None:
         yield _Contradiction(overrides.missing(where), back)
     if config is None:
@@ -128,7 +133,7 @@ def _stays(view: NodeView) -> Iterator[_Contradiction]:
     """
     where, config = view.config.cilium.namespace, view.seen.cilium_config
     daemonset = view.seen.daemonsets.get((where, names.CILIUM))
-    back = f"put it back (helm upgrade --install, with the values of `migrate manifests {PARTS['transit']}`)"
+    back = _again("transit")
     if daemonset is None or daemonset.deleting:
         yield _Contradiction(overrides.missing(where), back)
     elif not daemonset.meant_for(view.node):
