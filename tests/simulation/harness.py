@@ -27,6 +27,7 @@ from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.wiring import host_image, plan_for, prober_for
 from tests.simulation.invariants import Invariants
+from tests.simulation.outcome import outcome
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -233,3 +234,13 @@ SMALL = Scenario.model_validate(
     }
 )  # fmt: skip
 """Three nodes with labels and a taint of their operator's, and one workload of each kind."""
+
+
+async def there_and_back(sim: Simulation, config: Config) -> None:
+    """Node w1 is migrated, then the whole cluster rolled back: it has to be as it was found."""
+    before = outcome(sim, config)
+    await Process(sim, config, goal=Goal(wanted=lambda node: node.name == "w1", partial=True)).run()
+    final = await Process(sim, config, goal=Goal(kind="rollback")).run()
+    assert final is not None
+    assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
+    assert outcome(sim, config) == before

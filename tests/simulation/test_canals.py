@@ -15,7 +15,7 @@ from cni_migrate.kube.inprocess import close_api, in_process_api
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
-from tests.simulation.harness import SMALL, Mortal, Process, SimulatedClock, config_for, simulated
+from tests.simulation.harness import SMALL, Mortal, Process, SimulatedClock, config_for, simulated, there_and_back
 from tests.simulation.outcome import outcome
 from tests.unit.sim_world.shapes import calico_node, flannel_alone, net_conf_of, published
 
@@ -158,12 +158,7 @@ def test_what_is_found_is_enough_to_go_there_and_back(objects: list[dict[str, An
     async def main() -> None:
         async with Simulation(_of({"objects": objects}, "", {})) as sim:
             config = await _found(sim)
-            before = outcome(sim, config)
-            await Process(sim, config, goal=Goal(wanted=lambda node: node.name == "w1", partial=True)).run()
-            final = await Process(sim, config, goal=Goal(kind="rollback")).run()
-            assert final is not None
-            assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
-            assert outcome(sim, config) == before
+            await there_and_back(sim, config)
             final = await Process(sim, config).run()
             assert final == Final("done", "the cluster runs on Cilium; the audit is clean", "")
             for host in sim.world.ctx.net.hosts.values():

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cni_migrate.config import Config
-from cni_migrate.core.model.goal import Final, Goal
+from cni_migrate.core.model.goal import Final
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.preflight.findings import Severity
 from cni_migrate.engine.store import RecordStore
@@ -18,9 +18,8 @@ from cni_migrate.kube.leftovers import leftovers
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
-from tests.simulation.harness import Mortal, Process, SimulatedClock
+from tests.simulation.harness import Mortal, Process, SimulatedClock, there_and_back
 from tests.simulation.looking import looked_at
-from tests.simulation.outcome import outcome
 from tests.unit.sim_world.publishers import (
     direct,
     first_ones,
@@ -102,12 +101,7 @@ def test_there_and_back_and_to_the_end(
             canal, config, found = await looked_at(sim)
             assert {key: getattr(canal, key) for key in told} == told
             assert {one.id for one in found if one.severity is not Severity.INFO} == says
-            before = outcome(sim, config)
-            await Process(sim, config, goal=Goal(wanted=lambda node: node.name == "w1", partial=True)).run()
-            final = await Process(sim, config, goal=Goal(kind="rollback")).run()
-            assert final is not None
-            assert (final.outcome, final.message) == ("done", "the cluster is as it was found")
-            assert outcome(sim, config) == before
+            await there_and_back(sim, config)
             assert await Process(sim, config).run() == DONE
             assert await _left(sim, config) == tuple(sorted(left))
             for host in sim.world.ctx.net.hosts.values():
