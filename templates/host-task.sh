@@ -17,6 +17,7 @@ multus_file=${MULTUS_FILE:-00-multus.conflist}
 await_seconds=${AWAIT_SECONDS:-60}
 keep_seconds=${KEEP_SECONDS:-15}
 kept=${KEPT_FILE:-/tmp/rules}
+mounts=${MOUNTS_FILE:-/proc/self/mountinfo}
 flannel_state=/var/lib/cni/flannel
 multus_state=/var/lib/cni/multus
 cilium_state=/run/cilium/state # its endpoints: an agent that finds the host's there later, without its link, takes the new link down
@@ -277,6 +278,33 @@ remove_empty() { # FOLDER: unless something is in it
     rmdir "$1" 2>/dev/null || rm -d "$1" 2>/dev/null || true
 }
 
+mounted() { # PATH [TYPE]: what is mounted there or below; deeper ones first
+    sed -n "s/^[^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .* - ${2:-[^ ]*} .*/\1/p" "$mounts" | sort -r | while read -r path; do
+        case $path in "$1" | "$1"/*) echo "$path" ;; esac
+    done
+}
+
+# calico-node mounts the host's cgroups in /run/calico/cgroup, whatever it uses them for (node/pkg/nodeinit, every canal.yaml
+# since 3.22): nothing in there may be removed. Unmounted here it is so for this pod alone; when the folder goes, the kernel
+# takes the host's own mount from it. Calico's image has chroot only inside of coreutils' one binary.
+unmount() { # FOLDER: the cgroups that are mounted in it; another file system there is somebody's own
+    mounted "$root$1" cgroup2 | while read -r path; do
+        inside=${path#"$root"}
+        umount "$path" 2>/dev/null || chroot "$root" umount "$inside" 2>/dev/null ||
+            coreutils --coreutils-prog=chroot "$root" umount "$inside" 2>/dev/null || true
+    done
+}
+
+remove_tree() { # PATH: with all that is in it; what is still mounted there stays, with the folders that lead to it
+    if [ -z "$(mounted "$1")" ]; then
+        rm -rf "$1"
+        return
+    fi
+    for entry in "$1"/* "$1"/.[!.]*; do
+        if [ -e "$entry" ] && [ "$(mounted "$entry" | sed -n '$p')" != "$entry" ]; then remove_tree "$entry"; fi
+    done
+}
+
 remove_links() { # PATTERN; deleting one end of a pair takes the other along, so a link that is gone is no failure
     links | { grep -E "$1" || true; } | while read -r link; do
         run ip link del dev "$link" 2>/dev/null || true
@@ -405,7 +433,10 @@ remove_calico() { # what felix lays in either kind of iptables or in nftables, i
     remove_rules '--comment "\{0,1\}cali:'
     remove_chains 'cali-[^ ]*'
     remove_sets
-    for folder in $calico_folders; do rm -rf "${root:?}$folder"; done
+    for folder in $calico_folders; do
+        unmount "$folder"
+        remove_tree "${root:?}$folder"
+    done
     remove_empty "$root$node_agent"
 }
 

@@ -447,6 +447,85 @@ def test_where_no_calico_was_no_ipset_is_needed(tmp_path: Path) -> None:
     assert node.run("remove-flannel")[0] == 0
 
 
+CGROUPS = "run/calico/cgroup"
+"""Where every published calico-node mounts the host's cgroups."""
+
+
+def _with_cgroups(folder: Path, mounted: bool = True) -> tuple[Node, Path]:
+    node = Node(folder, {"calico_state": True})
+    for name in ("system.slice", "kubepods.slice"):
+        (node.root / CGROUPS / name).mkdir(parents=True)
+    (node.root / CGROUPS / "cgroup.procs").touch()
+    table = node.state / "mounts"
+    lines = [f"31 24 0:27 / {node.root} rw - ext4 /dev/vda rw"]
+    lines += [f"35 24 0:30 / {node.root / CGROUPS} rw shared:9 - cgroup2 none rw"] if mounted else []
+    table.write_text("".join(f"{line}\n" for line in lines))
+    return node, table
+
+
+def test_the_hosts_cgroups_are_not_removed_with_calicos_folder(tmp_path: Path) -> None:
+    """Calico-node mounts them there for a data plane that is off; an image without umount leaves them, and no more."""
+    node, table = _with_cgroups(tmp_path)
+    code, message = node.run("remove-flannel", MOUNTS_FILE=str(table))
+    assert (code, message["left"]) == (0, ["/run/calico"])
+    assert sorted(one.name for one in (node.root / CGROUPS).iterdir()) == ["cgroup.procs", "kubepods.slice", "system.slice"]  # fmt: skip
+    assert [one.name for one in (node.root / "run/calico").iterdir()] == ["cgroup"]
+
+
+@pytest.mark.parametrize("by", ["umount", "chroot", "coreutils"])
+def test_what_calico_has_mounted_is_unmounted_before_its_folder_goes(by: str, tmp_path: Path) -> None:
+    """By the image, by the node, or by the one binary in which Calico's image has chroot."""
+    node, table = _with_cgroups(tmp_path)
+    fake = node.bin / by
+    fake.write_text(f"""#!/bin/sh
+        case "$*" in
+        "{node.root / CGROUPS}"|"{node.root} umount /{CGROUPS}"|"--coreutils-prog=chroot {node.root} umount /{CGROUPS}") ;;
+        *) exit 1 ;;
+        esac
+        sed -i '/cgroup2/d' "{table}"
+        rm -r "{node.root / CGROUPS}"/*
+    """)
+    fake.chmod(0o755)
+    code, message = node.run("remove-flannel", MOUNTS_FILE=str(table))
+    assert (code, message["left"]) == (0, [])
+    assert not (node.root / "run/calico").exists()
+
+
+def test_a_disk_of_somebodys_own_stays_mounted(tmp_path: Path) -> None:
+    """Calico's logs may have one to themselves: they go, the disk stays."""
+    node, table = _with_cgroups(tmp_path, mounted=False)
+    (node.bin / "umount").symlink_to("/bin/false")
+    logs = node.root / "var/log/calico"
+    table.write_text(f"36 24 0:31 / {logs} rw shared:9 - ext4 /dev/vdb rw\n")
+    code, message = node.run("remove-flannel", MOUNTS_FILE=str(table))
+    assert (code, message["left"], list(logs.iterdir())) == (0, ["/var/log/calico"], [])
+
+
+UNSHARE = shutil.which("unshare") or ""
+
+
+@pytest.mark.skipif(
+    subprocess.run([UNSHARE or "false", "-rm", "true"], capture_output=True, check=False).returncode != 0,
+    reason="a mount of one's own needs unshare",
+)
+def test_a_real_mount_goes_with_the_folder(tmp_path: Path) -> None:
+    """Read-only, as files of cgroups cannot be removed either."""
+    node, _ = _with_cgroups(tmp_path, mounted=False)
+    inner = node.root / CGROUPS
+    umount = node.bin / "umount"
+    umount.write_text(f'#!/bin/sh\n{shutil.which("umount")} "$@" && : >"$STATE/mounts"\n')
+    umount.chmod(0o755)
+    mount = shutil.which("mount")
+    first = (
+        f"{mount} -t tmpfs none {inner} && : >{inner}/file && {mount} -o remount,ro {inner}"
+        ' && sed \'s/ - tmpfs / - cgroup2 /\' /proc/self/mountinfo >"$STATE/mounts" && exec sh "$@"'
+    )
+    table = str(node.state / "mounts")
+    code, message = node.run("remove-flannel", shell=f"{UNSHARE} -rm sh -c {shlex.quote(first)} sh", MOUNTS_FILE=table)
+    assert code == 0, message
+    assert not (node.root / "run/calico").exists()
+
+
 @pytest.mark.parametrize("others", [[], ["socket"]])
 def test_the_folder_of_calicos_volume_goes_if_nothing_is_in_it(others: list[str], tmp_path: Path) -> None:
     """The published DaemonSet makes /run/nodeagent; others use the same one."""
