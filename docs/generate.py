@@ -147,30 +147,35 @@ def cli() -> str:
     text = "# Command line\n\n"
     text += paragraphs(app.info.help if isinstance(app.info.help, str) else "")
     text += "".join(f"- {panel}: {_linked(commands)}\n" for panel, commands in TREE.items()) + "\n"
-    text += "Exit codes are the same for all commands: see [the table](exit-codes.md).\n"
-    text += "What is not given on the command line comes from the [configuration](configuration.md).\n\n"
+    text += "What is typed is `migrate COMMAND [ARGUMENT] [OPTIONS]`. What is not given comes from the"
+    text += " [configuration](configuration.md).\nAll commands have the same [exit codes](exit-codes.md).\n\n"
     from docs import manpage
 
     every = {words: list(options(function)) for words, function, _, _, _ in found}
     shared = manpage.shared(list(every.values()))
-    text += "## Options of most commands\n\n" + _option_table(shared)
     uses = Counter(one for given in every.values() for one in given if one not in shared and not one[3])
-    several = [one for one, times in uses.items() if times > 1]
-    text += "## Options of several commands\n\n" + _option_table(sorted(several))
+    several = sorted(one for one, times in uses.items() if times > 1)
+    drain = [one for one in several if _long(one) in DRAIN]
+    text += "## Options of most commands\n\n" + _option_table(shared)
+    text += "## Options of a drain\n\nWhat kubectl's flags of these names do.\n\n" + _option_table(drain)
+    text += "## Options of several commands\n\n" + _option_table(one for one in several if one not in drain)
     for words, _, about, epilog, _ in found:
-        arguments = " ".join(typed for typed, _, _, argument in every[words] if argument)
-        parameters = [one for one in every[words] if one not in shared and one not in several]
-        more = [one for one in every[words] if one in several]
-        text += f"({words.replace(' ', '-')})=\n## `{words}`\n\n{paragraphs(about)}"
-        text += f"    {words} {arguments + ' ' if arguments else ''}[OPTIONS]\n\n"
-        if parameters:
-            text += _option_table(parameters)
-        if more:
-            names = ", ".join(code(option.split(" ")[0].rstrip(",")) for option, _, _, _ in more)
-            text += f"{'And' if parameters else 'Takes'} {names}: [above](#options-of-several-commands).\n\n"
+        own = [one for one in every[words] if one not in shared and one not in several]
+        more = [code(_long(one)) for one in every[words] if one in several and one not in drain]
+        more += ["[those of a drain](#options-of-a-drain)"] if drain[0] in every[words] else []
+        text += f"## `{words}`\n\n{paragraphs(about)}"
+        text += _option_table(own) if own else ""
+        text += f"Also {', '.join(more)}.\n\n" if more else ""
         if examples := typed(epilog):
             text += "```sh\n" + "\n".join(examples) + "\n```\n\n"
     return text
+
+
+DRAIN = {f"--{name.replace('_', '-')}" for name in type(Config().drain).model_fields} | {"--timeout"}
+
+
+def _long(option: tuple[str, str, str, bool]) -> str:
+    return option[0].split(" ")[0].rstrip(",")
 
 
 def _linked(commands: Mapping[str, Any]) -> str:
@@ -183,10 +188,8 @@ def _linked(commands: Mapping[str, Any]) -> str:
 
 
 def _option_table(every: Iterable[tuple[str, str, str, bool]]) -> str:
-    rows = [[code(typed), code(default), about] for typed, default, about, _ in every]
-    if not any(default for _, default, _ in rows):
-        return table(["option", "meaning"], [[typed, about] for typed, _, about in rows])
-    return table(["option", "default", "meaning"], rows)
+    rows = [[code(typed), about + (f" Default: {code(given)}." if given else "")] for typed, given, about, _ in every]
+    return table(["option", "meaning"], rows)
 
 
 def typed(epilog: str) -> list[str]:
@@ -222,22 +225,23 @@ def base() -> dict[str, str]:
     return texts | {"kustomization.yaml": yaml_text(kustomization)}
 
 
-def _type(schema: Mapping[str, Any], page: str = "") -> str:
-    """A JSON Schema's type in words, bounds included; `page` prefixes the targets of the models on a page."""
+def _type(schema: Mapping[str, Any]) -> str:
+    """A JSON Schema's type in words, bounds included; with `?` behind it where null is allowed."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        return f"[{name}](#{page}-{name.lower()})"
+        return f"[{name}](#{name.lower()})"
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_type(one, page) for one in schema["anyOf"]))
+        kinds = [one for one in schema["anyOf"] if one.get("type") != "null"]
+        return " or ".join(dict.fromkeys(map(_type, kinds))) + ("" if kinds == schema["anyOf"] else "?")
     if "enum" in schema:
-        return ", ".join(f"`{one}`" for one in schema["enum"])
+        return ", ".join(f"`{one}`" for one in schema["enum"] if one)
     if "const" in schema:
         return f"`{schema['const']}`"
     kind = str(schema.get("type", "anything"))
     if kind == "array":
-        return f"list of {_type(schema.get('items', {}), page)}"
+        return f"list of {_type(schema.get('items', {}))}"
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
-        return f"map to {_type(schema['additionalProperties'], page)}"
+        return f"map to {_type(schema['additionalProperties'])}"
     bounds = [
         f"{sign} {schema[key]:g}"
         for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
@@ -246,25 +250,39 @@ def _type(schema: Mapping[str, Any], page: str = "") -> str:
     return " ".join([kind, ", ".join(bounds)]).strip()
 
 
-def _fields(schema: Mapping[str, Any], page: str) -> str:
-    """The fields of one model."""
-    rows = []
-    for name, field in schema.get("properties", {}).items():
-        default = field.get("default", "")
-        rows.append(
-            [code(name), _type(field, page), code(shown(default)), field.get("description", "").replace("\n", " ")]
-        )
-    return table(["field", "type", "default", "meaning"], rows)
+DEFAULTS = "The second column is the default and its bounds, or the type where there is none.\n"
 
 
-def _models(schema: Mapping[str, Any], level: str, page: str) -> str:
+def _default(schema: Mapping[str, Any], default: object) -> str:
+    """A field's default with its bounds or the other choices, which tell its type; where there is none, the type."""
+    given, kind = code(shown(default)), _type(schema).replace("?", "")
+    if not given:
+        return kind
+    if "enum" in schema:
+        return f"{given} or " + ", ".join(f"`{one}`" for one in schema["enum"] if one and code(one) != given)
+    return f"{given} {', '.join(re.findall('[≥>≤<] [^ ,]+', kind))}".strip()
+
+
+def _fields(schema: Mapping[str, Any], *, defaults: bool) -> str:
+    """The fields of one model, with their defaults or, where nobody writes them, their types."""
+    rows = [
+        [
+            code(name),
+            _default(field, field.get("default", "")) if defaults else _type(field),
+            field.get("description", "").replace("\n", " "),
+        ]
+        for name, field in schema.get("properties", {}).items()
+    ]
+    return table(["field", "default or type" if defaults else "type", "meaning"], rows)
+
+
+def _models(schema: Mapping[str, Any], level: str, *, defaults: bool) -> str:
     """A model and, below it, each one that it refers to."""
-    text = _fields(schema, page)
+    text = _fields(schema, defaults=defaults)
     for name, part in sorted(schema.get("$defs", {}).items()):
-        text += f"({page}-{name.lower()})=\n{level} {name}\n\n"
-        text += paragraphs(part.get("description"))
+        text += f"{level} {name}\n\n{paragraphs(part.get('description'))}"
         if "properties" in part:
-            text += _fields(part, page)
+            text += _fields(part, defaults=defaults)
         elif "enum" in part:
             text += ", ".join(f"`{one}`" for one in part["enum"]) + "\n\n"
     return text
@@ -295,7 +313,7 @@ def configuration() -> str:
         "One YAML file, given by `--config` or `MIGRATE_CONFIG`; `migrate config init` writes one with every key.\n"
         "A flag outranks the environment, which outranks the file, which outranks the profile's defaults.\n"
         "Unknown keys and wrong types are refused with file, line and key.\n"
-        "Keys marked with 🔒 must not change between the start of a migration and its end.\n\n"
+        "Keys marked with 🔒 must not change between the start of a migration and its end.\n" + DEFAULTS + "\n"
     )
     sections: dict[tuple[str, ...], list[list[str]]] = {}
     for path, field in leaves():
@@ -305,14 +323,14 @@ def configuration() -> str:
         key = ".".join(path)
         lock = " 🔒" if key in fixed else ""
         about = (field.description or "").replace("\n", " ")
-        row = [code(key) + lock, _type(_schema_at(_CONFIG, path)), code(shown(value)), about]
+        row = [code(key) + lock, _default(_schema_at(_CONFIG, path), value), about]
         sections.setdefault(path[:-1], []).append(row)
     for section, rows in sections.items():
         title = f"`{'.'.join(section)}`" if section else "At the top"
         text += f"## {title}\n\n"
         if section and (parent := _about_section(section)):
             text += parent + "\n\n"
-        text += table(["key", "type", "default", "meaning"], rows)
+        text += table(["key", "default or type", "meaning"], rows)
     text += "## Environment\n\nEach key has a variable: "
     text += f"`cilium.pod_cidr` is `{variable(('cilium', 'pod_cidr'))}`.\nLists and maps are given as JSON.\n\n"
     text += "## Profiles\n\n`profile: modern` changes nothing; the other profiles change these defaults:\n\n"
@@ -344,8 +362,8 @@ def status_json() -> str:
     return (
         "# `migrate status -o json`\n\n"
         "What the status command prints for programs, also as `-o yaml`.\n"
-        "Under the same `schema` number fields are added, never renamed or removed.\n\n"
-        + _models(StatusView.model_json_schema(by_alias=True), "##", "status")
+        "Under the same `schema` number fields are added, never renamed or removed. `?`: may be null.\n\n"
+        + _models(StatusView.model_json_schema(by_alias=True), "##", defaults=False)
     )
 
 
@@ -359,11 +377,11 @@ def scenarios() -> str:
         "# Scenarios\n\n"
         "A scenario is a YAML file: the cluster a simulation starts with, and what happens to it.\n"
         "`migrate sim --scenario NAME` or `--scenario FILE` serves it.\n"
-        "Every field has a default; durations are seconds, or texts such as `500ms` and `2m`.\n\n"
+        "Durations are seconds, or texts such as `500ms` and `2m`.\n" + DEFAULTS + "\n"
         "## Shipped\n\n"
         + table(["name", "what happens"], rows)
         + "## The file\n\n"
-        + _models(scenario.schema(), "###", "scenario")
+        + _models(scenario.schema(), "###", defaults=True)
     )
 
 
@@ -390,19 +408,30 @@ def states() -> str:
             named.setdefault(guard, []).append(code(event))
     rows = [[code(guard), ", ".join(events), _against(guard)] for guard, events in named.items()]
     text += table(["guard", "asked by", "who stands against it"], rows)
-    for strategy in STRATEGIES:
-        text += f"## Strategy `{strategy.name}`\n\n"
-        for event, steps in strategy.events.items():
-            where = "in service" if event in strategy.in_service else "out of service between `cordon` and `untaint`"
-            if event is NodeEvent.ADOPT:
-                where = "new and takes no pods before `release`"
-            if event in (NodeEvent.SWITCH, NodeEvent.RELEASE):
-                where = "out of service" + (" until `untaint`" if event is NodeEvent.RELEASE else "")
-            text += f"### `{event}` ({strategy.name})\n\nThe node is {where}.\n\n" + _steps(steps)
-        for name, steps in strategy.phases.items():
-            text += f"### The cluster's list `{name}` ({strategy.name})\n\n" + _steps(steps)
-    rows = [[code(about.name), about.title, DEADLINES[about.deadline]] for about in _in_use()]
-    return text + "## The steps\n\n" + table(["step", "what it does", "deadline"], rows)
+    text += "## The steps of each event\n\n"
+    text += "A node is out of service from `cordon` to `untaint`; in `adopt` a new one takes no pods before `release`."
+    text += "\n(≥ `STEP`): its host task may run from that step on.\n\n"
+    text += _lists([(event, s.name, s.events[event]) for event in NodeEvent for s in STRATEGIES if event in s.events])
+    text += "## The cluster's lists\n\n"
+    lists = dict.fromkeys(name for strategy in STRATEGIES for name in strategy.phases)
+    text += _lists([(name, s.name, s.phases[name]) for name in lists for s in STRATEGIES if name in s.phases])
+    text += "## The steps\n\nA step that is late holds its node.\n\n"
+    for kind, deadline in DEADLINES.items():
+        if rows := [[code(about.name), about.title] for about in _in_use() if about.deadline == kind]:
+            text += f"### With {deadline}\n\n" + table(["step", "what it does"], rows)
+    return text
+
+
+def _lists(every: Iterable[tuple[str, str, Sequence[str]]]) -> str:
+    """The steps of each list in their order, by strategy; what several strategies have alike is told once."""
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name, strategy, steps in every:
+        alike.setdefault((name, tuple(steps)), []).append(strategy)
+    rows = []
+    for (name, steps), strategies in alike.items():
+        told = ", ".join(code(step) + _beside(steps, step) for step in steps)
+        rows.append([code(name), "all" if len(strategies) == len(STRATEGIES) else ", ".join(strategies), told])
+    return table(["list", "strategy", "steps"], rows)
 
 
 def _in_use() -> list[Any]:
@@ -416,37 +445,37 @@ def _against(guard: str) -> str:
     return functions[guard]
 
 
-def _steps(steps: Sequence[str]) -> str:
-    """The order of the steps; what each of them does is told once, for all strategies."""
-    lines = [f"{number}. {code(step)}{_beside(steps, step)}" for number, step in enumerate(steps, 1)]
-    return "\n".join(lines) + "\n\n"
-
-
 def _beside(steps: Sequence[str], step: str) -> str:
     """Since which step its host task may run already."""
     earlier = [one for at, one in enumerate(steps) if ahead(steps[at:]) == step]
-    return f"; its host task runs since {code(earlier[0])}" if earlier else ""
+    return f" (≥ {code(earlier[0])})" if earlier else ""
 
 
 def exit_codes() -> str:
-    """The exit codes and the tree of errors."""
-    tree = inspect.cleandoc(errors.__doc__ or "").split("\n\n")[1]
+    """The exit codes."""
     return (
         "# Exit codes\n\n"
         "Whatever the code, the record in the cluster can be gone on from; the message says what to type next.\n\n"
         + table(["code", "meaning"], [[str(number), about] for number, about in sorted(errors.EXIT_CODES.items())])
-        + "## The errors\n\n```text\n"
-        + re.sub(r"(?m)^    ", "", tree)
-        + "\n```\n"
     )
 
 
 def preflight() -> str:
     """Every finding of preflight, from the checks' declarations."""
-    rows = [
-        [code(one.id), ", ".join(one.severities), one.meaning, one.remedy, f"no: {one.never}" if one.never else "yes"]
-        for one in PREFLIGHT.values()
-    ]
+    text = ""
+    for severity, title in (("blocker", "Blockers"), ("warning", "Warnings"), ("info", "For information")):
+        rows = [
+            [code(one.id) + "".join(f" or {also}" for also in one.severities[1:]), one.meaning, one.remedy]
+            for one in PREFLIGHT.values()
+            if one.severities[0] == severity
+        ]
+        text += f"## {title}\n\n" + table(["id", "meaning", "remedy"], rows)
+    never: dict[str, list[str]] = {}
+    for one in PREFLIGHT.values():
+        if one.never and one.severities != ("info",):
+            never.setdefault(one.never, []).append(code(one.id))
+    text += "## What cannot be waived\n\n"
+    text += table(["why", "ids"], [[why, ", ".join(ids)] for why, ids in never.items()])
     return (
         "# Preflight\n\n"
         "What `migrate preflight`, and `migrate run` before its first change, can find.\n"
@@ -459,7 +488,7 @@ def preflight() -> str:
         "What is waived is still shown, as waived, and the record's history has it with who and when.\n"
         "An unknown id, and one that cannot be waived, is refused (exit code 2).\n"
         "Waiving changes nothing else: a budget still closed, or a pod that nothing recreates, holds the drain.\n\n"
-        + table(["id", "severity", "meaning", "remedy", "can be waived"], rows)
+        + text
     )
 
 
@@ -479,58 +508,7 @@ def death() -> str:
         [[", ".join(steps), half, resume] for (half, resume), steps in alike.items()],
     )
     text += "## Workloads meanwhile\n\n"
-    text += (
-        'The record says `"event": EVENT, "step": STEP`. In the cluster\'s own lists (`"list_name"`) no node is out of '
-    )
-    text += "service, and workloads notice nothing.\n\n"
-    noticed: dict[tuple[str, str, str], list[str]] = {}
-    for strategy in STRATEGIES:
-        for event, steps in strategy.events.items():
-            for first, last, notice in _runs([_notice(strategy, event, at) for at in range(len(steps))]):
-                span = f"{code(steps[first])} to {code(steps[last])}" if last > first else code(steps[first])
-                noticed.setdefault((code(event), span, notice), []).append(strategy.name)
-    every, order = len(STRATEGIES), [code(event) for event in NodeEvent]
-    return text + table(
-        ["event", "strategy", "steps", "workloads meanwhile"],
-        [
-            [event, "all" if len(names) == every else ", ".join(names), span, notice]
-            for (event, span, notice), names in sorted(noticed.items(), key=lambda row: order.index(row[0][0]))
-        ],
-    )
-
-
-def _runs(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """Runs of the same words: the first and the last place of each."""
-    first = 0
-    for at in range(1, len(words) + 1):
-        if at == len(words) or words[at] != words[first]:
-            yield first, at - 1, words[first]
-            first = at
-
-
-def _notice(strategy: StrategyTable, event: NodeEvent, at: int) -> str:
-    """What workloads notice while nobody drives, from the step's place in its event."""
-    steps = strategy.events[event]
-    if event is NodeEvent.ADOPT:
-        return "nothing; the newcomer takes no pods yet"
-    if event is NodeEvent.REROUTE:
-        return "the rebooted node's pods do not reach those on Canal; new pods wait for Cilium's agent"
-    if event in strategy.in_service:
-        return "nothing"
-    away = "the node is out of service; its pods run elsewhere"
-    if event is NodeEvent.SWITCH:
-        return away
-    if "untaint" in steps and at > steps.index("untaint"):
-        return "nothing; the node is in service"
-    if event is NodeEvent.RELEASE:
-        return away
-    if at < steps.index("cordon"):
-        return "nothing"
-    if at == steps.index("cordon"):
-        return "nothing; new pods may go elsewhere"
-    if at <= steps.index("evict_pods"):
-        return "some pods have moved, the others run on here; no new ones come"
-    return away
+    return text + paragraphs(words["page"]["workloads"])
 
 
 # --- Cilium ----------------------------------------------------------------------------------------------------------
@@ -559,35 +537,31 @@ def versions_of_cilium() -> str:
         ["Cilium", "tested with Kubernetes", "CiliumNodeConfig", "Envoy in the chart, where nothing is said"], rows
     )
     text += "## Keys of `cilium-config`\n\nThe chart's choices where the programs' default is another.\n\n"
-    text += table(
-        ["key", "value", *named],
-        [
-            [code(key), code(value), *("yes" if span.holds(one) else "default" for one in every)]
-            for key, value, span in cilium_versions.CHOICES
-        ],
-    )
+    rows = [[code(key), code(value), _span(span)] for key, value, span in cilium_versions.CHOICES]
+    text += table(["key", "value", "where"], rows)
     text += "## Rights\n\nWhat not every version's chart grants"
     text += " (`install/kubernetes/cilium/templates/cilium-*/clusterrole.yaml`).\n\n"
     rights = [("agent", cilium_versions.AGENT), ("operator", cilium_versions.OPERATOR)]
     text += table(
-        ["who", "resources", "verbs", *named],
+        ["who", "resources", "verbs", "where"],
         [
-            [who, ", ".join(map(code, one.resources)), ", ".join(one.verbs),
-             *("yes" if one.span.holds(version) else "" for version in every)]
+            [who, ", ".join(map(code, one.resources)), ", ".join(one.verbs), _span(one.span)]
             for who, those in rights
             for one in those
         ],
     )  # fmt: skip
     text += "## Definitions\n\nKinds that not every version has; the operator may update their definitions.\n\n"
-    text += table(
-        ["kind", *named],
-        [
-            [code(name), *("yes" if span.holds(one) else "" for one in every)]
-            for name, span in cilium_versions.DEFINITIONS.items()
-        ],
-    )
+    text += table(["kind", "where"], [[code(name), _span(one)] for name, one in cilium_versions.DEFINITIONS.items()])
     text += "## The same in all\n\nInit containers of the chart's agent: " + ", ".join(map(code, cilium_versions.INIT))
     return text + ". The programs' arguments.\n"
+
+
+def _span(span: cilium_versions.Span) -> str:
+    """From which version to which."""
+    every = [f"{major}.{minor}" for major, minor in sorted(cilium_versions.KUBERNETES) if span.holds((major, minor))]
+    if len(every) == len(cilium_versions.KUBERNETES):
+        return "all"
+    return every[0] if len(every) == 1 else f"{every[0]} to {every[-1]}"
 
 
 PAGES: dict[str, Callable[[], str]] = {
