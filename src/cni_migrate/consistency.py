@@ -291,11 +291,15 @@ AGREED: Final[dict[str, tuple[str, str]]] = {
     "labels": ("", "labels"),
     "enable-ipv4-masquerade": ("true", "enableIPv4Masquerade"),
     "ipv4-native-routing-cidr": ("", "ipv4NativeRoutingCIDR"),
+    "max-connected-clusters": ("255", "clustermesh.maxConnectedClusters"),
+    "cni-chaining-mode": ("none", "cni.chainingMode"),
 }
 """Keys of `cilium-config` that all nodes have to agree on: what holds where nothing is said, and the helm value.
 
-By the first three pods have their identities, those on Canal as well; by the others nodes reach each other's pods. What
-else they have to agree on has a key of its own in the configuration (`pod_cidr`, `tunnel_port`, …), or one value only.
+By the first three pods have their identities, those on Canal as well, whose numbers `max-connected-clusters` divides
+among clusters; by the others nodes reach each other's pods. By the last, host ports are open on the nodes that are
+migrated: who has seen a run begin with them must not lose them on the nodes that follow. What else they have to agree
+on has a key of its own in the configuration (`pod_cidr`, `tunnel_port`, …), or one value only.
 `mtu` and `enable-endpoint-routes` are not among them: each agent makes its own node's pods by them.
 """
 

@@ -295,6 +295,7 @@ CHANGES: list[tuple[str, Change, str]] = [
     ("another pool", lambda sim: upgrade(sim, {"cluster-pool-ipv4-cidr": "10.9.0.0/16"}), "cluster-pool-ipv4-cidr is"),
     ("another cluster", lambda sim: upgrade(sim, {"cluster-id": "7"}), "cluster-id is 7: it cannot change while nodes are"),
     ("another name", lambda sim: upgrade(sim, {"cluster-name": "b"}), "helm value cluster.name: default"),
+    ("host ports", lambda sim: upgrade(sim, {"cni-chaining-mode": "portmap"}), "helm value cni.chainingMode: none"),
     ("no masquerading", lambda sim: upgrade(sim, {"enable-ipv4-masquerade": "false"}), "enable-ipv4-masquerade is false"),
     ("takes all nodes", lambda sim: upgrade(sim, {"write-cni-conf-when-ready": "/host/etc/cni/net.d/05-c.conflist"}),
      "write-cni-conf-when-ready is /host"),

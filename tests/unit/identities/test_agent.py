@@ -298,6 +298,13 @@ def test_numbers_are_cilium_s_range_of_the_cluster() -> None:
     assert len(set(drawn)) > 490
 
 
+def test_where_clusters_may_be_more_each_has_fewer_numbers() -> None:
+    """With `max-connected-clusters: 511` a cluster has 15 bits: a number above would be another cluster's."""
+    settings = Settings(ENV, {**CIDRS, "cluster_id": 3, "max_clusters": 511})
+    drawn = [number_of({"k8s:a": str(n)}, 0, settings) for n in range(500)]
+    assert all(3 << 15 | 256 <= one <= 3 << 15 | 32767 for one in drawn)
+
+
 def test_a_pod_that_has_gone_takes_its_endpoint_along(server: Server) -> None:
     """And so does one that has moved to Cilium."""
     controller = a_controller(server, a_pod(), a_pod("web-1", "10.244.1.6"))

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from cni_migrate.config import Config
+from cni_migrate.consistency import AGREED, agreed
 from cni_migrate.core.decision.admission import Case, begin_event, let_go, why_not
 from cni_migrate.core.decision.advance import history
 from cni_migrate.core.decision.backward import FINISH, next_back
@@ -76,11 +78,23 @@ def _differences(old: Mapping[str, object], new: Mapping[str, object], path: str
     found = []
     for key in sorted({*old, *new}):
         before, now = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(now, Mapping):
+        if path == "cilium." and key == "agreed":
+            found += _disagreed(before or {}, now or {})
+        elif isinstance(before, Mapping) and isinstance(now, Mapping):
             found += _differences(before, now, f"{path}{key}.")
         elif before != now:
             found.append(f"{path}{key} was {before!r}, is {now!r}")
     return found
+
+
+def _disagreed(old: Any, new: Any) -> list[str]:
+    """What differs of the keys of `cilium-config` that are as usual unless they are there."""
+    before, now = agreed(old), agreed(new)
+    return [
+        f"{key} of cilium-config was {before[key]!r}, is {now[key]!r} (helm value {AGREED[key][1]})"
+        for key in sorted(before)
+        if before[key] != now[key]
+    ]
 
 
 def check_steps(plan: Plan, record: Record) -> None:

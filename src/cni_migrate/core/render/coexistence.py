@@ -191,15 +191,17 @@ def wrong(data: Mapping[str, str], config: Config, stage: Stage) -> list[Wrong]:
 
 def _wrong(data: Mapping[str, str], config: Config, stage: Stage) -> Iterator[Wrong]:
     normal = _with_old_names(data)
+    named = set()
     for row in rows(stage):
         found, wanted = row.found(normal), row.wanted(config)
         if found.strip() not in wanted:
+            named.add(row.key)
             setting = row.setting(config)
             said = str(setting).lower() if isinstance(setting, bool) else str(setting) or '""'
             yield Wrong(row.key, found, said, ".".join(row.value), row.why)
-    for key, now in agreed(normal).items() if stage == "transit" else ():
+    for key, now in agreed(normal).items():
         usual, value = AGREED[key]
-        if now != (before := config.cilium.agreed.get(key, usual)):
+        if key not in named and now != (before := config.cilium.agreed.get(key, usual)):
             yield Wrong(key, now, before or '""', value, "it cannot change while nodes are in between")
     if normal.get("tunnel-port", "") == str(config.canal.tunnel_port):
         yield Wrong("tunnel-port", str(config.canal.tunnel_port), "8473", "tunnelPort", "it is flannel's port")

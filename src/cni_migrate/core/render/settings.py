@@ -6,6 +6,7 @@ from typing import Any, Final
 from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.core.connectivity import peers
+from cni_migrate.core.render.foreign import POLICY_KEYS
 
 HEALTH_PORT: Final = 9879
 """Port of the agent's health check on the node, as in Cilium's own chart."""
@@ -30,6 +31,7 @@ def identities_config(config: Config, cilium: Mapping[str, str]) -> dict[str, An
         "cilium_cidr": config.cilium.pod_cidr,
         "cluster": cilium.get("cluster-name", "default"),
         "cluster_id": int(cilium.get("cluster-id", "0") or 0),
+        "max_clusters": int(cilium.get("max-connected-clusters", "255") or 255),
         "labels": cilium.get("labels", ""),
     }
 
@@ -99,3 +101,9 @@ def cilium_config(config: Config, version: cilium_versions.Version, *, final: bo
         "enable-stale-cilium-endpoint-cleanup": "false",
     }
     return {**plain, **cilium.extra_config, **owned}
+
+
+def policy_keys(config: Config, version: cilium_versions.Version) -> dict[str, str]:
+    """The keys by which policies hold in transit, whoever brings Cilium."""
+    ours = cilium_config(config, version, final=False)
+    return {key: ours[key] for key in POLICY_KEYS}

@@ -11,7 +11,7 @@ from .endpoints import LABEL
 from .settings import Json, Settings
 
 HEARTBEAT = "io.cilium.heartbeat"  # the operator marks identities by it that it will delete
-FIRST, LAST = 256, 65535  # pkg/identity/numericidentity.go: what is below is reserved
+FIRST = 256  # pkg/identity/numericidentity.go: what is below is reserved
 TRIES = 32  # numbers that are tried for one identity
 
 
@@ -19,7 +19,7 @@ def number_of(labels: dict[str, str], attempt: int, settings: Settings) -> int:
     """The number to try for an identity: the same on all nodes, so that they do not make one each."""
     text = json.dumps([sorted(labels.items()), attempt])
     drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-    return settings.cluster_id << 16 | FIRST + drawn % (LAST - FIRST + 1)
+    return settings.cluster_id << settings.bits | FIRST + drawn % ((1 << settings.bits) - FIRST)
 
 
 def identity(number: int, labels: dict[str, str]) -> Json:

@@ -20,6 +20,8 @@ class Settings:
         self.canal = ipaddress.ip_network(config["canal_cidr"])
         self.cilium = ipaddress.ip_network(config["cilium_cidr"])  # it may be a part of what flannel takes for its own
         self.cluster, self.cluster_id = str(config.get("cluster", "default")), int(config.get("cluster_id", 0))
+        # pkg/identity/numericidentity.go: where clusters may be 511, each has half as many numbers
+        self.bits = 15 if int(config.get("max_clusters", 255)) > 255 else 16
         self.filter = Filter(str(config.get("labels", "")).split())
 
     @property

@@ -96,13 +96,32 @@ def test_a_key_that_is_not_there_has_its_default(missing: str, named: bool) -> N
 @pytest.mark.parametrize(
     ("key", "text"),
     [
-        ("unmanaged-pod-watcher-interval", "0s"), ("cni-chaining-mode", "portmap"), ("kube-proxy-replacement", "disabled"),
+        ("unmanaged-pod-watcher-interval", "0s"), ("cni-chaining-mode", ""), ("kube-proxy-replacement", "disabled"),
         ("cluster-pool-ipv4-cidr", "10.245.0.0/16 "), ("cni-exclusive", "true"), ("cilium-endpoint-gc-interval", "10m"),
     ],
 )  # fmt: skip
 def test_other_words_for_the_same(key: str, text: str) -> None:
     """Versions write some of it in another way, and what means nothing without a CNI file is not looked at."""
     assert wrong({**GUIDE, key: text}, CONFIG, "transit") == []
+
+
+@pytest.mark.parametrize(("data", "stage"), [(GUIDE, "transit"), (STAYS, "final")])
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("cni-chaining-mode", "portmap", "cni.chainingMode: none"),
+        ("cluster-name", "other", "cluster.name: default"),
+        ("max-connected-clusters", "511", "clustermesh.maxConnectedClusters: 255"),
+    ],
+)
+def test_what_nodes_agree_on_stays_until_the_last_is_through(
+    data: dict[str, str], stage: Stage, key: str, text: str, value: str
+) -> None:
+    """As it was found when the migration began, it is right; a resumed run would refuse it otherwise, at any stage."""
+    (found,) = wrong({**data, key: text}, CONFIG, stage)
+    assert value in str(found)
+    begun = CONFIG.model_copy(update={"cilium": CONFIG.cilium.model_copy(update={"agreed": {key: text}})})
+    assert wrong({**data, key: text}, begun, stage) == []
 
 
 def test_flannels_port_is_refused_by_name() -> None:

@@ -60,7 +60,8 @@ def test_it_tells_the_configuration_what_it_is() -> None:
         "primary_file": "05-cilium.conflist",
         "agreed": {
             "cluster-id": "0", "cluster-name": "default", "labels": "",
-            "enable-ipv4-masquerade": "true", "ipv4-native-routing-cidr": "",
+            "enable-ipv4-masquerade": "true", "ipv4-native-routing-cidr": "", "max-connected-clusters": "255",
+            "cni-chaining-mode": "none",
         },
     }  # fmt: skip
 
