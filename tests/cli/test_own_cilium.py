@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from cni_migrate import resources, wiring
 from cni_migrate.cli.ui import output
@@ -251,6 +252,30 @@ def test_manifests_that_cannot_be_used(on: Callable[..., Any], tmp_path: Path, t
     ended = on("cilium: {source: manifests, manifests: own.yaml}\n", "run", "--yes")
     assert ended.code == 2
     assert says in ended.err
+
+
+@pytest.mark.parametrize(
+    ("pod", "says"),
+    [
+        ({"nodeSelector": {"pool": "x"}}, "nodeSelector keeps its agents off"),
+        ({"tolerations": None}, "tolerations lack"),
+    ],
+    ids=["nodes", "tolerations"],
+)
+@pytest.mark.parametrize("strategy", ["overlay", "multus"])
+def test_manifests_whose_agents_would_not_be_on_every_node(
+    on: Callable[..., Any], tmp_path: Path, pod: dict[str, Any], says: str, strategy: str
+) -> None:
+    """Exit code 3 in preflight, with the field: a node would be drained for an agent that never comes."""
+    made = list(YAML(typ="safe").load_all(rendered()))
+    for one in made:
+        if one["kind"] == "DaemonSet":
+            one["spec"]["template"]["spec"] |= pod
+    (tmp_path / "own.yaml").write_text("".join(f"---\n{output.yaml_text(one)}" for one in made))
+    ended = on(f"strategy: {strategy}\ncilium: {{source: manifests, manifests: own.yaml}}\n", "preflight")
+    assert ended.code == 3, ended.out
+    assert "CILIUM_DAEMONSET" in ended.out
+    assert says in ended.out
 
 
 STRANGE = "---\napiVersion: foo.example/v1\nkind: Bar\nmetadata: {name: x, namespace: kube-system}\n"

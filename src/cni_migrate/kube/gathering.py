@@ -7,6 +7,7 @@ from cni_migrate.cilium_versions import PORT_RANGES
 from cni_migrate.core.model.canal import FoundCanal
 from cni_migrate.core.preflight.findings import Facts, Hook
 from cni_migrate.core.steps.view import Plan
+from cni_migrate.kube import views
 from cni_migrate.kube.access import Ask, Reviews
 from cni_migrate.kube.admission import refusals
 from cni_migrate.kube.calico import calico
@@ -88,6 +89,7 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         lost_without_kube_proxy=plan.manifests.lost_without_kube_proxy(),
         host_ports=plan.manifests.host_ports(),
         node_configs=overriding.result(),
+        agents=views.daemonset(agents) if (agents := plan.manifests.agents()) is not None else None,
         pulled_without=tuple(plan.manifests.pulled_without()),
         mirrored_without=tuple(plan.manifests.mirrored_without()),
     )

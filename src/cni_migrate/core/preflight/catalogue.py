@@ -79,7 +79,7 @@ ABOUT: Final = {
         About("CILIUM_KEYS", (BLOCKER,), "An installed Cilium is configured so that it would not live beside Canal.",
               "`helm upgrade` with the values of `migrate manifests cilium-values`.",
               "it would take nodes whose turn it is not, or leave policies open"),
-        About("CILIUM_DAEMONSET", (BLOCKER,), "Agents of an installed Cilium could not do their part beside Canal.",
+        About("CILIUM_DAEMONSET", (BLOCKER,), "Agents of your own Cilium could not do their part beside Canal.",
               "Change its values: version, node selector, affinity, tolerations, arguments, CNI folder.",
               "a node would have no agent when its turn comes, or one that does not do what it is told"),
         About("CILIUM_NODE_CONFIG", (BLOCKER,), "A CiliumNodeConfig of somebody else's outranks the migration's keys.",

@@ -58,16 +58,18 @@ def keys(facts: Facts) -> Iterator[Finding]:
 def agents(facts: Facts) -> Iterator[Finding]:
     """Its agents run on every node, stay while it is in transit, and read what the migration tells them."""
     where, config = facts.config.cilium.namespace, facts.seen.cilium_config
-    one = facts.seen.daemonsets.get((where, names.CILIUM))
-    if facts.config.cilium.source != "existing" or config is None or one is None or AGENT not in one.containers:
+    installed = facts.config.cilium.source == "existing"
+    one = facts.seen.daemonsets.get((where, names.CILIUM)) if installed else facts.agents
+    if one is None or AGENT not in one.containers or (installed and config is None):
         return
     found = overrides.of_daemonset(one, facts.seen.nodes.values(), facts.taint, facts.config)
-    found += overrides.of_settings(one.settings, config.data, facts.config, "transit")
+    if config is not None and installed:  # of one that is brought, they were judged when it was read
+        found += overrides.of_settings(one.settings, config.data, facts.config, "transit")
     if found:
         yield blocker(
             "CILIUM_DAEMONSET",
             f"the agents of DaemonSet {where}/{names.CILIUM} could not do their part beside Canal",
-            "change its values (helm upgrade), or the configuration",
+            f"change its values{' (helm upgrade)' if installed else ''}, or the configuration",
             found,
         )
 

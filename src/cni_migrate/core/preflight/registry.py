@@ -69,8 +69,8 @@ class Facts:
     operator's Cilium comes with the last step; `lost_without_kube_proxy` and
     `host_ports` as `Manifests` has them; `release` the one that Helm has under the configured name already; `released`
     by release of Helm's (`namespace/name`), what of Cilium's is there already and belongs to it; `node_configs` the
-    CiliumNodeConfigs that agents of Cilium will read, or do; `pulled_without` and `mirrored_without` as `Manifests` has
-    them.
+    CiliumNodeConfigs that agents of Cilium will read, or do; `agents` the DaemonSet that an operator's own Cilium
+    brings; `pulled_without` and `mirrored_without` as `Manifests` has them.
     """
 
     config: Config
@@ -106,6 +106,7 @@ class Facts:
     release: ReleaseFound | None = None
     released: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     node_configs: tuple[NodeConfig, ...] = ()
+    agents: DaemonSet | None = None
     pulled_without: tuple[str, ...] = ()
     mirrored_without: tuple[str, ...] = ()
 

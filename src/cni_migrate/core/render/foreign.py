@@ -59,6 +59,9 @@ WRITTEN: Final = ("write-cni-conf-when-ready", "read-cni-conf")
 """Keys that are left out in between. The first alone makes an agent write its CNI file, `custom-cni-conf` or not: that
 one is for the chart, which then leaves this one away (seen with 1.20.2: every node had Cilium's file at once)."""
 
+ARGUED: Final = ("write-cni-conf-when-ready", "cni-exclusive")
+"""Keys that are arguments of the agents where each node has two, and outrank all else."""
+
 POLICY_KEYS: Final = ("enable-policy", "prepend-iptables-chains", "enable-stale-cilium-endpoint-cleanup")
 """Keys by which policies hold in transit: the same for every Cilium, whoever brings it."""
 
@@ -191,14 +194,19 @@ def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[M
         if found["kind"] in WORKLOADS and not _on_host(found):
             continue
         if found["kind"] == "ConfigMap" and found["metadata"]["name"] == CONFIG:
-            kept = {key: value for key, value in found.get("data", {}).items() if key not in WRITTEN}
-            off = {key: "false" for key in OFF if is_on(kept.get(key, ""))}
-            made.append({**found, "data": {**kept, **off, **TRANSIT, **keys}})
+            made.append({**found, "data": transit_data(found.get("data") or {}, keys)})
         elif found is foreign.daemonset:
             made += _agents(found, config)
         else:
             made.append(found)
     return made
+
+
+def transit_data(data: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, str]:
+    """The data of `cilium-config` while Canal is there, too. `keys` go on top of `TRANSIT`."""
+    kept = {key: value for key, value in data.items() if key not in WRITTEN}
+    off = {key: "false" for key in OFF if is_on(kept.get(key, ""))}
+    return {**kept, **off, **TRANSIT, **keys}
 
 
 def later(data: Mapping[str, str]) -> list[str]:

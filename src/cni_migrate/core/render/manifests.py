@@ -18,7 +18,7 @@ from cni_migrate.core.model import leftovers, names
 from cni_migrate.core.render import foreign as foreign_cilium
 from cni_migrate.core.render import rights
 from cni_migrate.core.render.overrides import switching
-from cni_migrate.core.render.settings import HEALTH_PORT, cilium_config, identities_config, knet_config
+from cni_migrate.core.render.settings import HEALTH_PORT, cilium_config, identities_config, knet_config, policy_keys
 from cni_migrate.resources import documents
 
 Manifest = dict[str, Any]
@@ -105,8 +105,7 @@ class Manifests:
         if self._installed:
             return []
         if self._foreign is not None:
-            ours = cilium_config(self._config, self.cilium_version, final=False)
-            keys = {key: value for key, value in ours.items() if key in foreign_cilium.POLICY_KEYS}
+            keys = policy_keys(self._config, self.cilium_version)
             return self._own("transit", lambda own: foreign_cilium.transit(own, self._config, keys))
         return self._cilium(f"cilium-{self._config.strategy}.yaml", final=False)
 
@@ -156,6 +155,10 @@ class Manifests:
     def later(self) -> list[str]:
         """What Cilium's owner asks for that comes with the last step only, as `key: text`."""
         return foreign_cilium.later(self._foreign.config) if self._foreign is not None else []
+
+    def agents(self) -> Manifest | None:
+        """The DaemonSet of an operator's own Cilium as it came; None where nobody has brought one."""
+        return self._foreign.daemonset if self._foreign is not None else None
 
     def lost_without_kube_proxy(self) -> bool:
         """Whether agents in their final form could not start without the kube-proxy that they replace."""

@@ -104,20 +104,30 @@ def _of_one(one: NodeConfig, data: Data, config: Config, stage: Stage) -> Iterat
 
 def _selected(one: NodeConfig, nodes: Iterable[Node]) -> str:
     taken = sorted(node.name for node in nodes if one.takes(node.labels))
-    return f" on {_told(taken)}" if taken else ""
+    return f" on {told(taken)}" if taken else ""
 
 
-def _told(nodes: list[str]) -> str:
+def told(nodes: list[str]) -> str:
+    """Nodes in words: how many, and the first three."""
     more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
     return f"{many(len(nodes), 'node')} ({', '.join(nodes[:3])}{more})"
 
 
 def of_settings(said: Data, data: Data, config: Config, stage: Stage) -> Iterator[str]:
     """What an agent's arguments and environment, and those of `build-config`, contradict."""
+    yield from of_arguments(said, data, config, stage)
+    if stage == "transit":
+        yield from of_build(said, data, config)
+
+
+def of_arguments(said: Data, data: Data, config: Config, stage: Stage) -> Iterator[str]:
+    """What an agent's arguments and environment, which outrank `cilium-config`, contradict."""
     for found in more_wrong(data, said, config, stage):
         yield f"container {AGENT} is started with {found}"
-    if stage == "final":
-        return
+
+
+def of_build(said: Data, data: Data, config: Config) -> Iterator[str]:
+    """What keeps `build-config` from telling the agent what the migration's CiliumNodeConfig says."""
     keys = switching(config, data)
     sources = said.get(f"{BUILD} source", "cilium-node-config:")
     if "cilium-node-config:" not in sources:
@@ -152,7 +162,7 @@ def _of_daemonset(one: DaemonSet, nodes: list[Node], taint: Taint | None, config
         return
     if out := sorted(node.name for node in nodes if not one.meant_for(node)):
         field = "nodeSelector" if any(_kept_off(one, node) for node in nodes) else "affinity.nodeAffinity"
-        yield f"{what}: {field} keeps its agents off {_told(out)}"
+        yield f"{what}: {field} keeps its agents off {told(out)}"
     if taint is not None and not any(toleration.tolerates(taint) for toleration in one.tolerations):
         yield (
             f"{what}: tolerations lack {taint}, the taint of a node in transit, which would have no agent then. Values:"

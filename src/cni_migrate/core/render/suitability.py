@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.consistency import AGREED, DELETES_ENDPOINTS, ENDPOINT_GC, NEEDS_ROUTES, NO_CONNTRACK, lasts
 from cni_migrate.core.model import names
 from cni_migrate.core.render.foreign import (
+    ARGUED,
     OFF,
     POLICY_KEYS,
     TRANSIT,
@@ -16,7 +18,10 @@ from cni_migrate.core.render.foreign import (
     cni_folder,
     is_on,
     pools_of,
+    transit_data,
 )  # fmt: skip
+from cni_migrate.core.render.overrides import of_arguments, of_build, settings_of
+from cni_migrate.core.render.settings import policy_keys
 
 DECIDED: Final = frozenset(
     {
@@ -37,8 +42,29 @@ def problems(foreign: Foreign, config: Config) -> list[str]:
         *_policies(foreign),
         *_tunnel(foreign, config),
         *_agents_form(foreign, config),
+        *_told(foreign, config),
         *_node_configs(foreign.objects),
     ]
+
+
+def _told(foreign: Foreign, config: Config) -> Iterator[str]:
+    """What agents are started with outranks `cilium-config`, where the migration says what it needs."""
+    cilium = config.cilium.model_copy(update=foreign.facts())
+    whole = config.model_copy(update={"cilium": cilium})
+    said = settings_of(foreign.daemonset["spec"]["template"]["spec"])
+    data = transit_data(foreign.config, policy_keys(whole, cilium_versions.parsed(cilium.version)))
+    # Where there are two agents, their own arguments say which CNI file is whose.
+    on_the_way = {key: text for key, text in said.items() if config.traits.node_config or key not in ARGUED}
+    found = [
+        *of_arguments(on_the_way, data, whole, "transit"),
+        *(of_build(said, data, whole) if config.traits.node_config else ()),
+        *of_arguments(said, foreign.config, whole, "final"),
+    ]
+    for one in dict.fromkeys(found):
+        yield f"{one}{ELSEWHERE if one.startswith('container') else ''}"
+
+
+ELSEWHERE: Final = ", or what else says it there: extraArgs, extraEnv"
 
 
 def _node_configs(objects: Iterable[Manifest]) -> Iterator[str]:

@@ -275,6 +275,60 @@ def test_agents_that_replace_kube_proxy_know_the_api_server(
     assert made.lost_without_kube_proxy() is lost
 
 
+TOLD: list[tuple[str, dict[str, Any], str]] = [
+    ("an argument", {"args": ["--enable-policy=never"]}, "started with enable-policy is never"),
+    ("an argument of two words", {"args": ["--tunnel-port", "9999"]}, "started with tunnel-port is 9999"),
+    ("the environment", {"env": [{"name": "CILIUM_KUBE_PROXY_REPLACEMENT", "value": "true"}]},
+     "started with kube-proxy-replacement is true"),
+    ("another cluster", {"args": ["--cluster-id=7"]}, "started with cluster-id is 7"),
+    ("IPsec", {"args": ["--enable-ipsec=true"]}, "or what else says it there: extraArgs, extraEnv"),
+    ("flannel's port", {"args": ["--tunnel-port=8472"]}, "it is flannel's port"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy", ["overlay", "multus"])
+@pytest.mark.parametrize(("agent", "says"), [row[1:] for row in TOLD], ids=[row[0] for row in TOLD])
+def test_what_agents_are_started_with_is_judged_as_their_configuration(
+    agent: dict[str, list[Any]], says: str, strategy: str
+) -> None:
+    """It outranks what the migration writes, so it is refused when the objects are read."""
+    given = objects(**{"tunnel-port": "8999"})
+    for container in one(given, "DaemonSet", names.CILIUM)["spec"]["template"]["spec"]["containers"]:
+        for key, more in agent.items():
+            container[key] = [*container.get(key, []), *more]
+    config = Config.model_validate({"strategy": strategy})
+    found = suitability.problems(foreign.read(given), config)
+    assert says in "; ".join(found)
+
+
+FILE = "--write-cni-conf-when-ready=/host/etc/cni/net.d/05-cilium.conflist"
+
+
+@pytest.mark.parametrize(("strategy", "refused"), [("overlay", True), ("multus", False)])
+def test_an_argument_that_names_the_cni_file(strategy: str, refused: bool) -> None:
+    """All nodes at once would be Cilium's; where each has two agents, the migration's own argument outranks it."""
+    given = objects()
+    for container in one(given, "DaemonSet", names.CILIUM)["spec"]["template"]["spec"]["containers"]:
+        container["args"] = [*container.get("args", []), FILE]
+    found = suitability.problems(foreign.read(given), Config.model_validate({"strategy": strategy}))
+    assert ("write-cni-conf-when-ready is" in "; ".join(found)) is refused
+
+
+@pytest.mark.parametrize(("strategy", "refused"), [("overlay", True), ("multus", False)])
+def test_agents_that_read_no_node_config(strategy: str, refused: bool) -> None:
+    """By one each node is switched, where there is one agent per node."""
+    given = objects()
+    pod = one(given, "DaemonSet", names.CILIUM)["spec"]["template"]["spec"]
+    build = {
+        "name": "config",
+        "image": "a",
+        "command": ["cilium-dbg", "build-config", "--source=config-map:cilium-config"],
+    }
+    pod["initContainers"] = [build, *pod.get("initContainers", [])]
+    found = suitability.problems(foreign.read(given), Config.model_validate({"strategy": strategy}))
+    assert ("reads no CiliumNodeConfig" in "; ".join(found)) is refused
+
+
 AGREED = (
     "tunnel-protocol", "tunnel-port", "routing-mode", "ipam", "cluster-pool-ipv4-cidr", "cluster-pool-ipv4-mask-size",
     "identity-allocation-mode", "cluster-name", "cluster-id", "datapath-mode", "cni-chaining-mode", "labels",
