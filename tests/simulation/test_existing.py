@@ -18,7 +18,7 @@ from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world.cniconf import in_force
-from cni_migrate.sim.world.kinds import CILIUM_NODE_CONFIG_V2, CONFIG_MAP, DAEMON_SET, NODE
+from cni_migrate.sim.world.kinds import CILIUM_NODE_CONFIG_V2, CONFIG_MAP, DAEMON_SET, NODE, POD
 from tests.simulation.harness import SMALL, Process, config_for, simulated
 from tests.simulation.outcome import outcome
 
@@ -234,6 +234,38 @@ def test_an_upgrade_on_the_way_holds_the_next_node() -> None:
             assert final is not None
             assert final.outcome == "done", final
             watch.check()
+
+    run_virtual(main())
+
+
+async def restart_agent(sim: Simulation, node: str) -> None:
+    """An agent's pod is deleted by somebody, and made anew by its DaemonSet."""
+    found, _ = await sim.client.list(POD, namespace="kube-system")
+    for one in found:
+        if one["metadata"].get("labels", {}).get("k8s-app") == "cilium" and one["spec"].get("nodeName") == node:
+            await sim.client.delete(POD, one["metadata"]["name"], "kube-system")
+    await asyncio.sleep(30)
+
+
+def test_an_agent_that_has_read_what_was_wrong_for_a_while_holds_the_next_node() -> None:
+    """Changed and changed back, nothing shows it but that the agent has started in between; restarted, it goes on."""
+
+    async def main() -> None:
+        async with simulated(cluster(), CONFIG) as (sim, _):
+            first = await Process(sim, CONFIG, goal=ONE).run()
+            assert first is not None
+            await upgrade(sim, {"policy-audit-mode": "true"})
+            await restart_agent(sim, "w1")
+            await upgrade(sim, {"policy-audit-mode": None})
+            final = await Process(sim, CONFIG).run()
+            assert final is not None
+            assert final.outcome == "halted", final
+            assert "agent on 1 node (w1) has started before cilium-config was written last" in final.message
+            assert "kubectl -n kube-system rollout restart daemonset/cilium" in final.next
+            await restart_agent(sim, "w1")
+            final = await Process(sim, CONFIG).run()
+            assert final is not None
+            assert final.outcome == "done", final
 
     run_virtual(main())
 

@@ -5,6 +5,7 @@ Its owner changes it, by `helm upgrade`. The tool says which values that takes, 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Final
 
 from cni_migrate.core.model import names
@@ -115,7 +116,33 @@ def check_cilium_keys(view: NodeView) -> Answer:
 
     It is the last look before the node is touched: its owner, or a program of theirs, may change it at any time.
     """
-    return _refused(_contradictions(view, "transit"), "Cilium was changed, which is its owner's") or Done()
+    found = [*_contradictions(view, "transit"), *_unaware(view)]
+    return _refused(found, "Cilium was changed, which is its owner's") or Done()
+
+
+def _unaware(view: NodeView) -> Iterator[_Contradiction]:
+    """Agents that have started since their node was switched, and before `cilium-config` was written last.
+
+    What they read may have been wrong, though it is right now: policies of their node's pods might be open. The agents
+    that the switch has started were looked after then, and those of other nodes serve no pod yet.
+    """
+    config, where = view.seen.cilium_config, view.config.cilium.namespace
+    old = []
+    for node in view.members() if config is not None else ():
+        entry = view.record.nodes[node.name]
+        pod = view.agent(node.name, where, names.CILIUM)
+        if pod is None or pod.deleting or entry.event is not None or entry.since is None:
+            continue
+        by_itself = pod.created > entry.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        switched = view.config.labels.switched.key in node.labels
+        if switched and by_itself and config is not None and config.unread_by(pod):
+            old.append(node.name)
+    if old:
+        yield _Contradiction(
+            f"Cilium's agent on {overrides.told(sorted(old))} has started before {names.CILIUM_CONFIG} was written"
+            " last: what it read then may have been wrong, and it does not read it again",
+            f"kubectl -n {where} rollout restart daemonset/{names.CILIUM}",
+        )
 
 
 @node_step("host")
