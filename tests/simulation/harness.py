@@ -23,6 +23,7 @@ from cni_migrate.engine.store import RecordStore
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.documents import KubeDocuments
 from cni_migrate.kube.inprocess import close_api, in_process_api
+from cni_migrate.ports import Releases
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.wiring import host_image, plan_for, prober_for
@@ -116,6 +117,7 @@ class Process:
     driver: Driver | None = None
     on_turn: Callable[[Decision, Snapshot], None] | None = None
     mortal: Mortal | None = None
+    releases: Releases | None = None
 
     def kill(self) -> None:
         """End the process as SIGKILL does, from outside, whatever it is doing."""
@@ -161,7 +163,7 @@ class Process:
         rng = random.Random(1)
         api = await in_process_api(mortal, timeout=self.config.deadlines.request)
         try:
-            async with KubeCluster(api, self.config, clock, rng) as cluster:
+            async with KubeCluster(api, self.config, clock, rng, self.releases) as cluster:
                 plan = _plan(self.config.model_dump_json(), cluster.snapshot())
                 documents = KubeDocuments(cluster.client, clock)
                 self.driver = Driver(

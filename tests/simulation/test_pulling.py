@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,19 @@ from cni_migrate import resources
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded
 from cni_migrate.core.model import names
+from cni_migrate.core.model.attempts import Result
+from cni_migrate.core.model.effects import UpgradeRelease
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import Phase
+from cni_migrate.core.preflight.registry import ReleaseFound
 from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.apiserver.store import Event
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
-from cni_migrate.wiring import completed, manifests_for
+from cni_migrate.sim.world.kinds import JOB
+from cni_migrate.wiring import completed, forget, manifests_for
 from tests.simulation.harness import SMALL, Process, config_for, simulated
 
 MIRROR, SECRETS = "harbor.example:5000/proxy/cache", ["harbor", "backup"]
@@ -98,8 +104,29 @@ RELAY = {
 }
 
 
-def _own(folder: Path, strategy: str, **more: Any) -> Config:
-    """A Cilium 1.18.2 from a file, with Hubble's relay."""
+HOOK = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {
+        "name": "certs",
+        "namespace": "kube-system",
+        "annotations": {"helm.sh/hook": "post-install,post-upgrade"},
+    },
+    "spec": {
+        "template": {
+            "metadata": {},
+            "spec": {
+                "restartPolicy": "Never",
+                "containers": [{"name": "certgen", "image": "quay.io/cilium/certgen:v0.3.1"}],
+            },
+        }
+    },
+}
+"""What a chart runs around its last step, and nobody else."""
+
+
+def _objects(folder: Path) -> Path:
+    """A Cilium 1.18.2 in a file, with Hubble's relay and a hook."""
     texts = {name: resources.read("templates", name) for name in TEMPLATES}
     wanted = Config.model_validate({"strategy": "overlay", "cilium": {"version": "1.18.2"}})
     made = json.loads(json.dumps(Manifests(texts, wanted, Payload("canal:1", {})).cilium_final()))
@@ -107,9 +134,46 @@ def _own(folder: Path, strategy: str, **more: Any) -> Config:
         if one["kind"] == "DaemonSet":
             del one["spec"]["template"]["metadata"]["labels"][names.STAGE]
     file = folder / "cilium.json"
-    file.write_text("\n---\n".join(json.dumps(one) for one in [*made, RELAY]))
-    config = config_for(strategy, cilium={"source": "manifests", "manifests": str(file)}, **more)
+    file.write_text("\n---\n".join(json.dumps(one) for one in [*made, RELAY, HOOK]))
+    return file
+
+
+def _own(folder: Path, strategy: str, **more: Any) -> Config:
+    """That, as manifests: nobody runs the hook."""
+    config = config_for(strategy, cilium={"source": "manifests", "manifests": str(_objects(folder))}, **more)
     return completed(Loaded(config, {}), None).config
+
+
+def _chart(folder: Path, strategy: str) -> Config:
+    """That, as a chart which a program called helm renders."""
+    program = folder / "bin" / "helm"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ncase "$1" in version) echo v3.18.0;; template) cat {_objects(folder)};; esac\n')
+    program.chmod(0o700)
+    forget()
+    before, os.environ["PATH"] = os.environ["PATH"], f"{program.parent}:{os.environ['PATH']}"
+    try:
+        config = config_for(strategy, cilium={"source": "chart", "chart": "oci://charts.example/cilium"})
+        return completed(Loaded(config, {}), None).config
+    finally:
+        os.environ["PATH"] = before
+
+
+@dataclass
+class _Helm:
+    """Does what helm does with the last step's objects: they are there already, and its hook is run."""
+
+    sim: Simulation
+
+    def found(self) -> ReleaseFound | None:
+        """No release yet."""
+        return None
+
+    async def upgrade(self, effect: UpgradeRelease) -> tuple[Result, str]:
+        """The hook's Job, as helm makes it anew."""
+        await self.sim.client.create(JOB, json.loads(json.dumps(HOOK)), effect.namespace)
+        await asyncio.sleep(30)
+        return "applied", ""
 
 
 def _images(sim: Simulation) -> set[str]:
@@ -121,6 +185,7 @@ def _images(sim: Simulation) -> set[str]:
 PULLS: list[tuple[str, Callable[[Path], Config]]] = [
     *((f"builtin {name}", lambda _, name=name: config_for(name)) for name in sorted(BROUGHT)),
     *((f"own {name}", lambda folder, name=name: _own(folder, name)) for name in sorted(BROUGHT)),
+    *((f"chart {name}", lambda folder, name=name: _chart(folder, name)) for name in sorted(BROUGHT)),
     ("existing", lambda _: config_for("overlay", cilium={"source": "existing"})),
     ("a mirror", lambda _: _mirrored("overlay")),
     ("images of one's own", lambda _: config_for(
@@ -147,7 +212,9 @@ def test_the_list_of_images_is_what_is_pulled(given: Callable[[Path], Config], t
                     pulled.update(one["image"] for one in (*spec["containers"], *spec.get("initContainers", [])))
 
             sim.app.machinery.after.append(noted)
-            final = await Process(sim, config, goal=Goal(until=Phase.MIGRATING) if existing else Goal()).run()
+            process = Process(sim, config, goal=Goal(until=Phase.MIGRATING) if existing else Goal())
+            process.releases = _Helm(sim)
+            final = await process.run()
             assert final is not None
             assert final.outcome == "done", final
         named = manifests_for(config, None).images()

@@ -99,7 +99,7 @@ class Helm:
         return int(found.group(1)), int(found.group(2))
 
     def template(self, cilium: Cilium) -> list[Document]:
-        """The chart's objects with the operator's values; hooks and tests are left out.
+        """The chart's objects and hooks with the operator's values; tests are left out.
 
         Raises:
             ConfigError: helm refuses the chart or the values, in its own words; or the chart is of another version.
@@ -112,7 +112,7 @@ class Helm:
                 next="leave cilium.chart_version away, or correct cilium.chart",
             )
         command = ["template", cilium.release, *_chart(cilium), *_values(cilium), "--namespace", cilium.namespace]
-        command += ["--no-hooks", "--skip-tests", "--kube-version", cilium.kubernetes]
+        command += ["--skip-tests", "--kube-version", cilium.kubernetes]
         said = self._run(command, RENDER_SECONDS)
         if said.returncode:
             words = _told(said)

@@ -80,13 +80,13 @@ def test_only_a_helm_that_can_take_over_is_used(
 
 
 def test_a_chart_is_rendered_with_all_values(tmp_path: Path) -> None:
-    """Version, values in their order, namespace, and no hooks."""
+    """Version, values in their order, namespace, and no tests."""
     program = helm(tmp_path, "printf 'kind: A\\n---\\nkind: B\\n'")
     assert [one.value for one in Helm(str(program)).template(CILIUM)] == [{"kind": "A"}, {"kind": "B"}]
     assert asked(tmp_path) == [
         (
             "template cilium oci://reg/cilium --version 1.20.2 --values a.yaml --values b.yaml --namespace kube-system"
-            " --no-hooks --skip-tests --kube-version 1.34.0"
+            " --skip-tests --kube-version 1.34.0"
         )
     ]
 

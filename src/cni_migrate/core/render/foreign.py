@@ -15,7 +15,7 @@ from cni_migrate.consistency import NEEDY, PARTS, agreed
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.render.coexistence import TUNNEL_PORTS
-from cni_migrate.core.render.wellformed import WORKLOADS, objects_in
+from cni_migrate.core.render.wellformed import WORKLOADS, hooks_in, objects_in
 
 Manifest = dict[str, Any]
 
@@ -87,12 +87,14 @@ class Foreign:
     """A Cilium of the operator's: all its objects in their order, and the three that matter here.
 
     `config`: the data of `cilium-config`; `daemonset`: the agents'; `operator`: the Deployment of Cilium's operator.
+    `hooks` is what Helm runs once around the last step, where it is asked for one.
     """
 
     objects: tuple[Manifest, ...]
     config: Mapping[str, str]
     daemonset: Manifest
     operator: Manifest
+    hooks: tuple[Manifest, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -164,7 +166,8 @@ def read(objects: Iterable[Any], places: Iterable[str] = ()) -> Foreign:
         ForeignError: something of Cilium is missing or is there twice, or an object is none.
     """
     counted = (f"document {number}" for number in itertools.count(1))
-    flat, problems = objects_in(zip(itertools.chain(places, counted), objects, strict=False))
+    documents = list(zip(itertools.chain(places, counted), objects, strict=False))
+    flat, problems = objects_in(documents)
     agents = [m for m in flat if m["kind"] == "DaemonSet" and any(c.get("name") == AGENT for c in _containers(m))]
     configs = [m for m in flat if m["kind"] == "ConfigMap" and m["metadata"]["name"] == CONFIG]
     operators = [m for m in flat if m["kind"] == "Deployment" and m["metadata"]["name"] == names.CILIUM_OPERATOR]
@@ -180,7 +183,8 @@ def read(objects: Iterable[Any], places: Iterable[str] = ()) -> Foreign:
     if problems:
         raise ForeignError(problems)
     data = {str(key): str(value) for key, value in (configs[0].get("data") or {}).items()}
-    return Foreign(tuple(flat), data, agents[0], operators[0])
+    where = str(agents[0]["metadata"]["namespace"])
+    return Foreign(tuple(flat), data, agents[0], operators[0], tuple(hooks_in(documents, where)))
 
 
 def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[Manifest]:

@@ -234,9 +234,11 @@ class Manifests:
             helm, final = config.cilium.source == "chart", self.cilium_final()
             installed += final
             homes = [m for m in final if m["kind"] == "Namespace"]
-            own = rights.of_objects(final, helm=helm)
+            own = rights.of_objects([*final, *self._hooks()], helm=helm)
             if helm:
                 own.setdefault(config.cilium.namespace, []).append(rights.RELEASE)
+            for namespace, rules in rights.to_await(self._hooks()).items():
+                own.setdefault(namespace, []).extend(rules)
         grants = [rule for m in installed if m["kind"] in ("ClusterRole", "Role") for rule in m.get("rules") or []]
         canals = list(dict.fromkeys(namespace for namespace, _ in config.canal.every_daemonset()))
         work = [*canals, *([] if self._installed else [config.cilium.namespace])]
@@ -263,7 +265,7 @@ class Manifests:
         if self._installed:
             cilium = {}
         elif self._foreign is not None:
-            cilium = dict(foreign_cilium.workloads(self._foreign.objects))
+            cilium = dict(foreign_cilium.workloads([*self._foreign.objects, *self._hooks()]))
         found = {
             **cilium,
             "knet-stress": config.knet.image,
@@ -285,7 +287,7 @@ class Manifests:
         registry = self._config.registry
         if self._foreign is None or not registry:
             return []
-        every = foreign_cilium.workloads(self._foreign.objects)
+        every = foreign_cilium.workloads([*self._foreign.objects, *self._hooks()])
         return [f"{name}: {image}" for name, image in every if not image.startswith(f"{registry}/")]
 
     def cautions(self) -> list[str]:
@@ -298,6 +300,11 @@ class Manifests:
             f" instead of {self._config.cilium.pod_cidr}"
         )
         return [said]
+
+    def _hooks(self) -> tuple[Manifest, ...]:
+        """What Helm runs once in the last step."""
+        found = self._foreign if self._config.cilium.source == "chart" else None
+        return found.hooks if found is not None else ()
 
     def _own(self, key: str, make: Callable[[foreign_cilium.Foreign], list[Manifest]]) -> list[Manifest]:
         """The operator's Cilium in one of its forms, made once."""

@@ -42,6 +42,21 @@ def of_objects(objects: Iterable[Manifest], *, helm: bool) -> dict[str, list[Rul
     }
 
 
+def to_await(hooks: Iterable[Manifest]) -> dict[str, list[Rule]]:
+    """By namespace, the rules with which Helm waits for its hooks: it watches each until it has ended."""
+    found: dict[str, dict[tuple[str, str], None]] = {}
+    for one in hooks:
+        group = one["apiVersion"].rpartition("/")[0]
+        found.setdefault(one["metadata"].get("namespace") or CLUSTER, {})[group, plural(one["kind"])] = None
+    return {
+        namespace: [
+            {"apiGroups": [group], "resources": [resource], "verbs": ["list", "watch"]}
+            for group, resource in sorted(kinds)
+        ]
+        for namespace, kinds in sorted(found.items())
+    }
+
+
 def plural(kind: str) -> str:
     """A kind's resource, as Kubernetes and Cilium name theirs: `ingressclasses`, `networkpolicies`, `endpoints`."""
     name = kind.lower()

@@ -49,7 +49,7 @@ def objects_in(documents: Iterable[Document]) -> tuple[list[Manifest], list[str]
     problems: list[str] = []
     for where, value in documents:
         for place, part in _apart(where, value):
-            if _once(part):
+            if _hook(part):
                 continue
             wrong = list(_wrong(part))
             problems += [f"{place}: {one}" for one in wrong]
@@ -74,10 +74,27 @@ def _apart(where: str, value: Any) -> Iterator[Document]:
             yield from _apart(f"{where}, item {number}", item if item is not None else "")
 
 
-def _once(found: Any) -> bool:
+def hooks_in(documents: Iterable[Document], namespace: str) -> list[Manifest]:
+    """What Helm runs around an installation or an upgrade, as far as it is an object; it puts it into `namespace`."""
+    found = []
+    for where, value in documents:
+        for _, part in _apart(where, value):
+            if set(re.split(r"[\s,]+", _hook(part))) & INSTALLS:
+                meta = part["metadata"]
+                put = {"namespace": namespace, **meta} if part.get("kind") in NAMESPACED else meta
+                one = {**part, "metadata": put}
+                found += [] if any(_wrong(one)) else [_asked(one)]
+    return found
+
+
+INSTALLS: Final = {"pre-install", "post-install", "pre-upgrade", "post-upgrade"}
+"""The hooks of `helm upgrade --install` (helm.sh: "Chart Hooks")."""
+
+
+def _hook(found: Any) -> str:
     meta = found.get("metadata") if isinstance(found, Mapping) else None
     annotations = meta.get("annotations") if isinstance(meta, Mapping) else None
-    return isinstance(annotations, Mapping) and "helm.sh/hook" in annotations
+    return str(annotations.get("helm.sh/hook", "")) if isinstance(annotations, Mapping) else ""
 
 
 def _asked(found: Mapping[str, Any]) -> Manifest:

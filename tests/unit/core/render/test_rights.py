@@ -109,3 +109,33 @@ def test_an_installed_cilium_is_never_made_nor_deleted() -> None:
     (node_config,) = made.node_config(["cilium.io/v2/ciliumnodeconfigs"])
     assert node_config["spec"]["defaults"]["cni-chaining-mode"] == "portmap"
     assert node_config["metadata"]["name"] == "cni-migrate", "one of the guide's name may be the owner's"
+
+
+HOOK: dict[str, Any] = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"name": "certs", "annotations": {"helm.sh/hook": "post-install, post-upgrade"}},
+    "spec": {"template": {"spec": {"containers": [{"name": "certgen", "image": "certgen:1"}]}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "event", "runs"),
+    [("chart", "", True), ("chart", "pre-delete", False), ("manifests", "", False)],
+)
+def test_what_helm_runs_in_the_last_step_can_be_put_pulled_and_waited_for(source: str, event: str, runs: bool) -> None:
+    """A hook is none of the objects that stay; nobody runs it where there is no helm, or at another moment."""
+    given = {"source": source, "chart": "c", "manifests": "m"}
+    config = Config.model_validate({"strategy": "overlay", "cilium": {key: given[key] for key in ("source", source)}})
+    hook = {
+        **HOOK,
+        "metadata": {"name": "certs", "annotations": {"helm.sh/hook": event or "post-install, post-upgrade"}},
+    }
+    own = foreign.read([*objects(), hook, {"metadata": {"annotations": {"helm.sh/hook": "pre-install"}}}])
+    made = Manifests(TEXTS, config, Payload("canal:1", {}), foreign=own)
+    assert ("certgen:1" in made.images().values()) is runs
+    assert not [one for one in made.cilium_final() if one["kind"] == "Job"]
+    roles = [m for m in made.rbac() if m["metadata"]["name"] == "cni-migrate-own" and "rules" in m]
+    (here,) = [m["rules"] for m in roles if m["metadata"].get("namespace") == "kube-system"]
+    verbs = {verb for rule in here if "jobs" in rule["resources"] for verb in rule["verbs"]}
+    assert verbs == ({"get", "create", "update", "delete", "patch", "list", "watch"} if runs else set())
