@@ -278,6 +278,30 @@ def test_manifests_whose_agents_would_not_be_on_every_node(
     assert says in ended.out
 
 
+RELAY = (
+    "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: relay, namespace: elsewhere}\n"
+    "spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers:"
+    " [{name: a, image: b}]}}}\n"
+)
+HOME = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: elsewhere}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(rendered().replace("namespace: kube-system", "namespace: elsewhere"), True, id="Cilium's own"),
+        pytest.param(rendered() + RELAY, True, id="of the last step"),
+        pytest.param(rendered() + RELAY + HOME, False, id="brought along"),
+    ],
+)
+def test_a_namespace_that_is_not_there(on: Callable[..., Any], tmp_path: Path, text: str, told: bool) -> None:
+    """Exit code 3 in preflight, with the namespace: half of the objects were put before it was missed."""
+    (tmp_path / "own.yaml").write_text(text)
+    ended = on("cilium: {source: manifests, manifests: own.yaml}\n", "preflight")
+    assert ended.code == (3 if told else 0), ended.out
+    assert ("Namespace elsewhere: it is not there, and nothing brings it" in ended.out) is told
+
+
 STRANGE = "---\napiVersion: foo.example/v1\nkind: Bar\nmetadata: {name: x, namespace: kube-system}\n"
 DEFINED = (
     "---\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: bars.foo.example}\n"

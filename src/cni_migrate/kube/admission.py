@@ -42,6 +42,7 @@ async def refusals(client: Client, manifests: Iterable[Manifest], reviews: Revie
     rights = await reviews.allowed([_STAND_INS, *(_creating(asked) for asked, _ in every)])
 
     absent: set[str] = set()
+    brought = {str(one["metadata"]["name"]) for one in manifests if one["kind"] == "Namespace"}
 
     async def one(manifest: Manifest, name: str) -> str:
         ref = ObjectRef.of(manifest)
@@ -49,8 +50,11 @@ async def refusals(client: Client, manifests: Iterable[Manifest], reviews: Revie
             if ref.namespace in absent:
                 said = await _elsewhere(client, mapper, manifest) if ref.kind == "Pod" and rights[_STAND_INS] else ""
             else:
-                said, made = await _refused(client, mapper, manifest, stand_in=rights[_STAND_INS])
-                if made and ref.kind == "Namespace":
+                answer = await _dry_run(client, mapper, manifest)
+                if ref.kind != "Pod" and ref.namespace not in brought and _no_namespace(answer, ref.namespace):
+                    return f"Namespace {ref.namespace}: it is not there, and nothing brings it"
+                said = await _said(client, mapper, manifest, answer, stand_in=rights[_STAND_INS])
+                if answer is not None and answer.ok and ref.kind == "Namespace":
                     absent.add(ref.name)
             said = said or await _unserved(mapper, ref, coming)
         return f"{name}: {said}" if said else ""
@@ -103,12 +107,15 @@ def _creating(manifest: Manifest) -> Ask:
     return Ask("create", group, plural(ref.kind), "", "" if ref.kind == "Namespace" else ref.namespace)
 
 
-async def _refused(client: Client, mapper: RESTMapper, manifest: Manifest, *, stand_in: bool) -> tuple[str, bool]:
-    """Why an object is refused, or ''; and whether it would have been made."""
-    answer = await _dry_run(client, mapper, manifest)
+def _no_namespace(answer: Answer | None, namespace: str) -> bool:
+    return answer is not None and answer.status == 404 and f'namespaces "{namespace}" not found' in answer.message
+
+
+async def _said(client: Client, mapper: RESTMapper, manifest: Manifest, answer: Answer | None, *, stand_in: bool) -> str:
+    """Why an object is refused, by the answer to a dry run of it, or ''."""
     if answer is not None and answer.status == 404 and manifest["kind"] == "Pod" and stand_in:
-        return await _elsewhere(client, mapper, manifest), False
-    return _words(answer), answer is not None and answer.ok
+        return await _elsewhere(client, mapper, manifest)
+    return _words(answer)
 
 
 async def _elsewhere(client: Client, mapper: RESTMapper, pod: Manifest) -> str:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from cni_migrate.cilium_versions import PORT_RANGES
 from cni_migrate.core.model.canal import FoundCanal
+from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.preflight.findings import Facts, Hook
 from cni_migrate.core.steps.view import Plan
 from cni_migrate.kube import views
@@ -107,7 +108,10 @@ def _wanted(plan: Plan) -> Iterator[dict[str, Any]]:
     yield from manifests.namespaces()
     yield from manifests.knet()
     if config.cilium.source != "existing":
-        yield from manifests.cilium()
+        yield from (cilium := manifests.cilium())
+        known = {ObjectRef.of(one) for one in cilium}
+        # What comes with the last step alone: it would be refused when every node is migrated.
+        yield from (one for one in manifests.cilium_final() if ObjectRef.of(one) not in known)
     yield from manifests.identities()
     if config.traits.multus:
         yield from manifests.multus()

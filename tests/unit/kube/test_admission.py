@@ -140,6 +140,12 @@ def test_what_says_nothing_of_the_migration(pods: Reply, elsewhere: Reply, told:
     assert bool(found) is told
 
 
+def test_a_namespace_that_nobody_brings() -> None:
+    """The first object in it would be refused on the way, when others have been put; it is told once."""
+    found, _ = asked(sets=(404, NO_SPACE), pods=(404, NO_SPACE))
+    assert found == ("Namespace mesh: it is not there, and nothing brings it",)
+
+
 def volume(name: str, **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {"claimRef": {"namespace": "shop", "name": f"c-{name}"}, **spec}}
 

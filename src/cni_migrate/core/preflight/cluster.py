@@ -30,9 +30,9 @@ def admission(facts: Facts) -> Iterator[Finding]:
         yield blocker(
             "ADMISSION",
             f"{many(len(facts.refused), 'object')} of the migration would be refused: by a quota, PodSecurity,"
-            " a webhook, or as nobody knows their kind",
-            "exempt the namespaces that are named, raise the quota, bring the definition; nothing was written: it was"
-            " asked by a dry run",
+            " a webhook, or as nobody knows their kind or has their namespace",
+            "exempt the namespaces that are named, raise the quota, bring the definition, make the namespace (kubectl"
+            " create namespace); nothing was written: it was asked by a dry run",
             facts.refused,
         )
 
