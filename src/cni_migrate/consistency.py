@@ -82,9 +82,11 @@ def _version(config: "Config") -> Iterator[Problem]:
         image = getattr(config.cilium, key)
         found = re.match(r"v?(\d+\.\d+\.\d+)", validation.tag_of(image))
         if found and found[1] != wanted.partition("-")[0]:
+            todo = "leave the image away, it follows the version, or set cilium.version to " + found[1]
+            if config.cilium.source in ("chart", "manifests"):
+                todo = "agents and operator have to be of one version"
             yield Problem(
-                f"cilium.{key} {image} is version {found[1]}, cilium.version is {wanted}: leave the image away, it"
-                f" follows the version, or set cilium.version to {found[1]}",
+                f"cilium.{key} {image} is version {found[1]}, cilium.version is {wanted}: {todo}",
                 (f"cilium.{key}", "cilium.version"),
             )
 

@@ -231,6 +231,12 @@ def test_a_configuration_that_contradicts_its_source(
     assert says in ended.err
 
 
+CANAL = (
+    "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: canal, namespace: kube-system}\n"
+    "spec: {template: {spec: {containers: [{name: calico-node, image: a}, {name: kube-flannel, image: b}]}}}\n"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -242,6 +248,11 @@ def test_a_configuration_that_contradicts_its_source(
         pytest.param(rendered() + "---\napiVersion: cilium.io/v2\nkind: CiliumNodeConfig\nmetadata: {name: gpu, namespace: a}\n"
                      "spec: {defaults: {tunnel-port: '9999'}}\n", "CiliumNodeConfig gpu sets tunnel-port",
                      id="a node's own tunnel port"),
+        pytest.param(rendered() + "---\n" + CANAL, "DaemonSet kube-system/canal is Canal's", id="Canal's own objects"),
+        pytest.param(rendered() + "---\n" + CANAL.replace("name: canal", "name: net"), "DaemonSet kube-system/net is Canal's",
+                     id="Canal under another name"),
+        pytest.param(rendered().replace("operator-generic:v1.20.2", "operator-generic:v1.19.4"),
+                     "agents and operator have to be of one version", id="two versions"),
         pytest.param(rendered(**{"identity-management-mode": "operator"}), "identityManagementMode: agent",
                      id="identities by the operator"),
     ],

@@ -111,7 +111,9 @@ def _no_namespace(answer: Answer | None, namespace: str) -> bool:
     return answer is not None and answer.status == 404 and f'namespaces "{namespace}" not found' in answer.message
 
 
-async def _said(client: Client, mapper: RESTMapper, manifest: Manifest, answer: Answer | None, *, stand_in: bool) -> str:
+async def _said(
+    client: Client, mapper: RESTMapper, manifest: Manifest, answer: Answer | None, *, stand_in: bool
+) -> str:
     """Why an object is refused, by the answer to a dry run of it, or ''."""
     if answer is not None and answer.status == 404 and manifest["kind"] == "Pod" and stand_in:
         return await _elsewhere(client, mapper, manifest)

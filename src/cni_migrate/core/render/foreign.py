@@ -104,7 +104,7 @@ class Foreign:
     @property
     def image(self) -> str:
         """The agent's image."""
-        return next(str(c["image"]) for c in _containers(self.daemonset) if c.get("name") == AGENT)
+        return next(str(c["image"]) for c in containers(self.daemonset) if c.get("name") == AGENT)
 
     @property
     def version(self) -> str:
@@ -117,7 +117,7 @@ class Foreign:
 
         Cilium's documentation, "Kubernetes Without kube-proxy": the agents have to be given the API server's address.
         """
-        agent = next(c for c in _containers(self.daemonset) if c.get("name") == AGENT)
+        agent = next(c for c in containers(self.daemonset) if c.get("name") == AGENT)
         named = any(one.get("name") == "KUBERNETES_SERVICE_HOST" for one in agent.get("env") or [])
         argued = any(str(one).startswith(f"--{key}=") for one in agent.get("args") or [] for key in API_SERVER)
         known = named or argued or any(self.config.get(key) for key in API_SERVER)
@@ -129,7 +129,7 @@ class Foreign:
             "namespace": self.namespace,
             "version": self.version,
             "image": self.image,
-            "operator_image": _containers(self.operator)[0].get("image", ""),
+            "operator_image": containers(self.operator)[0].get("image", ""),
             **facts_of(self.config),
             "policy_enforcement": self.config.get("enable-policy", "default"),
             "primary_file": (self.config.get("write-cni-conf-when-ready") or "").rpartition("/")[2],
@@ -168,7 +168,7 @@ def read(objects: Iterable[Any], places: Iterable[str] = ()) -> Foreign:
     counted = (f"document {number}" for number in itertools.count(1))
     documents = list(zip(itertools.chain(places, counted), objects, strict=False))
     flat, problems = objects_in(documents)
-    agents = [m for m in flat if m["kind"] == "DaemonSet" and any(c.get("name") == AGENT for c in _containers(m))]
+    agents = [m for m in flat if m["kind"] == "DaemonSet" and any(c.get("name") == AGENT for c in containers(m))]
     configs = [m for m in flat if m["kind"] == "ConfigMap" and m["metadata"]["name"] == CONFIG]
     operators = [m for m in flat if m["kind"] == "Deployment" and m["metadata"]["name"] == names.CILIUM_OPERATOR]
     for what, found_ones in (
@@ -290,7 +290,7 @@ def workloads(objects: Iterable[Manifest]) -> list[tuple[str, str]]:
     """Every image that these objects run, with the name of what runs it, each once."""
     found: dict[str, str] = {}
     for one in objects:
-        for container in _containers(one, init=True):
+        for container in containers(one, init=True):
             if image := str(container.get("image", "")):
                 found.setdefault(image, f"{one['metadata']['name']}/{container.get('name', '')}")
     return [(name, image) for image, name in found.items()]
@@ -332,7 +332,8 @@ def _pod(manifest: Manifest) -> dict[str, Any]:
     return (spec.get("template") or {}).get("spec") or {}
 
 
-def _containers(manifest: Manifest, *, init: bool = False) -> list[dict[str, Any]]:
+def containers(manifest: Manifest, *, init: bool = False) -> list[dict[str, Any]]:
+    """The containers of the pods that an object makes."""
     pod = _pod(manifest)
     return [*(pod.get("initContainers") or [] if init else []), *(pod.get("containers") or [])]
 

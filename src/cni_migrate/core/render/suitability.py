@@ -16,6 +16,7 @@ from cni_migrate.core.render.foreign import (
     Foreign,
     Manifest,
     cni_folder,
+    containers,
     is_on,
     pools_of,
     transit_data,
@@ -43,6 +44,7 @@ def problems(foreign: Foreign, config: Config) -> list[str]:
         *_tunnel(foreign, config),
         *_agents_form(foreign, config),
         *_told(foreign, config),
+        *_canals(foreign, config),
         *_node_configs(foreign.objects),
     ]
 
@@ -63,6 +65,21 @@ def _told(foreign: Foreign, config: Config) -> Iterator[str]:
     for one in dict.fromkeys(found):
         yield f"{one}{ELSEWHERE if one.startswith('container') else ''}"
 
+
+def _canals(foreign: Foreign, config: Config) -> Iterator[str]:
+    """Canal's own objects stand beside Cilium's where a folder has all that a cluster runs."""
+    for one in foreign.objects:
+        meta = one["metadata"]
+        known = (meta.get("namespace", ""), meta["name"]) in config.canal.every_daemonset()
+        if one["kind"] == "DaemonSet" and (known or any(c.get("name") in CANALS for c in containers(one))):
+            yield (
+                f"DaemonSet {meta.get('namespace', '')}/{meta['name']} is Canal's: with the last step it would be put"
+                " again. Leave Canal's objects out"
+            )
+
+
+CANALS: Final = ("calico-node", "kube-flannel")
+"""The containers of Canal's DaemonSet, by which it is recognised."""
 
 ELSEWHERE: Final = ", or what else says it there: extraArgs, extraEnv"
 
