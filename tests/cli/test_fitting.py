@@ -2,7 +2,9 @@
 
 import asyncio
 import io
+import os
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -209,7 +211,8 @@ def test_what_was_typed_takes_no_words_away() -> None:
         name(Common(config=Path("config.yaml")))
         for width in (24, 40, 60):
             lines = [line.plain.strip() for line in indented(said, width)]
-            assert " ".join(lines) == said.replace("rollback", "rollback --config config.yaml")
+            whole = " ".join(line.removesuffix(" \\") for line in lines)
+            assert whole == said.replace("rollback", "rollback --config config.yaml")
 
 
 def test_names_of_pods_are_not_broken_in_findings() -> None:
@@ -222,20 +225,52 @@ def test_names_of_pods_are_not_broken_in_findings() -> None:
 
 
 @pytest.mark.parametrize(("width", "lines"), [(40, 3), (200, 1)])
-def test_an_error_fits_and_what_to_type_is_whole(
+def test_an_error_fits_and_what_to_type_can_be_copied(
     width: int, lines: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its words are not cut by the terminal's edge; a command is one line whatever its length, to be copied."""
+    """No word is cut by the terminal's edge, and a shell takes the command's lines for one."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("NO_COLOR", "1")
     order = "migrate run --waive BUDGET_CLOSED:bank/ledger --nodes ip-10-0-12-7"
     failing.failed(MigrateError("one word, " * 8 + "end", next=order), debug=False)
-    *said, last = capsys.readouterr().err.splitlines()
-    assert len(said) == lines
-    assert all(len(line) <= width for line in said)
-    assert " ".join(" ".join(said).split()) == "error: " + "one word, " * 8 + "end"
-    assert last == f"next: {order}"
+    said, told = capsys.readouterr().err.split("next: ")
+    assert len(said.splitlines()) == lines
+    assert all(len(line) <= width for line in (said + "next: " + told).splitlines())
+    assert " ".join(said.split()) == "error: " + "one word, " * 8 + "end"
+    assert shlex.split(told.replace("\\\n", "")) == order.split()
+
+
+COMMANDS = (
+    "migrate run --config prod.yaml --kubeconfig /home/me/.kube/prod --nodes worker-1,worker-2",
+    "migrate run --selector 'topology.kubernetes.io/zone in (eu-1a, eu-1b)' --until migrating",
+    "kubectl -n kube-system delete configmap/canal-config serviceaccount/canal clusterrole/flannel",
+    "migrate status",
+)
+
+
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 120])
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("form", ["next: {}", "next: {}, which says what to do", "  {}  # it is kept", "next: mend what is named, then `{}` again"])  # fmt: skip
+def test_commands_can_be_copied_whatever_the_width(form: str, command: str, width: int) -> None:
+    """A shell reads from the lines what it would read from one; no line is longer unless one of its words is."""
+    lines = [line.plain for line in indented(form.format(command), width, by=4)]
+    joined = [" ".join(line.split()) for line in "\n".join(lines).replace(" \\\n", " ").splitlines()]
+    assert any(command in line for line in joined)
+    longest = max(map(len, re.findall(r"(?:'[^']*'|\S)+", command)))
+    assert all(len(line) <= max(width, longest + 8) for line in lines)
+
+
+def test_a_command_that_has_room_in_a_line_is_whole() -> None:
+    """It is not broken because it stands behind other words."""
+    lines = [line.plain for line in indented("point of no return: `migrate rollback -c m.yaml` is possible", 40)]
+    assert lines == ["point of no return:", "  `migrate rollback -c m.yaml` is", "  possible"]
+
+
+def test_where_no_shell_joins_lines_a_command_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backslash means something else on Windows."""
+    monkeypatch.setattr(os, "name", "nt")
+    assert COMMANDS[0] in [line.plain.strip() for line in indented(f"next: {COMMANDS[0]}", 40)]
 
 
 def test_a_question_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ def needs_terminal() -> None:
 
 async def asked(question: str) -> bool:
     """Whether a question is answered with yes. What was typed before it was asked does not count."""
-    sys.stderr.write(f"{fitted(typeable(question) + ' [y/N]', at=0)} ")
+    sys.stderr.write(f"{fitted(typeable(question) + ' [y/N]')} ")
     sys.stderr.flush()
     _forget_typed()
     await _line_typed()

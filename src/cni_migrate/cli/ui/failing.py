@@ -4,11 +4,10 @@ import os
 import shutil
 import sys
 import tempfile
-import textwrap
 import traceback
-from functools import partial
 from pathlib import Path
 
+from cni_migrate.cli.ui.breaking import GOES_ON, broken
 from cni_migrate.cli.ui.typeable import typeable
 from cni_migrate.cli.version import version
 from cni_migrate.errors import Interrupted, MigrateError
@@ -20,26 +19,32 @@ def coloured(text: str, code: str) -> str:
     return text if plain else f"\x1b[{code}m{text}\x1b[0m"
 
 
-def fitted(text: str, *, at: int) -> str:
+def fitted(text: str, *, by: int = 2) -> str:
     """The text with its lines broken between words where the terminal ends; as it is where no terminal is.
-
-    What to type next is never broken: it is to be copied.
 
     Args:
         text: one line or several.
-        at: the column in which its first line begins.
+        by: the column in which a line that was broken goes on.
     """
     if not sys.stderr.isatty():
         return text
     width = shutil.get_terminal_size().columns - 1  # a prompt's cursor has its column, too
-    first, *more = text.split("\n")
-    fill = partial(textwrap.fill, width=width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    return "\n".join([fill(" " * at + first)[at:], *map(fill, more)])
+    return "\n".join(_filled(line, width, by) for line in text.split("\n"))
+
+
+def _filled(text: str, width: int, by: int) -> str:
+    lines = (text[line.start : line.end] + (GOES_ON if line.goes_on else "") for line in broken(text, width, by))
+    return f"\n{' ' * by}".join(lines)
+
+
+def _say(head: str, code: str, text: str, *, by: int = 2) -> None:
+    whole = fitted(f"{head} {typeable(text)}", by=by)
+    sys.stderr.write(f"{coloured(head, code)}{whole[len(head) :]}\n")
 
 
 def say_next(what: str) -> None:
     """The line that tells what to type now."""
-    sys.stderr.write(f"{coloured('next:', '36')} {typeable(what)}\n")
+    _say("next:", "36", what, by=6)
 
 
 def failed(error: Exception, *, debug: bool) -> int:
@@ -47,8 +52,10 @@ def failed(error: Exception, *, debug: bool) -> int:
     sys.stdout.flush()
     if not isinstance(error, MigrateError):
         return _bug(error, debug=debug)
-    head = coloured("stopped:", "1;33") if isinstance(error, Interrupted) else coloured("error:", "1;31")
-    sys.stderr.write(f"{head} {fitted(typeable(error.message), at=9)}\n")
+    if isinstance(error, Interrupted):
+        _say("stopped:", "1;33", error.message)
+    else:
+        _say("error:", "1;31", error.message)
     if error.next:
         say_next(error.next)
     if debug:
@@ -57,7 +64,7 @@ def failed(error: Exception, *, debug: bool) -> int:
 
 
 def _bug(error: Exception, *, debug: bool) -> int:
-    sys.stderr.write(f"{coloured('error:', '1;31')} this is a bug in migrate: {type(error).__name__}: {error}\n")
+    _say("error:", "1;31", f"this is a bug in migrate: {type(error).__name__}: {error}")
     if debug:
         traceback.print_exception(error)
         return MigrateError.exit_code

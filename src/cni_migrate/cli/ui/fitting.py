@@ -4,7 +4,6 @@ Where all columns have room it is a table as kubectl's. Where they have not, the
 the others still do not fit, what is behind the first two goes under them, each with its column's name.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from cni_migrate.cli.ui import colours
+from cni_migrate.cli.ui.breaking import GOES_ON, broken
 from cni_migrate.cli.ui.typeable import typeable_text
 
 Cell = Text | str
@@ -22,35 +22,15 @@ INDENT: Final = 2
 LAST: Final = 30
 """Columns that the last cell should have, where it has so much to say, before it goes under its row."""
 
-_JOINTS: Final = re.compile(r"(?<=[-./:,_])")
-"""Where a word that is longer than a line may be broken."""
 
-
-def wrapped(text: Cell, width: int) -> list[Text]:
-    """The text in lines of at most `width` columns, broken between words; only longer words are broken, at a joint."""
+def wrapped(text: Cell, width: int, *, by: int = 0) -> list[Text]:
+    """The text in lines of at most `width` columns, all but the first to be set in by so many; see `breaking`."""
     whole = _text(text)
-    lines: list[Text] = []
-    for paragraph in whole.split("\n", allow_blank=True):
-        start = end = 0
-        for piece in _pieces(paragraph.plain, width):
-            if end > start and end + len(piece.rstrip()) - start > width:
-                lines.append(_stripped(paragraph[start:end]))
-                start = end
-            end += len(piece)
-        lines.append(_stripped(paragraph[start:end]))
+    lines = []
+    for line in broken(whole.plain, width, by):
+        made = whole[line.start : line.end]
+        lines.append(Text.assemble(made, GOES_ON) if line.goes_on else made)
     return lines
-
-
-def _pieces(text: str, width: int) -> list[str]:
-    """What stays together: words with the blanks behind them, and parts of words that are longer than a line."""
-    found: list[str] = []
-    for word in re.findall(r"\S+\s*|\s+", text):
-        if len(word.rstrip()) <= width:
-            found.append(word)
-            continue
-        for part in _JOINTS.split(word):
-            found += [part[at : at + width] for at in range(0, len(part), width)]
-    return found
 
 
 def _stripped(line: Text) -> Text:
@@ -62,14 +42,8 @@ def _stripped(line: Text) -> Text:
 def indented(text: Cell, width: int, first: Cell = "", *, by: int = INDENT) -> list[Text]:
     """The text in lines behind `first`, the further ones `by` columns in."""
     head = first if isinstance(first, Text) else Text(first)
-    whole = _text(Text.assemble(head, text))
-    lines = wrapped(whole, width)
-    if len(lines) == 1:
-        return lines
-    rest = whole[len(lines[0].plain) :]
-    while rest.plain.startswith(" "):
-        rest = rest[1:]
-    return [lines[0], *(Text.assemble(" " * by, line) for line in wrapped(rest, max(width - by, 8)))]
+    top, *more = wrapped(Text.assemble(head, text), width, by=by)
+    return [top, *(Text.assemble(" " * by, line) for line in more)]
 
 
 class Fitted:
