@@ -250,7 +250,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     return " ".join([kind, ", ".join(bounds)]).strip()
 
 
-DEFAULTS = "The second column is the default and its bounds, or the type where there is none.\n"
+DEFAULTS = "Each has its default and bounds, or its type where there is no default.\n"
 
 
 def _default(schema: Mapping[str, Any], default: object) -> str:
@@ -265,15 +265,12 @@ def _default(schema: Mapping[str, Any], default: object) -> str:
 
 def _fields(schema: Mapping[str, Any], *, defaults: bool) -> str:
     """The fields of one model, with their defaults or, where nobody writes them, their types."""
-    rows = [
-        [
-            code(name),
-            _default(field, field.get("default", "")) if defaults else _type(field),
-            field.get("description", "").replace("\n", " "),
-        ]
-        for name, field in schema.get("properties", {}).items()
-    ]
-    return table(["field", "default or type" if defaults else "type", "meaning"], rows)
+    text = ""
+    for name, field in schema.get("properties", {}).items():
+        kind = _default(field, field.get("default", "")) if defaults else _type(field)
+        about = field.get("description", "").replace("\n", " ")
+        text += f"- {code(name)} ({kind}){f': {about}' if about else ''}\n"
+    return text + "\n"
 
 
 def _models(schema: Mapping[str, Any], level: str, *, defaults: bool) -> str:
@@ -417,8 +414,8 @@ def states() -> str:
     text += _lists([(name, s.name, s.phases[name]) for name in lists for s in STRATEGIES if name in s.phases])
     text += "## The steps\n\nA step that is late holds its node.\n\n"
     for kind, deadline in DEADLINES.items():
-        if rows := [[code(about.name), about.title] for about in _in_use() if about.deadline == kind]:
-            text += f"### With {deadline}\n\n" + table(["step", "what it does"], rows)
+        if told := [f"- {code(about.name)}: {about.title}\n" for about in _in_use() if about.deadline == kind]:
+            text += f"### With {deadline}\n\n{''.join(told)}\n"
     return text
 
 

@@ -54,16 +54,14 @@ class Versions(Model):
 class CanalSpec(Model):
     """The Canal installation.
 
-    By default it is Canal as this simulator has had it from the beginning: one DaemonSet whose flannel shows its
-    `/run/flannel` on the host. With `published` it is what Calico publishes as `canal.yaml`. With `manifests` or
-    `objects` it is somebody else's, installed as it stands; then the other fields, but for `owner_restores_after`, have
-    no effect. It is told by what it says: the installer's environment and mounts, flannel's settings.
+    By default one DaemonSet whose flannel shows its `/run/flannel` on the host. With `manifests` or `objects` it is
+    somebody else's, installed as it stands; then the other fields, but for `owner_restores_after`, have no effect.
     """
 
     manifests: list[str] = Field(
         default_factory=list,
-        description="Files with Canal's manifests, such as a published `canal.yaml`; paths are taken from the "
-        "scenario's own folder. `pod_cidr` stays what the controller manager gives nodes their parts from.",
+        description="Files with Canal's manifests, by paths from the scenario's own folder. `pod_cidr` stays what the "
+        "controller manager gives nodes their parts from.",
     )
     objects: list[Manifest] = Field(default_factory=list, description="Canal's manifests, in place of files.")
 
@@ -73,8 +71,7 @@ class CanalSpec(Model):
     published: bool = Field(
         default=False,
         description="As Calico publishes it: a CNI file made from a template, routed pods, nothing of flannel's under "
-        "/run on the host, calico-kube-controllers, and Calico's resources, accounts and roles in the API. With "
-        "`calico: false` there is no Calico to publish, and this has no effect.",
+        "/run on the host, and all its other objects. Without effect with `calico: false`.",
     )
     split: bool = Field(
         default=False, description="With `published`: two DaemonSets, `kube-flannel` and one for calico-node."
@@ -84,10 +81,8 @@ class CanalSpec(Model):
         description="One DaemonSet per architecture, NAME-ARCHITECTURE, instead of one for all.",
     )
     cni_file: str = Field(default="10-canal.conflist", description="Name of its CNI file, with `published`.")
-    cni_name: str = Field(default="k8s-pod-network", description="The network's name in its CNI file.")
-    network: SomeCidr = Field(
-        default="", description="Flannel's network; the pods' (`pod_cidr`) unless given, which is a part of it."
-    )
+    cni_name: str = Field(default="k8s-pod-network", description="The network's name there.")
+    network: SomeCidr = Field(default="", description="Flannel's network, where it is wider than `pod_cidr`.")
     backend: str = Field(default="vxlan", description="Flannel's backend, such as vxlan and host-gw.")
     vni: int | None = Field(default=None, description="Number of flannel's VXLAN; flannel's default is 1.")
     port: Port | None = Field(default=None, description="UDP port of flannel's VXLAN; flannel's default is 8472.")
@@ -97,8 +92,7 @@ class CanalSpec(Model):
     max_unavailable: Share = Field(default=1, description="maxUnavailable of its rolling update.")
     owner_restores_after: Duration | None = Field(
         default=None,
-        description="Its DaemonSet has an owner, such as a Helm controller, an addon manager or GitOps, that puts its "
-        "spec back so long after somebody has changed it.",
+        description="Its DaemonSet has an owner, such as GitOps, that puts a changed spec back after so long.",
     )
 
 
@@ -115,7 +109,7 @@ class InstalledCilium(Model):
 
 
 class Budget(Model):
-    """A PodDisruptionBudget for a workload's pods; exactly one of the two."""
+    """A PodDisruptionBudget: exactly one of the two."""
 
     min_available: Share | None = Field(default=None, description="minAvailable: a number or a percentage.")
     max_unavailable: Share | None = Field(default=None, description="maxUnavailable: a number or a percentage.")
@@ -134,19 +128,17 @@ class Workload(Model):
         default="deployment", description="What makes its pods; `pod` is a bare pod, nobody replaces it."
     )
     name: WorkloadName = Field(description="Its name, and the value of its pods' label app.")
-    namespace: Namespace = Field(default="default", description="Its namespace, made when it does not exist.")
+    namespace: Namespace = Field(default="default", description="Its namespace, made if need be.")
     replicas: int = Field(default=2, ge=0, le=100000, description="How many pods (deployment, statefulset).")
     per_node: float | None = Field(
         default=None, ge=0, le=1000, description="Pods per worker node instead of `replicas`, rounded up."
     )
-    every: int | None = Field(
-        default=None, ge=1, description="One copy of the workload for every so many nodes, NAME-1, NAME-2, ..."
-    )
+    every: int | None = Field(default=None, ge=1, description="One copy for every so many nodes, NAME-1, NAME-2, ...")
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Further labels of its pods.")
     budget: Budget | None = Field(default=None, description="Its PodDisruptionBudget.")
-    empty_dir: bool = Field(default=False, description="Whether its pods have an emptyDir volume.")
+    empty_dir: bool = Field(default=False, description="Its pods have an emptyDir volume.")
     grace: int = Field(default=30, ge=0, le=31536000, description="terminationGracePeriodSeconds.")
-    host_network: bool = Field(default=False, description="Whether its pods use the node's network.")
+    host_network: bool = Field(default=False, description="Its pods use the node's network.")
     host_port: Port | None = Field(default=None, description="A port of the node that leads to its container.")
     node: SomeNode = Field(default="", description="Bind a bare pod to this node.")
     node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="nodeSelector of its pods.")
@@ -156,9 +148,7 @@ class Workload(Model):
         default_factory=list, description="Finalizers nobody removes: its pods get stuck."
     )
     image: Image = Field(default="registry.example.com/shop:1", description="Image of its container.")
-    probed: bool = Field(
-        default=False, description="Whether its node's kubelet probes it over the network: readiness and liveness."
-    )
+    probed: bool = Field(default=False, description="The kubelet probes it: readiness and liveness.")
 
 
 class Scenario(Model):
@@ -168,13 +158,11 @@ class Scenario(Model):
     description: str = Field(default="", description="What a run will meet and how it should end.")
     seed: int = Field(default=1, description="All that is random follows from it.")
     nodes: Annotated[int, Field(ge=0, le=MOST_NODES)] | list[NodeSpec] = Field(
-        default=3, description="How many nodes (named cp1.. and w1..), or a list of them."
+        default=3, description="How many (named cp1.. and w1..), or which."
     )
-    control_planes: int = Field(default=0, ge=0, description="How many of a number of nodes are control planes.")
-    zones: list[LabelValue] = Field(
-        default_factory=list, description="Zones over which a number of nodes is spread in turn."
-    )
-    calico: bool = Field(default=True, description="Whether Canal enforces NetworkPolicies with Calico.")
+    control_planes: int = Field(default=0, ge=0, description="How many of them are control planes.")
+    zones: list[LabelValue] = Field(default_factory=list, description="Zones over which they are spread in turn.")
+    calico: bool = Field(default=True, description="Canal enforces NetworkPolicies with Calico.")
     versions: Versions = Field(default_factory=Versions, description="Versions and images.")
     pod_cidr: Cidr = Field(default="10.244.0.0/16", description="The pod network of Canal.")
     node_mask: int = Field(default=24, ge=16, le=28, description="Size of each node's share of it.")

@@ -32,28 +32,24 @@ class NodeSpec(Model):
     name: NodeName = Field(description="The node's name.")
     zone: LabelValue = Field(default="", description="Value of the label topology.kubernetes.io/zone.")
     role: Literal["worker", "control-plane"] = Field(
-        default="worker", description="A control-plane node has the role's label and its NoSchedule taint."
+        default="worker", description="`control-plane` has that role's label and taint."
     )
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Further labels.")
     taints: list[Taint] = Field(default_factory=list, description="Taints: key, value, effect.")
     pod_cidr: SomeCidr = Field(
         default="",
-        description="Its podCIDR, if somebody else has given it one: a part of another network.",
+        description="Its podCIDR, if somebody else has given it one.",
     )
 
 
 class When(Model):
-    """Something to wait for; all fields that are given must hold at once."""
+    """Something to wait for; all that is given must hold at once."""
 
-    node: SomeNode = Field(
-        default="", description="The node that `label`, `tainted`, `cordoned`, `pod_ready` are about."
-    )
+    node: SomeNode = Field(default="", description="The node that the others are about.")
     label: str = Field(default="", description="The node has this label: `key` or `key=value`.")
     tainted: SomeKey = Field(default="", description="The node has a taint with this key.")
     cordoned: bool = Field(default=False, description="The node is unschedulable.")
-    pod_ready: str = Field(
-        default="", description="A pod whose namespace/name starts like this is Ready (on `node`, when that is given)."
-    )
+    pod_ready: str = Field(default="", description="A pod whose namespace/name starts like this is Ready.")
     writes: int = Field(default=0, ge=0, description="Clients have made so many writes.")
 
     @model_validator(mode="after")
@@ -69,14 +65,14 @@ class When(Model):
 class NeverReady(Model):
     """Pods that run but never become Ready."""
 
-    name: str = Field(description="The pods whose name starts like this.")
+    name: str = Field(description="How the pods' names begin.")
     node: SomeNode = Field(default="", description="Only those on this node.")
 
 
 class Crash(Model):
     """Containers that end again and again."""
 
-    name: str = Field(description="The pods whose name starts like this.")
+    name: str = Field(description="How the pods' names begin.")
     node: SomeNode = Field(default="", description="Only those on this node.")
     message: str = Field(default="exit status 1", description="Why, as the pod's status shows it.")
 
@@ -90,7 +86,7 @@ class Deaf(Model):
 
 
 class Firewall(Model):
-    """UDP packets to one port of nodes' own addresses that are lost: a tunnel has such a port."""
+    """UDP packets to one port of nodes' own addresses that are lost."""
 
     port: Port = Field(description="The UDP port.")
     node: SomeNode = Field(default="", description="Only those from and to this node.")
@@ -136,8 +132,8 @@ class OnDisk(Model):
 class ApiFault(Model):
     """Requests of clients that go wrong; the world's own do not."""
 
-    method: Pattern = Field(default=".*", description="Regular expression for the whole method.")
-    path: Pattern = Field(default=".*", description="Regular expression found in the path with its query.")
+    method: Pattern = Field(default=".*", description="A regular expression.")
+    path: Pattern = Field(default=".*", description="A regular expression, searched in path and query.")
     times: int | None = Field(default=1, ge=0, description="How often it strikes; null for ever.")
     every: int = Field(default=1, ge=1, description="It strikes at every n-th match.")
     skip: int = Field(default=0, ge=0, description="It spares the first n matches.")
@@ -145,7 +141,7 @@ class ApiFault(Model):
     code: int = Field(default=0, ge=0, le=599, description="Answer with this HTTP status.")
     retry_after: int | None = Field(default=None, ge=0, description="Header Retry-After, in seconds.")
     cut: Literal["", "before", "after"] = Field(
-        default="", description="Cut the connection before or after the request is carried out."
+        default="", description="Cut the connection before or after it is carried out."
     )
     watch: Literal["", "cut", "close", "expire"] = Field(default="", description="How a watch ends early.")
     events: int | None = Field(default=None, ge=0, description="A watch ends after so many events.")
@@ -207,11 +203,11 @@ class Fault(Model):
     delete_file: OnDisk | None = Field(default=None, description="A CNI file disappears.")
     flush_rules: NodeName | None = Field(
         default=None,
-        description="A firewall that is loaded anew takes away the rule by which callers stay known (overlay); while it"
+        description="A firewall that is loaded anew takes away the rules by which callers stay known; while it"
         " lasts, again and again.",
     )
     helm_upgrade: dict[str, str | None] | None = Field(
-        default=None, description="The owner of an installed Cilium gives cilium-config these keys; null removes one."
+        default=None, description="An installed Cilium's owner sets these keys of cilium-config; null removes one."
     )
     api: ApiFault | None = Field(default=None, description="The API server fails clients.")
 
