@@ -54,6 +54,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"{first}|{'---|' * len(head)}\n{''.join(lines)}\n"
 
 
+def listed(every: Iterable[tuple[str, str]]) -> str:
+    """A Markdown list of what is named and told."""
+    return "".join(f"- {name}: {about}\n" if about else f"- {name}\n" for name, about in every) + "\n"
+
+
 def code(text: object) -> str:
     """Text as code, or nothing."""
     return f"`{text}`" if str(text) else ""
@@ -188,8 +193,9 @@ def _linked(commands: Mapping[str, Any]) -> str:
 
 
 def _option_table(every: Iterable[tuple[str, str, str, bool]]) -> str:
-    rows = [[code(typed), about + (f" Default: {code(given)}." if given else "")] for typed, given, about, _ in every]
-    return table(["option", "meaning"], rows)
+    return listed(
+        (code(typed), about + (f" Default: {code(given)}." if given else "")) for typed, given, about, _ in every
+    )
 
 
 def typed(epilog: str) -> list[str]:
@@ -265,12 +271,11 @@ def _default(schema: Mapping[str, Any], default: object) -> str:
 
 def _fields(schema: Mapping[str, Any], *, defaults: bool) -> str:
     """The fields of one model, with their defaults or, where nobody writes them, their types."""
-    text = ""
+    found = []
     for name, field in schema.get("properties", {}).items():
         kind = _default(field, field.get("default", "")) if defaults else _type(field)
-        about = field.get("description", "").replace("\n", " ")
-        text += f"- {code(name)} ({kind}){f': {about}' if about else ''}\n"
-    return text + "\n"
+        found.append((f"{code(name)} ({kind})", field.get("description", "").replace("\n", " ")))
+    return listed(found)
 
 
 def _models(schema: Mapping[str, Any], level: str, *, defaults: bool) -> str:
@@ -312,7 +317,7 @@ def configuration() -> str:
         "Unknown keys and wrong types are refused with file, line and key.\n"
         "Keys marked with 🔒 must not change between the start of a migration and its end.\n" + DEFAULTS + "\n"
     )
-    sections: dict[tuple[str, ...], list[list[str]]] = {}
+    sections: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for path, field in leaves():
         value: Any = default
         for name in path:
@@ -320,14 +325,15 @@ def configuration() -> str:
         key = ".".join(path)
         lock = " 🔒" if key in fixed else ""
         about = (field.description or "").replace("\n", " ")
-        row = [code(key) + lock, _default(_schema_at(_CONFIG, path), value), about]
-        sections.setdefault(path[:-1], []).append(row)
+        if path[0] == "labels":  # of each a key and a value; what it is for stands with the two
+            about = _about_section(path[:-1]) if path[-1] == "key" else ""
+            path = path[:-1]
+        told = f"{code(key)}{lock} ({_default(_schema_at(_CONFIG, key.split('.')), value)})"
+        sections.setdefault(path[:-1], []).append((told, about))
     for section, rows in sections.items():
         title = f"`{'.'.join(section)}`" if section else "At the top"
-        text += f"## {title}\n\n"
-        if section and (parent := _about_section(section)):
-            text += parent + "\n\n"
-        text += table(["key", "default or type", "meaning"], rows)
+        about = _about_section(section) if section else ""
+        text += f"## {title}\n\n{f'{about}{chr(10)}{chr(10)}' if about else ''}{listed(rows)}"
     text += "## Environment\n\nEach key has a variable: "
     text += f"`cilium.pod_cidr` is `{variable(('cilium', 'pod_cidr'))}`.\nLists and maps are given as JSON.\n\n"
     text += "## Profiles\n\n`profile: modern` changes nothing; the other profiles change these defaults:\n\n"
@@ -394,17 +400,16 @@ def states() -> str:
         "[What each of them does](#the-steps) is at the end.\n\n"
         "## A node\n\n```mermaid\n" + NODE.mermaid() + "```\n\n"
     )
-    text += table(["state", "meaning"], [[code(state), about] for state, about in NODE.meanings.items()])
+    text += listed((code(state), about) for state, about in NODE.meanings.items())
     text += "## The cluster\n\n```mermaid\n" + CLUSTER.mermaid() + "```\n\n"
-    text += table(["phase", "meaning"], [[code(phase), about] for phase, about in CLUSTER.meanings.items()])
+    text += listed((code(phase), about) for phase, about in CLUSTER.meanings.items())
     text += "## Guards\n\nAn event begins only when no node stands against its guard.\n\n"
     edges = [*NODE.edges.items(), *CLUSTER.edges.items()]
     named: dict[str, list[str]] = {}
     for event, (_, _, guard) in edges:
         if guard:
             named.setdefault(guard, []).append(code(event))
-    rows = [[code(guard), ", ".join(events), _against(guard)] for guard, events in named.items()]
-    text += table(["guard", "asked by", "who stands against it"], rows)
+    text += listed((f"{code(guard)} ({', '.join(events)})", _against(guard)) for guard, events in named.items())
     text += "## The steps of each event\n\n"
     text += "A node is out of service from `cordon` to `untaint`; in `adopt` a new one takes no pods before `release`."
     text += "\n(≥ `STEP`): its host task may run from that step on.\n\n"
@@ -414,8 +419,8 @@ def states() -> str:
     text += _lists([(name, s.name, s.phases[name]) for name in lists for s in STRATEGIES if name in s.phases])
     text += "## The steps\n\nA step that is late holds its node.\n\n"
     for kind, deadline in DEADLINES.items():
-        if told := [f"- {code(about.name)}: {about.title}\n" for about in _in_use() if about.deadline == kind]:
-            text += f"### With {deadline}\n\n{''.join(told)}\n"
+        if told := [(code(about.name), about.title) for about in _in_use() if about.deadline == kind]:
+            text += f"### With {deadline}\n\n" + listed(told)
     return text
 
 
@@ -461,21 +466,24 @@ def preflight() -> str:
     """Every finding of preflight, from the checks' declarations."""
     text = ""
     for severity, title in (("blocker", "Blockers"), ("warning", "Warnings"), ("info", "For information")):
-        rows = [
-            [code(one.id) + "".join(f" or {also}" for also in one.severities[1:]), one.meaning, one.remedy]
+        told = [
+            (
+                code(one.id) + "".join(f" (or {also})" for also in one.severities[1:]),
+                f"{one.meaning} {one.remedy}".strip(),
+            )
             for one in PREFLIGHT.values()
             if one.severities[0] == severity
         ]
-        text += f"## {title}\n\n" + table(["id", "meaning", "remedy"], rows)
+        text += f"## {title}\n\n" + listed(told)
     never: dict[str, list[str]] = {}
     for one in PREFLIGHT.values():
         if one.never and one.severities != ("info",):
             never.setdefault(one.never, []).append(code(one.id))
     text += "## What cannot be waived\n\n"
-    text += table(["why", "ids"], [[why, ", ".join(ids)] for why, ids in never.items()])
+    text += listed((", ".join(ids), why) for why, ids in never.items())
     return (
         "# Preflight\n\n"
-        "What `migrate preflight`, and `migrate run` before its first change, can find.\n"
+        "What `migrate preflight`, and `migrate run` before its first change, can find, and what to do.\n"
         "A blocker stops a run (exit code 3), a warning is your choice, an info is worth knowing.\n\n"
         "What is a judgement can be waived by name, for everything found or for one object:\n\n"
         "```sh\nmigrate run --waive DUAL_STACK --waive BUDGET_CLOSED:shop/db\n```\n\n"
@@ -483,7 +491,7 @@ def preflight() -> str:
         "```yaml\npreflight:\n  waive: [DUAL_STACK, BUDGET_CLOSED:shop/db]\n```\n\n"
         "An object is what the finding lists: the name in front is enough.\n"
         "What is waived is still shown, as waived, and the record's history has it with who and when.\n"
-        "An unknown id, and one that cannot be waived, is refused (exit code 2).\n"
+        "An unknown id, and [one that cannot be waived](#what-cannot-be-waived), is refused (exit code 2).\n"
         "Waiving changes nothing else: a budget still closed, or a pod that nothing recreates, holds the drain.\n\n"
         + text
     )
