@@ -6,7 +6,6 @@ Each page is a function that answers its Markdown; `PAGES` says where it goes.
 import argparse
 import enum
 import inspect
-import re
 import sys
 import typing
 from collections import Counter
@@ -248,12 +247,16 @@ def _type(schema: Mapping[str, Any]) -> str:
         return f"list of {_type(schema.get('items', {}))}"
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         return f"map to {_type(schema['additionalProperties'])}"
-    bounds = [
-        f"{sign} {schema[key]:g}"
-        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-        if key in schema
-    ]
-    return " ".join([kind, ", ".join(bounds)]).strip()
+    return f"{kind} {_bounds(schema)}".strip()
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    """What a number may be, such as `1..65535`, `≥0`, `>0`."""
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is not None and most is not None:
+        return f"{least:g}..{most:.8g}"
+    signs = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
+    return " ".join(f"{sign}{schema[key]:.8g}" for key, sign in signs if key in schema)
 
 
 DEFAULTS = "Each has its default and bounds, or its type where there is no default.\n"
@@ -266,7 +269,7 @@ def _default(schema: Mapping[str, Any], default: object) -> str:
         return kind
     if "enum" in schema:
         return f"{given} or " + ", ".join(f"`{one}`" for one in schema["enum"] if one and code(one) != given)
-    return f"{given} {', '.join(re.findall('[≥>≤<] [^ ,]+', kind))}".strip()
+    return f"{given}, {', '.join(map(_bounds, schema.get('anyOf', [schema])))}".strip(" ,")
 
 
 def _fields(schema: Mapping[str, Any], *, defaults: bool) -> str:
@@ -339,8 +342,8 @@ def configuration() -> str:
     text += "## Profiles\n\n`profile: modern` changes nothing; the other profiles change these defaults:\n\n"
     for profile, changes in PROFILES.items():
         if changes:
-            rows = [[code(key), code(value)] for key, value in _flat(changes).items()]
-            text += f"### `{profile}`\n\n" + table(["key", "default"], rows)
+            changed = [[code(key), code(value)] for key, value in _flat(changes).items()]
+            text += f"### `{profile}`\n\n" + table(["key", "default"], changed)
     return text
 
 
