@@ -375,19 +375,13 @@ def status_json() -> str:
 
 def scenarios() -> str:
     """The scenarios that are shipped, and what one can write."""
-    rows = []
-    for name in scenario.names():
-        found = scenario.load(name)
-        rows.append([code(name), found.description.strip().replace("\n", " ")])
+    rows = [(code(name), scenario.load(name).description.strip().replace("\n", " ")) for name in scenario.names()]
     return (
         "# Scenarios\n\n"
         "A scenario is a YAML file: the cluster a simulation starts with, and what happens to it.\n"
         "`migrate sim --scenario NAME` or `--scenario FILE` serves it.\n"
         "Durations are seconds, or texts such as `500ms` and `2m`.\n" + DEFAULTS + "\n"
-        "## Shipped\n\n"
-        + table(["name", "what happens"], rows)
-        + "## The file\n\n"
-        + _models(scenario.schema(), "###", defaults=True)
+        "## Shipped\n\n" + listed(rows) + "## The file\n\n" + _models(scenario.schema(), "###", defaults=True)
     )
 
 

@@ -136,7 +136,7 @@ def await_multus(view: NodeView) -> Answer:
 
 @node_step("agent")
 def await_probed(view: NodeView) -> Answer:
-    """Wait until the node's kubelet has an answer from the knet-stress agents there, which show as Ready then.
+    """Wait until the node's kubelet has an answer from the knet-stress agents there.
 
     Pods may reach each other and still not answer their kubelet: a routed pod whose default route is at Cilium's
     interface answers by it, with Canal's address, and Cilium drops that (measured). Its probes would end them.
@@ -202,7 +202,7 @@ def restart_cilium(view: NodeView) -> Answer:
 
 @node_step("agent")
 def reload_cilium(view: NodeView) -> Answer:
-    """Restart the agent so that it reads that it shall write no CNI file any more; it need not be Ready for that.
+    """Restart the agent, so that it writes no CNI file any more; it need not be Ready.
 
     An agent that never gets Ready is a reason to go back, so the way back must not wait for it: the gate will tell.
     """
@@ -213,7 +213,7 @@ def reload_cilium(view: NodeView) -> Answer:
 
 @node_step("agent")
 def restart_cilium_if_endpoints_left(view: NodeView) -> Answer:
-    """Restart the agent if it still holds endpoints of pods that left while its plugin was not active.
+    """Restart the agent if it still holds endpoints of pods that are gone.
 
     One that does not come up holds nobody.
     """
@@ -227,5 +227,5 @@ def restart_cilium_if_endpoints_left(view: NodeView) -> Answer:
 
 @node_step("agent")
 def restart_canal_pod(view: NodeView) -> Answer:
-    """Restart Canal on the node, so that it answers for the condition NetworkUnavailable again."""
+    """Restart Canal on the node: it answers for NetworkUnavailable again."""
     return _restarted(view, *view.canals_for(view.node))

@@ -105,13 +105,13 @@ def delete_node_config(view: ClusterView) -> Answer:
 
 @cluster_step("host", installs=lambda plan, _: plan.manifests.cilium_final())
 def finish_cilium(view: ClusterView) -> Answer:
-    """Apply Cilium's final form: on every node, newcomers included, with the policy enforcement that was asked for."""
+    """Apply Cilium's final form: on every node, with the policy enforcement that was asked for."""
     return put_all(view, finish_cilium, "Cilium's final form")
 
 
 @cluster_step("agent")
 def await_cilium_finished(view: ClusterView) -> Answer:
-    """Wait until every agent runs in its final form; they restart one after another, existing pods keep talking."""
+    """Wait until every agent runs in its final form; existing pods keep talking."""
     daemonset = view.seen.daemonsets.get((view.config.cilium.namespace, names.CILIUM))
     if daemonset is None or daemonset.observed_generation < daemonset.generation:
         return Wait(on="the control plane to look at DaemonSet cilium", observed="an older generation")
@@ -219,7 +219,7 @@ def restart_canal(view: ClusterView) -> Answer:
 
 @cluster_step("host")
 def remove_labels(view: ClusterView) -> Answer:
-    """Take the migration's labels, annotations and taints off the nodes; once Canal is gone, its annotations too."""
+    """Take the migration's labels, annotations and taints off the nodes, and a deleted Canal's annotations."""
     keys = [label.key for label in view.config.labels.every()]
     canal = view.config.canal
     canal_gone = not any(name in view.seen.daemonsets for name in canal.every_daemonset())

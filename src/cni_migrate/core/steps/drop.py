@@ -143,7 +143,7 @@ def taint(view: NodeView) -> Answer:
 
 @node_step("pods")
 def delete_left_pods(view: NodeView) -> Answer:
-    """Delete what is left on the node's pod network, but for DaemonSets' pods that would come straight back."""
+    """Delete what is left on the node's pod network, but for DaemonSets' pods."""
     if view.never_switched:
         return Done()
     left = [pod for pod in _to_go(view) if not pod.deleting]

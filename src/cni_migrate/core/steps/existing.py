@@ -101,7 +101,7 @@ def _operators(view: ClusterView) -> list[Pod]:
 
 @cluster_step("host")
 def check_cilium(view: ClusterView) -> Answer:
-    """Make sure that the Cilium that is there keeps to itself while Canal is there, key by key of its configuration."""
+    """Make sure, key by key, that the installed Cilium keeps to itself beside Canal."""
     if refusal := _refused(_contradictions(view, "transit"), "the Cilium that is there does not fit beside Canal"):
         return refusal
     if said := operator_unaware(view):
@@ -112,7 +112,7 @@ def check_cilium(view: ClusterView) -> Answer:
 
 @node_step("host")
 def check_cilium_keys(view: NodeView) -> Answer:
-    """Make sure that the Cilium is there still, and keeps to itself on the nodes whose turn it is not.
+    """Make sure that the installed Cilium still keeps to itself where it is not its turn.
 
     It is the last look before the node is touched: its owner, or a program of theirs, may change it at any time.
     """
@@ -147,7 +147,7 @@ def _unaware(view: NodeView) -> Iterator[_Contradiction]:
 
 @node_step("host")
 def check_cilium_there(view: NodeView) -> Answer:
-    """Make sure that the node's agent can be restarted and leaves the node to Canal then, before its pods are moved."""
+    """Make sure that the node's agent can be restarted, and leaves the node to Canal."""
     if view.never_switched:
         return Done()
     return _refused(_stays(view), f"node {view.node.name} cannot go back to Canal yet") or Done()
@@ -190,7 +190,7 @@ def _await(view: ClusterView, stage: Stage, what: str) -> Answer:
 
 @cluster_step("upgrade")
 def await_final_values(view: ClusterView) -> Answer:
-    """Wait until Cilium's owner has given it the values that it stays with; Canal is deleted after that only."""
+    """Wait until Cilium's owner has given it its final values."""
     return _await(view, "final", "Cilium's owner to give it its final values")
 
 

@@ -270,7 +270,7 @@ def gate(view: NodeView) -> Answer:
 
 @node_step("gate")
 def baseline_gate(view: NodeView) -> Answer:
-    """Prove that connectivity of the node is as good as at the beginning, before anything is taken away.
+    """Prove that connectivity of the node is as good as in the baseline.
 
     Nothing of the node has been touched yet: the rounds just before the step count as well. But one has to come after
     it, as what was done last, elsewhere, may have broken something.
@@ -282,7 +282,7 @@ def baseline_gate(view: NodeView) -> Answer:
 
 @node_step("agent", gives_way=True)
 def await_newcomers(view: NodeView) -> Answer:
-    """Make sure that no node has joined meanwhile that is not on both networks (or beyond) yet."""
+    """Make sure that no node has joined that is not on both networks yet."""
     if late := guards.not_dual_yet(view.record):
         return Wait(on="nodes that have joined to be attached first", observed=", ".join(sorted(late)[:5]))
     return Done()
@@ -290,7 +290,7 @@ def await_newcomers(view: NodeView) -> Answer:
 
 @node_step("gate")
 def recheck(view: NodeView) -> Answer:
-    """Prove that the node's agents still reach their peers now that the node is back in service.
+    """Prove that the node's agents still reach their peers, now that it is in service.
 
     Going back into service changes nothing in the node's network: the clean rounds of the gate just before count on,
     if none in between was lost. But one has to come after it.
@@ -318,7 +318,7 @@ def final_sweep(view: ClusterView) -> Answer:
 
 @cluster_step("gate")
 def take_baseline(view: ClusterView) -> Answer:
-    """Take the baseline: what is broken already does not count against the migration, and is shown."""
+    """Take the baseline: what is broken already does not count, and is shown."""
     key = f"baseline/{view.since.isoformat()}"
     on = "the agents to report how connectivity is now"
     if (early := _needed(view) - (view.now - view.since).total_seconds()) > 0:

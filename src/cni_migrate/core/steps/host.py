@@ -233,7 +233,7 @@ def reclaim_leases(view: NodeView) -> Answer:
 
 @node_step("host")
 def free_host_ports(view: NodeView) -> Answer:
-    """Take away the ways to host ports of pods that have left the other network, where portmap serves both.
+    """Take away what portmap laid for pods that have left the other network.
 
     A DaemonSet's pod is deleted while the new network's file is active, whose portmap knows nothing of what the old
     one's has laid (seen with Cilium 1.20.2 and portmap 1.1): that stands first in the list, and leads nowhere.
@@ -251,7 +251,7 @@ def _keep_leases(view: NodeView) -> str:
 
 @node_step("host")
 def remove_cilium_file(view: NodeView) -> Answer:
-    """Remove the CNI file of the second Cilium, now that its agent is gone, and put back what it renamed.
+    """Remove the second Cilium's CNI file, and put back what it renamed.
 
     Leases of Canal pods that were deleted while Cilium was active are given back in the same task.
     """
@@ -266,7 +266,7 @@ def remove_multus_file(view: NodeView) -> Answer:
 
 @node_step("host")
 def restore_canal_files(view: NodeView) -> Answer:
-    """Put back the CNI files that Cilium renamed, then remove its own: the agent no longer asks for it.
+    """Put back the CNI files that Cilium renamed, then remove its own.
 
     Leases of Canal pods that were deleted while Cilium was active are given back in the same task.
     """
@@ -281,7 +281,7 @@ def clean_cilium_host(view: NodeView) -> Answer:
 
 @node_step("host")
 def lay_rules(view: NodeView) -> Answer:
-    """See to it that the node's rules stand: calls from Canal's pods to Cilium's keep the caller's address.
+    """Lay the node's rules: calls from Canal's pods to Cilium's keep the caller's address.
 
     And the node's own calls, its kubelet's probes, are known to Cilium as such. The identity agent lays them each time
     that it starts, so after a reboot, too; here they are looked at, and laid again if they have gone.

@@ -40,7 +40,7 @@ def _everybody_known(view: ClusterView) -> Answer:
 
 @cluster_step("host", foreseeable=True, installs=lambda plan, _: plan.manifests.identities())
 def apply_identities(view: ClusterView) -> Answer:
-    """Deploy the agents that give Canal's pods identities in Cilium; they lay the rule on each node, too."""
+    """Deploy the agents that give Canal's pods identities in Cilium, and lay the nodes' rules."""
     return put_all(view, apply_identities, "the identity agents")
 
 
@@ -59,14 +59,14 @@ def await_identity_agent(view: NodeView) -> Answer:
 
 @node_step("agent")
 def await_identified(view: NodeView) -> Answer:
-    """Wait until policies on Cilium know every pod that is on Canal, and an agent on each node keeps that so."""
+    """Wait until policies on Cilium know every pod on Canal, and an agent on each node keeps that so."""
     answer = await_everywhere(view, view.config.namespace, names.IDENTITIES)
     return answer if not isinstance(answer, Done) else _everybody_known(view)
 
 
 @cluster_step("pods")
 def delete_identities(view: ClusterView) -> Answer:
-    """Delete the identity agents, then the endpoints that they leave: nothing on Canal needs to be known any more."""
+    """Delete the identity agents, then the endpoints that they leave."""
     answer = delete_all(view, refs_of(view.plan.manifests.identities()), "the identity agents")
     if not isinstance(answer, Done):
         return answer

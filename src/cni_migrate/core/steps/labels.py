@@ -48,7 +48,7 @@ def label_dual(view: NodeView) -> Answer:
 
 @node_step("host", foreseeable=True)
 def exchange_labels(view: NodeView) -> Answer:
-    """Take away the labels of Canal, the first Cilium and Multus, and set that of the second Cilium, in one patch.
+    """Exchange the labels of Canal, the first Cilium and Multus for that of the second Cilium, in one patch.
 
     The second one's pod waits by itself until the agent of the first has ended (templates/cilium-agent.yaml).
     """
@@ -81,7 +81,7 @@ def unlabel_cilium(view: NodeView) -> Answer:
 
 @node_step("host", foreseeable=True)
 def label_switched(view: NodeView) -> Answer:
-    """Select the node with the CiliumNodeConfig, so that its agent makes every pod's network once it restarts."""
+    """Select the node with the CiliumNodeConfig: its agent makes every pod's network once it restarts."""
     return _set(view, add=[view.config.labels.switched])
 
 

@@ -19,19 +19,19 @@ def _label(view: ClusterView, label: Label) -> Answer:
 
 @cluster_step("host", foreseeable=True)
 def label_cilium_nodes(view: ClusterView) -> Answer:
-    """Label every node as one that runs the second Cilium; those that joined during clean-up are not yet."""
+    """Label every node as one that runs the second Cilium, those that joined during clean-up, too."""
     return _label(view, view.config.labels.cilium)
 
 
 @cluster_step("host", foreseeable=True)
 def label_switched_nodes(view: ClusterView) -> Answer:
-    """Select every node for the CiliumNodeConfig; those that joined during clean-up are not yet."""
+    """Select every node for the CiliumNodeConfig, those that joined during clean-up, too."""
     return _label(view, view.config.labels.switched)
 
 
 @cluster_step("agent")
 def restart_finished_cilium(view: ClusterView) -> Answer:
-    """Restart the agents that run in their final form, a tenth at a time, so that they leave room for Canal again.
+    """Restart the agents in their final form, a tenth at a time: they leave room for Canal again.
 
     In their final form they would put their chains before Calico's, and delete the endpoints of Canal's pods.
     """

@@ -39,7 +39,7 @@ Probes = dict[str, tuple[str, tuple[str, ...]]]
 
 @cluster_step("agent")
 def probe_tunnel(view: ClusterView) -> Answer:
-    """Try between all nodes, on their own network, whether the port of Cilium's tunnel is open; nothing is changed."""
+    """Try between all nodes whether the port of Cilium's tunnel is open."""
     found = view.record.cluster.tunnel
     there = list(_pods(view))
     nodes = {node.name: node for node in view.members() if _can_be_tried(view, node)}
