@@ -67,7 +67,7 @@ ABOUT: Final = {
               "Mend or remove them. If waived, they hold the run up until skipped."),
         About("ENOUGH_NODES", (BLOCKER,), "Pods of a drained node would find no other node that takes them.",
               "Add or uncordon a node. If waived, such pods stay Pending until their node is back."),
-        About("NODES_CORDONED", (WARNING,), "Somebody else has cordoned nodes: they are left alone, and clean-up waits.",
+        About("NODES_CORDONED", (WARNING,), "Somebody else has cordoned nodes: they are left alone, clean-up waits.",
               "Uncordon them, or remove them from the cluster."),
         About("NAMED_NODES", (BLOCKER,), "`canary` or `own_node` names a node that is not there.", "Correct the key.",
               CONFIGURED),
