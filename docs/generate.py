@@ -259,14 +259,14 @@ def _bounds(schema: Mapping[str, Any]) -> str:
     return " ".join(f"{sign}{schema[key]:.8g}" for key, sign in signs if key in schema)
 
 
-DEFAULTS = "Each has its default and bounds, or its type where there is no default.\n"
+DEFAULTS = "Each has its default and bounds, or its type where there is no default; without either it is a text.\n"
 
 
 def _default(schema: Mapping[str, Any], default: object) -> str:
     """A field's default with its bounds or the other choices, which tell its type; where there is none, the type."""
     given, kind = code(shown(default)), _type(schema).replace("?", "")
     if not given:
-        return kind
+        return "" if kind == "string" else kind
     if "enum" in schema:
         return f"{given} or " + ", ".join(f"`{one}`" for one in schema["enum"] if one and code(one) != given)
     return f"{given}, {', '.join(map(_bounds, schema.get('anyOf', [schema])))}".strip(" ,")
@@ -277,7 +277,9 @@ def _fields(schema: Mapping[str, Any], *, defaults: bool) -> str:
     found = []
     for name, field in schema.get("properties", {}).items():
         kind = _default(field, field.get("default", "")) if defaults else _type(field)
-        found.append((f"{code(name)} ({kind})", field.get("description", "").replace("\n", " ")))
+        found.append(
+            (f"{code(name)} ({kind})" if kind else code(name), field.get("description", "").replace("\n", " "))
+        )
     return listed(found)
 
 
@@ -331,7 +333,8 @@ def configuration() -> str:
         if path[0] == "labels":  # of each a key and a value; what it is for stands with the two
             about = _about_section(path[:-1]) if path[-1] == "key" else ""
             path = path[:-1]
-        told = f"{code(key)}{lock} ({_default(_schema_at(_CONFIG, key.split('.')), value)})"
+        kind = _default(_schema_at(_CONFIG, key.split(".")), value)
+        told = f"{code(key)}{lock} ({kind})" if kind else f"{code(key)}{lock}"
         sections.setdefault(path[:-1], []).append((told, about))
     for section, rows in sections.items():
         title = f"`{'.'.join(section)}`" if section else "At the top"
@@ -429,8 +432,8 @@ def _lists(every: Iterable[tuple[str, str, Sequence[str]]]) -> str:
     rows = []
     for (name, steps), strategies in alike.items():
         told = ", ".join(code(step) + _beside(steps, step) for step in steps)
-        rows.append([code(name), "all" if len(strategies) == len(STRATEGIES) else ", ".join(strategies), told])
-    return table(["list", "strategy", "steps"], rows)
+        rows.append((f"{code(name)} ({'all' if len(strategies) == len(STRATEGIES) else ', '.join(strategies)})", told))
+    return listed(rows)
 
 
 def _in_use() -> list[Any]:
@@ -505,10 +508,8 @@ def death() -> str:
         told = words["steps"][one.name]
         alike.setdefault((told["half"], told["resume"]), []).append(code(one.name))
     text += "## Each step\n\n"
-    text += table(
-        ["step", "may be half done", "a resumed run"],
-        [[", ".join(steps), half, resume] for (half, resume), steps in alike.items()],
-    )
+    text += "What may be half done → what a resumed run does.\n\n"
+    text += listed((", ".join(steps), f"{half} → {resume}") for (half, resume), steps in alike.items())
     text += "## Workloads meanwhile\n\n"
     return text + paragraphs(words["page"]["workloads"])
 
