@@ -35,8 +35,9 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 SIDE_BY_SIDE = ["tests/unit", "tests/simulation"]
 """Tests that share nothing: as many at once as there are processors."""
 
-ONE_BY_ONE = ["tests/conformance", "tests/cli", "tests/docs", "tests/real"]
-"""Tests that share a control plane, or go by the clock. Those that need root are sessions of their own."""
+BY_THE_CLOCK = ["tests/conformance", "tests/cli", "tests/docs", "tests/real"]
+"""Tests that share a control plane, or wait for real seconds: two files at once, however many processors there are,
+each half with a control plane of its own. Those that need root are sessions of their own."""
 
 
 def _groups(*names: str) -> list[str]:
@@ -58,7 +59,7 @@ def _tests(session: nox.Session) -> None:
     """The tests: the one list for `make test`, nox and CI."""
     session.install("--editable", ".", *_groups("test", "docs"))
     session.run("pytest", "-n", "auto", "--dist", "worksteal", *SIDE_BY_SIDE, *session.posargs)
-    session.run("pytest", *ONE_BY_ONE, *session.posargs)
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *BY_THE_CLOCK, *session.posargs)
 
 
 @nox.session

@@ -91,9 +91,13 @@ class Manifests:
 
     def knet(self) -> list[Manifest]:
         """The knet-stress agents with all they need, their namespace first."""
-        settings = json.dumps(knet_config(self._config), sort_keys=True)
-        digest = _digest(self._facts.agent, settings)
-        return self._render("knet-stress.yaml", agent=self._facts.agent, knet_config=settings, knet_digest=digest)
+
+        def values() -> dict[str, Any]:
+            settings = json.dumps(knet_config(self._config), sort_keys=True)
+            digest = _digest(self._facts.agent, settings)
+            return {"agent": self._facts.agent, "knet_config": settings, "knet_digest": digest}
+
+        return self._render("knet-stress.yaml", values)
 
     def pace(self, until: datetime) -> Manifest:
         """The ConfigMap that asks the agents for fast rounds until an instant."""
@@ -140,17 +144,19 @@ class Manifests:
 
     def identities(self) -> list[Manifest]:
         """The agents by which Canal's pods have identities in Cilium, and the node's rule for traffic between both."""
-        settings = json.dumps(identities_config(self._config, self.given()), sort_keys=True)
-        script = self._templates["host-task.sh"]
-        digest = _digest(self._facts.identities, settings, script)
-        return self._render(
-            "identities.yaml",
-            agent=self._facts.identities,
-            identities_config=settings,
-            identities_digest=digest,
-            canal_image=self._facts.canal_image,
-            host_task_script=script,
-        )
+
+        def values() -> dict[str, Any]:
+            settings = json.dumps(identities_config(self._config, self.given()), sort_keys=True)
+            script = self._templates["host-task.sh"]
+            return {
+                "agent": self._facts.identities,
+                "identities_config": settings,
+                "identities_digest": _digest(self._facts.identities, settings, script),
+                "canal_image": self._facts.canal_image,
+                "host_task_script": script,
+            }
+
+        return self._render("identities.yaml", values)
 
     def later(self) -> list[str]:
         """What Cilium's owner asks for that comes with the last step only, as `key: text`."""
@@ -314,27 +320,35 @@ class Manifests:
         return list(made)
 
     def _cilium(self, template: str, *, final: bool) -> list[Manifest]:
-        settings = cilium_config(self._config, self.cilium_version, final=final)
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-        modern = self.cilium_version != cilium_versions.SEED
-        legacy_args = [] if modern else ["--read-cni-conf=/tmp/cni-configuration/cni-config"]
-        return self._render(
-            template,
-            cilium_config=settings,
-            cilium_digest=digest,
-            seed=not modern,
-            agent_rules=cilium_versions.rules(cilium_versions.AGENT, self.cilium_version),
-            operator_rules=cilium_versions.rules(cilium_versions.OPERATOR, self.cilium_version),
-            definitions=cilium_versions.definitions(self.cilium_version),
-            netns=cilium_versions.NETNS.holds(self.cilium_version),
-            legacy_args=legacy_args,
-            health_port=HEALTH_PORT,
-        )
+        version = self.cilium_version
 
-    def _render(self, template: str, *, key: str = "", **values: Any) -> list[Manifest]:
-        """The objects of a template, made once per `key` (the template's name unless it is given)."""
+        def values() -> dict[str, Any]:
+            settings = cilium_config(self._config, version, final=final)
+            modern = version != cilium_versions.SEED
+            return {
+                "cilium_config": settings,
+                "cilium_digest": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16],
+                "seed": not modern,
+                "agent_rules": cilium_versions.rules(cilium_versions.AGENT, version),
+                "operator_rules": cilium_versions.rules(cilium_versions.OPERATOR, version),
+                "definitions": cilium_versions.definitions(version),
+                "netns": cilium_versions.NETNS.holds(version),
+                "legacy_args": [] if modern else ["--read-cni-conf=/tmp/cni-configuration/cni-config"],
+                "health_port": HEALTH_PORT,
+            }
+
+        return self._render(template, values)
+
+    def _render(
+        self, template: str, late: Callable[[], Mapping[str, Any]] = dict, *, key: str = "", **values: Any
+    ) -> list[Manifest]:
+        """The objects of a template, made once per `key` (the template's name unless it is given).
+
+        What `late` gives is asked for only then: each look at the cluster asks for these objects.
+        """
         made = self._made.get(key or template)
         if made is None:
+            values |= late()
             text = self._environment.get_template(template).render(config=self._config, names=names, **values)
             made = [self._adapt(found) for found in documents(text) if found]
             self._made[key or template] = made
