@@ -170,7 +170,7 @@ def cli() -> str:
         text += f"## `{words}`\n\n{paragraphs(about)}"
         text += _option_table(own) if own else ""
         text += f"Also {', '.join(more)}.\n\n" if more else ""
-        if examples := typed(epilog):
+        if examples := [one for one in typed(epilog) if one != words]:
             text += "```sh\n" + "\n".join(examples) + "\n```\n\n"
     return text
 
@@ -526,7 +526,8 @@ def versions_of_cilium() -> str:
         f"`cilium.version` is one of {cilium_versions.known()}; the profile `seed` has 1.7.2, which was run on the"
         " simulator only. Others are refused when the configuration is read.\n\n"
         "All of it was read in Cilium's sources of 1.15.19, 1.16.0, 1.17.2, 1.18.2, 1.19.0 and 1.20.2.\n"
-        "The lab ran 1.15.19 and 1.20.2 ([real clusters](../explanation/real-clusters.md)).\n\n"
+        "The lab ran 1.15.19 and 1.20.2 ([real clusters](../explanation/real-clusters.md)).\n"
+        "Rights and definitions differ, too: `migrate manifests cilium-final` prints those of the version.\n\n"
         "## Kubernetes and CiliumNodeConfig\n\n"
         "The versions of Kubernetes are those of Cilium's page *Kubernetes Compatibility* of each version"
         " (`Documentation/network/kubernetes/compatibility.rst`); another one is the finding `CILIUM_KUBERNETES`.\n\n"
@@ -542,19 +543,6 @@ def versions_of_cilium() -> str:
     text += "## Keys of `cilium-config`\n\nThe chart's choices where the programs' default is another.\n\n"
     rows = [[code(key), code(value), _span(span)] for key, value, span in cilium_versions.CHOICES]
     text += table(["key", "value", "where"], rows)
-    text += "## Rights\n\nWhat not every version's chart grants"
-    text += " (`install/kubernetes/cilium/templates/cilium-*/clusterrole.yaml`).\n\n"
-    rights = [("agent", cilium_versions.AGENT), ("operator", cilium_versions.OPERATOR)]
-    text += table(
-        ["who", "resources", "verbs", "where"],
-        [
-            [who, ", ".join(map(code, one.resources)), ", ".join(one.verbs), _span(one.span)]
-            for who, those in rights
-            for one in those
-        ],
-    )  # fmt: skip
-    text += "## Definitions\n\nKinds that not every version has; the operator may update their definitions.\n\n"
-    text += table(["kind", "where"], [[code(name), _span(one)] for name, one in cilium_versions.DEFINITIONS.items()])
     text += "## The same in all\n\nInit containers of the chart's agent: " + ", ".join(map(code, cilium_versions.INIT))
     return text + ". The programs' arguments.\n"
 

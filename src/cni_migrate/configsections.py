@@ -91,27 +91,19 @@ class Cilium(Section):
         description="whose Cilium the cluster ends with: the tool's own, a chart that `helm` renders and comes to own,"
         " manifests that something else has rendered, or one that is installed already (overlay)",
     )
-    chart: str = Field(
-        default="", description="source chart: a folder, an archive, oci://…, or a repository's name for it"
-    )
-    chart_version: str = Field(default="", description="source chart: its version, where there are several")
-    chart_repository: str = Field(
-        default="", description="source chart: the repository's address, as `helm --repo` has it"
-    )
-    values: list[str] = Field(
-        default_factory=list, description="source chart: values files, later ones outrank earlier"
-    )
-    release: str = Field(default="cilium", description="source chart: the name of the release")
+    chart: str = Field(default="", description="a folder, an archive, oci://…, or a repository's name for it")
+    chart_version: str = Field(default="", description="its version, where there are several")
+    chart_repository: str = Field(default="", description="the repository's address, as `helm --repo` has it")
+    values: list[str] = Field(default_factory=list, description="values files, later ones outrank earlier")
+    release: str = Field(default="cilium", description="the name of the release")
     kubernetes: str = Field(
         default="1.34.0",
         pattern=r"^1\.\d{1,3}(\.\d{1,3})?$",
-        description="source chart: the Kubernetes it is rendered for; unless set, the cluster's where one is asked",
+        description="the Kubernetes a chart is rendered for; unless set, the cluster's",
     )
     manifests: str = Field(default="", description="source manifests: a file, or a folder of YAML files")
     namespace: Namespace = Field(default="kube-system", description="namespace of Cilium")
-    version: Release = Field(
-        default="1.20.2", description="Cilium's version, which decides what the manifests contain and the images"
-    )
+    version: Release = Field(default="1.20.2", description="decides the manifests and the images")
     image: Image = Field(
         default="quay.io/cilium/cilium:v1.20.2", description="agent image; default: the one of `cilium.version`"
     )
@@ -204,7 +196,7 @@ class Knet(Section):
     keep: bool = Field(default=False, description="leave the agents in place after clean-up")
     reader: Literal["log", "proxy"] = Field(
         default="log",
-        description="how reports are read: the pods' log, or the pods through the API server (proxy)",
+        description="by what reports are read: the pods' log, or the API server (proxy)",
     )
 
 

@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Put two agents on every node and wait until they are Ready.
 
-    They are the ones that a migration uses. Can be typed again at any time: what is as it should be stays as it is.
+    They are those of a migration. Can be typed again at any time.
     """
     from cni_migrate.cli.session import run_async
 

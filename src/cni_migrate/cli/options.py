@@ -209,7 +209,7 @@ Takeover = Annotated[bool, typer.Option("--takeover", help="Take the lock althou
 AcceptGate = Annotated[
     list[str] | None,
     typer.Option("--accept-failing-gate", metavar="NODE", show_default=False,
-                 help="Go on although connectivity of this node is not proven; may be given again for another node. "
+                 help="Go on although connectivity of this node is not proven; may be given again. "
                       "Who said so and what was failing is recorded."),
 ]  # fmt: skip
 
