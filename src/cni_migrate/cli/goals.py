@@ -21,8 +21,8 @@ from cni_migrate.errors import Halted, UsageError
 class Run:
     """`migrate run`."""
 
-    nodes: str = ""
-    selector: str = ""
+    nodes: str | None = None
+    selector: str | None = None
     until: str = ""
     accept: tuple[str, ...] = ()
     at_once: str = ""
@@ -49,8 +49,13 @@ class Run:
         """Refuse what can be refused without a cluster.
 
         Raises:
-            UsageError: the selector cannot be read.
+            UsageError: the selector cannot be read, or an option names nothing: a script's empty variable would mean
+                the whole cluster.
         """
+        for option, value in (("--nodes", self.nodes), ("--selector", self.selector)):
+            if value is not None and not _parts(value):
+                what = f"{option} {shlex.quote(value)} names no node: nothing was changed"
+                raise UsageError(what, next=f"name some, or leave {option} away for all nodes")
         if self.selector:
             parse(self.selector)
 
@@ -114,7 +119,7 @@ def _forward(typed: Run, seen: Snapshot) -> Goal:
     until = Phase(typed.until) if typed.until else None
     if not typed.nodes and not typed.selector:
         return Goal(until=until)
-    named = {name.strip() for name in typed.nodes.split(",") if name.strip()}
+    named = _parts(typed.nodes or "")
     if unknown := sorted(named - set(seen.nodes)):
         raise UsageError(
             f"--nodes: there is no node {output.listed(unknown)}; there are: {output.listed(sorted(seen.nodes), 10)}",
@@ -128,6 +133,11 @@ def _forward(typed: Run, seen: Snapshot) -> Goal:
         return (not named or node.name in named) and (matches is None or matches(node.labels))
 
     return Goal(wanted=wanted, partial=True, until=until)
+
+
+def _parts(text: str) -> set[str]:
+    """What is separated by commas."""
+    return {part.strip() for part in text.split(",") if part.strip()}
 
 
 def _cleanable(record: Record | None, seen: Snapshot) -> None:

@@ -166,10 +166,10 @@ OnStrategy = Annotated[
     StrategyName | None, typer.Option(help="How a node gets both networks.", show_default="from the configuration")
 ]
 
-OnNodes = Annotated[str, typer.Option(help="Migrate only these nodes, comma separated.", show_default=False)]
+OnNodes = Annotated[str | None, typer.Option(help="Migrate only these nodes, comma separated.", show_default=False)]
 
 OnSelector = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--selector", "-l", help="Migrate only nodes with these labels: k=v,k2,!k3,k in (a,b).", show_default=False
     ),

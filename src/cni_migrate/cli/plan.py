@@ -30,8 +30,8 @@ EXAMPLES = examples("migrate plan --nodes w1,w2", "migrate plan --steps")
 def command(
     common: Common,
     strategy: OnStrategy = None,
-    nodes: OnNodes = "",
-    selector: OnSelector = "",
+    nodes: OnNodes = None,
+    selector: OnSelector = None,
     until: UpTo = None,
     max_unavailable: AtOnce = "",
     steps: Annotated[bool, typer.Option("--steps", help="List the steps of each event, too.")] = False,

@@ -46,8 +46,8 @@ MetricsPort = Annotated[
 def command(
     common: Common,
     strategy: OnStrategy = None,
-    nodes: OnNodes = "",
-    selector: OnSelector = "",
+    nodes: OnNodes = None,
+    selector: OnSelector = None,
     until: UpTo = None,
     max_unavailable: AtOnce = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and write nothing.")] = False,
