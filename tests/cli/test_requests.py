@@ -40,6 +40,12 @@ def _with(served: Make, nodes: dict[str, Any], **cluster: Any) -> Served:
         (("pause",), {"phase": "preflight"}, "no migration is under way", "migrate status"),
         (("retry-node", "w1"), {}, "node w1 is not held: there is nothing to try again", "migrate status"),
         (("retry-node", "w3"), {}, "w3 is not held: it was rolled back by itself", "migrate run  (takes it up again)"),
+        (
+            ("skip-node", "w1"),
+            {"phase": "cleaning"},
+            "clean-up is under way, and takes every node along",
+            "migrate run",
+        ),
         (("skip-node", "w4"), {}, "node w4 is gone", "migrate status"),
         (("skip-node", "w9"), {}, "there is no node w9; there are: w1, w2, w3", "migrate status"),
     ],

@@ -17,15 +17,22 @@ def command(
 ) -> None:
     """Leave a node out: the others go on without it, and clean-up, or the end of a rollback, waits for it."""
     from cni_migrate.cli import requests
-    from cni_migrate.core.model.lifecycle import NodeState
+    from cni_migrate.core.model.lifecycle import NodeState, Phase
     from cni_migrate.core.model.record import Record
+    from cni_migrate.errors import UsageError
 
     cost: list[str] = []
     waiting = ["clean-up waits until it is migrated or gone"]
 
     def look(record: Record) -> None:
+        if record.cluster.phase is Phase.CLEANING and record.cluster.direction == "forward" and not undo:
+            raise UsageError(
+                "clean-up is under way, and takes every node along: nothing was changed", next="migrate run"
+            )
         if record.cluster.direction == "back":
             waiting[:] = ["the others go back, and the rollback ends when this one has gone back, too, or is gone"]
+        elif record.nodes[node].state is NodeState.MIGRATED:
+            waiting[:] = ["it is migrated already; clean-up waits until it takes part again"]
         elif record.nodes[node].state is NodeState.CANAL:
             cost.append("without Cilium there, its pods and those of migrated nodes lose each other")
 

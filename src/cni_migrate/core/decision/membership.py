@@ -96,15 +96,17 @@ def _obeyed(plan: Plan, record: Record, seen: Snapshot, now: datetime) -> Record
     """Obey `retry-node` and `skip-node`; a request counts once, by its text in the record's history.
 
     Who was skipped on the way forward takes part when the cluster goes back; only what is asked for since counts then.
+    Clean-up takes every node along: it would leave what Canal has laid down on who is skipped, and say that it is done.
     """
     begun = record.cluster.back_since if record.cluster.direction == "back" else None
-    for name, stamp in seen.requests.skip.items():
+    skip = {} if record.cluster.phase is Phase.CLEANING and begun is None else seen.requests.skip
+    for name, stamp in skip.items():
         entry = record.nodes.get(name)
         if entry is not None and not entry.skipped and (begun is None or _later(stamp, begun)):
             record = record.with_node(name, entry.model_copy(update={"skipped": True}))
             record = record.with_cluster(noted(record.cluster, now, f"node {name} is skipped on request"))
     for name, entry in record.nodes.items():
-        if entry.skipped and name not in seen.requests.skip:
+        if entry.skipped and name not in skip:
             record = record.with_node(name, entry.model_copy(update={"skipped": False}))
             record = record.with_cluster(noted(record.cluster, now, f"node {name} is no longer skipped"))
     for name, stamp in seen.requests.retry.items():

@@ -140,6 +140,22 @@ def test_a_skip_lets_a_rollback_go_on_without_the_node() -> None:
     assert final.next == "migrate skip-node --undo w2, then migrate rollback"
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [an_entry(state=MIGRATED), under_way("w1", MIGRATED, NodeEvent.REROUTE, "gate")],
+    ids=["nothing is under way there", "in the middle of an event"],
+)
+def test_clean_up_waits_for_a_skipped_node_that_is_migrated(entry: NodeRecord) -> None:
+    """It would not be touched by it: Canal's files and our labels would stay, and the audit be clean."""
+    nodes = {"w1": entry.model_copy(update={"skipped": True}), "w2": an_entry("w2", MIGRATED)}
+    found = seen(a_node("w1"), a_node("w2"), requests=Requests(skip={"w1": after(-60).isoformat()}))
+    decision = decide(OVERLAY, Goal(), a_record(OVERLAY, nodes, phase=Phase.MIGRATING), found, NOW)
+    assert decision.record.cluster.phase is Phase.MIGRATING
+    assert decision.final is not None
+    assert decision.final.message == "clean-up waits: w1 is skipped"
+    assert decision.final.next == "migrate skip-node --undo w1, then migrate run"
+
+
 def test_who_was_skipped_on_the_way_forward_goes_back_too() -> None:
     """Else the cluster could never be as it was found."""
     nodes = {"w1": an_entry(state=CANAL), "w2": an_entry("w2", DUAL, skipped=True)}

@@ -120,6 +120,16 @@ def test_skip_and_its_undo_are_obeyed_once() -> None:
     assert _history(record) == ["node w1 is skipped on request", "node w1 is no longer skipped"]
 
 
+@pytest.mark.parametrize(("direction", "skipped"), [("forward", False), ("back", True)])
+def test_clean_up_takes_every_node_along(direction: str, skipped: bool) -> None:
+    """Who is skipped then would keep Canal's files, for good; one from before takes part. A rollback leaves it out."""
+    entries = {"w1": an_entry(state=NodeState.MIGRATED), "w2": an_entry("w2", NodeState.MIGRATED, skipped=True)}
+    record = a_record(OVERLAY, entries, phase=Phase.CLEANING, direction=direction, back_since=NOW)
+    stamps = {name: after(1).isoformat() for name in entries}
+    record, _ = _enrol(record, seen(a_node("w1"), a_node("w2"), requests=Requests(skip=stamps)))
+    assert {entry.skipped for entry in record.nodes.values()} == {skipped}
+
+
 HELD = Held(why="a budget", next="x", since=after(0.5))
 
 
