@@ -245,7 +245,8 @@ def _refused(error: ValidationError, origin: Mapping[str, str], written: _Writte
     if first["type"] in ("value_error", "contradiction"):
         what = str(first["msg"]).removeprefix("Value error, ")
     else:
-        expected = _EXPECTED.get(first["type"]) or str(first["msg"]).removeprefix("Input should be ")
+        expected = _FORMS.get(key) if first["type"] == "string_pattern_mismatch" else _EXPECTED.get(first["type"])
+        expected = expected or str(first["msg"]).removeprefix("Input should be ")
         what = f"expected {expected}, found {_shown(first['input'])}"
     return ConfigError(f"{where}key `{key}`: {what}{more}", next=_EVERY_KEY)
 
@@ -281,9 +282,14 @@ _EXPECTED: Final = {
     "model_type": "a section with keys of its own",
     "model_attributes_type": "a section with keys of its own",
     "finite_number": "a number that is finite",
-    "string_pattern_mismatch": "a number or a percentage, for example 2 or 10%",
 }
 """pydantic's kinds of errors in words for operators."""
+
+_FORMS: Final = {
+    "max_unavailable": "a number or a percentage, for example 2 or 10%",
+    "cilium.kubernetes": "a version of Kubernetes, for example 1.34",
+}
+"""Texts that have to have a form, in words."""
 
 
 def _nearest(path: Path_) -> str:

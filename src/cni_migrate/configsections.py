@@ -95,7 +95,7 @@ class Cilium(Section):
     chart_version: str = Field(default="", description="its version, where there are several")
     chart_repository: str = Field(default="", description="the repository's address, as `helm --repo` has it")
     values: list[str] = Field(default_factory=list, description="values files, later ones outrank earlier")
-    release: str = Field(default="cilium", description="the name of the release")
+    release: Name = Field(default="cilium", description="the name of the release")
     kubernetes: str = Field(
         default="1.34.0",
         pattern=r"^1\.\d{1,3}(\.\d{1,3})?$",

@@ -97,7 +97,10 @@ def completed(loaded: Loaded, file: Path | None) -> Loaded:
     try:
         return Loaded(Config.model_validate(whole), origin)
     except ValidationError as error:
-        words = str(error.errors(include_url=False)[0]["msg"]).removeprefix("Value error, ")
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        words = str(first["msg"]).removeprefix("Value error, ").replace("Input should be", "expected")
+        words = f"{key} is {first['input']!r}: {words}" if key else words
         raise ConfigError(f"{_named(config)}: {words}", next="correct it, or the configuration") from None
 
 

@@ -1,8 +1,11 @@
 """Bad input about Cilium's source: each with its exit code, in words that name what to correct; nothing is changed."""
 
+import io
 import json
+import random
 import re
 import stat
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +103,10 @@ def test_an_old_helm(helm: Having, on: Callable[..., Any]) -> None:
                      "there is no DaemonSet with a container cilium-agent", id="another program's chart"),
         pytest.param({"objects": "a: [\n"}, "not valid YAML", id="what is no YAML"),
         pytest.param({"objects": rendered(**{"tunnel-port": "8472"})}, "which is flannel's", id="flannel's port"),
+        pytest.param({"objects": rendered(**{"enable-policy": "nevr"})}, "cilium.policy_enforcement is 'nevr': expected",
+                     id="no policy enforcement that there is"),
+        pytest.param({"objects": rendered(**{"cluster-pool-ipv4-cidr": "10.245.0.0/99"})},
+                     "cilium.pod_cidr is '10.245.0.0/99'", id="no network"),
         pytest.param({"objects": rendered(ipam="kubernetes")}, "ipam is kubernetes", id="IPAM of the nodes"),
         pytest.param({"objects": rendered(**{"routing-mode": "native"})}, "routing-mode is native", id="native routing"),
         pytest.param({"objects": rendered().replace("v1.20.2", "v1.21.0")}, "cilium.version 1.21.0 is not known",
@@ -113,6 +120,20 @@ def test_a_chart_that_cannot_be_used(helm: Having, on: Callable[..., Any], given
     assert ended.code == 2
     assert says in ended.err
     assert "next:" in ended.err
+
+
+@pytest.mark.parametrize("length", [0, 1, 40, 200])
+def test_a_chart_s_archive_that_is_cut_short(helm: Having, on: Callable[..., Any], tmp_path: Path, length: int) -> None:
+    """Exit code 2, in helm's own words: an archive of which a part was downloaded."""
+    with tarfile.open(tmp_path / "whole.tgz", "w:gz") as archive:
+        about = tarfile.TarInfo("cilium/values.yaml")
+        about.size = 40_000
+        archive.addfile(about, io.BytesIO(random.Random(1).randbytes(about.size)))
+    (tmp_path / "cut.tgz").write_bytes((tmp_path / "whole.tgz").read_bytes()[:length])
+    helm(refuses="unexpected EOF")
+    ended = on("cilium: {source: chart, chart: cut.tgz}\n", "run", "--yes")
+    assert ended.code == 2
+    assert "unexpected EOF" in ended.err
 
 
 NO_HOST = 'Get "https://charts.example/index.yaml": dial tcp: lookup charts.example: no such host'
@@ -216,6 +237,10 @@ def test_values_that_helm_refuses(helm: Having, on: Callable[..., Any], tmp_path
                      id="a network that the values contradict"),
         pytest.param("cilium: {source: chart, chart: ./cilium, extra_config: {debug: 'true'}}\n",
                      "write it where the rest is", id="keys beside the values"),
+        pytest.param("cilium: {source: chart, chart: ./cilium, kubernetes: newest}\n",
+                     "expected a version of Kubernetes, for example 1.34", id="no Kubernetes"),
+        pytest.param("cilium: {source: chart, chart: ./cilium, release: My_Cilium}\n", "key `cilium.release`",
+                     id="no name of a release"),
         pytest.param("cilium: {source: chart, chart: ./cilium, values: [none.yaml]}\n", "none.yaml", id="no values file"),
         pytest.param("cilium: {source: manifests, manifests: none.yaml}\n", "none.yaml", id="no manifests"),
         pytest.param("strategy: multus\ncilium: {source: existing}\n", "each node has two agents of Cilium", id="multus"),
@@ -408,6 +433,20 @@ def test_an_installed_cilium_that_is_not_there(helm: Having, on: Callable[..., A
     assert ended.code == 3
     assert "CILIUM_INSTALLED" in ended.out
     assert re.search(r"migrate manifests --config \S+ --kubeconfig \S+ cilium-values >", ended.out)
+
+
+@pytest.mark.parametrize(("text", "told"), [(CHART, True), ("cilium: {version: 1.20.2}\n", False)])
+def test_the_plan_shows_what_is_changed_of_one_s_own(
+    helm: Having, on: Callable[..., Any], text: str, told: bool
+) -> None:
+    """As `manifests --diff` does, beside the nodes; of the tool's own Cilium there is nothing to tell."""
+    helm()
+    ended = on(text, "plan")
+    assert ended.code == 0, ended.err
+    assert ("+  custom-cni-conf: 'true'" in ended.out) is told
+    assert ended.out.count("Nothing was written.") == 1
+    as_json = on(text, "plan", "--output", "json")
+    json.loads(as_json.out)
 
 
 @pytest.mark.parametrize("command", [("preflight",), ("plan",), ("status",), ("manifests", "cilium"), ("images",)])

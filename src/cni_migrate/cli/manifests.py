@@ -1,8 +1,6 @@
 """`migrate manifests`: what a migration applies, as YAML."""
 
-import difflib
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,6 +55,7 @@ def command(
     """
     from cni_migrate.cli.session import configured
     from cni_migrate.cli.ui import output
+    from cni_migrate.cli.ui.differences import differences
     from cni_migrate.core.render.coexistence import values
     from cni_migrate.wiring import manifests_for
 
@@ -66,7 +65,7 @@ def command(
         return
     made = manifests_for(loaded.config, None)
     if diff:
-        _print_differences(made)
+        sys.stdout.writelines(f"{line}\n" for line in differences(made))
         return
     seen: set[str] = set()
     for manifest in _part(loaded, made, part.value):
@@ -119,25 +118,6 @@ def _part(loaded: "Loaded", made: "Manifests", part: str) -> list[dict[str, Any]
             return made.job(output.yaml_text(_chosen(loaded)))
         case _:
             return [*made.namespaces(), *made.knet(), *cilium, *multus]
-
-
-def _print_differences(made: "Manifests") -> None:
-    """Print how Cilium's objects differ while Canal is there, too, from what stays, as a unified diff each."""
-    from cni_migrate.cli.ui import output
-
-    final = {_name_of(one): output.yaml_text(one).splitlines() for one in made.cilium_final()}
-    transit = {_name_of(one): output.yaml_text(one).splitlines() for one in made.cilium()}
-    for name in dict.fromkeys([*final, *transit]):
-        lines = difflib.unified_diff(
-            final.get(name, []), transit.get(name, []), f"{name}  (what stays)", f"{name}  (beside Canal)", lineterm=""
-        )
-        for line in lines:
-            sys.stdout.write(f"{line}\n")
-
-
-def _name_of(manifest: Mapping[str, Any]) -> str:
-    meta = manifest["metadata"]
-    return "/".join(part for part in (str(manifest["kind"]), meta.get("namespace", ""), meta["name"]) if part)
 
 
 def _chosen(loaded: "Loaded") -> dict[str, Any]:

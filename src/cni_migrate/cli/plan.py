@@ -73,6 +73,7 @@ async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dr
     from cni_migrate.cli.goals import goal_of
     from cni_migrate.cli.session import session
     from cni_migrate.cli.ui import colours, output, plan_table
+    from cni_migrate.cli.ui.differences import differences
     from cni_migrate.cli.version import version
     from cni_migrate.core.decision.begin import check_identity
     from cni_migrate.core.model.lifecycle import Phase
@@ -108,5 +109,11 @@ async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dr
         plan_table.show(to, view, steps=steps)
         if dry_run:
             plan_table.show_first_turn(to, view)
+        if fresh and made.manifests.agents() is not None:
+            output.say(
+                to,
+                Text("\nYour Cilium while Canal is there, too; in the end it is as you wrote it", style=colours.HEAD),
+            )
+            sys.stdout.writelines(f"{line}\n" for line in differences(made.manifests))
         to.print("\nNothing was written.")
         output.show_next(plan_table.following(view, typed.scope))

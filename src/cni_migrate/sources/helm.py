@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -306,7 +307,7 @@ def _version_here(chart: Path) -> str:
             return ""
         (about,) = parsed(text, str(chart))
         return str(about.value.get("version", ""))
-    except (OSError, UnicodeDecodeError, tarfile.TarError, StopIteration, ValueError, AttributeError, ConfigError):
+    except (OSError, EOFError, zlib.error, tarfile.TarError, StopIteration, ValueError, AttributeError, ConfigError):
         return ""
 
 
@@ -326,6 +327,8 @@ def _mend(words: str, cilium: Cilium) -> str:
             "see that `helm pull` gets it from here (network, proxy, `helm registry login`), or name a folder or an"
             " archive in cilium.chart"
         )
+    if "kubeVersion" in words:
+        return "set cilium.kubernetes to the cluster's version, or name another chart"
     return "correct the chart or its values"
 
 

@@ -62,7 +62,8 @@ def _told(foreign: Foreign, config: Config) -> Iterator[str]:
         *(of_build(said, data, whole) if config.traits.node_config else ()),
         *of_arguments(said, foreign.config, whole, "final"),
     ]
-    for one in dict.fromkeys(found):
+    # What is wrong on the way and in the end is told once.
+    for one in {one.partition(":")[0]: one for one in reversed(found)}.values():
         yield f"{one}{ELSEWHERE if one.startswith('container') else ''}"
 
 
