@@ -152,6 +152,8 @@ def other_networks(facts: Facts) -> Iterator[Finding]:
             and one.labels.get(names.MANAGED_BY) != names.TOOL
             and not (mark == AGENT and _is_installed(facts, namespace, name))
         ]
+        if mark == AGENT and facts.config.cilium.source == "existing" and not _installed_there(facts):
+            continue  # that one is looked for in another place: nobody should remove it for that
         if found:
             yield blocker(
                 check_id,
@@ -165,6 +167,11 @@ def other_networks(facts: Facts) -> Iterator[Finding]:
 _GO_ON = (
     "; or go on with it, if it was installed by Cilium's guide Migrating a cluster to Cilium: cilium.source: existing"
 )
+
+
+def _installed_there(facts: Facts) -> bool:
+    """Whether the Cilium that `cilium.source: existing` is about is where it was said."""
+    return any(_is_installed(facts, namespace, name) for namespace, name in facts.seen.daemonsets)
 
 
 def _is_installed(facts: Facts, namespace: str, name: str) -> bool:

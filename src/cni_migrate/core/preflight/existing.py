@@ -36,6 +36,31 @@ def installed(facts: Facts) -> Iterator[Finding]:
     for said in overrides.of_version(one):
         todo = f"use images with a version for their tag, of {cilium_versions.known()}"
         yield blocker("CILIUM_INSTALLED", said, todo, one.images)
+    version = overrides.version_in(one)
+    if cilium_versions.supported(version) and version != cilium.version:
+        yield blocker(
+            "CILIUM_INSTALLED",
+            f"cilium.version is {cilium.version}, the images of DaemonSet {one.namespace}/{one.name} are {version}",
+            "leave cilium.version away: it is found",
+            one.images,
+        )
+
+
+@check
+def operator(facts: Facts) -> Iterator[Finding]:
+    """Its operator runs: nodes have their networks from it."""
+    where = facts.config.cilium.namespace
+    if facts.config.cilium.source != "existing" or facts.seen.cilium_config is None:
+        return
+    pods = (pod for node in facts.seen.nodes for pod in facts.seen.pods_on(node))
+    if not any(pod.namespace == where and names.CILIUM_OPERATOR in pod.containers for pod in pods):
+        yield blocker(
+            "CILIUM_OPERATOR",
+            f"no pod of Cilium's operator (container {names.CILIUM_OPERATOR}) is on a node, in namespace {where}: nodes"
+            " would have no networks for pods on Cilium",
+            f"kubectl -n {where} describe deployment {names.CILIUM_OPERATOR} says why, or put it back by helm upgrade",
+            [f"{where}/{names.CILIUM_OPERATOR}"],
+        )
 
 
 @check

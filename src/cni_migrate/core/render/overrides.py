@@ -173,9 +173,14 @@ def _of_daemonset(one: DaemonSet, nodes: list[Node], taint: Taint | None, config
         yield f"{what}: volume {CNI_VOLUME} is {folder}, host_task.cni_folder is {ours}: not the same"
 
 
+def version_in(one: DaemonSet) -> str:
+    """The version of an installed Cilium by its images; '' when no tag tells it."""
+    return version_of(next((image for image in one.images if version_of(image)), ""))
+
+
 def of_version(one: DaemonSet) -> list[str]:
     """Why the version of an installed Cilium is none to migrate to, by its images."""
-    version = version_of(next((image for image in one.images if version_of(image)), ""))
+    version = version_in(one)
     if version and cilium_versions.supported(version):
         return []
     said = f"are version {version}, which this program does not know" if version else "do not tell Cilium's version"

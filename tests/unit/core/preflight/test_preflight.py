@@ -76,8 +76,16 @@ def _agents(data: dict[str, str] | None = None, **changes: Any) -> Facts:
         "tolerations": (EVERYTHING,),
     }
     found = CiliumConfig("kube-system", IN_TRANSIT if data is None else data, "2030-01-01T00:00:00Z")
-    look = _with(a_daemonset("cilium", **{**usual, **changes}), cilium_config=found)
+    operator = a_pod("cilium-operator-1", namespace="kube-system", containers=("cilium-operator",))
+    look = _with(a_daemonset("cilium", **{**usual, **changes}), operator, cilium_config=found)
     return _facts(look, strategy="overlay", sections=EXISTING)
+
+
+def _without_operator() -> Facts:
+    """With an installed Cilium whose operator is gone."""
+    facts = _agents()
+    facts.seen.pods[:] = [pod for pod in facts.seen.pods if "cilium-operator" not in pod.containers]  # type: ignore[attr-defined]
+    return facts
 
 
 def _node_config(selector: Any, facts: Facts | None = None, **defaults: str) -> Facts:
@@ -254,6 +262,9 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("an installed cilium elsewhere", lambda: _facts(
         _with(a_daemonset("cilium", "network", containers=("cilium-agent",))), strategy="overlay", sections=EXISTING),
      "CILIUM_INSTALLED", "network/cilium"),
+    ("an installed cilium of another version than was said",
+     lambda: _installed("quay.io/cilium/cilium:v1.18.6"), "CILIUM_INSTALLED", "cilium.version is 1.20.2, the images of"),
+    ("an installed cilium without its operator", lambda: _without_operator(), "CILIUM_OPERATOR", "is on a node"),
     ("an installed cilium of no version", lambda: _installed("r.example/cilium:latest"), "CILIUM_INSTALLED", "version"),
     ("an installed cilium as a chart has it", lambda: _installed(), "CILIUM_KEYS", "helm value cni.customConf: true"),
     ("an installed cilium off a node", lambda: _agents(node_selector={"pool": "x"}), "CILIUM_DAEMONSET",
@@ -425,6 +436,14 @@ def test_blockers(facts: Callable[[], Facts], check_id: str, says: str) -> None:
     assert check_id in found
     assert says in _text(found[check_id])
     assert found[check_id].to_do
+
+
+def test_an_installed_cilium_in_another_place_is_not_to_be_removed() -> None:
+    """Who has named a wrong namespace is told where it is, and not that it has to go."""
+    elsewhere = _with(a_daemonset("cilium", "network", containers=("cilium-agent",)))
+    found = {one.id for one in findings(_facts(elsewhere, strategy="overlay", sections=EXISTING))}
+    assert "CILIUM_INSTALLED" in found
+    assert "OTHER_CILIUM" not in found
 
 
 @pytest.mark.parametrize(("facts", "check_id", "says"), [row[1:] for row in WARNED], ids=[row[0] for row in WARNED])
