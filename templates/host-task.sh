@@ -12,6 +12,7 @@ bin_folder=${BIN_FOLDER:-/opt/cni/bin}
 canal_file=${CANAL_FILE:-10-canal.conflist}
 configured_network=${CANAL_NETWORK:-k8s-pod-network}
 canal_cidr=${CANAL_POD_CIDR:-}
+flannel_network=${FLANNEL_NETWORK:-$canal_cidr}
 cilium_cidr=${CILIUM_POD_CIDR:-}
 multus_file=${MULTUS_FILE:-00-multus.conflist}
 await_seconds=${AWAIT_SECONDS:-60}
@@ -23,8 +24,11 @@ multus_state=/var/lib/cni/multus
 cilium_state=/run/cilium/state # its endpoints: an agent that finds the host's there later, without its link, takes the new link down
 results=/var/lib/cni/results # what the runtime remembers of each pod's network; a pod that another plugin removed stays
 subnet_env=/run/flannel/subnet.env
+flannel_links='cni0|flannel\..*|flannel-v6\..*|flannel-wg|flannel-wg-v6|flannel[0-9]+' # of every backend
 nodename=/var/lib/calico/nodename
 calico_kubeconfig=calico-kubeconfig # in the CNI folder, with the credentials of Calico's plugin
+calico_tls=calico-tls # in the CNI folder, with keys for an etcd of Calico's
+flex_volumes="/usr/libexec/kubernetes/kubelet-plugins/volume/exec /var/lib/kubelet/volumeplugins" # the kubelet's, RKE2's
 node_agent=/run/nodeagent # made for a volume of Calico's pod; others may use it, too
 calico_folders="/run/calico /var/lib/calico /var/log/calico"
 message=${TERMINATION_LOG:-/dev/termination-log}
@@ -120,7 +124,7 @@ links() { # names of all links
 }
 
 our_links() {
-    links | grep -E '^(cni0|flannel\..*|flannel-v6\..*|cilium_.*|lxc.*)$' | sort || true
+    links | grep -E "^($flannel_links|cilium_.*|lxc.*)\$" | sort || true
 }
 
 chains() { # PATTERN: FAMILY TABLE CHAIN of every chain whose whole name matches
@@ -313,11 +317,28 @@ remove_links() { # PATTERN; deleting one end of a pair takes the other along, so
     [ -z "$left" ] || fail "links are still there: $(echo "$left" | joined ' ')"
 }
 
-remove_routes() { # routes into Canal's network that no link took along
+remove_routes() { # routes into Canal's network that no link took along; with --ip-blackhole-route, as RKE2 has it, one of its own
     family=-4
     case $canal_cidr in *:*) family=-6 ;; esac
-    pod_routes | while read -r route rest; do
-        [ -z "$route" ] || run ip "$family" route del "$route" 2>/dev/null || true
+    pod_routes | while read -r route second _; do
+        case $route in
+        '') ;;
+        blackhole | unreachable | prohibit) run ip "$family" route del "$route" "$second" 2>/dev/null || true ;;
+        *) run ip "$family" route del "$route" 2>/dev/null || true ;;
+        esac
+    done
+}
+
+# Until 0.20 flannel had no chains: its rules stand in the kernel's own, from 0.16 on with a comment, before without one
+# (network/iptables.go of these versions). Those are flannel's where all are there that it lays; the one that tells goes last.
+remove_flannel_rules() {
+    remove_rules '[A-Z]* .*--comment "\{0,1\}flanneld\{0,1\} \(masq\|forward\)'
+    own=$(echo "$flannel_network" | sed 's/[.]/\\./g')
+    tells="POSTROUTING ! -s $own -d [0-9a-f.:/]* -j RETURN"
+    [ -n "$own" ] && for family in $(iptables_families); do nat_rules "$family"; done | grep -q "^-A $tells\$" || return 0
+    for rule in "FORWARD -s $own -j ACCEPT" "FORWARD -d $own -j ACCEPT" "POSTROUTING -s $own -d $own -j RETURN" \
+        "POSTROUTING -s $own ! -d [0-9a-f.:/]* -j MASQUERADE" "POSTROUTING ! -s $own -d $own -j MASQUERADE" "$tells"; do
+        remove_rules "$rule\( --random-fully\)\{0,1\}\$"
     done
 }
 
@@ -391,16 +412,16 @@ keep_rules() {
 remove_our_rules() {
     for pause in 0 1 1 2 3; do
         sleep "$pause"
-        remove_rules '--comment "\{0,1\}cni-migrate"\{0,1\} '
+        remove_rules '[A-Z]* .*--comment "\{0,1\}cni-migrate"\{0,1\} '
         [ -n "$(rules)" ] || return 0
     done
     fail "rules are still there in $(rules | joined ' ')"
 }
 
-remove_rules() { # PATTERN: rules in the kernel's own chains that have it, also those that jump nowhere
+remove_rules() { # PATTERN of chain and rule: of the kernel's own chains, also those that jump nowhere
     for family in $(iptables_families); do
         rules=$({ run "$family-save" 2>/dev/null || true; } |
-            sed -n -e '/^\*/p' -e '/^COMMIT/p' -e "/^-A [A-Z]* .*$1/s/^-A /-D /p")
+            sed -n -e '/^\*/p' -e '/^COMMIT/p' -e "\\%^-A $1%s/^-A /-D /p")
         case $rules in *"
 -D "*) printf '%s\n' "$rules" | run "$family-restore" --noflush || true ;; esac
     done
@@ -428,9 +449,10 @@ calico_was_here() { # its state goes last
 remove_calico() { # what felix lays in either kind of iptables or in nftables, its sets, and what is on the disk
     if calico_was_here && ! here ipset; then fail "there is no ipset to remove Calico's sets with: set host_task.image"; fi
     rm -f "$netd/$calico_kubeconfig"
+    rm -rf "${netd:?}/$calico_tls"
     await_ended calico-node
     remove_tables
-    remove_rules '--comment "\{0,1\}cali:'
+    remove_rules '[A-Z]* .*--comment "\{0,1\}cali:'
     remove_chains 'cali-[^ ]*'
     remove_sets
     for folder in $calico_folders; do
@@ -438,6 +460,10 @@ remove_calico() { # what felix lays in either kind of iptables or in nftables, i
         remove_tree "${root:?}$folder"
     done
     remove_empty "$root$node_agent"
+    for folder in $flex_volumes; do # Calico's driver for volumes, until 3.22; RKE2 has it still
+        rm -f "$root$folder/nodeagent~uds/uds"
+        remove_empty "$root$folder/nodeagent~uds"
+    done
 }
 
 # Behind a network's plugin portmap opens host ports. A pod that ends while another plugin is in force leaves its chain, and
@@ -478,8 +504,9 @@ remove_flannel() { # LIST: Canal's files in the CNI folder
     remove_files "$1"
     await_ended flanneld # it would lay its links and chains anew
     rm -f "$netd"/*.cilium_bak
-    remove_links '^(flannel\..*|flannel-v6\..*|cni0)$'
+    remove_links "^($flannel_links)\$"
     remove_routes
+    remove_flannel_rules
     remove_chains 'FLANNEL-(FWD|POSTRTG)'
     remove_host_ports "$network"
     rm -f "$root$subnet_env" "$root$bin_folder/flannel" "$root$bin_folder/calico" "$root$bin_folder/calico-ipam"

@@ -45,7 +45,8 @@ FAKES = {
             rm "$STATE/links/$name"
             if [ "$name" = cilium_host ]; then rm -f "$STATE/links/cilium_net"; fi ;;
         "-4 route show root 10.244.0.0/16") cat "$STATE/routes" ;;
-        "-4 route del "*) sed -i "\|^$4 |d" "$STATE/routes" ;;
+        "-4 route del blackhole") echo "Error: any valid prefix is expected" >&2; exit 1 ;;
+        "-4 route del "*) shift 3; sed -i "\|^$* |d" "$STATE/routes" ;;
         *) echo "ip: what is $*" >&2; exit 9 ;;
         esac
     """,
@@ -419,6 +420,96 @@ def test_the_second_file_of_a_split_canal_goes_with_its_leases(tmp_path: Path) -
     ]  # fmt: skip
     assert [path.name for path in (node.root / "var/lib/cni/networks").iterdir()] == ["other"]
     assert {path.name.partition("-")[0] for path in (node.root / "var/lib/cni/results").iterdir()} == {"other"}
+
+
+NET = "10.244.0.0/16"
+FLANNELS = {
+    "0.15": ("", ""),
+    "0.16": ('-m comment --comment "flanneld masq" ', '-m comment --comment "flanneld forward" '),
+    "0.16, mistyped": ('-m comment --comment "flannel masq" ', '-m comment --comment "flanneld forward" '),
+}
+"""What flannel's rules had for a comment before it had chains (network/iptables.go of these versions)."""
+
+
+def _flannel_rules(masq: str, forward: str, network: str = NET) -> dict[tuple[str, str], list[str]]:
+    return {
+        ("nat", "POSTROUTING"): [
+            f"-s {network} -d {network} {masq}-j RETURN",
+            f"-s {network} ! -d 224.0.0.0/4 {masq}-j MASQUERADE --random-fully",
+            f"! -s {network} -d 10.244.1.0/24 {masq}-j RETURN",
+            f"! -s {network} -d {network} {masq}-j MASQUERADE",
+        ],
+        ("filter", "FORWARD"): [f"-s {network} {forward}-j ACCEPT", f"-d {network} {forward}-j ACCEPT"],
+    }
+
+
+OTHERS = {
+    ("nat", "POSTROUTING"): [f"-s {NET} -o eth1 -j MASQUERADE", "-s 10.9.0.0/16 -d 10.9.0.0/16 -j RETURN"],
+    ("filter", "FORWARD"): [f"-i eth1 -s {NET} -j ACCEPT", '-m comment --comment "like flanneld" -j ACCEPT'],
+}
+
+
+def _with_rules(folder: Path, *every: Mapping[tuple[str, str], list[str]]) -> Node:
+    node = Node(folder, {})
+    for rules in every:
+        for (table, chain), lines in rules.items():
+            path = node.state / table / chain
+            path.write_text(path.read_text() + "".join(f"{line}\n" for line in lines))
+    return node
+
+
+def _rules_of(node: Node) -> dict[tuple[str, str], list[str]]:
+    return {place: (node.state / "/".join(place)).read_text().splitlines()[1:] for place in OTHERS}
+
+
+@pytest.mark.parametrize("comments", FLANNELS.values(), ids=FLANNELS)
+@pytest.mark.parametrize("network", [NET, "10.0.0.0/8"])
+def test_rules_of_a_flannel_without_chains_go_and_no_others(
+    comments: tuple[str, str], network: str, tmp_path: Path
+) -> None:
+    """Every Canal of Calico up to 3.25 has such a flannel; its network may be wider than the pods' part."""
+    node = _with_rules(tmp_path, OTHERS, _flannel_rules(*comments, network))
+    assert node.run("remove-flannel", FLANNEL_NETWORK=network)[0] == 0
+    assert _rules_of(node) == OTHERS
+
+
+def test_a_rule_that_only_looks_like_flannels_stays(tmp_path: Path) -> None:
+    """Without a comment they are flannel's where all of them are there."""
+    own = {("filter", "FORWARD"): [f"-s {NET} -j ACCEPT"], ("nat", "POSTROUTING"): []}
+    node = _with_rules(tmp_path, own)
+    assert node.run("remove-flannel")[0] == 0
+    assert _rules_of(node) == own
+
+
+def test_the_route_that_throws_packets_away_goes(tmp_path: Path) -> None:
+    """Flannel lays it with --ip-blackhole-route, as RKE2 starts it."""
+    node = Node(tmp_path, TABLE["canal"])
+    (node.state / "routes").write_text("blackhole 10.244.1.0/24 \n10.244.2.0/24 via 172.30.0.12 dev eth0 \n")
+    assert node.run("remove-flannel")[0] == 0
+    assert (node.state / "routes").read_text() == ""
+
+
+def test_links_of_every_backend_go(tmp_path: Path) -> None:
+    """Vxlan, ipip, udp and WireGuard; what is only called like it stays."""
+    links = ["flannel-v6.1", "flannel-wg", "flannel-wg-v6", "flannel.1", "flannel.ipip", "flannel0"]
+    node = Node(tmp_path, {"links": [*links, "flannel-of-mine", "flannelx"]})
+    assert node.run("status")[1]["links"] == links
+    assert node.run("remove-flannel")[1]["links"] == []
+    assert node.tree()["links"] == ["flannel-of-mine", "flannelx"]
+
+
+@pytest.mark.parametrize(
+    "where", ["usr/libexec/kubernetes/kubelet-plugins/volume/exec", "var/lib/kubelet/volumeplugins"]
+)
+def test_calicos_driver_for_volumes_and_its_keys_go(where: str, tmp_path: Path) -> None:
+    """Calico's manifests have the driver until 3.22, RKE2's chart still has it; others' are beside it."""
+    node = Node(tmp_path, {"netd": ["10-canal.conflist"]})
+    node._touch(f"{where}/nodeagent~uds", ["uds"])
+    node._touch(f"{where}/example.org~mine", ["mine"])
+    node._touch("etc/cni/net.d/calico-tls", ["etcd-key"])
+    assert node.run("remove-flannel")[0] == 0
+    assert [path.name for path in (node.root / where).iterdir()] == ["example.org~mine"]
+    assert list((node.root / "etc/cni/net.d").iterdir()) == []
 
 
 def test_a_table_that_stays_is_a_failure_with_its_name(tmp_path: Path) -> None:

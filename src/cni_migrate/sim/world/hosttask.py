@@ -37,7 +37,7 @@ from cni_migrate.sim.world.identities import lay_rule, remove_rule
 from cni_migrate.sim.world.masquerade import CILIUM, FLANNEL, Keep
 from cni_migrate.sim.world.programs import Health, Program, Run
 
-_LINKS = re.compile(r"cni0|flannel(-v6)?\..*|cilium_.*|lxc.*")
+_LINKS = re.compile(r"cni0|flannel(-v6)?\..*|flannel-wg(-v6)?|flannel[0-9]+|cilium_.*|lxc.*")
 _CHAINS = re.compile(r"(FLANNEL-|cali-|CNI-HOSTPORT-|(OLD_)?CILIUM_).*")
 _GONE_WITH_CANAL = re.compile(r"CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-DN-[0-9a-f]+|cali-.*")
 _TABLES = re.compile(r"ip6? calico|arp calico-arp|ip flannel-ipv4|ip6 flannel-ipv6")
