@@ -113,6 +113,13 @@ def _source(config: "Config") -> Iterator[Problem]:
                 f"cilium.{key} is set, and cilium.source is {cilium.source}: set cilium.source to {key}",
                 (f"cilium.{key}", "cilium.source"),
             )
+    for key, usual in _CHARTS.items():
+        if cilium.source != "chart" and getattr(cilium, key) != usual:
+            yield Problem(
+                f"cilium.{key} is about a chart, and cilium.source is {cilium.source}: set cilium.source to chart, or"
+                f" leave cilium.{key} away",
+                (f"cilium.{key}", "cilium.source"),
+            )
     if cilium.source == "existing" and config.traits.two_daemonsets:
         yield Problem(
             f"cilium.source existing does not work by strategy {config.strategy}, where"
@@ -130,6 +137,10 @@ def _source(config: "Config") -> Iterator[Problem]:
             f"cilium.extra_config is for cilium.source builtin; with {cilium.source}, write it where the rest is",
             ("cilium.extra_config", "cilium.source"),
         )
+
+
+_CHARTS: Final[dict[str, object]] = {"chart_version": "", "chart_repository": "", "values": [], "release": "cilium"}
+"""Keys that say nothing without a chart, and what they are then."""
 
 
 def _labels(config: "Config") -> Iterator[Problem]:

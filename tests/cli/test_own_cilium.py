@@ -233,6 +233,10 @@ def test_values_that_helm_refuses(helm: Having, on: Callable[..., Any], tmp_path
     [
         pytest.param("cilium: {source: chart}\n", "cilium.chart is empty", id="no chart"),
         pytest.param("cilium: {chart: ./cilium}\n", "set cilium.source to chart", id="a chart without its source"),
+        pytest.param("cilium: {chart_version: 1.20.2}\n", "cilium.chart_version is about a chart", id="a chart's version alone"),
+        pytest.param("cilium: {source: manifests, manifests: ., values: [a.yaml]}\n", "cilium.values is about a chart",
+                     id="values beside manifests"),
+        pytest.param("cilium: {source: existing, release: net}\n", "cilium.release is about a chart", id="a release of nothing"),
         pytest.param("cilium: {source: chart, chart: ./cilium, pod_cidr: 10.99.0.0/16}\n", "has 10.245.0.0/16",
                      id="a network that the values contradict"),
         pytest.param("cilium: {source: chart, chart: ./cilium, extra_config: {debug: 'true'}}\n",
