@@ -40,6 +40,11 @@ def put_back(record: Record, looks: Iterable[KeepObject], attempts: Mapping[str,
             lines.append(f"{look.ref} could not be put back: {attempt.message}")
         elif attempt.message in (GONE, CHANGED):
             lines.append(f"{look.ref} put back: {attempt.message}")
+            if look.ref.kind == "ConfigMap" and look.ref.name == names.CILIUM_CONFIG:
+                lines.append(
+                    "an agent of Cilium that has started meanwhile runs by what that said: delete its pod (kubectl -n"
+                    f" {look.ref.namespace} get pods -o wide), one at a time"
+                )
     for line in lines:
         record = history(record, now, line)
     return record

@@ -87,6 +87,17 @@ def test_what_was_put_back_is_told_and_nothing_else() -> None:
     assert describe(looks[0]) == f"apply {looks[0].ref}"
 
 
+@pytest.mark.parametrize(("found", "told"), [(CHANGED, True), (GONE, True), (AS_IT_WAS, False)])
+def test_agents_that_have_read_another_configuration_are_told(found: str, told: bool) -> None:
+    """It was put back, and they do not read it again."""
+    looks = installed(OVERLAY, a_record(OVERLAY, ["w1"]), seen(a_node()))
+    (look,) = [one for one in looks if one.ref.name == names.CILIUM_CONFIG]
+    history = put_back(
+        a_record(OVERLAY, ["w1"]), [look], {look.key: Attempt("applied", found, NOW)}, NOW
+    ).cluster.history
+    assert any("has started meanwhile" in line.what for line in history) is told
+
+
 def there(*but: str) -> list[DaemonSet]:
     """Our DaemonSets that are there, and Canal."""
     ours = [("kube-system", "cilium"), ("cni-migrate", names.IDENTITIES)]
