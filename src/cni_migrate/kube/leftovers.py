@@ -2,6 +2,8 @@
 
 An account leads to its bindings, these to their roles; a Deployment of Calico's leads to its account, budget and
 Service; definitions are known by their group. What anything else uses or owns is told with the reason, never as free.
+
+The published names lead on, too, when what has them is gone: somebody was killed, or refused, half-way.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -13,6 +15,7 @@ from cni_migrate.core.model.leftovers import (
     CALICO_GROUPS,
     CALICO_WRITERS,
     CONFIG_MAPS,
+    CONTROLLERS,
     KINDS,
     MADE_AT_START,
     MADE_BY_CALICO,
@@ -38,6 +41,9 @@ CORE: Final = "v1"
 
 KEPT_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 """Namespaces that every cluster has."""
+
+_CHOOSING: Final = (("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"), (CORE, "Service", "services"))
+"""Kinds that choose pods by labels: version, kind, plural."""
 
 _CONTROLLERS: Final = ("kube-controllers", "typha")
 """What Calico runs as Deployments, by the last part of the image's path."""
@@ -72,7 +78,7 @@ class _Search:
             wanted |= await self._controllers(namespace)
         for ref in sorted(wanted):
             await self._named(ref)
-        accounts = {(ref.namespace, ref.name) for ref in self.found if ref.kind == "ServiceAccount"}
+        accounts = {(ref.namespace, ref.name) for ref in wanted if ref.kind == "ServiceAccount"}
         await self._roles(accounts)
         await self._definitions()
         for namespace in self.namespaces:
@@ -88,7 +94,7 @@ class _Search:
     async def _controllers(self, namespace: str) -> set[ObjectRef]:
         """Calico's Deployments, with the budgets and Services of their pods; answers what they use."""
         uses: set[ObjectRef] = set()
-        labels: list[Mapping[str, str]] = []
+        labels: list[Mapping[str, str]] = [*CONTROLLERS]
         for raw in await self._listed("apps/v1", "deployments", namespace):
             template = raw["spec"]["template"]
             if not any(_of_calico(one) for one in template["spec"].get("containers") or ()):
@@ -96,15 +102,14 @@ class _Search:
             self._take(ObjectRef("apps/v1", "Deployment", namespace, raw["metadata"]["name"]), raw)
             uses |= {*used_by(template["spec"], namespace)}
             labels.append(template["metadata"].get("labels") or {})
-        if not labels:
-            return uses
-        for raw in await self._listed("policy/v1", "poddisruptionbudgets", namespace):
-            if any(matches(raw["spec"].get("selector"), one) for one in labels):
-                self._take(ObjectRef("policy/v1", "PodDisruptionBudget", namespace, raw["metadata"]["name"]), raw)
-        for raw in await self._listed(CORE, "services", namespace):
-            selector = raw["spec"].get("selector")
-            if selector and any(selector.items() <= one.items() for one in labels):
-                self._take(ObjectRef(CORE, "Service", namespace, raw["metadata"]["name"]), raw)
+        others = [pod["metadata"].get("labels") or {} for pod in await self._others(namespace)]
+        for version, kind, plural in _CHOOSING:
+            for raw in await self._listed(version, plural, namespace):
+                selector = raw["spec"].get("selector")
+                selector = {"matchLabels": selector} if kind == "Service" and selector else selector
+                # One that chooses anybody's pods is not Calico's.
+                if any(matches(selector, one) for one in labels) and not any(matches(selector, one) for one in others):
+                    self._take(ObjectRef(version, kind, namespace, raw["metadata"]["name"]), raw)
         return uses
 
     async def _named(self, ref: ObjectRef) -> None:

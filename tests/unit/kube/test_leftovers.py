@@ -57,6 +57,7 @@ class World:
         self.objects: dict[str, list[dict[str, Any]]] = {"clusterinformations": [made("default")]}
         self.deployments: list[dict[str, Any]] = []
         self.budgets: list[dict[str, Any]] = []
+        self.services: list[dict[str, Any]] = []
         self.pods: list[dict[str, Any]] = []
 
     def found(self, *used: ObjectRef) -> dict[str, Leftover]:
@@ -69,7 +70,7 @@ class World:
         server.on("GET", f"/api/v1/namespaces/{NS}/secrets/etcd", (403, {"message": "no"}))
         server.on("GET", f"/apis/apps/v1/namespaces/{NS}/deployments", listed(*self.deployments))
         server.on("GET", f"/apis/policy/v1/namespaces/{NS}/poddisruptionbudgets", listed(*self.budgets))
-        server.on("GET", f"/api/v1/namespaces/{NS}/services", listed())
+        server.on("GET", f"/api/v1/namespaces/{NS}/services", listed(*self.services))
         server.on("GET", f"/api/v1/namespaces/{NS}/pods", listed(*self.pods))
         server.on("GET", f"{RBAC}/clusterrolebindings", listed(*self.bindings))
         server.on("GET", f"{RBAC}/clusterroles", listed(*self.roles))
@@ -112,6 +113,30 @@ def test_calicos_deployment_leads_to_its_account_and_budget() -> None:
     assert {"Deployment kube-system/calico-kube-controllers", "PodDisruptionBudget kube-system/kc",
             "ServiceAccount kube-system/kc", "ClusterRole kc"} <= set(found)  # fmt: skip
     assert not [name for name in found if "web" in name]
+
+
+def test_what_a_deployment_or_an_account_led_to_is_found_when_that_is_gone() -> None:
+    """Seen with the real one: `delete poddisruptionbudgets` was refused, and the Deployment had gone at the same time."""
+    world = World()
+    world.accounts = {}
+    world.bindings.append(binding("calico-kube-controllers", "calico-kube-controllers", "calico-kube-controllers"))
+    world.roles.append(role("calico-kube-controllers", "", "crd.projectcalico.org"))
+    world.budgets = [made("kc", spec={"selector": {"matchLabels": {"k8s-app": "calico-kube-controllers"}}})]
+    world.services = [made("typha", spec={"selector": {"k8s-app": "calico-typha"}}), made("none", spec={})]
+    found = world.found(ACCOUNT)
+    assert {"PodDisruptionBudget kube-system/kc", "Service kube-system/typha",
+            "ClusterRoleBinding calico-kube-controllers", "ClusterRole calico-kube-controllers",
+            "ClusterRoleBinding rke2-canal-calico", "ClusterRole rke2-calico"} <= set(found)  # fmt: skip
+    assert "Service kube-system/none" not in found
+
+
+def test_what_chooses_pods_of_others_is_not_taken() -> None:
+    world = World()
+    world.deployments = [controllers()]
+    world.budgets = [made("all", spec={"selector": {}})]
+    world.services = [made("tier", spec={"selector": {"k8s-app": "kc"}})]
+    world.pods = [made("dns-0", metadata={"namespace": NS, "labels": {"k8s-app": "kc"}}, spec={"containers": []})]
+    assert not [name for name in world.found() if name.startswith(("PodDisruptionBudget", "Service "))]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ CONFIG_MAPS: Final = ("canal-config", "kube-flannel-cfg", "rke2-canal-config")
 They are looked for beside what the DaemonSets named, as the account of Calico's plugin may be named nowhere
 (projectcalico/calico, manifests/canal.yaml)."""
 
+CONTROLLERS: Final = ({"k8s-app": "calico-kube-controllers"}, {"k8s-app": "calico-typha"})
+"""Labels of the pods of Calico's Deployments in the same manifests, by which their budgets and Services choose them."""
+
 ROLES: Final = (
     "calico-node", "calico-cni-plugin", "calico-kube-controllers", "calico-tier-getter", "canal", "canal-calico",
     "canal-flannel", "calico", "flannel",
