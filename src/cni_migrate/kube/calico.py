@@ -45,11 +45,17 @@ MIRRORED: Final = "knp.default."
 
 @dataclass(frozen=True, slots=True)
 class Calico:
-    """What is there: policy objects in words, FelixConfigurations by name, IPPools that are not disabled."""
+    """What is there: policy objects in words, FelixConfigurations by name, IPPools that are not disabled.
+
+    `networks` are the networks of all IPPools, by name; `masquerading` the names of those whose pods' calls to what is
+    in none of them are masqueraded. Felix looks at disabled ones, too (felix/dataplane/linux, masq_mgr.go).
+    """
 
     policies: tuple[str, ...] = ()
     felix: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pools: tuple[str, ...] = ()
+    networks: Mapping[str, str] = field(default_factory=dict)
+    masquerading: tuple[str, ...] = ()
 
 
 async def calico(client: Client, crds: Collection[str]) -> Calico:
@@ -61,6 +67,8 @@ async def calico(client: Client, crds: Collection[str]) -> Calico:
     found: list[str] = []
     felix: dict[str, Mapping[str, Any]] = {}
     pools: list[str] = []
+    networks: dict[str, str] = {}
+    masquerading: list[str] = []
     for plural, (kind, version) in ADMIN_POLICIES.items():
         if f"{plural}.{ADMIN_GROUP}" in crds:
             there = listed(client, paths.path(f"{ADMIN_GROUP}/{version}", plural))
@@ -79,7 +87,9 @@ async def calico(client: Client, crds: Collection[str]) -> Calico:
                 felix[name] = spec
             elif plural == "ippools":
                 pools += [] if spec.get("disabled") else [f"{name} {spec.get('cidr', '')}".strip()]
+                networks[name] = str(spec.get("cidr", ""))
+                masquerading += [name] if spec.get("natOutgoing") else []
             elif not (plural == "tiers" and name in OF_CALICO_ITSELF) and not name.startswith(MIRRORED):
                 namespace = meta.get("namespace", "")
                 found.append(f"{POLICY_KINDS[plural]} {f'{namespace}/' if namespace else ''}{name}")
-    return Calico(tuple(sorted({*found})), felix, tuple(sorted({*pools})))
+    return Calico(tuple(sorted({*found})), felix, tuple(sorted({*pools})), networks, tuple(sorted({*masquerading})))

@@ -71,6 +71,8 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         calico_policies=calicos.policies,
         felix=calicos.felix,
         ip_pools=calicos.pools,
+        pool_networks=calicos.networks,
+        masquerading=calicos.masquerading,
         ip_blocks=tuple(about_the_cluster(ip_blocks(policies), own)),
         audited=given.get("policy-audit-mode", "false") == "true",
         unknown_labels=tuple(by_unknown_labels(policies, given.get("labels", ""))),

@@ -13,6 +13,10 @@ def named(name: str, namespace: str = "", **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, **({"namespace": namespace} if namespace else {})}, "spec": spec}
 
 
+OFF = named("b", disabled=True, cidr="10.2.0.0/16", natOutgoing=True)
+"""A pool that gives no addresses any more; felix masquerades what comes from it all the same."""
+
+
 def test_what_only_calico_acts_on() -> None:
     """Its own policies, tiers and host endpoints are named; what it makes by itself is not."""
     server = FakeServer()
@@ -20,13 +24,15 @@ def test_what_only_calico_acts_on() -> None:
     server.on("GET", f"{API}/networkpolicies", listed(named("db", "shop"), named("knp.default.web", "shop")))
     server.on("GET", f"{API}/tiers", listed(named("default"), named("security")))
     server.on("GET", f"{API}/felixconfigurations", listed(named("default", bpfEnabled=True)))
-    server.on("GET", f"{API}/ippools", listed(named("a", cidr="10.1.0.0/16"), named("b", disabled=True)))
+    server.on("GET", f"{API}/ippools", listed(named("a", cidr="10.1.0.0/16"), OFF))
     kinds = ("globalnetworkpolicies", "networkpolicies", "tiers", "felixconfigurations", "ippools")
     crds = [f"{kind}.crd.projectcalico.org" for kind in kinds]
     assert run(server, lambda client: calico(client, crds)) == Calico(
         ("GlobalNetworkPolicy deny", "NetworkPolicy shop/db", "Tier security"),
         {"default": {"bpfEnabled": True}},
         ("a 10.1.0.0/16",),
+        {"a": "10.1.0.0/16", "b": "10.2.0.0/16"},
+        ("b",),
     )
 
 

@@ -225,6 +225,12 @@ def within(part: str, whole: str) -> bool:
     return one is not None and other is not None and _in(one, other)
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether two networks have addresses in common."""
+    first, second = parsed(one), parsed(other)
+    return first is not None and second is not None and first.version == second.version and first.overlaps(second)
+
+
 def same(one: str, other: str) -> bool:
     """Whether two texts mean the same network."""
     return parsed(one) == parsed(other) if parsed(one) is not None else one == other

@@ -1,9 +1,11 @@
 """Checks of what Calico does beside flannel and Cilium will not do: its own policies, its settings, its addresses."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from cni_migrate.core.model.canal import overlap, within
 from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
 
@@ -143,3 +145,41 @@ def calico_ipam(facts: Facts) -> Iterator[Finding]:
         yield info(
             "CALICO_IPAM", f"{many(len(pools), 'IPPool')} that nothing takes addresses from", "nothing to do", pools
         )
+
+
+BEHIND_OTHERS: Final = (3, 28)
+"""From this Calico on felix keeps its masquerading behind everybody's; before, above (felix/dataplane/linux,
+int_dataplane.go: the jump of nat POSTROUTING)."""
+
+
+@check
+def calico_masquerades(facts: Facts) -> Iterator[Finding]:
+    """Calico does not hide which pod of Canal's calls one of Cilium's, before the rule that keeps callers known."""
+    canal, cilium = facts.config.canal.pod_cidr, facts.config.cilium.pod_cidr
+    if not facts.found.calico or any(within(cilium, network) for network in facts.pool_networks.values()):
+        return
+    hiding = [name for name in facts.masquerading if overlap(facts.pool_networks[name], canal)]
+    version = _version(facts)
+    if hiding and (version is None or version < BEHIND_OTHERS):
+        shown = "of a version that its image does not tell" if version is None else "{}.{}".format(*version)
+        yield blocker(
+            "CALICO_NAT",
+            f"Calico {shown} masquerades what pods of Canal's send to Cilium's (natOutgoing); before 3.28 it does so"
+            " above all other rules: policies would block callers that are allowed",
+            f"kubectl patch ippools.crd.projectcalico.org {' '.join(hiding)} --type merge -p"
+            """ '{"spec":{"natOutgoing":false}}'; flannel masquerades by itself what leaves the cluster""",
+            [f"IPPool {name} {facts.pool_networks[name]}" for name in hiding],
+        )
+
+
+def _version(facts: Facts) -> tuple[int, int] | None:
+    """The oldest Calico that Canal's images tell of; None where none does."""
+    images = [
+        image
+        for name in facts.found.daemonsets
+        if (one := facts.seen.daemonsets.get(name)) is not None
+        for image in one.images
+        if "calico" in image
+    ]
+    tags = [re.search(r":v?(3)\.(\d+)(?:\.|$)", image) for image in images]
+    return min(((int(tag[1]), int(tag[2])) for tag in tags if tag is not None), default=None)

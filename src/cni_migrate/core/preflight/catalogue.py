@@ -148,6 +148,8 @@ ABOUT: Final = {
               "a node cannot be in between with such a setting"),
         About("CALICO_IPAM", (BLOCKER, INFO), "Pods have addresses from Calico's own pools, or pools are left over.",
               "None: a Calico with its own pools is not Canal.", "which pods are Canal's cannot be told"),
+        About("CALICO_NAT", (BLOCKER,), "A Calico before 3.28 masquerades what Canal's pods send to Cilium's.",
+              "Turn natOutgoing off in the IPPools that are named.", "policies would block allowed callers"),
         About("POLICIES_IPBLOCK", (WARNING,), "NetworkPolicies name pods or nodes by address: Cilium ignores that.",
               "Allow them by podSelector and namespaceSelector beside the ipBlock."),
         About("POLICIES_OFF", (WARNING,), "By Cilium's configuration policies are open in the end.",

@@ -61,7 +61,8 @@ class Facts:
     Canal that the cluster tells of; `policies` are (kind, namespace, name), `calico_policies` those that only Calico
     enforces; `pod_hooks` are webhooks with failurePolicy Fail that pods meet; `service_ips` known ClusterIPs,
     `service_networks` what they are taken from, `api_servers` the API server's own addresses; `felix`
-    the FelixConfigurations by name; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `audited`
+    the FelixConfigurations by name; `pool_networks` the networks of Calico's IPPools by name, `masquerading` the names
+    of those with natOutgoing; `ip_blocks` rules of NetworkPolicies on pods or nodes, in words; `audited`
     whether Cilium only logs in the end what policies forbid; `unknown_labels`
     policies that choose pods by labels which Cilium's identities do not have; `port_ranges` those with ranges of ports
     that this version does not read; `sctp` policies and Services with SCTP, unless Cilium passes it; `proxy_mode` and
@@ -90,6 +91,8 @@ class Facts:
     ipv6_services: tuple[str, ...] = ()
     felix: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ip_pools: tuple[str, ...] = ()
+    pool_networks: Mapping[str, str] = field(default_factory=dict)
+    masquerading: tuple[str, ...] = ()
     ip_blocks: tuple[str, ...] = ()
     audited: bool = False
     unknown_labels: tuple[str, ...] = ()

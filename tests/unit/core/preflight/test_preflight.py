@@ -145,6 +145,16 @@ def _there(**changes: Any) -> dict[str, Any]:
     return {"found": replace(FOUND, **changes)}
 
 
+def _natting(*images: str, **networks: str) -> Facts:
+    """Canal with such images, an IPPool over its network that masquerades, and these further pools."""
+    own = a_daemonset("canal", containers=("kube-flannel",), images=("flannel/flannel:v0.24.4", *images))
+    pools = {"own": "10.244.0.0/16", **networks}
+    return _facts(
+        _with(own), pool_networks=pools, masquerading=("own", *(n for n in pools if n == "far")),
+        **_there(calico=("DaemonSet kube-system/canal runs calico-node",)),
+    )  # fmt: skip
+
+
 def _no_canal(*objects: Any) -> Seen:
     found = _with(*objects)
     del found.daemonsets["kube-system", "canal"]
@@ -323,6 +333,10 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
      lambda: _facts(unknown_labels=("NetworkPolicy shop/db: podSelector by k8s.io/a",)), "POLICIES_LABELS", "shop/db"),
     ("sctp", lambda: _facts(sctp=("Service ims/hss",)), "SCTP", "ims/hss"),
     ("calico's policies", lambda: _facts(calico_policies=("GlobalNetworkPolicy deny",)), "CALICO_POLICIES", "deny"),
+    ("a calico that hides who calls", lambda: _natting("docker.io/calico/node:v3.27.5"), "CALICO_NAT",
+     "patch ippools.crd.projectcalico.org own --type"),
+    ("a calico whose version is not told", lambda: _natting("example.org/mirror/calico-node@sha256:12"), "CALICO_NAT",
+     "does not tell"),
     ("calico's ebpf", lambda: _facts(felix={"default": {"bpfEnabled": True}}), "FELIX", "bpfEnabled"),
     ("calico's ebpf by its environment", lambda: _facts(**_there(felix={"kube-system/canal": {"bpfenabled": "True"}})),
      "FELIX", "DaemonSet kube-system/canal: FELIX_BPFENABLED"),
@@ -479,6 +493,10 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
                                     **_there(felix={"kube-system/canal": {"bpfenabled": "false"}})),
                      id="felix whose environment goes before what the API says"),
         pytest.param(lambda: _facts(ip_pools=("pool",)), id="pools that nothing uses"),
+        pytest.param(lambda: _natting("quay.io/calico/node:v3.28.0"), id="a calico that masquerades behind others"),
+        pytest.param(lambda: _natting("calico/node:v3.24.1", ours="10.245.0.0/16"), id="a pool for cilium's network, too"),
+        pytest.param(lambda: _natting("calico/node:v3.24.1", own="10.9.0.0/16", far="192.168.0.0/16"),
+                     id="pools that pods have no addresses of"),
         pytest.param(lambda: _facts(proxy_mode="iptables", proxy_cidr="10.0.0.0/8"), id="kube-proxy as usual"),
         pytest.param(lambda: _facts(_with(a_node("w2", os="linux", arch="arm64"))), id="arm64"),
         pytest.param(lambda: _facts(_with(a_pod("alone", controller=None)), sections={"drain": {"force": True}}),
