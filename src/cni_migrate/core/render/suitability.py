@@ -57,13 +57,12 @@ def _told(foreign: Foreign, config: Config) -> Iterator[str]:
     data = transit_data(foreign.config, policy_keys(whole, cilium_versions.parsed(cilium.version)))
     # Where there are two agents, their own arguments say which CNI file is whose.
     on_the_way = {key: text for key, text in said.items() if config.traits.node_config or key not in ARGUED}
-    found = [
-        *of_arguments(on_the_way, data, whole, "transit"),
-        *(of_build(said, data, whole) if config.traits.node_config else ()),
-        *of_arguments(said, foreign.config, whole, "final"),
-    ]
+    found = [*of_arguments(on_the_way, data, whole, "transit")]
+    found += of_build(said, data, whole) if config.traits.node_config else ()
+    known = {one.partition(":")[0] for one in found}
     # What is wrong on the way and in the end is told once.
-    for one in {one.partition(":")[0]: one for one in reversed(found)}.values():
+    found += [one for one in of_arguments(said, foreign.config, whole, "final") if one.partition(":")[0] not in known]
+    for one in found:
         yield f"{one}{ELSEWHERE if one.startswith('container') else ''}"
 
 
@@ -90,7 +89,12 @@ def _node_configs(objects: Iterable[Manifest]) -> Iterator[str]:
     for one in objects:
         if one["kind"] != "CiliumNodeConfig":
             continue
-        yield from decided(str(one["metadata"]["name"]), (one.get("spec") or {}).get("defaults") or {})
+        name = str(one["metadata"]["name"])
+        if name == names.NODE_CONFIG:
+            yield (
+                f"CiliumNodeConfig {name} has the name of the migration's own, which goes in the end: give it another"
+            )
+        yield from decided(name, (one.get("spec") or {}).get("defaults") or {})
 
 
 def decided(name: str, defaults: Iterable[str]) -> Iterator[str]:

@@ -301,6 +301,18 @@ def test_what_agents_are_started_with_is_judged_as_their_configuration(
     assert says in "; ".join(found)
 
 
+def test_a_node_config_with_the_name_of_the_migration_s_own() -> None:
+    """Clean-up deletes it by its name, and the operator's would be gone."""
+    own = {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumNodeConfig",
+        "metadata": {"name": names.NODE_CONFIG, "namespace": "kube-system"},
+        "spec": {"nodeSelector": {}, "defaults": {"debug": "true"}},
+    }
+    (found,) = suitability.problems(foreign.read([*objects(), own]), CONFIG)
+    assert "has the name of the migration's own" in found
+
+
 FILE = "--write-cni-conf-when-ready=/host/etc/cni/net.d/05-cilium.conflist"
 
 
