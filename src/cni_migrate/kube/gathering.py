@@ -93,6 +93,7 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         host_ports=plan.manifests.host_ports(),
         node_configs=overriding.result(),
         agents=views.daemonset(agents) if (agents := plan.manifests.agents()) is not None else None,
+        left_out=tuple(plan.manifests.left_out()),
         pulled_without=tuple(plan.manifests.pulled_without()),
         mirrored_without=tuple(plan.manifests.mirrored_without()),
     )

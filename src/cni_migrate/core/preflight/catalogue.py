@@ -92,6 +92,8 @@ ABOUT: Final = {
               "a rollback could not give back what was there"),
         About("CILIUM_LATER", (INFO,), "What your Cilium's values ask for that comes with the last step.",
               "Nothing on the way; remove kube-proxy afterwards where it is replaced.", FACT),
+        About("CILIUM_HOOKS", (WARNING,), "Your manifests have hooks of Helm's, which nobody runs.",
+              "Take the annotation away where Cilium needs them."),
         About("CILIUM_API_SERVER", (WARNING,), "Your Cilium replaces kube-proxy, and does not know the API server.",
               "Values: `k8sServiceHost` and `k8sServicePort`; or keep kube-proxy afterwards."),
         About("CILIUM_PULL", (WARNING,), "Your Cilium is not pulled as `registry` and `pull_secrets` say.",

@@ -149,6 +149,20 @@ def later(facts: Facts) -> Iterator[Finding]:
 
 
 @check
+def hooks(facts: Facts) -> Iterator[Finding]:
+    """Hooks among an operator's manifests have somebody who runs them."""
+    if facts.left_out:
+        yield warning(
+            "CILIUM_HOOKS",
+            f"{many(len(facts.left_out), 'object')} of your manifests with the annotation helm.sh/hook: Helm alone runs"
+            " them, and they are not put",
+            "take the annotation away where Cilium needs them, or use cilium.source: chart; nothing, if your GitOps"
+            " runs them",
+            facts.left_out,
+        )
+
+
+@check
 def api_server(facts: Facts) -> Iterator[Finding]:
     """Agents that are to replace kube-proxy know where the API server is: its Service is theirs to serve then."""
     if facts.lost_without_kube_proxy:

@@ -71,7 +71,7 @@ class Facts:
     `host_ports` as `Manifests` has them; `release` the one that Helm has under the configured name already; `released`
     by release of Helm's (`namespace/name`), what of Cilium's is there already and belongs to it; `node_configs` the
     CiliumNodeConfigs that agents of Cilium will read, or do; `agents` the DaemonSet that an operator's own Cilium
-    brings; `pulled_without` and `mirrored_without` as `Manifests` has them.
+    brings; `left_out`, `pulled_without` and `mirrored_without` as `Manifests` has them.
     """
 
     config: Config
@@ -110,6 +110,7 @@ class Facts:
     released: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     node_configs: tuple[NodeConfig, ...] = ()
     agents: DaemonSet | None = None
+    left_out: tuple[str, ...] = ()
     pulled_without: tuple[str, ...] = ()
     mirrored_without: tuple[str, ...] = ()
 

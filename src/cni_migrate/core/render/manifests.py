@@ -15,6 +15,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.core.model import leftovers, names
+from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.render import foreign as foreign_cilium
 from cni_migrate.core.render import rights
 from cni_migrate.core.render.overrides import switching
@@ -161,6 +162,11 @@ class Manifests:
     def later(self) -> list[str]:
         """What Cilium's owner asks for that comes with the last step only, as `key: text`."""
         return foreign_cilium.later(self._foreign.config) if self._foreign is not None else []
+
+    def left_out(self) -> list[str]:
+        """What of an operator's manifests nobody puts: hooks, which Helm alone runs."""
+        found = self._foreign.hooks if self._foreign is not None and self._config.cilium.source == "manifests" else ()
+        return [str(ObjectRef.of(one)) for one in found]
 
     def agents(self) -> Manifest | None:
         """The DaemonSet of an operator's own Cilium as it came; None where nobody has brought one."""

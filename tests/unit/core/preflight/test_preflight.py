@@ -379,6 +379,7 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
 WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a cordoned node", lambda: _facts(_with(a_node("w3", unschedulable=True), an_agent("canal", "w3"))),
      "NODES_CORDONED", "w3"),
+    ("hooks that nobody runs", lambda: _facts(left_out=("Job kube-system/certs",)), "CILIUM_HOOKS", "kube-system/certs"),
     ("no canal config", lambda: _facts(**_there(unread=("net-conf.json",))), "CANAL_CONFIG", "net-conf.json"),
     ("a part that is guessed", lambda: _facts(_with(), sections={"canal": {"network": "10.240.0.0/12"}},
                                               **_there(network="10.240.0.0/12", pods_from="the nodes' podCIDRs")),

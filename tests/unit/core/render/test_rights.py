@@ -134,6 +134,7 @@ def test_what_helm_runs_in_the_last_step_can_be_put_pulled_and_waited_for(source
     own = foreign.read([*objects(), hook, {"metadata": {"annotations": {"helm.sh/hook": "pre-install"}}}])
     made = Manifests(TEXTS, config, Payload("canal:1", {}), foreign=own)
     assert ("certgen:1" in made.images().values()) is runs
+    assert made.left_out() == (["Job kube-system/certs"] if source == "manifests" else [])
     assert not [one for one in made.cilium_final() if one["kind"] == "Job"]
     roles = [m for m in made.rbac() if m["metadata"]["name"] == "cni-migrate-own" and "rules" in m]
     (here,) = [m["rules"] for m in roles if m["metadata"].get("namespace") == "kube-system"]
