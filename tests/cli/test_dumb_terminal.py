@@ -24,8 +24,8 @@ def _typed(cluster: Served, *arguments: str) -> "pexpect.spawn[str]":
     )
 
 
-def _until(child: "pexpect.spawn[str]", *words: str, stop: bool = False) -> None:
-    """Wait for these words, then for the end; no codes are among all that is printed."""
+def _until(child: "pexpect.spawn[str]", *words: str, stop: bool = False) -> str:
+    """Wait for these words, then for the end; answers what came last. No codes are among all that is printed."""
     said = ""
     try:
         for word in words:
@@ -35,6 +35,7 @@ def _until(child: "pexpect.spawn[str]", *words: str, stop: bool = False) -> None
             child.sendintr()
         child.expect(pexpect.EOF)
         assert "\x1b" not in said + (child.before or "")
+        return child.before or ""
     finally:
         child.close(force=True)
 
@@ -49,3 +50,14 @@ def test_a_run_is_told_in_lines_and_a_watch_in_snapshots(served: Make, tmp_path:
     _until(_typed(cluster, "run", "--yes", "--until", "preparing", *config), "phase preparing", "phase attaching")
     _until(_typed(cluster, "status", "--watch", *config), "w1", "w2", stop=True)
     _until(_typed(cluster, "knet", "matrix", "--watch", *config), "w1", "w2", stop=True)
+
+
+def test_who_interrupts_a_question_is_told_that_nothing_was_changed(served: Make) -> None:
+    """In a line of its own, at once; and nothing was."""
+    cluster = served(nodes=3)
+    writes = cluster.writes
+    child = _typed(cluster, "run")
+    last = _until(child, "[y/N] ", stop=True)
+    assert last.endswith("\r\nstopped: nothing was changed\r\n")
+    assert child.exitstatus == 130
+    assert cluster.writes == writes

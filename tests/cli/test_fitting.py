@@ -251,7 +251,7 @@ COMMANDS = (
 
 @pytest.mark.parametrize("width", [24, 40, 60, 80, 120])
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("form", ["next: {}", "next: {}, which says what to do", "  {}  # it is kept", "next: mend what is named, then `{}` again"])  # fmt: skip
+@pytest.mark.parametrize("form", ["next: {}", "next: {}, which says what to do", "next: migrate plan  (it writes nothing), then {}", "  {}  # it is kept", "next: mend what is named, then `{}` again"])  # fmt: skip
 def test_commands_can_be_copied_whatever_the_width(form: str, command: str, width: int) -> None:
     """A shell reads from the lines what it would read from one; no line is longer unless one of its words is."""
     lines = [line.plain for line in indented(form.format(command), width, by=4)]

@@ -50,19 +50,24 @@ def drive(
     how = _How(takeover, metrics, progress)
     try:
         _ended(run_async(_run(_logging(common, progress), loaded, typed, yes=yes, how=how)))
+    except KeyboardInterrupt:
+        if how.driven:
+            raise Interrupted("the record is safe", next="migrate status") from None
+        raise Interrupted("nothing was changed") from None
     except MigrateError as error:
         if isinstance(typed, Run):
             error.next = typed.in_scope(error.next)
         raise
 
 
-@dataclass(frozen=True)
+@dataclass
 class _How:
-    """What a driver is given beside its goal."""
+    """What a driver is given beside its goal, and whether it has been let go."""
 
     takeover: bool
     metrics: "Metrics | None"
     progress: ProgressForm
+    driven: bool = False
 
 
 def _logging(common: Common, progress: ProgressForm) -> Common:
@@ -117,6 +122,7 @@ async def _run(common: Common, loaded: Loaded, typed: Typed, *, yes: bool, how: 
 
 async def _drive(here: Session, cluster: KubeCluster, goal: Goal, *, how: _How) -> Final:
     """Drive towards the goal and show how the cluster stands in the end."""
+    how.driven = True
     one = DriverRun(
         here, cluster, goal, await here.record(), takeover=how.takeover, metrics=how.metrics, shown=how.progress
     )

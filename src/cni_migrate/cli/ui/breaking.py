@@ -25,6 +25,9 @@ _CODE: Final = re.compile(rf"`{_PROGRAM}[^`]*`\S*")
 _BARE: Final = re.compile(rf"\s*(?:(?:next|do|or): )?(?={_PROGRAM})")
 """What may stand before a command at a line's begin."""
 
+_FURTHER: Final = re.compile(rf"(?<![`\w])(?:then|or) (?={_PROGRAM})")
+"""What may stand before another one, behind it."""
+
 _WORD: Final = re.compile(r"\S+\s*|\s+")
 _ARGUMENT: Final = re.compile(r"(?:'[^']*'|\"[^\"]*\"|\S)+\s*")
 """A word of a command, with its quoted blanks."""
@@ -90,18 +93,25 @@ def _pieces(text: str, width: int) -> Iterator[_Piece]:
 def _commands(text: str) -> Iterator[tuple[int, int]]:
     """Where commands are: one that the text begins with, and those in backticks; with what follows without a blank."""
     at = 0
-    if bare := _BARE.match(text):
-        at = bare.end()
-        for argument in _ARGUMENT.finditer(text, at):
-            if argument[0][0] in "(#":
-                break
-            at = argument.end()
-            if argument[0].rstrip()[-1] in ",;":
-                break
+    bare = _BARE.match(text)
+    while bare:
+        at = _end(text, bare.end())
         yield bare.end(), at
+        bare = _FURTHER.search(text, at)
     for code in _CODE.finditer(text, at):
         blanks = len(text) - len(text[code.end() :].lstrip()) - code.end()
         yield code.start(), code.end() + blanks
+
+
+def _end(text: str, at: int) -> int:
+    """Where a command without backticks ends: at a comma, a remark in brackets, or behind `#`."""
+    for argument in _ARGUMENT.finditer(text, at):
+        if argument[0][0] in "(#":
+            break
+        at = argument.end()
+        if argument[0].rstrip()[-1] in ",;":
+            break
+    return at
 
 
 def _whole(command: str, width: int) -> Iterator[_Piece]:

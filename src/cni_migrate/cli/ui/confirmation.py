@@ -26,8 +26,14 @@ async def asked(question: str) -> bool:
     sys.stderr.write(f"{fitted(typeable(question) + ' [y/N]')} ")
     sys.stderr.flush()
     _forget_typed()
-    await _line_typed()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    typed = ""
+    try:
+        await _line_typed()
+        typed = sys.stdin.readline()
+    finally:
+        if not typed.endswith("\n"):  # Ctrl-C and Ctrl-D leave the cursor behind the question
+            sys.stderr.write("\n")
+    return typed.strip().lower() in ("y", "yes")
 
 
 async def _line_typed() -> None:
