@@ -319,12 +319,13 @@ def _until(process: "subprocess.Popen[str]", what: str) -> str:
     raise AssertionError(f"ended without {what!r}: {seen[-2000:]}")
 
 
-def test_the_first_interrupt_finishes_the_step(on: On, served: Make, config: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "the terminal is gone"])
+def test_the_first_interrupt_finishes_the_step(on: On, served: Make, config: str, number: signal.Signals) -> None:
     """Exit code 130, the record is safe, and the same command goes on."""
     cluster = served(nodes=3, speed=10)
     with _start(cluster, config, "run", "--yes", "--strategy", "overlay") as process:
         _until(process, '"what": "phase attaching"')
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "s, at a safe point" in err

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cni_migrate.cli import session
+from cni_migrate.cli import interrupts, session
 
 
 @pytest.fixture
@@ -47,3 +47,23 @@ def test_what_it_gives_and_raises_is_passed_on() -> None:
     assert session.run_async(gives()) == 3
     with pytest.raises(ValueError, match="no"):
         session.run_async(fails())
+
+
+@pytest.mark.parametrize(("before", "heard"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)], ids=["shell", "nohup"])
+def test_the_end_of_the_terminal_is_a_wish_to_stop_but_not_under_nohup(before: signal.Handlers, heard: bool) -> None:
+    """Who closes a laptop leaves no lock behind; who typed nohup wanted it to go on."""
+    found = signal.signal(signal.SIGHUP, before)
+    stopped = asyncio.Event()
+
+    async def hang_up() -> None:
+        with interrupts.taken(stopped.set):
+            signal.raise_signal(signal.SIGHUP)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), 5.0 if heard else 0.05)
+
+    try:
+        asyncio.run(hang_up())
+        assert stopped.is_set() is heard
+        assert signal.getsignal(signal.SIGHUP) == before
+    finally:
+        signal.signal(signal.SIGHUP, found)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop, on every system."""
+"""Ctrl-C, SIGTERM and the end of the terminal (SIGHUP) as a wish to stop, on every system."""
 
 import asyncio
 import contextlib
@@ -9,12 +9,12 @@ from typing import Any
 
 @contextlib.contextmanager
 def taken(stop: Callable[[], object]) -> Iterator[None]:
-    """Call `stop` in the running loop at Ctrl-C and SIGTERM while inside.
+    """Call `stop` in the running loop at Ctrl-C, SIGTERM and SIGHUP while inside.
 
     Loops on Windows take no signal handlers; Python's own then hand over to the loop (its proactor wakes up for them).
     """
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = _heeded()
     try:
         for number in numbers:
             loop.add_signal_handler(number, stop)
@@ -31,6 +31,15 @@ def taken(stop: Callable[[], object]) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+def _heeded() -> list[int]:
+    """The signals that ask for an end; a terminal's end is none under `nohup`, and Windows has no such signal."""
+    numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        numbers.append(hangup)
+    return numbers
 
 
 def _handed_over(loop: asyncio.AbstractEventLoop, stop: Callable[[], object]) -> Callable[[int, Any], None]:
