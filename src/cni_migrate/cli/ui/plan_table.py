@@ -61,9 +61,13 @@ def headline(view: PlanView) -> str:
 def amounts(view: PlanView) -> str:
     """How much it is: nodes, pods that move, and about how long it takes, by what."""
     to_go = sum(1 for node in view.nodes if node.goes)
+    if not to_go and view.before:
+        return "preparation only, no node to go"
     if not to_go:
         return "no node to go, clean-up is left" if view.after else "no node to go"
     moving = f"{output.plural(to_go, 'node')} to go, {output.plural(view.moving, 'pod')} will move"
+    if view.seconds == 0:
+        return moving
     if view.seconds is None:
         return f"{moving}, how long is not known while something is held"
     return f"{moving}, about {output.duration(max(60, view.seconds))} by {view.seconds_by}"
@@ -73,7 +77,11 @@ def following(view: PlanView, scope: str = "") -> str:
     """What to type after the plan; `scope`: the options that it was made for."""
     if view.blockers:
         return "migrate preflight, which says what to do about it"
-    return f"migrate run{scope}" if view.after or any(node.goes for node in view.nodes) else "migrate status"
+    return (
+        f"migrate run{scope}"
+        if view.before or view.after or any(node.goes for node in view.nodes)
+        else "migrate status"
+    )
 
 
 def way_back(view: PlanView) -> str:

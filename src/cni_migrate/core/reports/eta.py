@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import mean
+from statistics import median_low
 
 from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeLifecycle, NodeState, Phase, ahead
@@ -50,12 +50,12 @@ def by_default(plan: Plan, nodes: int, at_once: int) -> int:
 
 
 def learned(entries: Iterable[NodeRecord]) -> dict[NodeEvent, float]:
-    """Seconds that each event took on average."""
+    """Seconds that each event took, as a rule: what stood still for a night because nobody drove it counts once."""
     samples: dict[NodeEvent, list[float]] = {}
     for entry in entries:
         for name, seconds in entry.took.items():
             samples.setdefault(NodeEvent(name), []).append(seconds)
-    return {event: mean(found) for event, found in samples.items()}
+    return {event: median_low(found) for event, found in samples.items()}
 
 
 def eta_seconds(

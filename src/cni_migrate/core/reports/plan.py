@@ -120,7 +120,7 @@ class PlanView(_Part):
     """What would hold this run: pods that a drain refuses, budgets that allow nothing, nodes that are not touched, who
     makes Canal again."""
     seconds: int | None = None
-    """About how long it takes until the last node is migrated; null while something is held."""
+    """About how long it takes until the last node is migrated; null while something is held, 0: it ends before."""
     seconds_by: str = ""
     """What that is known by: this cluster's nodes so far, or what a node took on the lab."""
     next_effects: tuple[str, ...] = ()
@@ -141,13 +141,13 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
     view = ClusterView(plan, seen, known, now, now)
     phase = known.cluster.phase
     lists = (("prepare", Phase.PREPARING), ("attached", Phase.ATTACHING))
-    before = [name for name, last in lists if _to_come(phase, last)]
+    before = [name for name, last in lists if _to_come(phase, last) and _reached(goal, phase, last)]
     after = ["clean"] if _to_come(phase, Phase.CLEANING) and goal.cleans_up else []
     again = made_again(plan, started, seen)
     after += [AGAIN] if again or known.cluster.list_name == AGAIN else []
     ordered = in_order(plan.config, seen.nodes.values())
     nodes = tuple(_node(view, goal, node, known.nodes[node.name]) for node in ordered)
-    left = _left(plan, known, nodes, now)
+    left = _left(plan, goal, known, nodes, now)
     return PlanView(
         strategy=plan.config.strategy,
         phase=phase,
@@ -166,8 +166,15 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
     )
 
 
-def _left(plan: Plan, record: Record, nodes: Sequence[PlannedNode], now: datetime) -> Left | None:
-    """How long it takes; where only some nodes are chosen, for these."""
+def _reached(goal: Goal, phase: Phase, wanted: Phase) -> bool:
+    """Whether a run that stops behind `--until` gets into a phase: from where the cluster stands now."""
+    return goal.until is None or not (phase.beyond(goal.until) or wanted.beyond(goal.until))
+
+
+def _left(plan: Plan, goal: Goal, record: Record, nodes: Sequence[PlannedNode], now: datetime) -> Left | None:
+    """How long it takes; where only some nodes are chosen, for these. 0: it ends before nodes are migrated."""
+    if not _reached(goal, record.cluster.phase, Phase.MIGRATING):
+        return Left(0, "")
     if all(node.chosen for node in nodes):
         return time_left(plan, record, len(nodes), now)
     return Left(by_default(plan, sum(1 for node in nodes if node.goes), capacity(plan.config, len(nodes))), DEFAULT)
@@ -210,7 +217,13 @@ def _cluster_step(view: ClusterView, name: str) -> Step:
 
 def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -> PlannedNode:
     chosen = goal.wanted(node)
-    coming = [e for e in ahead(view.plan.node_lifecycle, entry.state) if chosen or e is NodeEvent.ATTACH]
+    phase = view.record.cluster.phase
+    coming = [
+        event
+        for event in ahead(view.plan.node_lifecycle, entry.state)
+        if (chosen or event is NodeEvent.ATTACH)
+        and _reached(goal, phase, Phase.ATTACHING if event is NodeEvent.ATTACH else Phase.MIGRATING)
+    ]
     one = NodeView(view.plan, view.seen, view.record, view.now, view.now, node, entry)
     strategy = view.plan.strategy
     drained = any(ABOUT[step].evicts for event in coming for step in strategy.events[event])

@@ -51,6 +51,36 @@ def test_from_the_beginning(strategy: str) -> None:
     assert "apply Namespace cni-migrate" in view.next_effects
 
 
+@pytest.mark.parametrize(
+    ("strategy", "until", "phase", "lists", "events", "moving"),
+    [
+        ("overlay", Phase.PREPARING, Phase.PREFLIGHT, ["prepare"], [], 0),
+        ("overlay", Phase.ATTACHING, Phase.PREFLIGHT, ["prepare", "attached"], ["attach"], 0),
+        ("multus", Phase.ATTACHING, Phase.PREFLIGHT, ["prepare", "attached"], ["attach"], 1),
+        ("overlay", Phase.MIGRATING, Phase.PREFLIGHT, ["prepare", "attached"], ["attach", "drain", "switch", "release"], 1),
+        ("overlay", Phase.ATTACHING, Phase.MIGRATING, [], [], 0),
+        ("overlay", Phase.MIGRATING, Phase.MIGRATING, [], ["drain", "switch", "release"], 1),
+    ],
+)  # fmt: skip
+def test_a_run_that_stops_early(
+    strategy: str, until: Phase, phase: Phase, lists: list[str], events: list[str], moving: int
+) -> None:
+    """With `--until` only what comes before its end is promised, counted, asked about and in the way."""
+    found = seen(a_node("w1"), a_daemonset("canal"), an_agent("canal", "w1"), a_pod("web-1-a", labels={"app": "web"}),
+                 budgets=_cluster().budgets)  # fmt: skip
+    state = NodeState.CANAL if phase is Phase.PREFLIGHT else NodeState.DUAL
+    record = (
+        None if phase is Phase.PREFLIGHT else a_record(a_plan(strategy), {"w1": an_entry(state=state)}, phase=phase)
+    )
+    view = _view(strategy, record, found, until=until)
+    assert [event.name for event in view.before] == lists
+    assert [event.name for event in view.nodes[0].events] == events
+    assert view.after == ()
+    assert view.moving == moving
+    assert bool(view.blockers) is bool(moving)
+    assert (view.seconds == 0) is (until is not Phase.MIGRATING)
+
+
 def test_what_happens_to_pods() -> None:
     """As the drain's filters say, with the budgets that allow none."""
     first = _view().nodes[0]

@@ -195,6 +195,8 @@ DONE = an_entry("w0", NodeState.MIGRATED, took=TOOK)
         pytest.param({"w1": an_entry()}, 1, (), None, id="nothing was learned yet"),
         pytest.param({"w0": DONE}, 1, (), 0, id="all are there"),
         pytest.param({"w0": DONE, "w1": an_entry("w1", NodeState.DUAL)}, 1, (), 60, id="one to go"),
+        pytest.param({"w0": DONE, "w1": an_entry("w1", NodeState.DUAL), "w2": DONE.model_copy(
+                         update={"took": dict.fromkeys(TOOK, 36000.0)})}, 1, (), 60, id="interrupted for a night"),
         pytest.param({"w0": DONE, "w1": an_entry("w1")}, 1, (), 70, id="one to attach and migrate"),
         pytest.param({"w0": DONE, "w1": an_entry("w1"), "w2": an_entry("w2")}, 2, (), 70, id="two side by side"),
         pytest.param({"w0": DONE, "w1": an_entry("w1"), "w2": an_entry("w2")}, 1, (NodeEvent.ATTACH,), 130,
