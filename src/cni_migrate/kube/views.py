@@ -145,6 +145,9 @@ def daemonset(raw: Json) -> DaemonSet:
         node_terms=_node_terms(template),
         created=_instant(meta.get("creationTimestamp")),
         deleting=bool(meta.get("deletionTimestamp")),
+        owner=next(
+            (f"{one['kind']} {one['name']}" for one in meta.get("ownerReferences") or () if one.get("controller")), ""
+        ),
         uses=tuple(used_by(template, _text(meta.get("namespace", "")))),
         tolerations=_tolerated(template.get("tolerations") or ()),
         settings=settings_of(template),

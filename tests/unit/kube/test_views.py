@@ -185,6 +185,10 @@ def test_a_daemonset() -> None:
                 "uid": "u",
                 "resourceVersion": "3",
                 "generation": 4,
+                "ownerReferences": [
+                    {"kind": "Node", "name": "w1"},
+                    {"kind": "Installation", "name": "default", "controller": True},
+                ],
             },
             "spec": {
                 "updateStrategy": {"type": "OnDelete"},
@@ -206,6 +210,7 @@ def test_a_daemonset() -> None:
     assert (found.generation, found.observed_generation, found.desired) == (4, 3, 5)
     assert found.update_strategy == "OnDelete"
     assert found.node_terms is None
+    assert found.owner == "Installation default"
 
 
 def test_a_daemonsets_required_node_affinity_is_seen() -> None:

@@ -227,11 +227,10 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class DaemonSet:
-    """A DaemonSet; `images` are its containers' images, init containers included.
+    """A DaemonSet; `images` are its containers', init containers included; `owner` is what controls it, in words.
 
-    `node_terms` are the alternatives of its pods' required node affinity, None without one. `uses` are the objects
-    of its namespace that its pods name: their account, ConfigMaps and Secrets. `settings` are what its `cilium-agent`
-    is told beside `cilium-config`, `folders` the hosts' that its pods have, by the volume's name.
+    `node_terms` are the alternatives of its pods' required node affinity, None without one. `uses` are the objects of
+    its namespace that its pods name. `settings` are what its `cilium-agent` is told, `folders` the hosts' by volume.
     """
 
     namespace: str
@@ -253,6 +252,7 @@ class DaemonSet:
     node_terms: tuple[tuple[Requirement, ...], ...] | None = None
     created: datetime | None = None
     deleting: bool = False
+    owner: str = ""
     uses: tuple[ObjectRef, ...] = ()
     tolerations: tuple[Toleration, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)

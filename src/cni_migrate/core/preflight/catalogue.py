@@ -178,6 +178,8 @@ ABOUT: Final = {
               "Give the pods hostNetwork or a NodePort, or have your own Cilium serve them."),
         About("CNI_PLUGINS", (WARNING,), "What plugins behind Canal's own do for pods is gone with Canal.",
               "Look whether pods rely on it."),
+        About("CNI_WRITERS", (WARNING,), "Somebody else writes into nodes' CNI folder, as service meshes do.",
+              "Migrate one node first, and look whether its file has the plugin."),
         About("CLUSTER_AUTOSCALER", (WARNING,), "An autoscaler removes nodes that are cordoned or empty.", "Pause it."),
         About("KURED", (WARNING,), "kured drains and reboots nodes by itself.", "Pause it."),
         About("MACHINE_HEALTH", (WARNING,), "Machine health checks replace nodes that are out of service.",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cni_migrate import cilium_versions
 from cni_migrate.core.connectivity.peers import graph
 from cni_migrate.core.preflight.registry import Facts, Finding, check, info, many, warning
-from cni_migrate.core.steps.selection import owners_of
+from cni_migrate.core.steps.selection import canals, owners_of
 
 
 @check
@@ -22,13 +22,15 @@ def webhooks(facts: Facts) -> Iterator[Finding]:
 
 @check
 def gitops(facts: Facts) -> Iterator[Finding]:
-    """Nobody else keeps Canal's DaemonSet as it is."""
-    if facts.canal is None:
-        return
-    if owners := owners_of(facts.canal):
+    """Nobody else keeps Canal's DaemonSets as they are."""
+    for one in canals(facts.config, facts.seen):
+        owners = owners_of(one)
+        if not owners:
+            continue
         yield warning(
             "GITOPS",
-            f"Canal's DaemonSet is managed by {' and '.join(owners)}, which may undo its changes",
+            f"DaemonSet {one.namespace}/{one.name} of Canal's is managed by {' and '.join(owners)}, which may undo its"
+            " changes",
             "suspend that synchronisation of Canal until the migration is done, then remove Canal from it",
             owners,
         )

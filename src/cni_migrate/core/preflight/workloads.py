@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Final
 
+from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import Budget, Pod
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.evicted import evicted, moved
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
-from cni_migrate.core.render.foreign import PORTMAP
+from cni_migrate.core.render.foreign import AGENT, PORTMAP
 from cni_migrate.core.steps.drain import Verdict, classify_all, evictable
 
 
@@ -84,6 +85,32 @@ def local_volumes(facts: Facts) -> Iterator[Finding]:
             f"{many(len(found), 'pod')} with a volume on the node: Pending from the drain until the node is back",
             "make sure that the workload can do without each of them for some minutes, or fail it over first",
             sorted(found),
+        )
+
+
+@check
+def other_writers(facts: Facts) -> Iterator[Finding]:
+    """Nobody else writes into the CNI folder: a service mesh's plugin puts itself behind what is in force there.
+
+    With it a pod gets its proxy's rules; the file that Cilium writes has none of it (istio-cni, linkerd-cni).
+    """
+    folder = facts.config.host_task.cni_folder
+    found = [
+        "/".join(name)
+        for name, one in sorted(facts.seen.daemonsets.items())
+        if name not in facts.found.daemonsets
+        and folder in one.folders.values()
+        and not {AGENT, "kube-multus"} & {*one.containers}
+        and one.labels.get(names.MANAGED_BY) != names.TOOL
+    ]
+    if found:
+        yield warning(
+            "CNI_WRITERS",
+            f"{many(len(found), 'DaemonSet')} of somebody else's with the CNI folder {folder} of the nodes: what is"
+            " chained into Canal's file there (istio-cni, linkerd-cni) is not in Cilium's, and agents rewrite that",
+            "migrate one node first (--nodes NODE) and look whether its file has the plugin; cni.exclusive: false in"
+            " Cilium's values lets it stay",
+            found,
         )
 
 

@@ -34,8 +34,9 @@ ON_DELETE: Final = "OnDelete"
 
 
 def owners_of(daemonset: DaemonSet) -> list[str]:
-    """Who keeps the DaemonSet as it is, by its labels and annotations."""
-    return owners_by(daemonset.labels, daemonset.annotations)
+    """Who keeps the DaemonSet as it is: what controls it, as an operator's object does; and by its marks."""
+    controls = [f"{daemonset.owner} (its operator)"] if daemonset.owner else []
+    return [*controls, *owners_by(daemonset.labels, daemonset.annotations)]
 
 
 def owners_by(labels: Mapping[str, str], annotations: Mapping[str, str]) -> list[str]:

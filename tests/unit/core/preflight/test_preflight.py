@@ -16,6 +16,7 @@ from cni_migrate.core.model.objects import Budget, CiliumConfig, Node, Pod, Requ
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.findings import Facts, Finding, Hook, Severity, blockers, findings
 from cni_migrate.core.preflight.registry import ReleaseFound
+from cni_migrate.core.preflight.surroundings import gitops
 from cni_migrate.core.render.coexistence import rows
 from tests.unit.core.builders import (
     OUR_TAINT,
@@ -426,6 +427,9 @@ WARNED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("helm", lambda: _facts(_canal(labels={names.MANAGED_BY: "Helm"})), "GITOPS", "Helm"),
     ("the addon manager", lambda: _facts(_canal(labels={"addonmanager.kubernetes.io/mode": "Reconcile"})), "GITOPS",
      "addon manager"),
+    ("an operator", lambda: _facts(_canal(owner="Installation default")), "GITOPS", "Installation default (its operator)"),
+    ("a mesh's plugin", lambda: _facts(_with(a_daemonset("istio-cni-node", folders={"net": "/etc/cni/net.d"}))),
+     "CNI_WRITERS", "kube-system/istio-cni-node"),
     ("a volume on the node", lambda: _facts(_with(a_pod("db-0", claims=("data-db-0",))),
                                              local_volumes={"default/data-db-0": "PersistentVolume pv-7"}),
      "LOCAL_VOLUMES", "default/db-0 on w1: PersistentVolume pv-7"),
@@ -469,6 +473,13 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
     assert says in _text(found[0])
 
 
+def test_who_keeps_the_second_of_two_daemonsets() -> None:
+    """Flannel's may be somebody's own, Calico's an operator's."""
+    second = a_daemonset("calico-node", "calico-system", owner="Installation default")
+    facts = _facts(_with(second), sections={"canal": {"more_daemonsets": ["calico-system/calico-node"]}})
+    assert ["calico-system/calico-node" in one.what for one in gitops(facts)] == [True]
+
+
 @pytest.mark.parametrize(
     "facts",
     [
@@ -493,6 +504,8 @@ def test_warnings(facts: Callable[[], Facts], check_id: str, says: str) -> None:
         pytest.param(lambda: _facts(felix={"default": {"bpfEnabled": True}},
                                     **_there(felix={"kube-system/canal": {"bpfenabled": "false"}})),
                      id="felix whose environment goes before what the API says"),
+        pytest.param(lambda: _facts(_canal(folders={"net": "/etc/cni/net.d"})), id="canal writes its own file"),
+        pytest.param(lambda: _facts(_with(a_daemonset("logs", folders={"etc": "/etc"}))), id="a folder around it"),
         pytest.param(lambda: _facts(ip_pools=("pool",)), id="pools that nothing uses"),
         pytest.param(lambda: _natting("quay.io/calico/node:v3.28.0"), id="a calico that masquerades behind others"),
         pytest.param(lambda: _natting("calico/node:v3.24.1", ours="10.245.0.0/16"), id="a pool for cilium's network, too"),
