@@ -359,6 +359,16 @@ def _next(plan: Plan, record: Record, driver: Driver | None, seen: Snapshot) -> 
         return "migrate resume"
     if driver is not None and driver.alive:
         return "migrate status --watch"
-    if cluster.direction == "back":
-        return "migrate run" if cluster.phase is Phase.PREFLIGHT else "migrate rollback"
-    return "migrate run"
+    order = (
+        "migrate rollback" if cluster.direction == "back" and cluster.phase is not Phase.PREFLIGHT else "migrate run"
+    )
+    return f"migrate skip-node --undo {skipped}, then {order}" if (skipped := _waited_for(record)) else order
+
+
+def _waited_for(record: Record) -> str:
+    """A skipped node, where the end waits for skipped ones alone; else ''."""
+    there = {name: entry for name, entry in record.nodes.items() if not entry.gone}
+    goal = NodeState.CANAL if record.cluster.direction == "back" else NodeState.MIGRATED
+    if any(not entry.skipped and (entry.state is not goal or entry.event is not None) for entry in there.values()):
+        return ""
+    return next((name for name, entry in there.items() if entry.skipped), "")

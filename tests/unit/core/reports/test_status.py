@@ -151,10 +151,11 @@ DRIVEN = LeaseInfo("a@b/1/1/x", "", NOW, 30)
         pytest.param({"held": HELD}, an_entry(), Requests(), None, HELD.next, id="held"),
         pytest.param({}, an_entry(held=HELD), Requests(), None, HELD.next, id="a node is held"),
         pytest.param({}, an_entry(failure=HELD), Requests(), None, HELD.next, id="a node was rolled back by itself"),
-        pytest.param({}, an_entry(held=HELD, skipped=True), Requests(), None, "migrate run", id="held and skipped"),
+        pytest.param({}, an_entry(held=HELD, skipped=True), Requests(), None,
+                     "migrate skip-node --undo w1, then migrate run", id="held and skipped"),
         pytest.param({}, an_entry(held=HELD, gone=True), Requests(), None, "migrate run", id="held and gone"),
     ],
-)
+)  # fmt: skip
 def test_what_to_type_next(
     cluster: dict[str, Any], entry: NodeRecord, requests: Requests, lease: LeaseInfo | None, command: str | None
 ) -> None:
@@ -180,6 +181,27 @@ def test_a_node_that_is_gone_comes_last_and_does_not_count() -> None:
 
 
 # --- ETA ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "direction", "order"),
+    [
+        (NodeState.DUAL, "forward", "migrate skip-node --undo w1, then migrate run"),
+        (NodeState.MIGRATED, "forward", "migrate skip-node --undo w1, then migrate run"),
+        (NodeState.DUAL, "back", "migrate skip-node --undo w1, then migrate rollback"),
+    ],
+)
+@pytest.mark.parametrize("others", ["done", "to go"])
+def test_what_is_next_when_the_end_waits_for_a_skipped_node_alone(
+    state: NodeState, direction: str, order: str, others: str
+) -> None:
+    """A bare `run` would be halted at once; while others are to go it is the command."""
+    there = NodeState.CANAL if direction == "back" else NodeState.MIGRATED
+    entries = {"w1": an_entry(state=state, skipped=True),
+               "w2": an_entry("w2", there if others == "done" else NodeState.DUAL)}  # fmt: skip
+    record = a_record(PLAN, entries, phase=Phase.MIGRATING, direction=direction)
+    view = status_view(PLAN, record, seen(a_node("w1"), a_node("w2")), None, NOW)
+    assert view.next == (order if others == "done" else order.rpartition("then ")[2])
 
 
 def _eta(entries: dict[str, NodeRecord], at_once: int = 1, in_service: Any = (), **cluster: Any) -> int | None:
