@@ -7,6 +7,7 @@ version check, which warns, is not run: the version is logged.
 """
 
 import contextlib
+import json
 import logging
 import os
 import random
@@ -215,5 +216,9 @@ def _plugin_files(*files: Any) -> tuple[bytes | None, ...]:
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return "the exec plugin printed no JSON, and an ExecCredential is expected"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split())
     return text or type(error).__name__

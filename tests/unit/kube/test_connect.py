@@ -240,12 +240,20 @@ def test_a_plugin_gives_the_token(tmp_path: Path) -> None:
     assert "bearer from-plugin" in heads[0].lower()
 
 
-@pytest.mark.parametrize("command", ["/bin/false", "/does/not/exist"])
-def test_a_plugin_that_fails(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("/bin/false", "non-zero code 1"),
+        ("/does/not/exist", "/does/not/exist: No such file or directory"),
+        ("/bin/echo", "the exec plugin printed no JSON, and an ExecCredential is expected"),
+    ],
+)
+def test_a_plugin_that_fails(tmp_path: Path, command: str, says: str) -> None:
     plugin = {"command": command, "apiVersion": "client.authentication.k8s.io/v1"}
     error, heads = attempt(tmp_path, lambda _: (200, VERSION), exec=plugin)
     assert isinstance(error, Unauthorized)
     assert "context x" in error.message
+    assert says in error.message
     assert not heads
 
 
