@@ -45,10 +45,11 @@ def role(container: Json) -> str:
     path, _, last = image.rpartition("/")
     last = last.partition(":")[0]
     words = {word.rpartition("/")[2] for word in _words(container)}
-    if name == "kube-flannel" or "flanneld" in words or last.endswith("flannel"):
+    told = {one.partition("_")[0] for one in environment(container)}
+    if name in ("kube-flannel", "flannel") or "flanneld" in words or last.endswith("flannel") or "FLANNELD" in told:
         return FLANNEL
     calicos = last.endswith(("calico-node", "hardened-calico")) or (path.endswith("calico") and last == "node")
-    if name == "calico-node" or calicos:
+    if name == "calico-node" or calicos or "FELIX" in told:
         return CALICO
     return ""
 

@@ -8,7 +8,7 @@ import pytest
 
 from cni_migrate.config import Config
 from cni_migrate.core.model.canal import FoundCanal, configuration_of, settled, taint_effect
-from cni_migrate.kube.canal import found_canal
+from cni_migrate.kube.canal import found_canal, roles
 from cni_migrate.kube.controlplane import Started, started
 from cni_migrate.kube.request import Client
 from cni_migrate.sim.clock import run_virtual
@@ -448,3 +448,17 @@ def test_settings_are_those_of_a_daemonset_that_runs() -> None:
     seen = found([left, own], maps)
     assert seen.daemonsets == (("kube-system", "net"), ("kube-flannel", "a-flannel"))
     assert seen.network == "10.50.0.0/16"
+
+
+@pytest.mark.parametrize(
+    ("container", "role"),
+    [
+        ({"name": "flannel", "image": "example.org/mirror/network:1"}, {"flannel"}),
+        ({"name": "net", "image": "example.org/a@sha256:12", "env": [{"name": "FLANNELD_IP_MASQ"}]}, {"flannel"}),
+        ({"name": "policy", "image": "example.org/b:1", "env": [{"name": "FELIX_LOGSEVERITYSCREEN"}]}, {"calico"}),
+        ({"name": "proxy", "image": "example.org/c:1", "env": [{"name": "FLANNEL"}, {"name": "CALICO_X"}]}, set()),
+    ],
+)
+def test_what_a_container_of_a_mirrored_image_is(container: dict[str, Any], role: set[str]) -> None:
+    """Its image may be called anything: Calico's manifests for an etcd name no command, and the container `flannel`."""
+    assert roles({"metadata": {"name": "x"}, "spec": {"template": {"spec": {"containers": [container]}}}}) == role
