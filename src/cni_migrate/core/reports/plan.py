@@ -21,10 +21,11 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, EvictPod, PatchNode, PatchObject, PutObject, describe
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase, ahead
+from cni_migrate.core.model.objects import Budget, Pod, Snapshot
 from cni_migrate.core.model.objects import Node as ClusterNode
-from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.core.model.selector import matches
+from cni_migrate.core.model.words import many
 from cni_migrate.core.reports.eta import DEFAULT, Left, by_default, time_left
 from cni_migrate.core.steps.again import AGAIN, made_again, remedy, told
 from cni_migrate.core.steps.answers import Apply
@@ -67,6 +68,8 @@ class PodClassification(_Part):
     verdict: Literal["evict", "delete", "last", "leaving", "stays", "refused"]
     reason: str
     budgets: tuple[str, ...] = ()
+    twice: tuple[str, ...] = ()
+    """Its PodDisruptionBudgets, where it has more than one: Kubernetes never evicts such a pod."""
     """Budgets over it that allow no eviction now."""
 
     @property
@@ -129,6 +132,22 @@ class PlanView(_Part):
     """What it would wait for."""
 
 
+class _Budgets:
+    """The budgets over a pod, looked up once for all pods with the same labels: every pod meets every budget."""
+
+    def __init__(self, seen: Snapshot) -> None:
+        self._all = tuple(seen.budgets.values())
+        self._over: dict[tuple[str, frozenset[tuple[str, str]]], tuple[Budget, ...]] = {}
+
+    def over(self, pod: Pod) -> tuple[Budget, ...]:
+        """Those that cover it."""
+        key = (pod.namespace, frozenset(pod.labels.items()))
+        if (found := self._over.get(key)) is None:
+            here = (budget for budget in self._all if budget.namespace == pod.namespace)
+            found = self._over[key] = tuple(budget for budget in here if matches(budget.selector, pod.labels))
+        return found
+
+
 def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now: datetime, tool: str) -> PlanView:
     """The plan from where the record stands.
 
@@ -146,7 +165,8 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
     again = made_again(plan, started, seen)
     after += [AGAIN] if again or known.cluster.list_name == AGAIN else []
     ordered = in_order(plan.config, seen.nodes.values())
-    nodes = tuple(_node(view, goal, node, known.nodes[node.name]) for node in ordered)
+    budgets = _Budgets(seen)
+    nodes = tuple(_node(view, goal, node, known.nodes[node.name], budgets) for node in ordered)
     left = _left(plan, goal, known, nodes, now)
     return PlanView(
         strategy=plan.config.strategy,
@@ -183,15 +203,21 @@ def _left(plan: Plan, goal: Goal, record: Record, nodes: Sequence[PlannedNode], 
 def _blockers(nodes: Iterable[PlannedNode]) -> Iterator[str]:
     """What would hold a run, each thing once."""
     budgets: dict[str, int] = {}
+    twice: dict[str, int] = {}
     for node in nodes:
         if node.trouble and node.events:
             yield f"node {node.name} is not touched: {node.trouble}"
         for pod in node.pods:
             if pod.verdict == "refused":
                 yield f"pod {pod.pod} on node {node.name}: {pod.reason}"
+            if pod.twice:
+                both = ", ".join(f"{pod.pod.partition('/')[0]}/{budget}" for budget in pod.twice)
+                twice[both] = twice.get(both, 0) + 1
             for budget in pod.budgets:
                 name = f"{pod.pod.partition('/')[0]}/{budget}"
                 budgets[name] = budgets.get(name, 0) + 1
+    for both, pods in sorted(twice.items()):
+        yield f"PodDisruptionBudgets {both} share {many(pods, 'pod')}, which Kubernetes never evicts for that"
     for name, pods in sorted(budgets.items()):
         yield f"PodDisruptionBudget {name} allows 0 disruptions; of its pods, {pods} would have to move"
 
@@ -215,7 +241,7 @@ def _cluster_step(view: ClusterView, name: str) -> Step:
     )
 
 
-def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -> PlannedNode:
+def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord, budgets: _Budgets) -> PlannedNode:
     chosen = goal.wanted(node)
     phase = view.record.cluster.phase
     coming = [
@@ -243,7 +269,7 @@ def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord) -
             )
             for event in coming
         ),
-        pods=tuple(_classification(view.seen, classified) for classified in found),
+        pods=tuple(_classification(budgets, classified) for classified in found),
     )
 
 
@@ -274,17 +300,14 @@ def _trouble(node: ClusterNode, entry: NodeRecord) -> str:
     return ""
 
 
-def _classification(seen: Snapshot, classified: Classification) -> PodClassification:
+def _classification(budgets: _Budgets, classified: Classification) -> PodClassification:
     pod = classified.pod
-    closed = (
-        budget.name
-        for budget in seen.budgets.values()
-        # Labels last: on a large cluster most budgets are open, and every pod meets every one.
-        if budget.namespace == pod.namespace and not evictable(pod, budget) and matches(budget.selector, pod.labels)
-    )
+    over = budgets.over(pod) if classified.verdict is Verdict.EVICT else ()
+    met = len(over) > 1 and pod.phase not in ("Pending", "Succeeded", "Failed")
     return PodClassification(
         pod=pod.key,
         verdict=classified.verdict.value,
         reason=classified.reason,
-        budgets=tuple(sorted(closed)) if classified.verdict is Verdict.EVICT else (),
+        budgets=tuple(sorted(budget.name for budget in over if not evictable(pod, budget))),
+        twice=tuple(sorted(budget.name for budget in over)) if met else (),
     )

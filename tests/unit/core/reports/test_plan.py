@@ -81,6 +81,16 @@ def test_a_run_that_stops_early(
     assert (view.seconds == 0) is (until is not Phase.MIGRATING)
 
 
+def test_a_pod_with_two_budgets_is_in_the_way_however_open_they_are() -> None:
+    """The eviction API answers 500 to it, always: a drain would be held. One that has not started meets none."""
+    web = {"matchLabels": {"app": "web"}}
+    two = {("default", name): Budget("default", name, web, 1, False, 2, 2) for name in ("web", "again")}
+    found = seen(a_node("w1"), a_node("w2"), a_daemonset("canal"), a_pod("web-1-a", labels={"app": "web"}),
+                 a_pod("web-1-b", labels={"app": "web"}, phase="Pending"), budgets=two)  # fmt: skip
+    said = "PodDisruptionBudgets default/again, default/web share 1 pod, which Kubernetes never evicts for that"
+    assert _view(found=found).blockers == (said,)
+
+
 def test_what_happens_to_pods() -> None:
     """As the drain's filters say, with the budgets that allow none."""
     first = _view().nodes[0]
