@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from cni_migrate.core.model.leftovers import (
     ACCOUNTS,
+    AGGREGATED,
+    CALICO_GROUP,
     CALICO_GROUPS,
     CALICO_WRITERS,
     CONFIG_MAPS,
@@ -38,6 +40,8 @@ Accounts = Collection[tuple[str, str]]
 
 RBAC: Final = "rbac.authorization.k8s.io/v1"
 CORE: Final = "v1"
+
+_DEFINITIONS: Final = paths.path("apiextensions.k8s.io/v1", "customresourcedefinitions")
 
 KEPT_NAMESPACES: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 """Namespaces that every cluster has."""
@@ -79,8 +83,10 @@ class _Search:
         for ref in sorted(wanted):
             await self._named(ref)
         accounts = {(ref.namespace, ref.name) for ref in wanted if ref.kind == "ServiceAccount"}
-        await self._roles(accounts)
-        await self._definitions()
+        definitions = [one async for one in listed(self.client, _DEFINITIONS, accept=NAMES_ONLY)]
+        served = await self._by_an_api_server(definitions)
+        await self._roles(accounts, served)
+        await self._definitions(definitions, served)
         for namespace in self.namespaces:
             await self._namespace(namespace)
         return tuple(sorted(self.found.values()))
@@ -156,10 +162,21 @@ class _Search:
             and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
         ]
 
-    async def _roles(self, accounts: Accounts) -> None:
+    async def _by_an_api_server(self, definitions: Iterable[Json]) -> bool:
+        """Whether an API server of Calico's own serves what is written under its definitions.
+
+        Without them it answers nothing, and then the API server lists and deletes no namespace (docs.tigera.io:
+        "Install the Calico API server"; kubernetes.io: "Kubernetes API Aggregation Layer").
+        """
+        groups = {_name(raw).partition(".")[2] for raw in definitions}
+        if CALICO_GROUP not in groups or AGGREGATED in groups:
+            return False
+        return (await self.client.request("GET", f"/apis/{AGGREGATED}")).status != 404
+
+    async def _roles(self, accounts: Accounts, served: bool) -> None:
         """The bindings of Canal's accounts, and their roles; and the roles that are about Calico only."""
         roles = {_name(raw): raw for raw in await self._listed(RBAC, "clusterroles")}
-        about = {name for name, raw in roles.items() if _about_calico(raw)}
+        about = set() if served else {name for name, raw in roles.items() if _about_calico(raw)}
         bindings = [("", "ClusterRoleBinding", raw) for raw in await self._listed(RBAC, "clusterrolebindings")]
         for space in self.namespaces:
             bindings += [(space, "RoleBinding", raw) for raw in await self._listed(RBAC, "rolebindings", space)]
@@ -188,10 +205,9 @@ class _Search:
         answer = await self.client.request("GET", paths.path(RBAC, "roles", namespace=namespace, name=name))
         return answer.object if answer.ok else None
 
-    async def _definitions(self) -> None:
-        """Calico's definitions; one under which somebody has written something is kept."""
-        where = paths.path("apiextensions.k8s.io/v1", "customresourcedefinitions")
-        async for raw in listed(self.client, where, accept=NAMES_ONLY):
+    async def _definitions(self, definitions: Iterable[Json], served: bool) -> None:
+        """Calico's definitions; one under which somebody has written something, or that a server needs, is kept."""
+        for raw in definitions:
             plural, _, group = _name(raw).partition(".")
             if (version := CALICO_GROUPS.get(group)) is None:
                 continue
@@ -205,8 +221,10 @@ class _Search:
                     if not (_by_calico(plural, one) or (plural == "tiers" and _by_itself(one)))
                 ]
             more = f" and {len(held) - 1} more" if len(held) > 1 else ""
-            ref = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", _name(raw))
-            self._take(ref, raw, f"with it would go {kind} {held[0]}{more}" if held else "")
+            why = f"with it would go {kind} {held[0]}{more}" if held else ""
+            if served and group == CALICO_GROUP:
+                why = why or f"Calico's API server, APIService v3.{AGGREGATED}, needs it: remove that first"
+            self._take(ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", _name(raw)), raw, why)
 
 
 def _name(raw: Json) -> str:

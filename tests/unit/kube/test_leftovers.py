@@ -59,6 +59,7 @@ class World:
         self.budgets: list[dict[str, Any]] = []
         self.services: list[dict[str, Any]] = []
         self.pods: list[dict[str, Any]] = []
+        self.aggregated: tuple[int, dict[str, Any]] = (404, {"message": "404 page not found"})
 
     def found(self, *used: ObjectRef) -> dict[str, Leftover]:
         server = FakeServer()
@@ -77,6 +78,7 @@ class World:
         server.on("GET", f"{RBAC}/namespaces/{NS}/rolebindings", listed(*self.local))
         server.on("GET", f"{RBAC}/namespaces/{NS}/roles/canal", (200, made("canal")))
         server.on("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", listed(*self.definitions))
+        server.on("GET", "/apis/projectcalico.org", self.aggregated)
         for one in self.definitions:
             plural = one["spec"]["names"]["plural"]
             path = f"/apis/crd.projectcalico.org/v1/{plural}"
@@ -191,6 +193,19 @@ def test_what_an_operator_has_written_keeps_its_definition() -> None:
     felix = found["CustomResourceDefinition felixconfigurations.crd.projectcalico.org"]
     assert felix.kept == "with it would go FelixConfiguration default and 1 more"
     assert found["CustomResourceDefinition tiers.crd.projectcalico.org"].removable
+
+
+def test_what_an_api_server_of_calico_needs_is_kept() -> None:
+    """With its definitions gone it answers nothing, and the cluster deletes no namespace any more."""
+    world = World()
+    world.aggregated = (200, {"versions": []})
+    world.roles.append(role("calico-crds", "crd.projectcalico.org"))
+    world.bindings.append(binding("calico-apiserver-access-calico-crds", "calico-crds", "calico-apiserver"))
+    found = world.found()
+    told = "Calico's API server, APIService v3.projectcalico.org, needs it: remove that first"
+    assert found["CustomResourceDefinition clusterinformations.crd.projectcalico.org"].kept == told
+    assert "ClusterRole calico-crds" not in found
+    assert found["ClusterRoleBinding rke2-canal-calico"].removable
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.ranks import rank
 
 CALICO_GROUP: Final = "crd.projectcalico.org"
-CALICO_GROUPS: Final = {CALICO_GROUP: "v1", "projectcalico.org": "v3"}
-"""Calico's API groups, with the version in which each is served (docs.tigera.io: "Native v3 CRDs" for the second)."""
+AGGREGATED: Final = "projectcalico.org"
+CALICO_GROUPS: Final = {CALICO_GROUP: "v1", AGGREGATED: "v3"}
+"""Calico's API groups, with the version in which each is served (docs.tigera.io: "Native v3 CRDs" for the second).
+
+Where the second has no definitions, and is served all the same, an API server of Calico's is there."""
 
 ACCOUNTS: Final = ("canal", "flannel", "calico-node", "calico-cni-plugin", "calico-kube-controllers")
 CONFIG_MAPS: Final = ("canal-config", "kube-flannel-cfg", "rke2-canal-config")
