@@ -227,7 +227,16 @@ def budget(raw: Json) -> Budget:
         current_healthy=int(status.get("currentHealthy", 0)),
         desired_healthy=int(status.get("desiredHealthy", 0)),
         resource_version=str(meta.get("resourceVersion", "")),
+        never=_never(spec),
     )
+
+
+def _never(spec: Json) -> str:
+    """What keeps a budget closed for ever, in the words of its manifest."""
+    for key, values in (("maxUnavailable", ("0", "0%")), ("minAvailable", ("100%",))):
+        if str(spec.get(key)) in values:
+            return f"{key}: {spec[key]}"
+    return ""
 
 
 def cilium_node(raw: Json) -> CiliumNode:

@@ -247,6 +247,22 @@ def test_a_budget_keeps_its_selector_as_it_is(selector: dict[str, Any] | None) -
     assert (found.disruptions_allowed, found.current_healthy, found.desired_healthy) == (1, 3, 2)
 
 
+@pytest.mark.parametrize(
+    ("spec", "never"),
+    [
+        ({"maxUnavailable": 0}, "maxUnavailable: 0"),
+        ({"maxUnavailable": "0%"}, "maxUnavailable: 0%"),
+        ({"minAvailable": "100%"}, "minAvailable: 100%"),
+        ({"minAvailable": 100}, ""),
+        ({"maxUnavailable": 1}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_budget_that_is_closed_whatever_happens_is_known(spec: dict[str, Any], never: str) -> None:
+    """A hundred pods are a number, all of them are not: one more replica opens the first only."""
+    assert views.budget({"metadata": {"namespace": "n", "name": "b"}, "spec": spec}).never == never
+
+
 def test_a_cilium_node_before_and_after_it_has_a_cidr() -> None:
     raw: dict[str, Any] = {"metadata": {"name": "n1"}, "spec": {"ipam": {}}}
     assert views.cilium_node(raw) == CiliumNode("n1", ())

@@ -15,7 +15,7 @@ GOES_ON: Final = " \\"
 """What ends a line inside of a command."""
 
 LEAST: Final = 8
-"""So many columns a line has, however far it is set in."""
+"""So many columns a line has, however far it is set in, where the terminal has them."""
 
 _JOINTS: Final = re.compile(r"(?<=[-./:,_])")
 """Where a word that is longer than a line may be broken."""
@@ -61,7 +61,7 @@ def broken(text: str, width: int, by: int = 0) -> list[Line]:
     Words that are longer than a line are broken, at a joint where they have one; words of a command are not.
     """
     lines: list[Line] = []
-    offset, inner = 0, max(width - by, LEAST)
+    offset, inner = 0, max(width - by, min(width, LEAST))
     for paragraph in text.split("\n"):
         start = end = 0
         last: _Piece | None = None

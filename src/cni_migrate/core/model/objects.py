@@ -272,7 +272,10 @@ class DaemonSet:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A PodDisruptionBudget. `selector` is its label selector as the API holds it; None selects nothing."""
+    """A PodDisruptionBudget. `selector` is its label selector as the API holds it; None selects nothing.
+
+    `never` is what of its spec allows no disruption, however many pods there are: `maxUnavailable: 0`.
+    """
 
     namespace: str
     name: str
@@ -282,6 +285,7 @@ class Budget:
     current_healthy: int
     desired_healthy: int
     resource_version: str = ""
+    never: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,19 @@ def budgets(facts: Facts) -> Iterator[Finding]:
             double.append(f"{pod.key}: {', '.join(sorted(budget.name for budget in found))}")
         closed |= {f"{b.namespace}/{b.name}": b for b in found if not evictable(pod, b)}
     if closed:
-        shown = [f"{n} ({b.current_healthy} healthy, {b.desired_healthy} needed)" for n, b in sorted(closed.items())]
+        shown = [
+            f"{name} ({b.never or f'{b.current_healthy} healthy, {b.desired_healthy} needed'})"
+            for name, b in sorted(closed.items())
+        ]
+        never = sum(bool(b.never) for b in closed.values())
+        todo = [
+            *(["add a replica or make the pods healthy"] if never < len(closed) else []),
+            "loosen the budget",
+        ]
         yield blocker(
             "BUDGET_CLOSED",
             f"no eviction is allowed now by {many(len(closed), 'PodDisruptionBudget')}: a drain would be held",
-            "add a replica or make the pods healthy, or loosen the budget; --disable-eviction LABELS deletes such pods",
+            f"{', or '.join(todo)}; --disable-eviction LABELS deletes such pods",
             shown,
         )
     if double:

@@ -586,3 +586,21 @@ def test_nothing_is_found_twice_for_one_reason() -> None:
 def test_an_installed_cilium_as_its_guide_has_it_is_no_finding(facts: Facts) -> None:
     """Nor are its guide's own CiliumNodeConfig, one of ours from before, and keys that do not matter here."""
     assert _serious(facts) == []
+
+
+@pytest.mark.parametrize(
+    ("budgets", "shown", "todo"),
+    [
+        ({"a": ""}, ["default/a (2 healthy, 2 needed)"], "add a replica or make the pods healthy, or loosen the budget;"),
+        ({"a": "maxUnavailable: 0"}, ["default/a (maxUnavailable: 0)"], "loosen the budget;"),
+        ({"a": "maxUnavailable: 0", "b": ""}, ["default/a (maxUnavailable: 0)", "default/b (2 healthy, 2 needed)"],
+         "add a replica or make the pods healthy, or loosen the budget;"),
+    ],
+    ids=["a replica helps", "no replica helps", "one of each"],
+)  # fmt: skip
+def test_nobody_is_told_to_add_replicas_where_none_helps(budgets: dict[str, str], shown: list[str], todo: str) -> None:
+    """A budget with maxUnavailable 0 stays closed however many pods there are."""
+    every = {("default", name): replace(_budget(name), never=never) for name, never in budgets.items()}
+    (found,) = (one for one in findings(_facts(_with(budgets=every))) if one.id == "BUDGET_CLOSED")
+    assert list(found.objects) == shown
+    assert found.to_do.startswith(todo)
