@@ -40,6 +40,8 @@ REVISION: Final = "controller-revision-hash"
 
 _UNWANTED: Final = ("kubectl.kubernetes.io/last-applied-configuration",)
 
+_CLOSED: Final = (("maxUnavailable", "0"), ("maxUnavailable", "0%"), ("minAvailable", "100%"))  # whatever happens
+
 _SHARED_MAX: Final = 20_000
 _shared: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
 _tolerations: dict[str, tuple[Toleration, ...]] = {}
@@ -227,16 +229,8 @@ def budget(raw: Json) -> Budget:
         current_healthy=int(status.get("currentHealthy", 0)),
         desired_healthy=int(status.get("desiredHealthy", 0)),
         resource_version=str(meta.get("resourceVersion", "")),
-        never=_never(spec),
+        never=next((f"{key}: {spec[key]}" for key, closed in _CLOSED if str(spec.get(key)) == closed), ""),
     )
-
-
-def _never(spec: Json) -> str:
-    """What keeps a budget closed for ever, in the words of its manifest."""
-    for key, values in (("maxUnavailable", ("0", "0%")), ("minAvailable", ("100%",))):
-        if str(spec.get(key)) in values:
-            return f"{key}: {spec[key]}"
-    return ""
 
 
 def cilium_node(raw: Json) -> CiliumNode:

@@ -272,10 +272,7 @@ class DaemonSet:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A PodDisruptionBudget. `selector` is its label selector as the API holds it; None selects nothing.
-
-    `never` is what of its spec allows no disruption, however many pods there are: `maxUnavailable: 0`.
-    """
+    """A PodDisruptionBudget. A selector of None selects nothing; `never` says what keeps it closed whatever happens."""
 
     namespace: str
     name: str
