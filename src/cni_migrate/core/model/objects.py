@@ -265,9 +265,8 @@ class DaemonSet:
         """
         if any(node.labels.get(key) != value for key, value in self.node_selector.items() if key != but):
             return False
-        if self.node_terms is None:
-            return True
-        return any(term and all(one.met(node) for one in term) for term in self.node_terms)
+        terms = self.node_terms
+        return terms is None or any(term and all(one.met(node) for one in term) for term in terms)
 
 
 @dataclass(frozen=True, slots=True)
