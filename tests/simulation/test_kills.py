@@ -38,14 +38,12 @@ def undisturbed(strategy: str) -> tuple[int, dict[str, Any]]:
 
 
 def cases() -> list[Any]:
-    """Every place between two writes of both strategies: how many writes are done there, and how it is reached."""
+    """Every place behind a write of both strategies, from the last one on: before and after each second write."""
     return [
-        pytest.param(
-            strategy, "after" if done % 2 else "before", done if done % 2 else done + 1, id=f"{strategy}-{done}"
-        )
+        pytest.param(strategy, moment, k, id=f"{strategy}-{moment}-{k}")
         for strategy in STRATEGIES
-        for done in range(undisturbed(strategy)[0] + 1)
-        if done % 2 or done < undisturbed(strategy)[0]
+        for k in range(undisturbed(strategy)[0], 0, -2)
+        for moment in ("before", "after")
     ]
 
 

@@ -33,15 +33,12 @@ def budgets(facts: Facts) -> Iterator[Finding]:
             f"{name} ({b.never or f'{b.current_healthy} healthy, {b.desired_healthy} needed'})"
             for name, b in sorted(closed.items())
         ]
-        never = sum(bool(b.never) for b in closed.values())
-        todo = [
-            *(["add a replica or make the pods healthy"] if never < len(closed) else []),
-            "loosen the budget",
-        ]
+        # No replica opens a budget that is closed whatever happens.
+        more = "" if all(b.never for b in closed.values()) else "add a replica or make the pods healthy, or "
         yield blocker(
             "BUDGET_CLOSED",
             f"no eviction is allowed now by {many(len(closed), 'PodDisruptionBudget')}: a drain would be held",
-            f"{', or '.join(todo)}; --disable-eviction LABELS deletes such pods",
+            f"{more}loosen the budget; --disable-eviction LABELS deletes such pods",
             shown,
         )
     if double:
