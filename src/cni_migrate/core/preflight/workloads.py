@@ -4,19 +4,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from cni_migrate.core.model import names
-from cni_migrate.core.model.objects import Budget, Pod
-from cni_migrate.core.model.selector import matches
+from cni_migrate.core.model.objects import Budget
 from cni_migrate.core.preflight.evicted import evicted, moved
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, many, warning
 from cni_migrate.core.render.foreign import AGENT, PORTMAP
+from cni_migrate.core.steps.budgets import Budgets
 from cni_migrate.core.steps.drain import Verdict, classify_all, evictable
-
-
-def _budgets(facts: Facts) -> Iterator[tuple[Pod, list[Budget]]]:
-    """The budgets over each pod that will be evicted."""
-    every = facts.seen.budgets.values()
-    for pod in evicted(facts):
-        yield pod, [b for b in every if b.namespace == pod.namespace and matches(b.selector, pod.labels)]
 
 
 @check
@@ -24,8 +17,10 @@ def budgets(facts: Facts) -> Iterator[Finding]:
     """Every budget lets at least one pod go, and no pod has two: the eviction API supports one only."""
     closed: dict[str, Budget] = {}
     double: list[str] = []
-    for pod, found in _budgets(facts):
-        if len(found) > 1 and pod.phase not in ("Pending", "Succeeded", "Failed"):
+    every = Budgets(facts.seen.budgets.values())
+    for pod in evicted(facts):
+        found = every.over(pod)
+        if every.in_each_others_way(pod):
             double.append(f"{pod.key}: {', '.join(sorted(budget.name for budget in found))}")
         closed |= {f"{b.namespace}/{b.name}": b for b in found if not evictable(pod, b)}
     if closed:

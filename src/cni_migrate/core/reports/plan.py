@@ -21,14 +21,14 @@ from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import Effect, EvictPod, PatchNode, PatchObject, PutObject, describe
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase, ahead
-from cni_migrate.core.model.objects import Budget, Pod, Snapshot
 from cni_migrate.core.model.objects import Node as ClusterNode
+from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.record import NodeRecord, Record
-from cni_migrate.core.model.selector import matches
 from cni_migrate.core.model.words import many
 from cni_migrate.core.reports.eta import DEFAULT, Left, by_default, time_left
 from cni_migrate.core.steps.again import AGAIN, made_again, remedy, told
 from cni_migrate.core.steps.answers import Apply
+from cni_migrate.core.steps.budgets import Budgets
 from cni_migrate.core.steps.drain import MOVES, Classification, Verdict, classify_all, evictable
 from cni_migrate.core.steps.registry import ABOUT, CLUSTER_STEPS, NODE_STEPS
 from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
@@ -132,22 +132,6 @@ class PlanView(_Part):
     """What it would wait for."""
 
 
-class _Budgets:
-    """The budgets over a pod, looked up once for all pods with the same labels: every pod meets every budget."""
-
-    def __init__(self, seen: Snapshot) -> None:
-        self._all = tuple(seen.budgets.values())
-        self._over: dict[tuple[str, frozenset[tuple[str, str]]], tuple[Budget, ...]] = {}
-
-    def over(self, pod: Pod) -> tuple[Budget, ...]:
-        """Those that cover it."""
-        key = (pod.namespace, frozenset(pod.labels.items()))
-        if (found := self._over.get(key)) is None:
-            here = (budget for budget in self._all if budget.namespace == pod.namespace)
-            found = self._over[key] = tuple(budget for budget in here if matches(budget.selector, pod.labels))
-        return found
-
-
 def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now: datetime, tool: str) -> PlanView:
     """The plan from where the record stands.
 
@@ -165,7 +149,7 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
     again = made_again(plan, started, seen)
     after += [AGAIN] if again or known.cluster.list_name == AGAIN else []
     ordered = in_order(plan.config, seen.nodes.values())
-    budgets = _Budgets(seen)
+    budgets = Budgets(seen.budgets.values())
     nodes = tuple(_node(view, goal, node, known.nodes[node.name], budgets) for node in ordered)
     left = _left(plan, goal, known, nodes, now)
     return PlanView(
@@ -241,7 +225,7 @@ def _cluster_step(view: ClusterView, name: str) -> Step:
     )
 
 
-def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord, budgets: _Budgets) -> PlannedNode:
+def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord, budgets: Budgets) -> PlannedNode:
     chosen = goal.wanted(node)
     phase = view.record.cluster.phase
     coming = [
@@ -300,14 +284,13 @@ def _trouble(node: ClusterNode, entry: NodeRecord) -> str:
     return ""
 
 
-def _classification(budgets: _Budgets, classified: Classification) -> PodClassification:
+def _classification(budgets: Budgets, classified: Classification) -> PodClassification:
     pod = classified.pod
     over = budgets.over(pod) if classified.verdict is Verdict.EVICT else ()
-    met = len(over) > 1 and pod.phase not in ("Pending", "Succeeded", "Failed")
     return PodClassification(
         pod=pod.key,
         verdict=classified.verdict.value,
         reason=classified.reason,
         budgets=tuple(sorted(budget.name for budget in over if not evictable(pod, budget))),
-        twice=tuple(sorted(budget.name for budget in over)) if met else (),
+        twice=tuple(sorted(budget.name for budget in over)) if over and budgets.in_each_others_way(pod) else (),
     )
