@@ -151,7 +151,7 @@ def cli() -> str:
     text = "# Command line\n\n"
     text += paragraphs(app.info.help if isinstance(app.info.help, str) else "")
     text += "".join(f"- {panel}: {_linked(commands)}\n" for panel, commands in TREE.items()) + "\n"
-    text += "What is typed is `migrate COMMAND [ARGUMENT] [OPTIONS]`. What is not given comes from the"
+    text += "Type `migrate COMMAND [ARGUMENT] [OPTIONS]`. What is not given comes from the"
     text += " [configuration](configuration.md).\nAll commands have the same [exit codes](exit-codes.md).\n\n"
     from docs import manpage
 
@@ -161,7 +161,7 @@ def cli() -> str:
     several = sorted(one for one, times in uses.items() if times > 1)
     drain = [one for one in several if _long(one) in DRAIN]
     text += "## Options of most commands\n\n" + _option_table(shared)
-    text += "## Options of a drain\n\nWhat kubectl's flags of these names do.\n\n" + _option_table(drain)
+    text += "## Options of a drain\n\nThey mean what they mean to `kubectl drain`.\n\n" + _option_table(drain)
     text += "## Options of several commands\n\n" + _option_table(one for one in several if one not in drain)
     for words, _, about, epilog, _ in found:
         own = [one for one in every[words] if one not in shared and one not in several]
@@ -510,7 +510,6 @@ def death() -> str:
     text += "## Each step\n\n"
     text += "What may be half done → what a resumed run does.\n\n"
     text += listed((", ".join(steps), f"{half} → {resume}") for (half, resume), steps in alike.items())
-    text += "## Workloads meanwhile\n\n"
     return text + paragraphs(words["page"]["workloads"])
 
 

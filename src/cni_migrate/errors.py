@@ -6,7 +6,7 @@
       PreflightFailed           exit  3   the cluster is not fit for a migration
       Halted                    exit  4   stopped, resumable: a node is held, or the goal cannot be reached now
       LockHeld                  exit  5   another `migrate` works on this cluster
-      LockLost                  exit  5   another `migrate` took over
+        LockLost                exit  5   ... it took the lock over while this one ran
       GateFailed                exit  6   connectivity is broken
       RecordError               exit  7   the record cannot be used
         RecordCorrupt           exit  7   ... it is not what `migrate` writes

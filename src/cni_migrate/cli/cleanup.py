@@ -24,9 +24,9 @@ def command(
 ) -> None:
     """Remove what is no longer used, once every node is migrated.
 
-    `migrate run` does the same at its end; this is the explicit form. It refuses while a node is not migrated. It has
-    the point of no return: when Canal is deleted there is no way back. With `--remove-leftovers` it may be typed again
-    after the end.
+    `migrate run` does the same at its end; this is the explicit form. It refuses while any node is not migrated. The
+    point of no return is in it: once Canal is deleted there is no way back. With `--remove-leftovers` it may be
+    repeated after the end.
     """
     from cni_migrate.cli import drive, goals, session
 

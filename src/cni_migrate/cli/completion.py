@@ -27,7 +27,7 @@ class Shell(StrEnum):
 
 
 def command(shell: Annotated[Shell, typer.Argument(help="Which shell.", show_default=False)]) -> None:
-    """Print what makes a shell complete commands and options of `migrate`."""
+    """Print the script that makes a shell complete the commands and options of `migrate`."""
     # typer makes the script when it is asked by its environment variable.
     said = subprocess.run(
         [sys.executable, "-m", "cni_migrate.cli.main"],

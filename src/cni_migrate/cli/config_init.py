@@ -29,7 +29,7 @@ def command(
     ] = None,
     profile: Annotated[ProfileChoice, typer.Option(help="Which defaults to start from.")] = ProfileChoice.MODERN,
     from_cluster: Annotated[
-        bool, typer.Option("--from-cluster", help="Write what is found of the cluster's Canal into it.")
+        bool, typer.Option("--from-cluster", help="Fill in what is found of the cluster's Canal.")
     ] = False,
 ) -> None:
     """Write a configuration file with every key, its meaning and its default."""

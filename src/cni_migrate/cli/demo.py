@@ -44,10 +44,10 @@ class Unexpected(Exception):
 def command(
     nodes: Annotated[int, typer.Option(min=3, max=50, help="How many nodes.")] = 6,
     strategy: Annotated[StrategyName, typer.Option(help="How a node gets both networks.")] = StrategyName.OVERLAY,
-    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than life the cluster works.")] = 40.0,
-    seed: Annotated[int, typer.Option(help="From what the simulated cluster takes its chances.")] = 1,
+    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than real time the cluster works.")] = 40.0,
+    seed: Annotated[int, typer.Option(help="The seed of the simulation's random choices.")] = 1,
 ) -> None:
-    """See a simulated cluster migrate: killed half-way, resumed, one node rolled back, to the end.
+    """Watch a simulated cluster migrate to the end: killed half-way, resumed, one node rolled back.
 
     Touches nothing outside a temporary folder.
     """

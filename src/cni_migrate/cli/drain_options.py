@@ -18,7 +18,7 @@ class DrainOptions:
 
     delete_emptydir_data: Annotated[
         bool | None,
-        typer.Option("--delete-emptydir-data", help="Evict pods although they lose their emptyDir data.",
+        typer.Option("--delete-emptydir-data", help="Evict pods even though their emptyDir data is lost.",
                      rich_help_panel=PANEL, show_default=False),
     ] = None  # fmt: skip
     force: Annotated[
@@ -29,7 +29,7 @@ class DrainOptions:
     grace_period: Annotated[
         int | None,
         typer.Option("--grace-period", metavar="SECONDS", min=-1, rich_help_panel=PANEL, show_default=False,
-                     help="How long each pod gets to end; -1: as long as it says itself; 0 counts as 1."),
+                     help="How long each pod gets to terminate; -1: its own grace period; 0 counts as 1."),
     ] = None  # fmt: skip
     timeout: Annotated[
         str | None,
@@ -40,18 +40,18 @@ class DrainOptions:
         int | None,
         typer.Option("--skip-wait-for-delete-timeout", metavar="SECONDS", min=0, rich_help_panel=PANEL,
                      show_default=False,
-                     help="Do not wait for pods that should have been gone for longer than this; 0: wait for all."),
+                     help="Do not wait for pods that are overdue by more than this; 0: wait for all."),
     ] = None  # fmt: skip
     pod_selector: Annotated[
         str | None,
         typer.Option("--pod-selector", metavar="LABELS", rich_help_panel=PANEL, show_default=False,
-                     help="Evict only pods with these labels. The network of the others changes all the same: they are "
-                          "deleted last, when the node is tainted."),
+                     help="Evict only pods with these labels. The others change networks all the same: they are "
+                          "deleted last, once the node is tainted."),
     ] = None  # fmt: skip
     disable_eviction: Annotated[
         str | None,
         typer.Option("--disable-eviction", metavar="LABELS", rich_help_panel=PANEL, show_default=False,
-                     help="Delete pods with these labels instead of evicting them, past their disruption budgets."),
+                     help="Delete pods with these labels instead of evicting them, ignoring their disruption budgets."),
     ] = None  # fmt: skip
 
     @property

@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Put two agents on every node and wait until they are Ready.
 
-    They are those of a migration. Can be typed again at any time.
+    A migration uses the same agents. Can be repeated at any time.
     """
     from cni_migrate.cli.session import run_async
 

@@ -31,7 +31,7 @@ class PictureForm(StrEnum):
 @with_common
 def command(
     common: Common,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Draw it anew at every change.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Redraw it at every change.")] = False,
     ignore: Ignore = "",
     output: Annotated[
         PictureForm, typer.Option("--output", "-o", help="How the result looks.", rich_help_panel=OUTPUT)

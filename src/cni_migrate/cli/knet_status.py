@@ -23,7 +23,7 @@ SCHEMA = 1
 def command(common: Common, ignore: Ignore = "", output: Output = Form.TABLE) -> None:
     """Show each agent's last round and whether connectivity is proven.
 
-    Exit code 6 when it is not. While a migration is under way, what it has in its hands is left out.
+    Exit code 6 when it is not. During a migration, the nodes that it is working on are left out.
     """
     from cni_migrate.cli.mesh import kinds
     from cni_migrate.cli.session import run_async

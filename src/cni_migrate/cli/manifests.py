@@ -49,9 +49,9 @@ def command(
 ) -> None:
     """Print what a migration applies, as YAML. Needs no cluster.
 
-    Part `cilium` is Cilium as it runs beside Canal, `cilium-final` as it stays; `cilium-values` and
-    `cilium-values-final` are the helm values for these two, of a Cilium that you install yourself. Two parts are for
-    running `migrate` in the cluster: `rbac`, its account and the least rights, and `job`.
+    `cilium` is Cilium as it runs beside Canal, `cilium-final` as it stays; `cilium-values` and `cilium-values-final`
+    are the Helm values of the two, for a Cilium that you install yourself. To run `migrate` in the cluster: `rbac`, its
+    account with the least rights, and `job`.
     """
     from cni_migrate.cli.session import configured
     from cni_migrate.cli.ui import output

@@ -130,7 +130,7 @@ def _parameters(bundle: Any) -> list[inspect.Parameter]:
     return [inspect.Parameter(one.name, kind, default=one.default, annotation=one.type) for one in fields(bundle)]
 
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; required without a terminal.")]
 Output = Annotated[Form, typer.Option("--output", "-o", help="How the result looks.", rich_help_panel=OUTPUT)]
 
 
@@ -157,7 +157,7 @@ class Until(StrEnum):
 Ignore = Annotated[
     str,
     typer.Option(
-        help="Kinds of probes that do not count, comma separated: policy_deny where nothing enforces NetworkPolicies.",
+        help="Kinds of probes that do not count, comma-separated: policy_deny if nothing enforces NetworkPolicies.",
         show_default=False,
     ),
 ]
@@ -166,7 +166,7 @@ OnStrategy = Annotated[
     StrategyName | None, typer.Option(help="How a node gets both networks.", show_default="from the configuration")
 ]
 
-OnNodes = Annotated[str | None, typer.Option(help="Migrate only these nodes, comma separated.", show_default=False)]
+OnNodes = Annotated[str | None, typer.Option(help="Migrate only these nodes, comma-separated.", show_default=False)]
 
 OnSelector = Annotated[
     str | None,
@@ -198,30 +198,30 @@ ShowProgress = Annotated[
     typer.Option(
         "--progress",
         envvar="MIGRATE_PROGRESS",
-        help="How it is shown on stderr while it works; auto: redrawn in place on a terminal, JSON lines elsewhere; "
-        "plain: lines for people who have no terminal.",
+        help="How progress is shown on stderr; auto: redrawn in place on a terminal, JSON lines elsewhere; "
+        "plain: readable lines without a terminal.",
         rich_help_panel=OUTPUT,
     ),
 ]
 
-Takeover = Annotated[bool, typer.Option("--takeover", help="Take the lock although its holder may be alive.")]
+Takeover = Annotated[bool, typer.Option("--takeover", help="Take the lock even if its holder may be alive.")]
 
 AcceptGate = Annotated[
     list[str] | None,
     typer.Option("--accept-failing-gate", metavar="NODE", show_default=False,
-                 help="Go on although connectivity of this node is not proven; may be given again. "
-                      "Who said so and what was failing is recorded."),
+                 help="Go on although connectivity of this node is not proven; repeatable. "
+                      "Who said so, and what was failing, is recorded."),
 ]  # fmt: skip
 
 RemoveLeftovers = Annotated[
     bool | None,
     typer.Option("--remove-leftovers", show_default=False,
-                 help="At the end, delete what Canal has left in the API, too, where nobody else owns or uses it."),
+                 help="At the end, also delete what Canal left in the API, unless somebody else owns or uses it."),
 ]  # fmt: skip
 
 Waive = Annotated[
     list[str] | None,
     typer.Option("--waive", metavar="ID[:OBJECT]", show_default=False,
-                 help="Go on although preflight finds this, for all or for one object; may be given again. "
-                      "Who said so and when is recorded."),
+                 help="Go on despite this finding of preflight, for all objects or for one; repeatable. "
+                      "Who said so, and when, is recorded."),
 ]  # fmt: skip

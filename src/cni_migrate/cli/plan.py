@@ -38,7 +38,7 @@ def command(
     drain: DrainOptions = NO_DRAIN_OPTIONS,
     output: Output = Form.TABLE,
 ) -> None:
-    """Show which node comes when, which pods move, and what is in the way. Takes what `run` takes; writes nothing."""
+    """Show the order of nodes, which pods move, and what is in the way. Takes the options of `run`; writes nothing."""
     from cni_migrate.cli import goals, session
 
     flags = {

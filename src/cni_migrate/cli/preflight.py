@@ -23,9 +23,9 @@ def command(
     drain: DrainOptions = NO_DRAIN_OPTIONS,
     output: Output = Form.TABLE,
 ) -> None:
-    """Check whether the cluster is fit for a migration. Writes nothing.
+    """Check whether the cluster is ready for a migration. Writes nothing.
 
-    Exit code 3 when a check fails that a migration cannot do without.
+    Exit code 3 when it finds a blocker.
     """
     from cni_migrate.cli.session import run_async
 

@@ -7,7 +7,7 @@ EXAMPLES = examples("migrate resume")
 
 @with_common
 def command(common: Common) -> None:
-    """Take a pause back."""
+    """End a pause: further nodes may begin again."""
     from cni_migrate.cli import requests
 
     def change(data: dict[str, str], _: str) -> str:

@@ -13,7 +13,7 @@ EXAMPLES = examples("migrate retry-node worker-1")
 
 @with_common
 def command(common: Common, node: NodeArgument) -> None:
-    """Try a held node again, in the run that is under way."""
+    """Have the run that is under way try a held node again."""
     from cni_migrate.cli import requests
 
     def change(data: dict[str, str], now: str) -> str:

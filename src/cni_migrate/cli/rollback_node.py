@@ -9,6 +9,7 @@ from cni_migrate.cli.drain_options import NO_DRAIN_OPTIONS, DrainOptions
 from cni_migrate.cli.options import (
     AcceptGate,
     Common,
+    NodeArgument,
     ProgressForm,
     ShowProgress,
     Takeover,
@@ -30,7 +31,7 @@ class BackTo(StrEnum):
 @with_common
 def command(
     common: Common,
-    node: Annotated[str, typer.Argument(help="The node.", show_default=False)],
+    node: NodeArgument,
     to: Annotated[BackTo, typer.Option(help="How far back.")] = BackTo.DUAL,
     yes: Yes = False,
     takeover: Takeover = False,

@@ -32,9 +32,11 @@ EXAMPLES = examples(
 )
 
 AutoRollback = Annotated[
-    bool | None, typer.Option("--auto-rollback/--no-auto-rollback", help="Roll a node back by itself when it is held.",
-                              show_default=False)
-]  # fmt: skip  # fmt: skip
+    bool | None,
+    typer.Option(
+        "--auto-rollback/--no-auto-rollback", help="Roll a node back automatically when it is held.", show_default=False
+    ),
+]
 
 MetricsPort = Annotated[
     int,
@@ -64,10 +66,10 @@ def command(
     ] = "",
     drain: DrainOptions = NO_DRAIN_OPTIONS,
 ) -> None:  # fmt: skip
-    """Migrate the cluster, or go on with it.
+    """Migrate the cluster, or continue where an earlier run stopped.
 
-    Safe to stop and to kill at any moment: the same command goes on from where it stood. The first Ctrl-C finishes the
-    current step, the second stops at once.
+    Safe to stop or kill at any moment: the same command continues. The first Ctrl-C finishes the current step, the
+    second stops at once.
     """
     from cni_migrate.cli import drive, goals, plan, session
 

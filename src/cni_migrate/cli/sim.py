@@ -31,15 +31,15 @@ def command(
     nodes: Annotated[int | None, typer.Option(min=1, help="How many nodes.", show_default="the scenario's")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0: a free one.")] = 0,
     write_kubeconfig: Annotated[
-        Path | None, typer.Option(help="Where to write a kubeconfig for it.", show_default=False)
+        Path | None, typer.Option(help="Where to write a kubeconfig for it.", show_default="sim.kubeconfig")
     ] = None,
     scenario: Annotated[
         str, typer.Option(help="A scenario's file or name, see `migrate sim scenarios`.", autocompletion=_scenarios)
     ] = "calm",
     seed: Annotated[
-        int | None, typer.Option(help="From what chances are taken.", show_default="the scenario's")
+        int | None, typer.Option(help="The seed of its random choices.", show_default="the scenario's")
     ] = None,
-    speed: Annotated[float, typer.Option(min=0.01, help="How much faster than life it works.")] = 1.0,
+    speed: Annotated[float, typer.Option(min=0.01, help="How much faster than real time it works.")] = 1.0,
 ) -> None:
     """Serve a simulated cluster until stopped; kubectl works with it."""
     if context.invoked_subcommand is None:

@@ -15,7 +15,7 @@ def command(
     node: NodeArgument,
     undo: Annotated[bool, typer.Option("--undo", help="Let the node take part again.")] = False,
 ) -> None:
-    """Leave a node out: the others go on without it, and clean-up, or the end of a rollback, waits for it."""
+    """Leave a node out: the others go on without it; clean-up, or the end of a rollback, waits for it."""
     from cni_migrate.cli import requests
     from cni_migrate.core.model.lifecycle import NodeState, Phase
     from cni_migrate.core.model.record import Record

@@ -36,9 +36,9 @@ class StatusForm(StrEnum):
 @with_common
 def command(
     common: Common,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew at every change.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again at every change.")] = False,
     history: Annotated[
-        bool, typer.Option("--history", help="Show the whole history instead, the archived parts of it, too.")
+        bool, typer.Option("--history", help="Show the whole history instead, its archived parts included.")
     ] = False,
     output: Annotated[StatusForm, typer.Option("--output", "-o", help="How the result looks.")] = StatusForm.TABLE,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of `-o json` and exit.")] = False,
