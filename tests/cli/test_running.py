@@ -337,7 +337,7 @@ def test_the_first_interrupt_finishes_the_step(on: On, served: Make, config: str
 def test_who_interrupts_is_told_which_nodes_are_out_of_service(on: On, served: Make, config: str, times: int) -> None:
     """In the middle of a drain: the end of the run names the node, and so does the status."""
     cluster = served(nodes=3, speed=3)
-    with _start(cluster, config, "run", "--yes", "--strategy", "overlay") as process:
+    with _start(cluster, config, "run", "--yes", "--strategy", "overlay", "--timeout", "15m") as process:
         _until(process, '"step": "restart_cilium"')
         process.send_signal(signal.SIGINT)
         if times == 2:
@@ -348,6 +348,7 @@ def test_who_interrupts_is_told_which_nodes_are_out_of_service(on: On, served: M
     assert "; w1 is still cordoned" in err
     shown = on(cluster)("status")
     assert "w1 is still cordoned; nobody is at work on it" in shown.out
+    assert "next: migrate run --timeout 15m" in shown.out, "whoever looks from elsewhere is told all of it"
     nodes = {node["name"]: node["out_of_service"] for node in _status(on(cluster))["nodes"]}
     assert nodes == {"w1": True, "w2": False, "cp1": False}
 

@@ -1,6 +1,5 @@
 """What was typed, and which goal of the driver it is."""
 
-import re
 import shlex
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeState, Phase
 from cni_migrate.core.model.objects import Node, Snapshot
 from cni_migrate.core.model.record import Record
-from cni_migrate.core.model.words import many
+from cni_migrate.core.model.words import many, run_with
 from cni_migrate.engine.lease import identity
 from cni_migrate.errors import Halted, UsageError
 
@@ -42,8 +41,7 @@ class Run:
 
     def in_scope(self, text: str) -> str:
         """The text in which `migrate run` takes no more of the cluster than this did, and drains it as this did."""
-        scope = self.scope
-        return re.sub(r"(?<![\w./-])migrate run(?![\w-])", lambda found: f"{found[0]}{scope}", text)
+        return run_with(self.scope, text)
 
     def check(self) -> None:
         """Refuse what can be refused without a cluster.
@@ -102,7 +100,7 @@ def goal_of(typed: Typed, record: Record | None, seen: Snapshot) -> Goal:
             _cleanable(record, seen)
             return Goal()
         case Run():
-            return replace(_forward(typed, seen), **_accepting(typed.accept))
+            return replace(_forward(typed, seen), drain=typed.drain, **_accepting(typed.accept))
 
 
 def _accepting(names: tuple[str, ...]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from cni_migrate.cli.ui.typeable import typeable
 from cni_migrate.core.model import names
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record
+from cni_migrate.core.model.words import run_with
 from cni_migrate.errors import Conflict, UsageError
 
 Data = dict[str, str]
@@ -81,7 +82,7 @@ def _reader(record: Record | None, node: str) -> str:
         more = "" if len(known) <= 10 else f" and {len(known) - 10} more"
         what = f"node {node} is gone" if node in record.nodes else f"there is no node {node}"
         raise UsageError(f"{what}; there are: {', '.join(known[:10])}{more}", next="migrate status")
-    return "migrate rollback" if record.cluster.direction == "back" else "migrate run"
+    return "migrate rollback" if record.cluster.direction == "back" else run_with(record.cluster.drain, "migrate run")
 
 
 async def _changed(here: Session, change: Change) -> str:

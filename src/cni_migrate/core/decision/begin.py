@@ -164,8 +164,8 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
             record = history(record, now, f"preflight waived by {goal.by or 'an operator'}: {finding}")
     elif record.cluster.phase is Phase.PREPARING:
         record = _waiving(goal, record, now)
-    if record.cluster.started is None:
-        record = record.with_cluster(record.cluster.model_copy(update={"started": now}))
+    started = record.cluster.started or now
+    record = record.with_cluster(record.cluster.model_copy(update={"started": started, "drain": goal.drain}))
     return _retry_held(plan, _reroute_again(plan, goal, record, nodes, now), now)
 
 

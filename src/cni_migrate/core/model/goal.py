@@ -35,6 +35,8 @@ class Goal:
     """What preflight found and the operator has waived, in words: noted when the migration begins."""
     waivers: tuple[str, ...] = ()
     """The same as it was typed: kept until the migration begins, so that nobody has to type it twice."""
+    drain: str = ""
+    """The drain's options as they were typed: kept, so that whoever asks what to type next is told all of it."""
     by: str = ""
     """Who has said so."""
 

@@ -307,6 +307,14 @@ def test_what_only_the_first_steps_find_out_may_be_waived_then() -> None:
     assert _begin(a_record(PLAN, {}, phase=Phase.MIGRATING), goal).cluster.waived == ()
 
 
+@pytest.mark.parametrize("phase", [Phase.PREFLIGHT, Phase.MIGRATING])
+def test_the_drain_options_of_the_last_run_are_kept(phase: Phase) -> None:
+    """As they were typed last: without them nothing is kept of an earlier run's."""
+    record = _begin(a_record(PLAN, {}, phase=phase), Goal(drain=" --force"))
+    assert record.cluster.drain == " --force"
+    assert _begin(record, Goal()).cluster.drain == ""
+
+
 def test_what_was_waived_is_kept_until_the_migration_begins() -> None:
     """As it was typed, for a run that follows one that was killed."""
     fresh = new_record(PLAN.config, 2, "migrate 0.0.0")

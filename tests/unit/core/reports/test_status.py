@@ -164,6 +164,18 @@ def test_what_to_type_next(
     assert _view(a_record(PLAN, {"w1": entry}, **cluster), found, lease).next == command
 
 
+def test_what_to_type_next_has_the_drain_options_of_the_last_run() -> None:
+    """Another terminal, and another operator, are told the whole command; a rollback of the cluster drains without."""
+    options = {"drain": " --force --timeout 15m"}
+    idle = _view(a_record(PLAN, {"w1": an_entry()}, **options), seen(a_node("w1")), None)
+    assert idle.next == "migrate run --force --timeout 15m"
+    stuck = an_entry(held=HELD.model_copy(update={"next": "fix the cause, then `migrate run` resumes"}))
+    held = _view(a_record(PLAN, {"w1": stuck}, **options), seen(a_node("w1")), None)
+    assert held.next == held.nodes[0].next == "fix the cause, then `migrate run --force --timeout 15m` resumes"
+    back = _view(a_record(PLAN, {"w1": an_entry()}, direction="back", **options), seen(a_node("w1")), None)
+    assert back.next == "migrate rollback"
+
+
 def test_the_audit_is_shown_after_the_end() -> None:
     """Problems are named; a clean cluster has none."""
     record = a_record(PLAN, {"w1": an_entry(state=NodeState.MIGRATED)}, phase=Phase.DONE)
