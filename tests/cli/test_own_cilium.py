@@ -280,6 +280,10 @@ CANAL = (
         pytest.param(rendered() + "---\n" + CANAL, "DaemonSet kube-system/canal is Canal's", id="Canal's own objects"),
         pytest.param(rendered() + "---\n" + CANAL.replace("name: canal", "name: net"), "DaemonSet kube-system/net is Canal's",
                      id="Canal under another name"),
+        pytest.param(rendered() + "---\n" + CANAL.replace("name: canal", "name: net")
+                     .replace("calico-node, image: a", "policy, image: rancher/hardened-calico:v3")
+                     .replace("kube-flannel, image: b", "link, image: quay.io/coreos/flannel:v0.26"),
+                     "DaemonSet kube-system/net is Canal's", id="Canal with containers of other names"),
         pytest.param(rendered().replace("operator-generic:v1.20.2", "operator-generic:v1.19.4"),
                      "agents and operator have to be of one version", id="two versions"),
         pytest.param(rendered(**{"identity-management-mode": "operator"}), "identityManagementMode: agent",

@@ -60,7 +60,8 @@ async def _found(common: Common, profile: str) -> dict[str, Any]:
     """
     from cni_migrate.cli.effective_config import look_for_canal
     from cni_migrate.cli.session import configured, session
-    from cni_migrate.core.model.canal import configuration_of, within
+    from cni_migrate.core.model.canal import configuration_of
+    from cni_migrate.core.model.cidr import within
     from cni_migrate.errors import PreflightFailed
 
     config = configured(common, {"profile": profile}).config

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cni_migrate.core.model.canal import FoundCanal, pods_part
+from cni_migrate.core.model.canalroles import CALICO, FLANNEL, environment, pod_of, role, roles, words_of
 from cni_migrate.core.model.objects import Toleration
 from cni_migrate.kube import paths
 from cni_migrate.kube.controlplane import cluster_cidr
-from cni_migrate.kube.environment import ConfigMaps, all_values, environment, value_of
+from cni_migrate.kube.environment import ConfigMaps, all_values, value_of
 from cni_migrate.kube.flannel import BadNetConf, NetConf, net_conf
 from cni_migrate.kube.listing import listed
 from cni_migrate.kube.request import Client
@@ -24,8 +25,6 @@ from cni_migrate.kube.together import together
 
 Json = Mapping[str, Any]
 
-FLANNEL: Final = "flannel"
-CALICO: Final = "calico"
 NET_CONF: Final = "net-conf.json"
 
 _NET_FOLDERS: Final = ("/host/etc/cni/net.d", "/etc/cni/net.d")
@@ -36,58 +35,6 @@ _DEFAULT_FILE: Final = "10-calico.conflist"
 
 _PLACEHOLDER: Final = re.compile(r"(?<![\"\w])__[A-Z0-9_]+__(?![\"\w])")
 """What Calico's installer replaces in its template and is no JSON before: `"mtu": __CNI_MTU__`."""
-
-
-def role(container: Json) -> str:
-    """What a container is: `flannel`, `calico`, or ''."""
-    name = str(container.get("name", ""))
-    image = str(container.get("image", "")).partition("@")[0]
-    path, _, last = image.rpartition("/")
-    last = last.partition(":")[0]
-    words = {word.rpartition("/")[2] for word in _words(container)}
-    told = {one.partition("_")[0] for one in environment(container)}
-    if name in ("kube-flannel", "flannel") or "flanneld" in words or last.endswith("flannel") or "FLANNELD" in told:
-        return FLANNEL
-    calicos = last.endswith(("calico-node", "hardened-calico")) or (path.endswith("calico") and last == "node")
-    if name == "calico-node" or calicos or "FELIX" in told:
-        return CALICO
-    return ""
-
-
-def _words(container: Json) -> list[str]:
-    """The words of a container's command, those of a shell's text as well."""
-    every = (*(container.get("command") or ()), *(container.get("args") or ()))
-    return [word for text in every for word in str(text).split()]
-
-
-def roles(raw: Json) -> frozenset[str]:
-    """What a DaemonSet's containers are, those of Windows left out: Canal runs on Linux only."""
-    pod = _pod(raw)
-    if _on_windows(pod):
-        return frozenset()
-    return frozenset(found for one in pod.get("containers") or () if (found := role(one)))
-
-
-_OS: Final = ("kubernetes.io/os", "beta.kubernetes.io/os")
-
-
-def _on_windows(pod: Json) -> bool:
-    """Whether a pod runs on Windows only: by its node selector, or by every alternative of its node affinity."""
-    if any((pod.get("nodeSelector") or {}).get(key) == "windows" for key in _OS):
-        return True
-    required = ((pod.get("affinity") or {}).get("nodeAffinity") or {}).get(
-        "requiredDuringSchedulingIgnoredDuringExecution"
-    ) or {}
-    terms = [term.get("matchExpressions") or () for term in required.get("nodeSelectorTerms") or ()]
-    return bool(terms) and all(
-        any(one.get("key") in _OS and one.get("operator") == "In" and one.get("values") == ["windows"] for one in term)
-        for term in terms
-    )
-
-
-def _pod(raw: Json) -> Json:
-    found: Json = ((raw.get("spec") or {}).get("template") or {}).get("spec") or {}
-    return found
 
 
 def name_of(raw: Json) -> tuple[str, str]:
@@ -172,7 +119,7 @@ async def found_canal(
         broken=settings.broken,
         flannel_etcd=any(_flannel_of_etcd(container) for container in _every(own, FLANNEL)),
         calico_etcd=await _calico_of_etcd(maps, own),
-        tolerations=tuple(_tolerations(_pod(raw)) for raw in own),
+        tolerations=tuple(_tolerations(pod_of(raw)) for raw in own),
         felix=await _felix(maps, own),
     )
 
@@ -190,7 +137,7 @@ _TOLERATION: Final = (("key", ""), ("operator", "Equal"), ("value", ""), ("effec
 def _every(own: Iterable[Json], wanted: str) -> Iterator[Json]:
     """Canal's containers with this role."""
     for raw in own:
-        yield from (one for one in _pod(raw).get("containers") or () if role(one) == wanted)
+        yield from (one for one in pod_of(raw).get("containers") or () if role(one) == wanted)
 
 
 def _flannel_of_etcd(container: Json) -> bool:
@@ -199,7 +146,7 @@ def _flannel_of_etcd(container: Json) -> bool:
     A command of a shell or of an image's own is judged only where it names an etcd: what is behind a variable is not
     seen. With both, as kubespray's has them for Calico's sake, it asks Kubernetes.
     """
-    words = _words(container)
+    words = words_of(container)
     asks = any(re.fullmatch(r"--?kube-subnet-mgr(=(true|1|t))?", word, re.IGNORECASE) for word in words)
     given = environment(container)
     told = str(given.get("FLANNELD_KUBE_SUBNET_MGR", {}).get("value") or "").lower() in ("true", "1", "t")
@@ -212,7 +159,7 @@ async def _calico_of_etcd(maps: ConfigMaps, own: Iterable[Json]) -> bool:
     """Whether calico-node keeps its own objects in etcd (docs.tigera.io: "Configuring calico/node", DATASTORE_TYPE)."""
     for raw in own:
         namespace, _ = name_of(raw)
-        for container in (one for one in _pod(raw).get("containers") or () if role(one) == CALICO):
+        for container in (one for one in pod_of(raw).get("containers") or () if role(one) == CALICO):
             env = environment(container)
             kind = await value_of(maps, namespace, container, "DATASTORE_TYPE")
             if kind.startswith("etcd") or (not kind and "ETCD_ENDPOINTS" in env):
@@ -225,7 +172,7 @@ async def _felix(maps: ConfigMaps, own: Iterable[Json]) -> dict[str, dict[str, s
     return {
         "/".join(name_of(raw)): await all_values(maps, name_of(raw)[0], container, "FELIX_")
         for raw in own
-        for container in _pod(raw).get("containers") or ()
+        for container in pod_of(raw).get("containers") or ()
         if role(container) == CALICO
     }
 
@@ -258,7 +205,7 @@ async def _settings(maps: ConfigMaps, own: Iterable[Json]) -> _Settings:
         if FLANNEL not in roles(raw):
             continue
         namespace, _ = name_of(raw)
-        for name, key in _mounted(_pod(raw), NET_CONF):
+        for name, key in _mounted(pod_of(raw), NET_CONF):
             where = f"{namespace}/{name}"
             looked.append(where)
             text = (await maps.data(namespace, name)).get(key)
@@ -311,7 +258,7 @@ async def _cni_file(maps: ConfigMaps, own: Iterable[Json]) -> _CniFile | None:
     copied: _CniFile | None = None
     for raw in own:
         namespace, _ = name_of(raw)
-        pod = _pod(raw)
+        pod = pod_of(raw)
         for container in (*(pod.get("initContainers") or ()), *(pod.get("containers") or ())):
             text = await value_of(maps, namespace, container, _TEMPLATE)
             name = await value_of(maps, namespace, container, "CNI_CONF_NAME")
@@ -356,7 +303,7 @@ def _described(name: str, text: str, mtu: str) -> _CniFile:
 def _folder(own: Iterable[Json], mounts: tuple[str, ...]) -> str:
     """The host's folder behind one of these mounts of any of Canal's containers."""
     for raw in own:
-        pod = _pod(raw)
+        pod = pod_of(raw)
         hosts = {one.get("name"): (one.get("hostPath") or {}).get("path", "") for one in pod.get("volumes") or ()}
         for container in (*(pod.get("initContainers") or ()), *(pod.get("containers") or ())):
             for mount in container.get("volumeMounts") or ():

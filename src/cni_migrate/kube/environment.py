@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cni_migrate.core.model.canalroles import environment
 from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.request import Client
@@ -26,11 +27,6 @@ class ConfigMaps:
                 raise ClusterError(f"reading ConfigMap {namespace}/{name}: {answer.message}")
             self.read[namespace, name] = (answer.object.get("data") or {}) if answer.ok else {}
         return self.read[namespace, name]
-
-
-def environment(container: Json) -> dict[str, Json]:
-    """The variables that a container is given one by one."""
-    return {str(one["name"]): one for one in container.get("env") or ()}
 
 
 async def value_of(maps: ConfigMaps, namespace: str, container: Json, name: str) -> str:

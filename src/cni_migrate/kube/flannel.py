@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cni_migrate.core.model.canal import parsed
+from cni_migrate.core.model.cidr import parsed
 
 VXLAN: Final = "vxlan"
 

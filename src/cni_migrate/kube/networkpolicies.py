@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from cni_migrate.core.model.canal import Network, parsed
+from cni_migrate.core.model.cidr import holds, meet, parsed
 from cni_migrate.identities.agent.labelfilter import Filter
 from cni_migrate.kube import paths
 from cni_migrate.kube.listing import listed
@@ -64,17 +64,9 @@ def about_the_cluster(blocks: Iterable[Block], networks: Iterable[str]) -> Itera
         if cidr is None:
             continue
         without = [one for one in (parsed(text) for text in block.without) if one is not None]
-        if any(_meet(cidr, one) and not any(_holds(other, one) for other in without) for one in inside):
+        if any(meet(cidr, one) and not any(holds(other, one) for other in without) for one in inside):
             shown = f" except {', '.join(block.without)}" if block.without else ""
             yield f"NetworkPolicy {block.policy}: {block.cidr}{shown}"
-
-
-def _meet(one: Network, other: Network) -> bool:
-    return one.version == other.version and one.overlaps(other)
-
-
-def _holds(whole: Network, part: Network) -> bool:
-    return _meet(whole, part) and whole.prefixlen <= part.prefixlen
 
 
 # --- labels --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import pytest
 
 from cni_migrate.config import Config
 from cni_migrate.core.model.canal import FoundCanal, configuration_of, settled, taint_effect
-from cni_migrate.kube.canal import found_canal, roles
+from cni_migrate.core.model.canalroles import roles
+from cni_migrate.kube.canal import found_canal
 from cni_migrate.kube.controlplane import Started, started
 from cni_migrate.kube.request import Client
 from cni_migrate.sim.clock import run_virtual

@@ -13,7 +13,7 @@ from datetime import datetime
 from cni_migrate.core.decision.draft import Blocked, Draft, names_of
 from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model import guards
-from cni_migrate.core.model.canal import within
+from cni_migrate.core.model.cidr import within
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import GuardNotMet, NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node

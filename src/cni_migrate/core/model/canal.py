@@ -3,16 +3,14 @@
 Where the configuration is silent the cluster's value is used; where both speak and differ, preflight names both values.
 """
 
-import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cni_migrate.config import Config
 from cni_migrate.configsections import Drain, Label, Labels
+from cni_migrate.core.model.cidr import Network, common, holds, inside, meet, parsed, same, within
 from cni_migrate.core.model.objects import Taint, Toleration
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +166,9 @@ def pods_part(
     """
     nodes = [one for one in (parsed(text) for text in node_cidrs) if one is not None]
     whole, cluster = parsed(network), parsed(cluster_cidr)
-    if cluster is not None and all(_in(one, cluster) for one in nodes) and (whole is None or _in(cluster, whole)):
+    if cluster is not None and all(holds(cluster, one) for one in nodes) and (whole is None or holds(whole, cluster)):
         return str(cluster), "the controller manager's or kube-proxy's cluster CIDR"
-    if whole is None or any(not _in(one, whole) for one in nodes):
+    if whole is None or any(not holds(whole, one) for one in nodes):
         return network, "flannel's Network"
     addresses = tuple(addresses)
     if not nodes or not any(inside(one, network) for one in addresses):
@@ -185,57 +183,11 @@ ROOM: Final = 8
 
 def _roomy(nodes: list[Network], whole: Network, foreign: list[Network]) -> Network:
     """The network of the nodes' parts, with room for more of them in `whole`, none of it `foreign`."""
-    common = _common(nodes)
+    found = common(nodes)
     least = max(whole.prefixlen, max(one.prefixlen for one in nodes) - ROOM)
-    while common.prefixlen > least:
-        wider = common.supernet()
-        if any(one.version == wider.version and wider.overlaps(one) for one in foreign):
+    while found.prefixlen > least:
+        wider = found.supernet()
+        if any(meet(wider, one) for one in foreign):
             break
-        common = wider
-    return common
-
-
-def _common(networks: list[Network]) -> Network:
-    """The smallest network that holds all of these, which are of one family."""
-    common = networks[0]
-    while not all(_in(one, common) for one in networks):
-        common = common.supernet()
-    return common
-
-
-def parsed(text: str) -> Network | None:
-    """A network, or None where the text is none."""
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return None
-
-
-def _in(part: Network, whole: Network) -> bool:
-    if isinstance(part, ipaddress.IPv4Network) and isinstance(whole, ipaddress.IPv4Network):
-        return part.subnet_of(whole)
-    if isinstance(part, ipaddress.IPv6Network) and isinstance(whole, ipaddress.IPv6Network):
-        return part.subnet_of(whole)
-    return False
-
-
-def within(part: str, whole: str) -> bool:
-    """Whether one network lies in another; no for what is no network, or of another family."""
-    one, other = parsed(part), parsed(whole)
-    return one is not None and other is not None and _in(one, other)
-
-
-def overlap(one: str, other: str) -> bool:
-    """Whether two networks have addresses in common."""
-    first, second = parsed(one), parsed(other)
-    return first is not None and second is not None and first.version == second.version and first.overlaps(second)
-
-
-def same(one: str, other: str) -> bool:
-    """Whether two texts mean the same network."""
-    return parsed(one) == parsed(other) if parsed(one) is not None else one == other
-
-
-def inside(address: str, network: str) -> bool:
-    """Whether an address lies in a network."""
-    return within(address, network)
+        found = wider
+    return found

@@ -128,9 +128,9 @@ class ClusterRecord(_Frozen):
     put it back while nobody drove, and `again` how often it was deleted again. `canal_objects` are what Canal's
     DaemonSets used when they were deleted, as `apiVersion/Kind/namespace/name`, and `cleaning_image` is what they
     tell of where Canal is to be removed from hosts. `waived` is what was waived, as it was typed, until the first
-    change. `drain` are the drain's options of the last `run`, as they were typed: what is to be typed next repeats them.
-    `tunnel` is what came of trying its port before the first change. `performed` are the keys of those of the step's
-    effects that were performed already, where nothing else would tell a driver that takes over. `history` are the
+    change. `drain` are the drain's options of the last `run`, as they were typed, for what to type next. `tunnel` is
+    what came of trying its port before the first change. `performed` are the keys of those of the step's effects
+    that were performed already, where nothing else would tell a driver that takes over. `history` are the
     latest lines; the older ones are in `history_parts` ConfigMaps of their own.
     """
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from cni_migrate.core.model.canal import within
+from cni_migrate.core.model.cidr import within
 from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, warning

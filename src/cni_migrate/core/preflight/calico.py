@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from cni_migrate.core.model.canal import overlap, within
+from cni_migrate.core.model.cidr import overlap, within
 from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
 

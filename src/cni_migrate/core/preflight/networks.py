@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from cni_migrate.consistency import problems
 from cni_migrate.core.model import names
-from cni_migrate.core.model.canal import FoundCanal, contradictions, within
+from cni_migrate.core.model.canal import FoundCanal, contradictions
+from cni_migrate.core.model.cidr import inside, overlap, within
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
 
 FINDING_OF = {
@@ -152,49 +153,34 @@ def dual_stack(facts: Facts) -> Iterator[Finding]:
 
 
 @check
-def cidr_overlap(facts: Facts) -> Iterator[Finding]:
+def cidroverlap(facts: Facts) -> Iterator[Finding]:
     """Cilium's new network is free: no node, Service, pod or API server is in it; nor is a node in Canal's."""
-    cilium = ipaddress.ip_network(facts.config.cilium.pod_cidr)
+    cilium = facts.config.cilium.pod_cidr
     ours = any(one.labels.get(names.MANAGED_BY) == names.TOOL for one in facts.seen.daemonsets.values())
-    inside: list[str] = []
+    users: list[str] = []
     for node in facts.seen.nodes.values():
-        if _within(node.internal_ip, cilium):
-            inside.append(f"node {node.name} ({node.internal_ip})")
-        if node.pod_cidr and _overlap(node.pod_cidr, cilium):
-            inside.append(f"pod CIDR of node {node.name} ({node.pod_cidr})")
+        if inside(node.internal_ip, cilium):
+            users.append(f"node {node.name} ({node.internal_ip})")
+        if overlap(node.pod_cidr, cilium):
+            users.append(f"pod CIDR of node {node.name} ({node.pod_cidr})")
         if not ours:
             pods = facts.seen.pods_on(node.name)
-            inside += [f"pod {p.key} ({p.ip})" for p in pods if not p.host_network and _within(p.ip, cilium)]
-    inside += [f"Service address {ip}" for ip in facts.service_ips if _within(ip, cilium)]
-    inside += [f"the Services' network {one}" for one in dict.fromkeys(facts.service_networks) if _overlap(one, cilium)]
-    inside += [f"the API server ({ip})" for ip in facts.api_servers if _within(ip, cilium)]
-    if inside:
+            users += [f"pod {p.key} ({p.ip})" for p in pods if not p.host_network and inside(p.ip, cilium)]
+    users += [f"Service address {ip}" for ip in facts.service_ips if inside(ip, cilium)]
+    users += [f"the Services' network {one}" for one in dict.fromkeys(facts.service_networks) if overlap(one, cilium)]
+    users += [f"the API server ({ip})" for ip in facts.api_servers if inside(ip, cilium)]
+    if users:
         yield blocker(
             "CIDR_OVERLAP",
-            f"cilium.pod_cidr {cilium} is in use: {', '.join(inside[:3])}{' ...' if len(inside) > 3 else ''}",
+            f"cilium.pod_cidr {cilium} is in use: {', '.join(users[:3])}{' ...' if len(users) > 3 else ''}",
             "choose a free network for cilium.pod_cidr: neither pods, Services nor nodes may be in it",
-            inside,
+            users,
         )
-    canal = ipaddress.ip_network(facts.config.canal.pod_cidr)
-    if covered := [node.name for node in facts.seen.nodes.values() if _within(node.internal_ip, canal)]:
+    canal = facts.config.canal.pod_cidr
+    if covered := [node.name for node in facts.seen.nodes.values() if inside(node.internal_ip, canal)]:
         yield blocker(
             "CIDR_OVERLAP", f"nodes have addresses inside canal.pod_cidr {canal}", "correct canal.pod_cidr", covered
         )
-
-
-def _within(address: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    try:
-        return ipaddress.ip_address(address) in network
-    except ValueError:
-        return False
-
-
-def _overlap(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    try:
-        other = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return other.version == network.version and other.overlaps(network)
 
 
 @check

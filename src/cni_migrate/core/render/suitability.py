@@ -7,6 +7,7 @@ from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.consistency import AGREED, DELETES_ENDPOINTS, ENDPOINT_GC, NEEDS_ROUTES, NO_CONNTRACK, lasts
 from cni_migrate.core.model import names
+from cni_migrate.core.model.canalroles import roles
 from cni_migrate.core.render.foreign import (
     ARGUED,
     OFF,
@@ -16,7 +17,6 @@ from cni_migrate.core.render.foreign import (
     Foreign,
     Manifest,
     cni_folder,
-    containers,
     is_on,
     pools_of,
     transit_data,
@@ -71,15 +71,12 @@ def _canals(foreign: Foreign, config: Config) -> Iterator[str]:
     for one in foreign.objects:
         meta = one["metadata"]
         known = (meta.get("namespace", ""), meta["name"]) in config.canal.every_daemonset()
-        if one["kind"] == "DaemonSet" and (known or any(c.get("name") in CANALS for c in containers(one))):
+        if one["kind"] == "DaemonSet" and (known or roles(one)):
             yield (
                 f"DaemonSet {meta.get('namespace', '')}/{meta['name']} is Canal's: with the last step it would be put"
                 " again. Leave Canal's objects out"
             )
 
-
-CANALS: Final = ("calico-node", "kube-flannel")
-"""The containers of Canal's DaemonSet, by which it is recognised."""
 
 ELSEWHERE: Final = ", or what else says it there: extraArgs, extraEnv"
 

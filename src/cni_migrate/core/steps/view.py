@@ -1,13 +1,12 @@
 """What a step is given to look at: one node, or the cluster, with the record and the configuration."""
 
-import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 
 from cni_migrate.config import Config
 from cni_migrate.core.model import names
+from cni_migrate.core.model.cidr import inside
 from cni_migrate.core.model.lifecycle import ClusterLifecycle, NodeEvent, NodeLifecycle, NodeState, StrategyTable
 from cni_migrate.core.model.objects import Node, Pod, Snapshot, Taint
 from cni_migrate.core.model.outcomes import Outcomes
@@ -100,11 +99,11 @@ class ClusterView:
 
     def on_canal(self, pod: Pod) -> bool:
         """Whether the pod's address is Canal's. Cilium's network may be a part of what flannel takes for its own."""
-        return bool(pod.ip) and _inside(pod.ip, self.config.canal.whole) and not self.on_cilium(pod)
+        return bool(pod.ip) and inside(pod.ip, self.config.canal.whole) and not self.on_cilium(pod)
 
     def on_cilium(self, pod: Pod) -> bool:
         """Whether the pod's address is Cilium's."""
-        return bool(pod.ip) and _inside(pod.ip, self.config.cilium.pod_cidr)
+        return bool(pod.ip) and inside(pod.ip, self.config.cilium.pod_cidr)
 
     def endpoint_of(self, pod: Pod) -> bool:
         """Whether a CiliumEndpoint proves that this very pod has a Cilium interface."""
@@ -190,16 +189,3 @@ def in_transit(plan: Plan, entry: NodeRecord) -> bool:
 
 NodeStep = Callable[[NodeView], Answer]
 ClusterStep = Callable[[ClusterView], Answer]
-
-
-@lru_cache(maxsize=100_000)
-def _inside(address: str, network: str) -> bool:
-    try:
-        return ipaddress.ip_address(address) in _network(network)
-    except ValueError:
-        return False
-
-
-@lru_cache(maxsize=64)
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    return ipaddress.ip_network(text)
