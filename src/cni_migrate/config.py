@@ -5,7 +5,7 @@ Unknown keys are refused everywhere. What must not change once a migration has b
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -187,7 +187,34 @@ class Config(Section):
         own = {key: value for key, value in said.items() if value != consistency.AGREED[key][0]}
         return {"agreed": own} if own else {}
 
+    def changed_since(self, identity: Mapping[str, Any]) -> list[str]:
+        """Each key that differs from a recorded `identity()`, with its old and its new value."""
+        before, now = (dict(_named(one)) for one in (identity, self.identity()))
+        return [
+            f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+            for key in sorted({*before, *now})
+            if before.get(key) != now.get(key)
+        ]
+
     def digest(self) -> str:
         """A digest of `identity()`, kept in the record."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _named(identity: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The values of an identity by the names that operators know, with what `_agreed` has left out as usual."""
+    recorded = identity.get("cilium")
+    cilium = dict(recorded) if isinstance(recorded, Mapping) else {}
+    agreed = consistency.agreed(cilium.pop("agreed", {}))
+    yield from _leaves({**identity, "cilium": cilium}, "")
+    for key, value in agreed.items():
+        yield f"{key} of cilium-config (helm value {consistency.AGREED[key][1]})", value
+
+
+def _leaves(tree: Mapping[str, Any], path: str) -> Iterator[tuple[str, object]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value

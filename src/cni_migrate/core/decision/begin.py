@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from cni_migrate.config import Config
-from cni_migrate.consistency import AGREED, agreed
 from cni_migrate.core.decision.admission import Case, begin_event, let_go, why_not
 from cni_migrate.core.decision.advance import history
 from cni_migrate.core.decision.backward import FINISH, next_back
@@ -57,7 +55,7 @@ def check_identity(config: Config, record: Record, file: str = "") -> None:
         )
     if cluster.identity == config.digest():
         return
-    changed = _differences(cluster.identity_values, config.identity(), "")
+    changed = config.changed_since(cluster.identity_values)
     raise RecordMismatch(
         "the configuration has changed since the migration began: "
         + ("; ".join(changed) or f"identity {config.digest()}, the record has {cluster.identity}"),
@@ -72,29 +70,6 @@ def _where(config: Config, file: str) -> str:
         return ", or name the file that has them with --config"
     chart = f" or in the {config.cilium.source} that it names" if config.cilium.source != "builtin" else ""
     return f" in {file}{chart}, then `migrate run`"
-
-
-def _differences(old: Mapping[str, object], new: Mapping[str, object], path: str) -> list[str]:
-    found = []
-    for key in sorted({*old, *new}):
-        before, now = old.get(key), new.get(key)
-        if path == "cilium." and key == "agreed":
-            found += _disagreed(before or {}, now or {})
-        elif isinstance(before, Mapping) and isinstance(now, Mapping):
-            found += _differences(before, now, f"{path}{key}.")
-        elif before != now:
-            found.append(f"{path}{key} was {before!r}, is {now!r}")
-    return found
-
-
-def _disagreed(old: Any, new: Any) -> list[str]:
-    """What differs of the keys of `cilium-config` that are as usual unless they are there."""
-    before, now = agreed(old), agreed(new)
-    return [
-        f"{key} of cilium-config was {before[key]!r}, is {now[key]!r} (helm value {AGREED[key][1]})"
-        for key in sorted(before)
-        if before[key] != now[key]
-    ]
 
 
 def check_steps(plan: Plan, record: Record) -> None:

@@ -64,11 +64,11 @@ def test_a_new_record_says_what_must_not_change() -> None:
         ({"profile": "seed", "cilium": {"image": "x:1"}}, ["cilium.image"]),
         (
             {"cilium": {"extra_config": {"cluster-id": "3", "mtu": "1400"}}},
-            ["cluster-id of cilium-config was '0', is '3' (helm value cluster.id)"],
+            ["cluster-id of cilium-config (helm value cluster.id) was '0', is '3'"],
         ),
         (
             {"cilium": {"extra_config": {"cni-chaining-mode": "portmap"}}},
-            ["cni-chaining-mode of cilium-config was 'none', is 'portmap' (helm value cni.chainingMode)"],
+            ["cni-chaining-mode of cilium-config (helm value cni.chainingMode) was 'none', is 'portmap'"],
         ),
     ],
 )
