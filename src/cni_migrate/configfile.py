@@ -141,7 +141,7 @@ class _Written:
             written = yamlfile.parse(text)
         except yamlfile.BadFile as error:
             where = f"{file}:{error.line}" if error.line is not None else str(file)
-            raise ConfigError(f"{where}: {error.why}", next=f"mend {file}") from None
+            raise ConfigError(f"{where}: {error.why}", next=f"fix {file}") from None
         found = {} if written.content is None else written.content
         if not isinstance(found, dict):
             raise ConfigError(f"{file}:1: expected keys with values, found {_shown(found)}", next="migrate config init")

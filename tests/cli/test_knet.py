@@ -398,7 +398,7 @@ def test_beside_a_migration(served: Make, on: On, quick: str) -> None:
     assert "w2 is not probed" in ended.err
     drawn = json.loads(run("knet", "matrix", "-o", "json", *common).out)
     assert drawn["count"]["unknown"] == 5
-    assert "left out, as a migration has them in its hands: w2" in run("knet", "matrix", *common).out
+    assert "left out, as a migration is working on them: w2" in run("knet", "matrix", *common).out
 
 
 def test_agents_that_were_kept_can_be_removed(served: Make, on: On, tmp_path: Path) -> None:

@@ -69,4 +69,4 @@ def show(to: Console, found: Sequence[Finding], waivers: Sequence[str] = (), *, 
     told = [many(number, severity) for severity, number in count.items() if number]
     if number := sum(1 for finding in found if finding.waived):
         told.append(f"{number} waived")
-    to.print(Text(f"preflight: {', '.join(told) or 'nothing to mend'}", style=colours.HEAD))
+    to.print(Text(f"preflight: {', '.join(told) or 'nothing to fix'}", style=colours.HEAD))

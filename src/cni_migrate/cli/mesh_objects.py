@@ -50,7 +50,7 @@ async def apply(here: Session, cluster: KubeCluster, made: Iterable[Mapping[str,
             first = (refused or tried)[0]
             raise Halted(
                 f"{first.ref} could not be applied: {refusal(attempts[first.key].message)}",
-                next="mend that, then `migrate knet deploy` again",
+                next="fix that, then `migrate knet deploy` again",
             )
         told = _tell(f"waiting to apply {many(len(wanted), 'object')}: {observed}", told)
         await here.clock.sleep(LOOK_AGAIN.total_seconds())
@@ -103,7 +103,7 @@ async def delete(here: Session, cluster: KubeCluster, found: Mapping[ObjectRef, 
         if attempt is not None and attempt.result not in ("applied", "gone"):
             raise Halted(
                 f"{effect.ref} could not be deleted: {attempt.message}",
-                next="mend that, then `migrate knet remove` again",
+                next="fix that, then `migrate knet remove` again",
             )
 
 

@@ -56,7 +56,7 @@ async def _preflight(common: Common, flags: Mapping[str, object], form: str, dra
         listed = [asdict(finding) | {"waivable": ABOUT[finding.id].waivable} for finding in found]
         data = {"schema": 1, "passed": not blockers(found), "findings": listed}
         (output.as_json if form == "json" else output.as_yaml)(data)
-    checks.refuse(found, next=f"mend what is named above, then `migrate preflight{drain}` again")
+    checks.refuse(found, next=f"fix what is named above, then `migrate preflight{drain}` again")
     if form == "table":
         output.show_next(f"migrate plan{drain}, then migrate run{drain}")
 

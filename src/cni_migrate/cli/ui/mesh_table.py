@@ -52,9 +52,9 @@ def show_picture(to: Console, seen: Seen) -> None:
 
 
 def _left_out(seen: Seen) -> Iterator[Text]:
-    """A line about the nodes that a migration has in its hands."""
+    """A line about the nodes that a migration is working on."""
     if names := seen.asked.left_out:
-        yield Text(f"left out, as a migration has them in its hands: {output.listed(names, 10)}", style=colours.CAUTION)
+        yield Text(f"left out, as a migration is working on them: {output.listed(names, 10)}", style=colours.CAUTION)
 
 
 def _headline(seen: Seen) -> Text:

@@ -151,10 +151,10 @@ def said(verdict: Verdict, left: Doubt | None = None) -> str:
 def _doubted(left: Doubt, found: str) -> str:
     open_ = []
     if left.unprobed:
-        open_.append(f"{_names(left.unprobed)} not probed, as a migration has {_them(left.unprobed)} in its hands")
+        open_.append(f"{_names(left.unprobed)} not probed, as a migration is working on {_them(left.unprobed)}")
     if left.known_failures:
         probes = f"{left.known_failures} failing probe{'s' if left.known_failures > 1 else ''}"
-        open_.append(f"{probes} not counted: known from before the migration, or of a node in its hands")
+        open_.append(f"{probes} not counted: known from before the migration, or of a node that it is working on")
     if left.older:
         open_.append(f"{_names(left.older)} of an earlier version, which does not probe all of it")
     if open_:

@@ -94,7 +94,7 @@ def _halt(draft: Draft, blocked: list[Blocked]) -> None:
     draft.final = Final(
         "halted",
         "not touched: " + "; ".join(_told(blocked)),
-        f"mend or uncordon what is named{out}; then `{goal.command}`",
+        f"fix or uncordon what is named{out}; then `{goal.command}`",
     )
 
 

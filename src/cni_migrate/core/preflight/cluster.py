@@ -76,7 +76,7 @@ def canal_ready(facts: Facts) -> Iterator[Finding]:
         return
     if missing := sorted(name for name, node in facts.seen.nodes.items() if node.ready and not _ready(facts, node)):
         what = f"Canal is not Ready on {many(len(missing), 'node')}"
-        yield blocker("CANAL_READY", what, "mend Canal there before it is replaced", missing)
+        yield blocker("CANAL_READY", what, "fix Canal there before it is replaced", missing)
 
 
 @check
@@ -84,7 +84,7 @@ def nodes_ready(facts: Facts) -> Iterator[Finding]:
     """All nodes are Ready: one that is not can neither be migrated nor be asked."""
     if down := sorted(name for name, node in facts.seen.nodes.items() if not node.ready):
         what = f"{many(len(down), 'node')} NotReady"
-        yield blocker("NODES_READY", what, "mend them, or remove them from the cluster", down)
+        yield blocker("NODES_READY", what, "fix them, or remove them from the cluster", down)
 
 
 @check

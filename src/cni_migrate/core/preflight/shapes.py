@@ -75,7 +75,7 @@ def settings(facts: Facts) -> Iterator[Finding]:
             "CANAL_SETTINGS",
             f"flannel would not start with its settings, {facts.found.broken}; its pods run only because they have read"
             " them before",
-            "mend the ConfigMap, and restart one pod of Canal to see that it comes back",
+            "fix the ConfigMap, and restart one pod of Canal to see that it comes back",
             [f"ConfigMap {facts.found.config_map}"],
         )
 

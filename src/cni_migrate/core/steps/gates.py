@@ -344,7 +344,7 @@ def take_baseline(view: ClusterView) -> Answer:
     if len(known) > BASELINE_MOST or lost * 2 > sent:
         return Refuse(
             why=f"connectivity is broken already, {lost} of {sent} probes are lost: {verdict.diagnosis}",
-            next="mend the cluster's network first",
+            next="fix the cluster's network first",
             gate=True,
         )
     return Done(remember=ClusterChanges(baseline=tuple(sorted(known)), gate=GateResult(sent=sent, lost=lost)))

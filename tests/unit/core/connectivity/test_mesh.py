@@ -95,12 +95,12 @@ DOUBTS: dict[str, tuple[mesh.Doubt, bool, str]] = {
     "none": (mesh.Doubt(), True, "connectivity is proven: 90 probes"),
     "a node is left out": (
         mesh.Doubt(("w2",)), False,
-        "connectivity is not known: w2 is not probed, as a migration has it in its hands; of the rest 90 probes",
+        "connectivity is not known: w2 is not probed, as a migration is working on it; of the rest 90 probes",
     ),
     "failures are excused": (
         mesh.Doubt(("w2", "w3"), 45), False,
-        ("connectivity is not known: w2, w3 are not probed, as a migration has them in its hands; 45 failing probes"
-        " not counted: known from before the migration, or of a node in its hands; of the rest 90 probes"),
+        ("connectivity is not known: w2, w3 are not probed, as a migration is working on them; 45 failing probes"
+        " not counted: known from before the migration, or of a node that it is working on; of the rest 90 probes"),
     ),
     "an agent is older": (
         mesh.Doubt(older=("w1/a",)), False,

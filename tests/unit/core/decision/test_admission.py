@@ -123,7 +123,7 @@ def test_a_rollback_waits_for_a_node_that_is_not_ready_and_then_halts() -> None:
     assert late.final.outcome == "halted"
     assert "node w2 is NotReady" in late.final.message
     assert late.final.next == (
-        "mend or uncordon what is named, or leave it out: `migrate skip-node w2`; then `migrate rollback`"
+        "fix or uncordon what is named, or leave it out: `migrate skip-node w2`; then `migrate rollback`"
     )
 
 

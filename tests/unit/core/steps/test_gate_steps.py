@@ -345,7 +345,7 @@ class TestBaseline:
         answer = _cluster_answer("take_baseline", "baseline", dict.fromkeys(AGENTS, flood))
         assert isinstance(answer, Refuse)
         assert answer.gate
-        assert "mend the cluster's network first" in answer.next
+        assert "fix the cluster's network first" in answer.next
 
     @pytest.mark.parametrize(("probed", "taken"), [(shared(Config()), True), (frozenset({"api"}), False)])
     def test_it_waits_until_all_that_is_shared_was_probed(self, probed: frozenset[str], taken: bool) -> None:
