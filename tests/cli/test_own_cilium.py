@@ -286,6 +286,8 @@ CANAL = (
                      "DaemonSet kube-system/net is Canal's", id="Canal with containers of other names"),
         pytest.param(rendered().replace("operator-generic:v1.20.2", "operator-generic:v1.19.4"),
                      "agents and operator have to be of one version", id="two versions"),
+        pytest.param(rendered().replace("image: quay.io/cilium/cilium:v1.20.2", ""), "DaemonSet cilium: the image of container",
+                     id="no image"),
         pytest.param(rendered(**{"identity-management-mode": "operator"}), "identityManagementMode: agent",
                      id="identities by the operator"),
     ],

@@ -107,6 +107,12 @@ class Foreign:
         return next(str(c["image"]) for c in containers(self.daemonset) if c.get("name") == AGENT)
 
     @property
+    def operator_image(self) -> str:
+        """The operator's image: that of its container, whatever else is put beside it."""
+        images = {str(one.get("name", "")): str(one["image"]) for one in containers(self.operator)}
+        return images.get(names.CILIUM_OPERATOR, next(iter(images.values()), ""))
+
+    @property
     def version(self) -> str:
         """Cilium's version by its agent's image; empty when its tag is none."""
         return version_of(self.image)
@@ -129,7 +135,7 @@ class Foreign:
             "namespace": self.namespace,
             "version": self.version,
             "image": self.image,
-            "operator_image": containers(self.operator)[0].get("image", ""),
+            "operator_image": self.operator_image,
             **facts_of(self.config),
             "policy_enforcement": self.config.get("enable-policy", "default"),
             "primary_file": (self.config.get("write-cni-conf-when-ready") or "").rpartition("/")[2],
@@ -180,6 +186,8 @@ def read(objects: Iterable[Any], places: Iterable[str] = ()) -> Foreign:
             problems.append(f"there is {'no' if not found_ones else 'more than one'} {what}")
     twice = _twice(flat)
     problems += [f"{one} is there twice" for one in twice]
+    if not problems:
+        problems += _apart(agents[0], configs[0], operators[0])
     if problems:
         raise ForeignError(problems)
     data = {str(key): str(value) for key, value in (configs[0].get("data") or {}).items()}
@@ -195,7 +203,7 @@ def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[M
     """
     made: list[Manifest] = []
     for found in foreign.objects:
-        if found["kind"] in WORKLOADS and not _on_host(found):
+        if found["kind"] in WORKLOADS and not on_host(found):
             continue
         if found["kind"] == "ConfigMap" and found["metadata"]["name"] == CONFIG:
             made.append({**found, "data": transit_data(found.get("data") or {}, keys)})
@@ -317,7 +325,8 @@ def _secrets(spec: Mapping[str, Any]) -> set[str]:
     return {str(one.get("name", "")) for one in spec.get("imagePullSecrets") or ()}
 
 
-def _on_host(manifest: Manifest) -> bool:
+def on_host(manifest: Manifest) -> bool:
+    """Whether an object's pods are on the hosts' own network."""
     pod = ((manifest.get("spec") or {}).get("template") or {}).get("spec") or {}
     return bool(pod.get("hostNetwork"))
 
@@ -349,6 +358,16 @@ def cni_folder(daemonset: Manifest) -> str:
         if volume.get("name") == CNI_VOLUME:
             return str((volume.get("hostPath") or {}).get("path", "")).rstrip("/")
     return ""
+
+
+def _apart(agents: Manifest, *others: Manifest) -> list[str]:
+    """What of Cilium's is in another namespace than its agents, who would look for it in their own."""
+    home = agents["metadata"]["namespace"]
+    return [
+        f"{one['kind']} {one['metadata']['name']} is in namespace {where}, the agents' DaemonSet in {home}"
+        for one in others
+        if (where := one["metadata"]["namespace"]) != home
+    ]
 
 
 def _twice(objects: Iterable[Manifest]) -> list[str]:

@@ -18,6 +18,7 @@ from cni_migrate.core.render.foreign import (
     Manifest,
     cni_folder,
     is_on,
+    on_host,
     pools_of,
     transit_data,
 )  # fmt: skip
@@ -117,6 +118,8 @@ def _addressing(foreign: Foreign) -> Iterator[str]:
     elif len(pools) != 1:
         said = f"has {len(pools)} networks: {', '.join(pools)}" if pools else "is not there"
         yield f"cluster-pool-ipv4-cidr {said}; values: ipam.operator.clusterPoolIPv4PodCIDRList with one network"
+    if (mask := data.get("cluster-pool-ipv4-mask-size") or "24") and not mask.isdecimal():
+        yield f"cluster-pool-ipv4-mask-size is {mask}; values: ipam.operator.clusterPoolIPv4MaskSize: 24"
     if data.get("enable-ipv4", "true") != "true":
         yield "enable-ipv4 is not true: Canal's pods have IPv4 addresses"
     if is_on(data.get("enable-ipv6", "")):
@@ -192,6 +195,14 @@ def _agents_form(foreign: Foreign, config: Config) -> Iterator[str]:
         yield "custom-cni-conf is true: no CNI file would be written in the end. Values: cni.customConf: false"
     if (daemonset["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
         yield "the agents' DaemonSet has updateStrategy OnDelete: agents would never get their final form"
+    for one, values in ((daemonset, "those of the chart"), (foreign.operator, "operator.hostNetwork: true")):
+        if not on_host(one):
+            yield (
+                f"the pods of {one['kind']} {one['metadata']['name']} are not on the hosts' network: they would wait"
+                f" for the network that they are to make. Values: {values}"
+            )
+    if foreign.operator["spec"].get("replicas") == 0:
+        yield "Cilium's operator has no replicas: nodes would have no networks for pods. Values: operator.replicas: 1"
     folder = cni_folder(daemonset)
     if folder and folder != config.host_task.cni_folder.rstrip("/"):
         yield f"Cilium's CNI folder is {folder}, host_task.cni_folder is {config.host_task.cni_folder}: not the same"

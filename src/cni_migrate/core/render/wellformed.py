@@ -163,11 +163,13 @@ def _content(kind: str, found: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(parts, list) or not all(isinstance(one, Mapping) for one in parts):
             yield f"{'.'.join(path)}.{key} is no list of objects"
             continue
-        for one in parts:
+        for one in parts if key != "volumes" else ():
             yield from _container(str(one.get("name", "")), one)
 
 
 def _container(name: str, container: Mapping[str, Any]) -> Iterator[str]:
+    if not isinstance(image := container.get("image"), str) or not image:
+        yield f"the image of container {name or 'of no name'} is {_shown(image)}"
     env, args = container.get("env") or [], container.get("args") or []
     if not isinstance(env, list) or not all(isinstance(one, Mapping) for one in env):
         yield f"env of {name} is no list of objects"

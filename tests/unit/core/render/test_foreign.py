@@ -108,6 +108,7 @@ def test_the_version_is_the_tag(image: str, version: str) -> None:
         ({"enable-cilium-endpoint-slice": "true"}, "ciliumEndpointSlice.enabled: false"),
         ({"cilium-endpoint-gc-interval": "0"}, "operator.endpointGCInterval: 5m0s"),
         ({"cilium-endpoint-gc-interval": "0h0m0s"}, "cilium-endpoint-gc-interval is 0h0m0s"),
+        ({"cluster-pool-ipv4-mask-size": "many"}, "cluster-pool-ipv4-mask-size is many"),
     ],
 )
 def test_what_cannot_be_moved_to_node_by_node_is_named(settings: dict[str, str], said: str) -> None:
@@ -148,6 +149,54 @@ def test_agents_that_would_never_change_are_refused() -> None:
     one(made, "DaemonSet", "cilium")["spec"]["updateStrategy"] = {"type": "OnDelete"}
     (found,) = suitability.problems(foreign.read(made), CONFIG)
     assert "OnDelete" in found
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "spec", "said"),
+    [
+        (
+            "DaemonSet",
+            names.CILIUM,
+            {"hostNetwork": False},
+            "the pods of DaemonSet cilium are not on the hosts' network",
+        ),
+        ("Deployment", names.CILIUM_OPERATOR, {"hostNetwork": False}, "Values: operator.hostNetwork: true"),
+    ],
+)
+def test_pods_that_would_wait_for_the_network_they_make(kind: str, name: str, spec: dict[str, Any], said: str) -> None:
+    """They were left out in transit, as all that has pods on the pod network: every node waited for its agent."""
+    made = objects()
+    one(made, kind, name)["spec"]["template"]["spec"] |= spec
+    (found,) = suitability.problems(foreign.read(made), CONFIG)
+    assert said in found
+
+
+def test_an_operator_of_no_replicas() -> None:
+    """Nodes would have no networks for pods, so that no agent became ready."""
+    made = objects()
+    one(made, "Deployment", names.CILIUM_OPERATOR)["spec"]["replicas"] = 0
+    (found,) = suitability.problems(foreign.read(made), CONFIG)
+    assert "Values: operator.replicas: 1" in found
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("ConfigMap", foreign.CONFIG), ("Deployment", names.CILIUM_OPERATOR), ("DaemonSet", names.CILIUM)],
+)
+def test_parts_of_a_cilium_in_two_namespaces(kind: str, name: str) -> None:
+    """Agents and operator look for what is theirs in their own namespace."""
+    made = objects()
+    one(made, kind, name)["metadata"]["namespace"] = "elsewhere"
+    with pytest.raises(foreign.ForeignError, match="is in namespace"):
+        foreign.read(made)
+
+
+def test_a_container_beside_the_operator_s() -> None:
+    """The operator's image is that of its own container, wherever in the list it stands."""
+    made = objects()
+    pod = one(made, "Deployment", names.CILIUM_OPERATOR)["spec"]["template"]["spec"]
+    pod["containers"].insert(0, {"name": "proxy", "image": "example.org/proxy:v9.9.9"})
+    assert foreign.read(made).facts()["operator_image"] == "quay.io/cilium/operator-generic:v1.18.2"
 
 
 @pytest.mark.parametrize(

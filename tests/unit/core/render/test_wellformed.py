@@ -55,6 +55,8 @@ def named(**meta: Any) -> dict[str, Any]:
         (pods(containers={"a": "b"}), "spec.template.spec.containers is no list of objects"),
         (pods(initContainers=["a"]), "spec.template.spec.initContainers is no list of objects"),
         (pods(volumes=3), "spec.template.spec.volumes is no list of objects"),
+        (pods(containers=[{"name": "c"}]), "the image of container c is missing"),
+        (pods(initContainers=[{"image": ["a"]}]), "the image of container of no name is a list"),
         (pods(containers=[{"name": "c", "env": {"A": "b"}}]), "env of c is no list of objects"),
         (pods(containers=[{"name": "c", "args": [1]}]), "args of c is no list of texts"),
         (of("Kustomization", version="kustomize.config.k8s.io/v1beta1"), "name what `kustomize build` prints"),
@@ -75,7 +77,7 @@ def test_what_no_api_server_takes_is_named_with_its_place(found: Any, says: str)
     "found",
     [
         of(), of(data=None), of(data={"a": None}), named(labels=None, annotations={}), of("Bar", version="foo.io/v1", spec=[1]),
-        of("Namespace", meta={"name": "a"}), pods(containers=None, volumes=[]), pods(containers=[{"name": "c"}]),
+        of("Namespace", meta={"name": "a"}), pods(containers=None, volumes=[]), pods(containers=[{"name": "c", "image": "a"}]),
         of("ClusterRole", version="rbac.authorization.k8s.io/v1", meta={"name": "system:cilium"}),
         of("CiliumCIDRGroupList", version="cilium.io/v2", meta={"name": "a"}), of(one=META, two=META),
     ],
