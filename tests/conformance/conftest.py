@@ -31,12 +31,8 @@ def cluster(
 
 @pytest.fixture
 def space(cluster: Cluster) -> Space:
-    """A namespace of the test's own, with what each is given: its service account and the API server's certificate."""
-    name = harness.unique("space")
-    assert cluster.post("/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
-    for given in ("serviceaccounts/default", "configmaps/kube-root-ca.crt"):
-        cluster.eventually(f"/api/v1/namespaces/{name}/{given}", bool)
-    return Space(cluster, name)
+    """A namespace of the test's own."""
+    return cluster.space(harness.unique("space"))
 
 
 @pytest.fixture

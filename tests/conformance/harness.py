@@ -157,6 +157,14 @@ class Cluster(Http):
             assert time.monotonic() < end, f"{self.name}: {path} still is there ({code})"
             time.sleep(0.05)
 
+    def space(self, name: str) -> "Space":
+        """Make a namespace, and wait for what each is given: its service account, the API server's certificate."""
+        assert self.post("/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
+        made = Space(self, name)
+        for given in ("serviceaccounts/default", "configmaps/kube-root-ca.crt"):
+            self.eventually(made.path(given), bool)
+        return made
+
 
 @dataclass(frozen=True)
 class Space:

@@ -43,10 +43,7 @@ LABELS: list[tuple[str, list[str]]] = [
 
 @pytest.fixture(scope="module")
 def labelled(cluster: Cluster) -> Space:
-    space = Space(cluster, unique("labelled"))
-    assert cluster.post("/api/v1/namespaces", {"metadata": {"name": space.name}}).code == 201
-    cluster.eventually(space.path("configmaps/kube-root-ca.crt"), bool)
-    cluster.eventually(space.path("serviceaccounts/default"), bool)
+    space = cluster.space(unique("labelled"))
     sent = {"a": {"app": "web"}, "b": {"app": "web", "tier": "1"}, "c": {"app": "db"}, "d": {"example.com/x": "1"}}
     for name, labels in sent.items():
         space.create("configmaps", {"metadata": {"name": name, "labels": labels}})

@@ -271,9 +271,7 @@ KINDS = [
 @pytest.fixture(scope="module")
 def furnished(cluster: Cluster) -> tuple[Space, str]:
     """One namespace and node for the whole table: what is refused changes nothing."""
-    space, node = Space(cluster, unique("refused")), unique("node")
-    assert cluster.post("/api/v1/namespaces", {"metadata": {"name": space.name}}).code == 201
-    cluster.eventually(space.path("serviceaccounts/default"), bool)
+    space, node = cluster.space(unique("refused")), unique("node")
     assert cluster.post("/api/v1/nodes", {"metadata": {"name": node}}).code == 201
     space.create("configmaps", {"metadata": {"name": "settings"}, "data": {"a": "1"}})
     space.create("configmaps", {"metadata": {"name": "fixed"}, "data": {"a": "1"}, "immutable": True})

@@ -101,8 +101,7 @@ class Server:
         if found.code == 200 and "deletionTimestamp" not in found.body["metadata"]:
             return
         self.cluster.gone(path)
-        assert self.cluster.post("/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
-        self._account(name, "default")
+        self.cluster.space(name)
 
     def _account(self, namespace: str, name: str) -> None:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts"

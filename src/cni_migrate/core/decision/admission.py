@@ -48,11 +48,6 @@ class Case:
         """Whether the node is out of service by our hand, or in the middle of an event, already."""
         return self.entry.event is not None or out_of_service(self.plan, self.entry)
 
-    @property
-    def asked_for(self) -> bool:
-        """Whether an operator named this very node."""
-        return self.goal.kind == "rollback_node" and self.goal.node == self.name
-
 
 def admit(draft: Draft, name: str, event: NodeEvent) -> Blocked | None:
     """Begin an event on a node, or answer why it cannot begin now; that is shown as a wait (`schedule.settle`)."""
@@ -127,7 +122,7 @@ def _edge(case: Case) -> Blocked | None:
 
 
 def _skipped(case: Case) -> Blocked | None:
-    if case.entry.skipped and not case.asked_for:
+    if case.entry.skipped and not case.goal.is_for(case.name):
         return Blocked(f"node {case.name} is skipped", f"`migrate skip-node --undo {case.name}`", nodes=(case.name,))
     return None
 
@@ -188,7 +183,7 @@ def _cordoned(case: Case) -> Blocked | None:
 
 
 def _paused(case: Case) -> Blocked | None:
-    if not case.paused or case.has_its_place or case.asked_for:
+    if not case.paused or case.has_its_place or case.goal.is_for(case.name):
         return None
     return Blocked(f"paused since {case.paused}", "`migrate resume`", cause="paused", for_all=True)
 

@@ -39,8 +39,7 @@ def way_back(record: Record, name: str) -> NodeEvent:
 
 def _takes_part(draft: Draft, name: str, entry: NodeRecord) -> bool:
     """Whether the node is there, and not waived; who is asked for by name is not waived for that."""
-    asked_for = draft.goal.kind == "rollback_node" and draft.goal.node == name
-    return not entry.gone and name in draft.seen.nodes and (not entry.skipped or asked_for)
+    return not entry.gone and name in draft.seen.nodes and (not entry.skipped or draft.goal.is_for(name))
 
 
 def carry_on(draft: Draft) -> None:

@@ -40,6 +40,10 @@ class Goal:
     by: str = ""
     """Who has said so."""
 
+    def is_for(self, node: str) -> bool:
+        """Whether the operator has named this very node, to take it back."""
+        return self.kind == "rollback_node" and self.node == node
+
     @property
     def command(self) -> str:
         """What to type to go on with it, whatever has stopped it."""

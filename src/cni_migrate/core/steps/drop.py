@@ -135,7 +135,7 @@ def taint(view: NodeView) -> Answer:
             return Refuse(
                 why=f"node {node.name} has the taint {other.key}={other.value}:{other.effect}, set by somebody else: it"
                 f" is not overwritten with {ours.value}",
-                next=f"remove it (`kubectl taint node {node.name} {other.key}-`), then `migrate run`",
+                next=f"remove it (`kubectl taint node {node.name} {other.key}-`)",
             )
     patch = PatchNode(node.name, node.uid, node.resource_version, {}, {}, taints=(*node.taints, ours))
     return Apply((patch,), on=f"taint of node {node.name}")

@@ -27,7 +27,7 @@ def taken(node: Node, add: Iterable[Label]) -> Refuse | None:
             return Refuse(
                 why=f"node {node.name} has the label {label.key}={value}, set by somebody else: it is not overwritten"
                 f" with {label.value or 'no value'}",
-                next=f"remove it (`kubectl label node {node.name} {label.key}-`), then `migrate run`",
+                next=f"remove it (`kubectl label node {node.name} {label.key}-`)",
             )
     return None
 

@@ -397,7 +397,7 @@ def test_a_label_of_somebody_else_is_neither_overwritten_nor_removed(step: str, 
         return
     assert isinstance(answer, Refuse)
     assert f"node w1 has the label {wanted[0]}=other, set by somebody else: it is not overwritten" in answer.why
-    assert f"kubectl label node w1 {wanted[0]}-" in answer.next
+    assert answer.next == f"remove it (`kubectl label node w1 {wanted[0]}-`)", "the command that goes on is added"
 
 
 def test_a_taint_of_somebody_else_is_not_overwritten() -> None:
@@ -406,6 +406,7 @@ def test_a_taint_of_somebody_else_is_not_overwritten() -> None:
     answer = _answer("taint", seen(a_node(taints=(other,))))
     assert isinstance(answer, Refuse)
     assert f"has the taint {other.key}=other:NoExecute, set by somebody else: it is not overwritten" in answer.why
+    assert answer.next == f"remove it (`kubectl taint node w1 {other.key}-`)", "the command that goes on is added"
     beside = replace(OUR_TAINT, effect="NoSchedule")
     assert isinstance(_answer("taint", seen(a_node(taints=(beside,)))), Apply)
 
