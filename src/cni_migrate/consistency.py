@@ -371,6 +371,7 @@ RESERVED: Final[dict[str, _Reserved]] = {
     "enable-wireguard": _Reserved(_ENCRYPTED, lambda _: "false"),
     "enable-ipsec": _Reserved(_ENCRYPTED, lambda _: "false"),
     "encrypt-node": _Reserved(_ENCRYPTED, lambda _: "false"),
+    "enable-ztunnel": _Reserved(_ENCRYPTED, lambda _: "false"),
     "agent-not-ready-taint-key": _Reserved(
         "preflight and the way back know it by its name", lambda _: "node.cilium.io/agent-not-ready"
     ),

@@ -92,7 +92,8 @@ def completed(loaded: Loaded, file: Path | None) -> Loaded:
     said = foreign_problems(foreign, config)
     if against or said:
         raise ConfigError("; ".join([*against, *said]), next=f"correct {_named(config)}, or the configuration")
-    whole = config.model_dump()
+    # What nobody has said stays unsaid: it is found in the cluster, and contradicts nothing before.
+    whole = config.model_dump(exclude_unset=True)
     whole["cilium"] |= found
     try:
         return Loaded(Config.model_validate(whole), origin)

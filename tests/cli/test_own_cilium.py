@@ -19,6 +19,7 @@ from cni_migrate.config import Config
 from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from cni_migrate.sim.scenario import InstalledCilium, Scenario, load
 from tests.cli.conftest import Served, Typed
+from tests.unit.sim_world.shapes import net_conf_of, published
 
 CHART = "cilium: {source: chart, chart: ./cilium}\n"
 
@@ -288,6 +289,8 @@ CANAL = (
                      "agents and operator have to be of one version", id="two versions"),
         pytest.param(rendered().replace("image: quay.io/cilium/cilium:v1.20.2", ""), "DaemonSet cilium: the image of container",
                      id="no image"),
+        pytest.param(rendered(**{"kube-proxy-replacement": "true", "bpf-lb-mode": "dsr"}),
+                     "bpf-lb-mode is dsr: in the last step no agent would start", id="an end in which no agent starts"),
         pytest.param(rendered(**{"identity-management-mode": "operator"}), "identityManagementMode: agent",
                      id="identities by the operator"),
     ],
@@ -298,6 +301,24 @@ def test_manifests_that_cannot_be_used(on: Callable[..., Any], tmp_path: Path, t
     ended = on("cilium: {source: manifests, manifests: own.yaml}\n", "run", "--yes")
     assert ended.code == 2
     assert says in ended.err
+
+
+def test_what_nobody_has_said_of_canal_contradicts_nothing(
+    migrate: Typed, served: Callable[..., Served], tmp_path: Path
+) -> None:
+    """Canal's network and folder are the cluster's: Cilium may have the network, and shares the folders, of defaults."""
+    scenario = {"nodes": 3, "pod_cidr": "10.42.0.0/16", "canal": {"objects": published(
+        net_conf=net_conf_of("10.42.0.0/16"), folder="/var/snap/microk8s/current/args/cni-network")}}  # fmt: skip
+    made = list(YAML(typ="safe").load_all(rendered(**{"cluster-pool-ipv4-cidr": "10.244.0.0/16"})))
+    for one in made:
+        for volume in one.get("spec", {}).get("template", {}).get("spec", {}).get("volumes", []):
+            if volume["name"] == "etc-cni-netd":
+                volume["hostPath"]["path"] = "/var/snap/microk8s/current/args/cni-network"
+    (tmp_path / "own.yaml").write_text("".join(f"---\n{output.yaml_text(one)}" for one in made))
+    (tmp_path / "migrate.yaml").write_text("strategy: overlay\ncilium: {source: manifests, manifests: own.yaml}\n")
+    there = served(Scenario.model_validate(scenario))
+    ended = migrate("preflight", "--config", str(tmp_path / "migrate.yaml"), "--kubeconfig", str(there.kubeconfig))
+    assert ended.code == 0, ended.out + ended.err
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ OF_SOME = {
     "enable-node-port": versions.Span(until=(1, 18)),
     "enable-egress-gateway": versions.Span(since=(1, 18)),
     "enable-bbr-hostns-only": versions.Span(since=(1, 18)),
+    "enable-ztunnel": versions.Span(since=(1, 19)),
     "enable-remote-node-masquerade": versions.Span(since=(1, 19)),
     "only-masquerade-default-pool": versions.Span(since=(1, 19)),
     "identity-management-mode": versions.Span(since=(1, 18)),

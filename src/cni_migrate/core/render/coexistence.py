@@ -111,6 +111,7 @@ _OFF: Final = tuple(
         ("enable-bbr", "bandwidthManager|bbr", "it takes BPF host routing"),
         ("enable-bbr-hostns-only", "bandwidthManager|bbrHostNamespaceOnly", "it takes BPF host routing"),
         ("encrypt-node", "encryption|nodeEncryption", "Canal's nodes take no part in it"),
+        ("enable-ztunnel", "encryption|enabled", "Canal's pods take no part in it"),
         ("enable-node-port", "nodePort|enabled", "it is part of Cilium's own kube-proxy"),
         ("enable-external-ips", "externalIPs|enabled", "it is part of Cilium's own kube-proxy"),
         ("enable-host-port", "hostPort|enabled", "it is part of Cilium's own kube-proxy"),

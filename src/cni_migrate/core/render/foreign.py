@@ -49,6 +49,8 @@ OFF: Final = {
     **NEEDY,
     **PARTS,
     "encrypt-node": "Canal's nodes take no part in it",
+    "enable-ztunnel": "Canal's pods take no part in it",
+    "enable-envoy-config": "in 1.15 it turns on what kube-proxy does by itself",
     "policy-audit-mode": "policies hold in transit",
     "disable-endpoint-crd": "Canal's pods are known to Cilium by CiliumEndpoints",
 }
@@ -64,9 +66,6 @@ ARGUED: Final = ("write-cni-conf-when-ready", "cni-exclusive")
 
 POLICY_KEYS: Final = ("enable-policy", "prepend-iptables-chains", "enable-stale-cilium-endpoint-cleanup")
 """Keys by which policies hold in transit: the same for every Cilium, whoever brings it."""
-
-CNI_VOLUME: Final = "etc-cni-netd"
-"""The volume of Cilium's agents that is the node's folder of CNI files (the chart's name for it, 1.15 to 1.20)."""
 
 API_SERVER: Final = ("k8s-api-server", "k8s-api-server-urls", "k8s-kubeconfig-path")
 """Keys of the agent that say where the API server is, beside its environment (1.15 to 1.20: cilium-agent --help)."""
@@ -238,8 +237,8 @@ def host_ports(data: Mapping[str, str]) -> str:
 
 
 def is_on(text: str) -> bool:
-    """Whether a key's text turns something on."""
-    return text in ("true", "strict", "partial", "probe")
+    """Whether a key's text turns something on, in any spelling that the programs take (Go: strconv.ParseBool)."""
+    return text in ("true", "True", "TRUE", "t", "T", "1", "strict", "partial", "probe")
 
 
 def _agents(daemonset: Manifest, config: Config) -> list[Manifest]:
@@ -350,14 +349,6 @@ def containers(manifest: Manifest, *, init: bool = False) -> list[dict[str, Any]
 def pools_of(data: Mapping[str, str]) -> list[str]:
     """The networks that pods get their addresses from."""
     return [part for part in re.split(r"[\s,]+", data.get("cluster-pool-ipv4-cidr", "")) if part]
-
-
-def cni_folder(daemonset: Manifest) -> str:
-    """Where the agents write their CNI file on the node; '' when it is not said."""
-    for volume in daemonset["spec"]["template"]["spec"].get("volumes") or []:
-        if volume.get("name") == CNI_VOLUME:
-            return str((volume.get("hostPath") or {}).get("path", "")).rstrip("/")
-    return ""
 
 
 def _apart(agents: Manifest, *others: Manifest) -> list[str]:

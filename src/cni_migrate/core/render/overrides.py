@@ -15,12 +15,18 @@ from cni_migrate.core.model.nodeconfig import NodeConfig
 from cni_migrate.core.model.objects import DaemonSet, Node, Taint
 from cni_migrate.core.model.words import many
 from cni_migrate.core.render.coexistence import Stage, Wrong, wrong
-from cni_migrate.core.render.foreign import AGENT, CNI_VOLUME, PORTMAP, version_of
+from cni_migrate.core.render.foreign import AGENT, PORTMAP, version_of
 
 BUILD: Final = "build-config"
 """The program that puts an agent's configuration together; its flags are told as `build-config FLAG`."""
 
 _ENVIRONMENT: Final = "CILIUM_"
+
+CNI_VOLUME: Final = "etc-cni-netd"
+"""The volume of Cilium's agents that is the node's folder of CNI files (the chart's name for it, 1.15 to 1.20)."""
+
+BIN_VOLUME: Final = "cni-path"
+"""The volume that is the node's folder of CNI plugins (the same)."""
 
 Data = Mapping[str, str]
 
@@ -168,9 +174,13 @@ def _of_daemonset(one: DaemonSet, nodes: list[Node], taint: Taint | None, config
             f"{what}: tolerations lack {taint}, the taint of a node in transit, which would have no agent then. Values:"
             " tolerations: [{operator: Exists}]"
         )
-    folder, ours = one.folders.get(CNI_VOLUME, ""), config.host_task.cni_folder.rstrip("/")
-    if folder and folder != ours:
-        yield f"{what}: volume {CNI_VOLUME} is {folder}, host_task.cni_folder is {ours}: not the same"
+    for volume, ours in (
+        (CNI_VOLUME, f"host_task.cni_folder is {config.host_task.cni_folder}"),
+        (BIN_VOLUME, f"host_task.bin_folder is {config.host_task.bin_folder}"),
+    ):
+        folder = one.folders.get(volume, "")
+        if folder and folder != ours.rpartition(" ")[2].rstrip("/"):
+            yield f"{what}: volume {volume} is {folder}, {ours}: not the same"
 
 
 def version_in(one: DaemonSet) -> str:

@@ -8,6 +8,7 @@ from cni_migrate.config import Config
 from cni_migrate.consistency import AGREED, DELETES_ENDPOINTS, ENDPOINT_GC, NEEDS_ROUTES, NO_CONNTRACK, lasts
 from cni_migrate.core.model import names
 from cni_migrate.core.model.canalroles import roles
+from cni_migrate.core.render import cnifolders, endform
 from cni_migrate.core.render.foreign import (
     ARGUED,
     OFF,
@@ -16,7 +17,6 @@ from cni_migrate.core.render.foreign import (
     WRITTEN,
     Foreign,
     Manifest,
-    cni_folder,
     is_on,
     on_host,
     pools_of,
@@ -44,6 +44,7 @@ def problems(foreign: Foreign, config: Config) -> list[str]:
         *_policies(foreign),
         *_tunnel(foreign, config),
         *_agents_form(foreign, config),
+        *_in_the_end(foreign),
         *_told(foreign, config),
         *_canals(foreign, config),
         *_node_configs(foreign.objects),
@@ -65,6 +66,12 @@ def _told(foreign: Foreign, config: Config) -> Iterator[str]:
     found += [one for one in of_arguments(said, foreign.config, whole, "final") if one.partition(":")[0] not in known]
     for one in found:
         yield f"{one}{ELSEWHERE if one.startswith('container') else ''}"
+
+
+def _in_the_end(foreign: Foreign) -> Iterator[str]:
+    """Agents start with what the operator has written, which holds when the last node is migrated."""
+    said = settings_of(foreign.daemonset["spec"]["template"]["spec"])
+    yield from endform.problems({**foreign.config, **said}, cilium_versions.parsed(foreign.version))
 
 
 def _canals(foreign: Foreign, config: Config) -> Iterator[str]:
@@ -203,6 +210,4 @@ def _agents_form(foreign: Foreign, config: Config) -> Iterator[str]:
             )
     if foreign.operator["spec"].get("replicas") == 0:
         yield "Cilium's operator has no replicas: nodes would have no networks for pods. Values: operator.replicas: 1"
-    folder = cni_folder(daemonset)
-    if folder and folder != config.host_task.cni_folder.rstrip("/"):
-        yield f"Cilium's CNI folder is {folder}, host_task.cni_folder is {config.host_task.cni_folder}: not the same"
+    yield from cnifolders.problems(foreign, config)
