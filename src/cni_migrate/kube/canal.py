@@ -19,6 +19,7 @@ from cni_migrate.kube.controlplane import cluster_cidr
 from cni_migrate.kube.environment import ConfigMaps, all_values, value_of
 from cni_migrate.kube.flannel import BadNetConf, NetConf, net_conf
 from cni_migrate.kube.listing import listed
+from cni_migrate.kube.mounts import config_keys, host_path
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.services import services
 from cni_migrate.kube.together import together
@@ -205,9 +206,13 @@ async def _settings(maps: ConfigMaps, own: Iterable[Json]) -> _Settings:
         if FLANNEL not in roles(raw):
             continue
         namespace, _ = name_of(raw)
-        for name, key in _mounted(pod_of(raw), NET_CONF):
+        pod = pod_of(raw)
+        flannel = next(one for one in pod["containers"] if role(one) == FLANNEL)
+        path = await _net_conf_path(maps, namespace, flannel)
+        shown = (*config_keys(pod, flannel, path), *_mounted(pod, path.rpartition("/")[2]))
+        for name, key in dict.fromkeys(shown):
             where = f"{namespace}/{name}"
-            looked.append(where)
+            looked += [] if where in looked else [where]
             text = (await maps.data(namespace, name)).get(key)
             if text is None:
                 continue
@@ -217,6 +222,16 @@ async def _settings(maps: ConfigMaps, own: Iterable[Json]) -> _Settings:
                 return _Settings(where, broken=f"{key} in ConfigMap {where}: {error}")
     places = ", ".join(looked) or "no ConfigMap among its volumes"
     return _Settings(unread=(f"{NET_CONF} among the volumes of Canal's DaemonSet ({places})",))
+
+
+async def _net_conf_path(maps: ConfigMaps, namespace: str, flannel: Json) -> str:
+    """Where flanneld reads its settings: its flag goes before its environment (flannel, main.go)."""
+    words = words_of(flannel)
+    for word, following in zip(words, [*words[1:], ""], strict=False):
+        flag, is_said, value = word.partition("=")
+        if flag in ("--net-config-path", "-net-config-path"):
+            return value if is_said else following
+    return await value_of(maps, namespace, flannel, "FLANNELD_NET_CONFIG_PATH") or f"/etc/kube-flannel/{NET_CONF}"
 
 
 def _mounted(pod: Json, file: str) -> Iterator[tuple[str, str]]:
@@ -262,25 +277,39 @@ async def _cni_file(maps: ConfigMaps, own: Iterable[Json]) -> _CniFile | None:
         for container in (*(pod.get("initContainers") or ()), *(pod.get("containers") or ())):
             text = await value_of(maps, namespace, container, _TEMPLATE)
             name = await value_of(maps, namespace, container, "CNI_CONF_NAME")
+            if not text and (file := await value_of(maps, namespace, container, f"{_TEMPLATE}_FILE")):
+                text = await _first(maps, namespace, config_keys(pod, container, file))
+                name = name or _DEFAULT_FILE
             if name or text or _TEMPLATE in environment(container):
                 mtu = await value_of(maps, namespace, container, "CNI_MTU")
                 return _described(name or _DEFAULT_FILE, text, mtu)
-            if copied is None and (target := _copied(container)):
-                sources = [str(word).rpartition("/")[2] for word in container.get("args") or () if "cni" in str(word)]
-                text = ""
-                for config_map, key in _mounted(pod, sources[0] if sources else ""):
-                    text = text or (await maps.data(namespace, config_map)).get(key, "")
-                copied = _described(target, text, "")
+            if copied is None and (words := _copied(container)):
+                source, target = words
+                shown = (*config_keys(pod, container, source), *_mounted(pod, source.rpartition("/")[2]))
+                copied = _described(target, await _first(maps, namespace, shown), "")
     return copied
 
 
-def _copied(container: Json) -> str:
-    """The name under which flannel's installer copies the CNI file: `cp -f …/cni-conf.json /etc/cni/net.d/NAME`."""
-    words = [str(word) for word in (*(container.get("command") or ()), *(container.get("args") or ()))]
-    if not words or words[0].rpartition("/")[2] != "cp":
-        return ""
-    folder, _, name = words[-1].rpartition("/")
-    return name if folder in _NET_FOLDERS else ""
+async def _first(maps: ConfigMaps, namespace: str, shown: Iterable[tuple[str, str]]) -> str:
+    """The text of the first of these (ConfigMap, key) that there is."""
+    for config_map, key in shown:
+        if text := (await maps.data(namespace, config_map)).get(key, ""):
+            return text
+    return ""
+
+
+def _copied(container: Json) -> tuple[str, str] | None:
+    """What flannel's installer copies, and under which name: `cp -f …/cni-conf.json /etc/cni/net.d/NAME`.
+
+    Older ones do it in a shell, by a name of their own in between.
+    """
+    words = [word.strip("\"';&") for word in words_of(container)]
+    if not any(word.rpartition("/")[2] == "cp" for word in words):
+        return None
+    files = [word.rpartition("/") for word in words if word.endswith((".json", ".conf", ".conflist"))]
+    targets = [name for folder, _, name in files if folder in _NET_FOLDERS]
+    sources = [f"{folder}/{name}" for folder, _, name in files if folder and folder not in _NET_FOLDERS]
+    return (sources[0] if sources else "", targets[-1]) if targets else None
 
 
 def _described(name: str, text: str, mtu: str) -> _CniFile:
@@ -301,13 +330,11 @@ def _described(name: str, text: str, mtu: str) -> _CniFile:
 
 
 def _folder(own: Iterable[Json], mounts: tuple[str, ...]) -> str:
-    """The host's folder behind one of these mounts of any of Canal's containers."""
+    """The host's folder behind one of these paths in any of Canal's containers."""
     for raw in own:
         pod = pod_of(raw)
-        hosts = {one.get("name"): (one.get("hostPath") or {}).get("path", "") for one in pod.get("volumes") or ()}
         for container in (*(pod.get("initContainers") or ()), *(pod.get("containers") or ())):
-            for mount in container.get("volumeMounts") or ():
-                at = str(mount.get("mountPath", "")).rstrip("/")
-                if at in mounts and hosts.get(mount.get("name")):
-                    return str(hosts[mount["name"]]).rstrip("/")
+            for at in mounts:
+                if found := host_path(pod, container, at):
+                    return found
     return ""

@@ -227,6 +227,83 @@ def test_what_a_container_is(container: dict[str, Any], is_canal: bool) -> None:
     assert bool(seen.daemonsets) is is_canal
 
 
+ELSEWHERE = net_conf("10.42.0.0/16", {"Type": "vxlan", "Port": 8475})
+
+
+@pytest.mark.parametrize(
+    ("flannel", "volume"),
+    [
+        pytest.param({"args": ["--net-config-path=/settings/flannel.json"]}, {"name": "flannel-cfg", "configMap": {"name": "net"}},
+                     id="a flag"),
+        pytest.param({"args": ["--net-config-path", "/settings/flannel.json"]},
+                     {"name": "flannel-cfg", "projected": {"sources": [{"secret": {}}, {"configMap": {"name": "net"}}]}},
+                     id="a flag of two words, projected"),
+        pytest.param({"env": [{"name": "FLANNELD_NET_CONFIG_PATH", "value": "/settings/conf"}]},
+                     {"name": "flannel-cfg", "configMap": {"name": "net", "items": [{"key": "flannel.json", "path": "conf"}]}},
+                     id="a variable, and items"),
+        pytest.param({"volumeMounts": [{"name": "flannel-cfg", "mountPath": "/etc/kube-flannel/net-conf.json",
+                                        "subPath": "flannel.json"}]},
+                     {"name": "flannel-cfg", "configMap": {"name": "net"}}, id="a part of a volume"),
+    ],
+)  # fmt: skip
+def test_settings_where_flanneld_is_told_to_look(flannel: dict[str, Any], volume: dict[str, Any]) -> None:
+    """By its flag, its environment or the mount, whatever the key is called: the port was taken to be the usual one."""
+    mounts = [{"name": "flannel-cfg", "mountPath": "/settings"}]
+    one = daemonset("canal", containers=[CALICO, {**FLANNEL, "volumeMounts": mounts, **flannel}], volumes=[volume])
+    seen = found([one], {"kube-system/net": {"flannel.json": ELSEWHERE}})
+    assert (seen.config_map, seen.network, seen.port, seen.unread) == ("kube-system/net", "10.42.0.0/16", 8475, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cp -f /etc/kube-flannel/cni-conf.json /etc/cni/net.d/10-flannel.conflist",
+        (
+            "set -e; cp -f /etc/kube-flannel/cni-conf.json /etc/cni/net.d/.tmp;"
+            " mv /etc/cni/net.d/.tmp /etc/cni/net.d/10-flannel.conflist; while true; do sleep 3600; done"
+        ),
+    ],
+)
+def test_a_cni_file_that_a_shell_copies(text: str) -> None:
+    """As older manifests of flannel's do it: name, network and plugin were taken to be those of Canal's own manifest."""
+    one = flannels_own()
+    one["spec"]["template"]["spec"]["initContainers"][0] |= {"command": ["/bin/sh", "-c", text], "args": []}
+    seen = found([one], FLANNEL_MAP)
+    assert (seen.cni_file, seen.network_name, seen.plugin) == ("10-flannel.conflist", "cbr0", "flannel")
+
+
+def test_a_template_in_a_file() -> None:
+    """Calico's installer takes its template from a file as well (CNI_NETWORK_CONFIG_FILE)."""
+    one = published(CNI_NETWORK_CONFIG_FILE="/template/canal.json")
+    install = one["spec"]["template"]["spec"]["initContainers"][0]
+    install["env"] = [variable for variable in install["env"] if variable["name"] != "CNI_NETWORK_CONFIG"]
+    install.setdefault("volumeMounts", []).append({"name": "flannel-cfg", "mountPath": "/template"})
+    seen = found([one], {"kube-system/canal-config": {"canal.json": CONFLIST.replace("k8s-pod-network", "cni0")}})
+    assert (seen.cni_file, seen.network_name, seen.plugin) == ("10-canal.conflist", "cni0", "calico")
+
+
+@pytest.mark.parametrize(
+    ("mount", "host", "folder"),
+    [
+        ({"mountPath": "/host"}, "/", "/etc/cni/net.d"),
+        ({"mountPath": "/host/etc/cni"}, "/var/snap/microk8s/cni", "/var/snap/microk8s/cni/net.d"),
+        (
+            {"mountPath": "/host/etc/cni/net.d/", "subPath": "etc/cni/net.d"},
+            "/var/lib/k3s",
+            "/var/lib/k3s/etc/cni/net.d",
+        ),
+    ],
+)
+def test_a_folder_behind_a_wider_mount(mount: dict[str, str], host: str, folder: str) -> None:
+    """What the installer writes into is a part of it."""
+    one = published()
+    pod = one["spec"]["template"]["spec"]
+    for key in ("initContainers", "containers"):
+        pod[key] = [{**container, "volumeMounts": [{"name": "wide", **mount}]} for container in pod[key]]
+    pod["volumes"].append({"name": "wide", "hostPath": {"path": host}})
+    assert found([one], {}).cni_folder == folder
+
+
 def test_settings_that_are_not_there() -> None:
     """No values are made up; what was looked for, and where, is told."""
     seen = found([published()], {"kube-system/canal-config": {"cni_network_config": CONFLIST}})
