@@ -101,7 +101,7 @@ class Config(Section):
     profile: ProfileName = Field(default="modern", description="which defaults the rest starts from")
     strategy: Strategy = Field(
         default="overlay",
-        description="how a node gets both networks; a migration that has begun goes on with its own",
+        description="how a node gets both networks; a migration keeps the one it began with",
     )
     namespace: Namespace = Field(default="cni-migrate", description="namespace of the record, the lock and host tasks")
     registry: Registry = Field(
@@ -111,7 +111,7 @@ class Config(Section):
     )
     pull_secrets: list[Name] = Field(
         default_factory=list,
-        description="secrets with which every image that is brought is pulled; each has to be in the namespaces of"
+        description="secrets with which every image of the tool's is pulled; each must be in the namespaces of"
         " Cilium, Multus, the agents and the tool. A chart or manifests of your own name theirs themselves",
     )
     max_unavailable: str = Field(
@@ -121,7 +121,7 @@ class Config(Section):
     soak_seconds: Seconds = Field(default=0, ge=0, description="pause after each migrated node")
     canary: NodeName = Field(default="", description="the node that goes first; default: the first worker by name")
     own_node: NodeName = Field(default="", description="the node this program runs on: it goes last")
-    auto_rollback: bool = Field(default=False, description="roll a node back by itself when it is held")
+    auto_rollback: bool = Field(default=False, description="roll a node back automatically when it is held")
     lease_seconds: int = Field(default=30, ge=5, le=3600, description="how long the lock outlives its holder")
     canal: Canal = Canal()
     cilium: Cilium = Cilium()

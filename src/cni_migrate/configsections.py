@@ -69,7 +69,7 @@ class Canal(Section):
     )
     remove_leftovers: bool = Field(
         default=False,
-        description="at the end, delete what Canal has left in the API, too: accounts, roles, definitions, settings",
+        description="at the end, also delete what Canal left in the API: accounts, roles, definitions, settings",
     )
 
     @property
@@ -128,8 +128,8 @@ class Cilium(Section):
     )
     agreed: dict[ConfigKey, str] = Field(
         default_factory=dict,
-        description="keys of cilium-config that may not change while nodes are in between, as a Cilium of your own says"
-        " them: found, and need not be written",
+        description="keys of cilium-config that must not change during the migration, as a Cilium of your own has"
+        " them: found, need not be written",
     )
 
 
@@ -189,14 +189,14 @@ class Knet(Section):
     )
     timeout: float = Field(default=1.0, ge=0.001, le=60, description="seconds a probe may take")
     full_mesh_max: int = Field(
-        default=12, ge=2, le=5000, description="up to so many nodes every agent probes every other"
+        default=12, ge=2, le=5000, description="up to this many nodes, every agent probes every other"
     )
-    degree: int = Field(default=4, ge=2, le=5000, description="above that, an agent probes so many nodes (even)")
+    degree: int = Field(default=4, ge=2, le=5000, description="above that, an agent probes this many nodes (even)")
     node_port: bool = Field(default=True, description="probe a node port, too; false: the agents' Service has none")
     keep: bool = Field(default=False, description="leave the agents in place after clean-up")
     reader: Literal["log", "proxy"] = Field(
         default="log",
-        description="by what reports are read: the pods' log, or the API server (proxy)",
+        description="how reports are read: from the pods' logs, or through the API server (proxy)",
     )
 
 
@@ -209,7 +209,7 @@ class Gate(Section):
         default=0,
         ge=0,
         le=100000,
-        description="a full sweep after so many migrated nodes; 0: a quarter of them, at least 10",
+        description="a full sweep after this many migrated nodes; 0: a quarter of all, at least 10",
     )
 
 
@@ -220,11 +220,11 @@ class Drain(Section):
         default="NoExecute",
         description="effect of the taint that keeps pods off a node in transit; Canal's own pods have to tolerate it",
     )
-    delete_emptydir_data: bool = Field(default=False, description="evict pods although they lose emptyDir data")
+    delete_emptydir_data: bool = Field(default=False, description="evict pods even though their emptyDir data is lost")
     force: bool = Field(default=False, description="evict pods that nothing will recreate")
     disable_eviction: PodSelector = Field(
         default="",
-        description="labels of the pods that are deleted instead of evicted, past their budgets, for example app=db",
+        description="labels of the pods that are deleted instead of evicted, ignoring their budgets, such as app=db",
     )
     pod_selector: PodSelector = Field(
         default="",
@@ -235,19 +235,19 @@ class Drain(Section):
         default=-1,
         ge=-1,
         le=604800,
-        description="seconds that a pod gets to end; -1: as long as it says itself; 0 counts as 1",
+        description="seconds that a pod gets to terminate; -1: its own grace period; 0 counts as 1",
     )
     skip_wait_for_delete_timeout: int = Field(
         default=0,
         ge=0,
         le=604800,
-        description="pods that should have been gone for more seconds than this are not waited for; 0: all are",
+        description="pods that are overdue by more seconds than this are not waited for; 0: all are",
     )
     retry_seconds: Seconds = Field(
         default=5.0,
         gt=0,
         description="pause before a blocked eviction is tried again while its budget allows no disruption;"
-        " as soon as it allows some, so many are tried at once",
+        " as soon as it allows some, that many are tried at once",
     )
 
     @field_validator("disable_eviction", mode="before")
@@ -318,7 +318,7 @@ class Job(Section):
         default_factory=list, description="secrets in the tool's namespace with which the image is pulled"
     )
     command: list[Word] = Field(
-        default=["migrate"], min_length=1, description="what starts `migrate` in the image, its arguments follow"
+        default=["migrate"], min_length=1, description="what starts `migrate` in the image; its arguments follow"
     )
     host_folders: list[Folder] = Field(
         default_factory=list,

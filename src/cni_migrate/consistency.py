@@ -82,7 +82,7 @@ def _version(config: "Config") -> Iterator[Problem]:
         image = getattr(config.cilium, key)
         found = re.match(r"v?(\d+\.\d+\.\d+)", validation.tag_of(image))
         if found and found[1] != wanted.partition("-")[0]:
-            todo = "leave the image away, it follows the version, or set cilium.version to " + found[1]
+            todo = "omit the image, it follows the version, or set cilium.version to " + found[1]
             if config.cilium.source in ("chart", "manifests"):
                 todo = "agents and operator have to be of one version"
             yield Problem(
@@ -117,7 +117,7 @@ def _source(config: "Config") -> Iterator[Problem]:
         if cilium.source != "chart" and getattr(cilium, key) != usual:
             yield Problem(
                 f"cilium.{key} is about a chart, and cilium.source is {cilium.source}: set cilium.source to chart, or"
-                f" leave cilium.{key} away",
+                f" omit cilium.{key}",
                 (f"cilium.{key}", "cilium.source"),
             )
     if cilium.source == "existing" and config.traits.two_daemonsets:

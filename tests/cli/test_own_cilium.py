@@ -434,7 +434,7 @@ def test_another_release_has_some_of_the_objects(
     ended = migrate("preflight", "--config", str(tmp_path / "migrate.yaml"), "--kubeconfig", str(there.kubeconfig))
     assert there.writes == 0
     assert ended.code == 3
-    assert "Helm's release network/old has 1 object that the migration puts" in ended.out
+    assert "Helm's release network/old has 1 object that the migration applies" in ended.out
     assert "helm uninstall old --namespace network" in ended.out
 
 

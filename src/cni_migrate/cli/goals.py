@@ -53,7 +53,7 @@ class Run:
         for option, value in (("--nodes", self.nodes), ("--selector", self.selector)):
             if value is not None and not _parts(value):
                 what = f"{option} {shlex.quote(value)} names no node: nothing was changed"
-                raise UsageError(what, next=f"name some, or leave {option} away for all nodes")
+                raise UsageError(what, next=f"name some, or omit {option} for all nodes")
         if self.selector:
             parse(self.selector)
 

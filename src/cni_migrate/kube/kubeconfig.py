@@ -91,7 +91,7 @@ def load(
         if context:
             raise UsageError(
                 f"there is no context {context}: these are the credentials of a pod, without a kubeconfig",
-                next="leave --context away, or give a file with --kubeconfig",
+                next="omit --context, or give a file with --kubeconfig",
             )
         return _from_pod(environ, account)
     raise ClusterUnreachable(

@@ -110,7 +110,7 @@ class Helm:
             raise ConfigError(
                 f"cilium.chart_version is {cilium.chart_version}, and {cilium.chart} is version {found}: helm takes a"
                 " folder or an archive as it is",
-                next="leave cilium.chart_version away, or correct cilium.chart",
+                next="omit cilium.chart_version, or correct cilium.chart",
             )
         command = ["template", cilium.release, *_chart(cilium), *_values(cilium), "--namespace", cilium.namespace]
         command += ["--skip-tests", "--kube-version", cilium.kubernetes]

@@ -31,7 +31,7 @@ def sync_membership(plan: Plan, record: Record, seen: Snapshot, now: datetime, w
                 lines.append(f"node {name} joined")
         elif entry.uid != node.uid or entry.gone:
             changed[name] = NodeRecord(uid=node.uid, joined=True)
-            lines.append(f"node {name} was made anew: it starts over")
+            lines.append(f"node {name} was recreated: it starts over")
         newest = changed.get(name) or entry
         if (
             done

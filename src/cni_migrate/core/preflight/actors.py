@@ -15,13 +15,13 @@ ACTORS: Final = {
         "it removes nodes that are cordoned or empty",
     ),
     "karpenter": ("CLUSTER_AUTOSCALER", "Karpenter", "it replaces nodes that are cordoned or empty"),
-    "kured": ("KURED", "kured", "it drains and reboots nodes by itself, beside the one in transit"),
+    "kured": ("KURED", "kured", "it drains and reboots nodes on its own, beside the one in transit"),
     "machine-healthcheck-controller": (
         "MACHINE_HEALTH",
         "machine health checks",
         "they replace nodes that are NotReady",
     ),
-    "descheduler": ("DESCHEDULER", "the descheduler", "it evicts pods by itself, and takes what budgets have left"),
+    "descheduler": ("DESCHEDULER", "the descheduler", "it evicts pods on its own, and takes what budgets have left"),
 }
 """What is known by the name of its container or by its pods' label: the finding, its name, what it does."""
 

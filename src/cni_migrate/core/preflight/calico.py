@@ -112,12 +112,12 @@ def felix(facts: Facts) -> Iterator[Finding]:
                 "FELIX",
                 f"{_by(found)} sets {key} to {value}: Calico's chains are moved behind Cilium's, which let through what"
                 " comes from migrated pods, also what policies forbid on Canal",
-                f"set {key} to Insert, Calico's default, for the time of the migration",
+                f"set {key} to Insert, Calico's default, during the migration",
                 _where(found),
             )
         elif found:
             yield warning(
-                "FELIX", f"{_by(found)} sets {key}: {why}", "look whether anything relies on it", _where(found)
+                "FELIX", f"{_by(found)} sets {key}: {why}", "check whether anything relies on it", _where(found)
             )
 
 

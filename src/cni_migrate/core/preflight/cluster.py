@@ -52,7 +52,7 @@ def canal_daemonset(facts: Facts) -> Iterator[Finding]:
         yield blocker(
             "CANAL_DAEMONSET",
             f"{what}{hint}",
-            "set canal.namespace and canal.daemonset in the configuration, or leave them away: they are found"
+            "set canal.namespace and canal.daemonset in the configuration, or omit them: they are found"
             if found
             else "this migrates clusters whose network is Canal or flannel; set canal.namespace and canal.daemonset if"
             " it is there under another form",
@@ -101,7 +101,7 @@ def enough_nodes(facts: Facts) -> Iterator[Finding]:
         yield blocker(
             "ENOUGH_NODES",
             f"{only}: those of a drained node have nowhere to go, and a budget would stop the drain",
-            "add a worker for the time of the migration, or uncordon one; a cluster of one node is better made anew",
+            "add a worker for the migration, or uncordon one; a cluster of one node is better rebuilt",
             stuck,
         )
 

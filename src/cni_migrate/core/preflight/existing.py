@@ -41,7 +41,7 @@ def installed(facts: Facts) -> Iterator[Finding]:
         yield blocker(
             "CILIUM_INSTALLED",
             f"cilium.version is {cilium.version}, the images of DaemonSet {one.namespace}/{one.name} are {version}",
-            "leave cilium.version away: it is found",
+            "omit cilium.version: it is found",
             one.images,
         )
 
@@ -72,7 +72,7 @@ def keys(facts: Facts) -> Iterator[Finding]:
     if found := wrong(config.data, facts.config, "transit"):
         yield blocker(
             "CILIUM_KEYS",
-            f"{many(len(found), 'key')} of ConfigMap {config.namespace}/{names.CILIUM_CONFIG} would not let Cilium live"
+            f"{many(len(found), 'key')} of ConfigMap {config.namespace}/{names.CILIUM_CONFIG} would not let Cilium run"
             " beside Canal",
             f"give it these values: {asked_for('transit')}",
             map(str, found),
@@ -113,7 +113,7 @@ def node_configs(facts: Facts) -> Iterator[Finding]:
         yield blocker(
             "CILIUM_NODE_CONFIG",
             f"{many(len(found), 'key')} of CiliumNodeConfigs in namespace {where} would outrank the migration's",
-            "take them out until the migration is done, or delete what an earlier Cilium has left:"
+            "remove them until the migration is done, or delete what an earlier Cilium left behind:"
             f" kubectl -n {where} get ciliumnodeconfigs",
             found,
         )
@@ -155,8 +155,8 @@ def hooks(facts: Facts) -> Iterator[Finding]:
         yield warning(
             "CILIUM_HOOKS",
             f"{many(len(facts.left_out), 'object')} of your manifests with the annotation helm.sh/hook: Helm alone runs"
-            " them, and they are not put",
-            "take the annotation away where Cilium needs them, or use cilium.source: chart; nothing, if your GitOps"
+            " them, and they are not applied",
+            "remove the annotation where Cilium needs them, or use cilium.source: chart; nothing, if your GitOps"
             " runs them",
             facts.left_out,
         )
@@ -213,8 +213,8 @@ def other_releases(facts: Facts) -> Iterator[Finding]:
         named = " or name it (cilium.release, cilium.namespace)" if own else ""
         yield blocker(
             "RELEASE",
-            f"Helm's release {name} has {many(len(objects), 'object')} that the migration puts: to uninstall it"
-            " later would remove them from under Cilium",
+            f"Helm's release {name} has {many(len(objects), 'object')} that the migration applies: uninstalling"
+            " it later would take them from Cilium",
             f"remove that release first (helm uninstall {release} --namespace {namespace}){named}",
             [f"{name}: {', '.join(objects[:3])}{', …' if len(objects) > 3 else ''}"],
         )

@@ -35,7 +35,7 @@ def canal_found(facts: Facts) -> Iterator[Finding]:
         yield blocker(
             FINDING_OF[key],
             f"{key} is {wanted} in the configuration, the cluster ({where}) says {there}",
-            f"set {key} to {there}, or leave it away: it is found",
+            f"set {key} to {there}, or omit it: it is found",
             [f"configuration: {wanted}", f"cluster: {there}"],
         )
     for message, keys in problems(config):

@@ -23,7 +23,7 @@ def enforced(facts: Facts) -> Iterator[Finding]:
     yield warning(
         "POLICIES_OFF",
         f"{why}: policies of {many(len(listed), 'namespace')} are open once the migration is done",
-        "leave it away, if that is not meant",
+        "if that is not intended, omit it",
         listed,
     )
 

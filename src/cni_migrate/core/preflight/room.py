@@ -38,7 +38,7 @@ def room(facts: Facts) -> Iterator[Finding]:
             "ROOM",
             f"{many(len(lacking), 'pod')} of {'nodes that are drained together' if together > 1 else 'a drained node'}"
             " would find no room on the others, by their requests (CPU, memory, number of pods)",
-            "add a worker for the time of the migration, "
+            "add a worker for the migration, "
             + ("lower max_unavailable, " if together > 1 else "")
             + "or lower the requests or the replicas; --waive ROOM when they may wait until their node is back",
             [f"{key} on {pod.node}: {pod.needs}" for key, pod in sorted(lacking.items())],

@@ -134,7 +134,6 @@ def tolerated(facts: Facts) -> Iterator[Finding]:
             "CANAL_TAINT",
             f"DaemonSet {' and '.join(lacking)} does not tolerate the taint {taint.key}:{taint.effect} of a node in"
             " transit: Canal would be kept off it, and with it the way back",
-            "add the toleration {operator: Exists, effect: NoSchedule} to it; leave drain.taint_effect away: it is"
-            " found",
+            "add the toleration {operator: Exists, effect: NoSchedule} to it; omit drain.taint_effect: it is found",
             lacking,
         )

@@ -108,7 +108,7 @@ def other_writers(facts: Facts) -> Iterator[Finding]:
             "CNI_WRITERS",
             f"{many(len(found), 'DaemonSet')} of somebody else's with the CNI folder {folder} of the nodes: what is"
             " chained into Canal's file there (istio-cni, linkerd-cni) is not in Cilium's, and agents rewrite that",
-            "migrate one node first (--nodes NODE) and look whether its file has the plugin; cni.exclusive: false in"
+            "migrate one node first (--nodes NODE) and check whether its file has the plugin; cni.exclusive: false in"
             " Cilium's values lets it stay",
             found,
         )

@@ -29,7 +29,7 @@ EXTRA: Final = "extraConfig"
 class Row:
     """One key: what it is when nothing is written (the programs' default), what it has to be, and the helm value.
 
-    `wanted` gives the texts that will do, '' for a key that is to be left away; the first one is what a values file
+    `wanted` gives the texts that will do, '' for a key that is to be omitted; the first one is what a values file
     asks for. `value` is the path of the helm value, `given` what it has to be; the text of `wanted` unless it is set.
     """
 

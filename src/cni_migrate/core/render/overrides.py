@@ -137,17 +137,17 @@ def of_build(said: Data, data: Data, config: Config) -> Iterator[str]:
     keys = switching(config, data)
     sources = said.get(f"{BUILD} source", "cilium-node-config:")
     if "cilium-node-config:" not in sources:
-        yield f"{BUILD} reads no CiliumNodeConfig (--source={sources}). Values: leave daemonSet.configSources away"
+        yield f"{BUILD} reads no CiliumNodeConfig (--source={sources}). Values: omit daemonSet.configSources"
     allowed, denied = said.get(f"{BUILD} allow-config-keys", ""), said.get(f"{BUILD} deny-config-keys", "")
     if allowed and (lacking := sorted(set(keys) - set(allowed.split(",")))):
         yield (
             f"{BUILD} takes {', '.join(lacking)} from no CiliumNodeConfig (--allow-config-keys={allowed}). Values:"
-            " leave daemonSet.allowedConfigOverrides away"
+            " omit daemonSet.allowedConfigOverrides"
         )
     if lacking := sorted(set(keys) & set(denied.split(","))):
         yield (
             f"{BUILD} takes {', '.join(lacking)} from no CiliumNodeConfig (--deny-config-keys={denied}). Values:"
-            " leave daemonSet.blockedConfigOverrides away"
+            " omit daemonSet.blockedConfigOverrides"
         )
 
 

@@ -230,7 +230,7 @@ def _judged(view: ClusterView, found: Tunnel) -> Answer:
         return Refuse(
             why=f"Cilium's tunnel could not have {port} on {many(len(found.unfit), 'node')}: {shown}."
             " Nothing was changed yet",
-            next=f"look who has it (`ss -lunp 'sport = :{found.port}'` on the node) and stop that; or choose another"
+            next=f"see who has it (`ss -lunp 'sport = :{found.port}'` on the node) and stop that; or choose another"
             " cilium.tunnel_port after a `migrate rollback`",
         )
     waived = [waiver.partition(":")[2] for waiver in view.record.cluster.waived if _about_it(waiver)]

@@ -58,7 +58,7 @@ def test_a_node_that_vanishes_is_gone() -> None:
     assert again == record
 
 
-def test_a_node_that_was_made_anew_starts_over() -> None:
+def test_a_node_that_was_recreated_starts_over() -> None:
     """Another uid under the same name is another machine: nothing of the old one's progress counts."""
     record, _ = _enrol(
         a_record(OVERLAY, {"w1": an_entry(state=NodeState.MIGRATED)}), seen(a_node("w1", uid="uid-other"))
@@ -66,7 +66,7 @@ def test_a_node_that_was_made_anew_starts_over() -> None:
     assert record.nodes["w1"].state is NodeState.CANAL
     assert record.nodes["w1"].uid == "uid-other"
     assert record.nodes["w1"].joined
-    assert "made anew" in _history(record)[0]
+    assert "was recreated" in _history(record)[0]
 
 
 def test_a_node_that_comes_back_after_it_was_gone_starts_over() -> None:

@@ -221,7 +221,7 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a canal that tolerates nothing", lambda: _settled(**_there(tolerations=((),))), "CANAL_TAINT",
      "kube-system/canal does not tolerate"),
     ("a taint that was said", lambda: _facts(**_there(tolerations=((Toleration("", "Exists", "", "NoSchedule"),),))),
-     "CANAL_TAINT", "leave drain.taint_effect away"),
+     "CANAL_TAINT", "omit drain.taint_effect"),
     ("a node without its part", lambda: _facts(_with(a_node("w9", pod_cidr=""), an_agent("canal", "w9"))),
      "NODE_CIDRS", "w9"),
     ("a node with IPv6 only", lambda: _facts(_with(a_node("w9", pod_cidr="fd00::/64", pod_cidrs=("fd00::/64",)),
