@@ -21,6 +21,14 @@ def test_clean_up_waits_for_a_newcomer() -> None:
         goal_of(Cleanup(), record, seen(a_node("w1", uid="another")))
 
 
+def test_clean_up_in_a_rollback_is_refused_by_what_goes_on() -> None:
+    """`migrate run` is refused then."""
+    record = a_record(PLAN, {"w1": an_entry("w1", NodeState.DUAL)}, phase=Phase.MIGRATING, direction="back")
+    with pytest.raises(Halted, match="is being rolled back") as caught:
+        goal_of(Cleanup(), record, seen(a_node("w1")))
+    assert caught.value.next == "migrate rollback"
+
+
 def test_without_a_migration_there_is_nothing_to_clean_up() -> None:
     """Also where one was rolled back."""
     with pytest.raises(UsageError, match="no migration is under way here"):

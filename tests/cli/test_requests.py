@@ -1,6 +1,7 @@
 """What operators ask of a run: nothing is accepted that nobody would ever read."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ NODES = Kind("", "v1", "nodes", "Node", namespaced=False)
 Make = Callable[..., Served]
 On = Callable[[Served], Typed]
 
-HELD = {
+HELD: dict[str, Any] = {
     "event": "drain",
     "step": "baseline_gate",
     "held": {"why": "lost", "next": "x", "since": "2030-01-01T00:00:00Z"},
@@ -81,6 +82,32 @@ def test_where_nobody_drives_it_is_said_who_will_read_it(
     assert f"nobody drives the migration now: `{reader}` will read this" in ended.out
     assert ended.out.splitlines()[-1] == f"next: {following}"
     assert key in there.read(CONFIG_MAPS, "cni-migrate-requests", "cni-migrate")["data"]
+
+
+@pytest.mark.parametrize(("clock", "skipped", "anew"), [("", False, True), ("", True, False), ("ahead", False, True)])
+def test_a_node_that_was_skipped_before_the_rollback_is_skipped_again(
+    on: On, served: Make, clock: str, skipped: bool, anew: bool
+) -> None:
+    """What was asked for on the way forward counts no more then, so it is asked for anew: by a time that counts."""
+    turned = "2030-01-01T00:00:00Z" if clock else "2026-01-01T00:00:00Z"
+    entry = {"state": "migrated", "skipped": skipped}
+    there = _with(served, {"w1": entry}, direction="back", back_since=turned)
+    old = "2025-01-01T00:00:00Z"
+    there.config_map("cni-migrate-requests", {"skip.w1": old})
+    ended = on(there)("skip-node", "w1")
+    assert ended.code == 0, ended.err
+    stamp = there.read(CONFIG_MAPS, "cni-migrate-requests", "cni-migrate")["data"]["skip.w1"]
+    assert (datetime.fromisoformat(stamp) > datetime.fromisoformat(turned)) is anew
+    assert (stamp != old) is anew
+
+
+def test_a_retry_counts_although_the_drivers_clock_is_ahead(on: On, served: Make) -> None:
+    """The node was held in what is the future here: the request is later all the same."""
+    there = _with(served, {"w2": {"state": "dual", **HELD}})
+    ended = on(there)("retry-node", "w2")
+    assert ended.code == 0, ended.err
+    stamp = there.read(CONFIG_MAPS, "cni-migrate-requests", "cni-migrate")["data"]["retry.w2"]
+    assert datetime.fromisoformat(stamp) > datetime.fromisoformat(HELD["held"]["since"])
 
 
 @pytest.mark.parametrize(("direction", "waits"), [("forward", "clean-up waits"), ("back", "the rollback ends when")])

@@ -147,6 +147,8 @@ def _cleanable(record: Record | None, seen: Snapshot) -> None:
     left = [*{*guards.not_migrated(record), *joined}]
     if left or record.cluster.phase is not Phase.MIGRATING:
         what = f"{output.listed(sorted(left))} not migrated" if left else "no node is migrated"
+        if record.cluster.direction == "back":
+            raise Halted(f"this cluster is being rolled back: {what}", next="migrate rollback")
         raise Halted(f"clean-up has to wait: phase {record.cluster.phase}, {what}", next="migrate run")
 
 

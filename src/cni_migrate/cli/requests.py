@@ -6,6 +6,7 @@ written by compare-and-set. The driver reads it and never writes it.
 
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from cni_migrate.cli.options import Common
@@ -31,6 +32,16 @@ Check = Callable[[Record], None]
 Raises:
     UsageError: it would not.
 """
+
+
+def later(now: str, than: datetime | None) -> str:
+    """The time of a request that a driver obeys if it was made after an instant.
+
+    That instant was told by another machine's clock, which may be ahead of ours.
+    """
+    if than is None or datetime.fromisoformat(now) > than:
+        return now
+    return (than + timedelta(microseconds=1)).isoformat()
 
 
 def request(

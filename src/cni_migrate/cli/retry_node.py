@@ -1,5 +1,6 @@
 """`migrate retry-node`: a held node is tried again."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cni_migrate.cli.options import Common, NodeArgument, examples, with_common
@@ -16,8 +17,10 @@ def command(common: Common, node: NodeArgument) -> None:
     """Have the run that is under way try a held node again."""
     from cni_migrate.cli import requests
 
+    held: list[datetime] = []
+
     def change(data: dict[str, str], now: str) -> str:
-        data[f"retry.{node}"] = now
+        data[f"retry.{node}"] = requests.later(now, held[0])
         return f"node {node} will be tried again"
 
     def check(record: "Record") -> None:
@@ -26,5 +29,6 @@ def command(common: Common, node: NodeArgument) -> None:
             why = "it was rolled back by itself" if entry.failure is not None else "there is nothing to try again"
             order = "migrate run  (takes it up again)" if entry.failure is not None else "migrate status"
             raise UsageError(f"node {node} is not held: {why}", next=order)
+        held[:] = [entry.held.since]
 
     requests.request(common, change, node=node, check=check)

@@ -1,5 +1,6 @@
 """`migrate skip-node`: a node is left out, or takes part again."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -22,6 +23,8 @@ def command(
     from cni_migrate.errors import UsageError
 
     cost: list[str] = []
+    obeyed: list[bool] = []
+    turned: list[datetime | None] = []
     waiting = ["clean-up waits until it is migrated or gone"]
 
     def look(record: Record) -> None:
@@ -29,6 +32,8 @@ def command(
             raise UsageError(
                 "clean-up is under way, and takes every node along: nothing was changed", next="migrate run"
             )
+        obeyed[:] = [record.nodes[node].skipped]
+        turned[:] = [record.cluster.back_since if record.cluster.direction == "back" else None]
         if record.cluster.direction == "back":
             waiting[:] = ["the others go back, and the rollback ends when this one has gone back, too, or is gone"]
         elif record.nodes[node].state is NodeState.MIGRATED:
@@ -39,7 +44,9 @@ def command(
     def change(data: dict[str, str], now: str) -> str:
         if undo:
             return f"node {node} takes part again" if data.pop(f"skip.{node}", None) else f"node {node} was not skipped"
-        data.setdefault(f"skip.{node}", now)
+        # A request from before the cluster went back is not obeyed any more: typed again, it is a new one.
+        if not (obeyed[0] and f"skip.{node}" in data):
+            data[f"skip.{node}"] = requests.later(now, turned[0])
         return "; ".join([f"node {node} is skipped", *cost, *waiting])
 
     requests.request(common, change, node=node, check=look)

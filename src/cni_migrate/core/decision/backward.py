@@ -9,10 +9,14 @@ from cni_migrate.core.model import guards
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase, PhaseEvent
 from cni_migrate.core.model.objects import Node
-from cni_migrate.core.model.record import NodeRecord
+from cni_migrate.core.model.record import NodeRecord, Record
 
-FINISH = "migrate run  (to finish), or `migrate rollback` for the whole cluster"
-"""What to type where a node cannot go back alone."""
+
+def finish(record: Record) -> str:
+    """What to type where a node cannot go back alone; `migrate run` is refused while the cluster goes back."""
+    if record.cluster.direction == "back":
+        return "migrate rollback  (to finish)"
+    return "migrate run  (to finish), or `migrate rollback` for the whole cluster"
 
 
 def backward(draft: Draft) -> None:
@@ -80,9 +84,10 @@ def rollback_node(draft: Draft) -> None:
             advance(draft, name)
         elif blocked.cause == "order":  # nobody moves the others meanwhile
             why = f"node {name} is {entry.state} and cannot go further back: {blocked.because}"
-            draft.final = Final("halted", why, FINISH)
+            draft.final = Final("halted", why, finish(draft.record))
     elif entry.event is None:
-        draft.final = Final("done", f"node {name} is back: {entry.state}", "migrate run")
+        order = "migrate rollback" if draft.record.cluster.direction == "back" else "migrate run"
+        draft.final = Final("done", f"node {name} is back: {entry.state}", order)
 
 
 def next_back(goal: Goal, entry: NodeRecord) -> NodeEvent | None:

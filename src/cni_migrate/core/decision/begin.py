@@ -6,7 +6,7 @@ from datetime import datetime
 from cni_migrate.config import Config
 from cni_migrate.core.decision.admission import Case, begin_event, let_go, why_not
 from cni_migrate.core.decision.advance import history
-from cni_migrate.core.decision.backward import FINISH, next_back
+from cni_migrate.core.decision.backward import finish, next_back
 from cni_migrate.core.decision.in_flight import way_back
 from cni_migrate.core.decision.no_return import passed, point_of_no_return
 from cni_migrate.core.model import guards
@@ -270,7 +270,7 @@ def _check_way_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, 
             "would lose it, as they are beyond dual",
             next=f"migrate rollback-node {name} --to dual, or `migrate rollback` for the whole cluster"
             if alone
-            else FINISH,
+            else finish(record),
         )
     event = way_back(record, name) if entry.event is not None else next_back(goal, entry)
     if event is None:
@@ -278,4 +278,4 @@ def _check_way_back(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, 
     blocked = why_not(Case(plan, goal, record, nodes, "", name, event))
     if blocked is None or blocked.cause != "order":
         return  # a node that is NotReady, for one, is waited for a while
-    raise Halted(f"node {name} cannot go back now: {blocked.because}", next=FINISH)
+    raise Halted(f"node {name} cannot go back now: {blocked.because}", next=finish(record))

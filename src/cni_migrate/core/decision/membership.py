@@ -97,9 +97,11 @@ def _obeyed(plan: Plan, record: Record, seen: Snapshot, now: datetime) -> Record
 
     Who was skipped on the way forward takes part when the cluster goes back; only what is asked for since counts then.
     Clean-up takes every node along: it would leave what Canal has laid down on who is skipped, and say that it is done.
+    After the end nobody can take a skip back; one is left where a skipped node was deleted, and counts no more.
     """
     begun = record.cluster.back_since if record.cluster.direction == "back" else None
-    skip = {} if record.cluster.phase is Phase.CLEANING and begun is None else seen.requests.skip
+    ending = record.cluster.phase in (Phase.CLEANING, Phase.DONE)
+    skip = {} if ending and begun is None else seen.requests.skip
     for name, stamp in skip.items():
         entry = record.nodes.get(name)
         if entry is not None and not entry.skipped and (begun is None or _later(stamp, begun)):

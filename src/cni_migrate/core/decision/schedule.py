@@ -9,7 +9,7 @@ from cni_migrate.core.decision.draft import Blocked, Draft
 from cni_migrate.core.decision.in_flight import advance
 from cni_migrate.core.decision.order import in_order
 from cni_migrate.core.model.goal import Final
-from cni_migrate.core.model.lifecycle import NodeEvent
+from cni_migrate.core.model.lifecycle import NodeEvent, Phase
 from cni_migrate.core.model.objects import Node
 from cni_migrate.core.steps.view import out_of_service
 
@@ -89,6 +89,8 @@ def _halt(draft: Draft, blocked: list[Blocked]) -> None:
     skipped = [name for name in names if name in entries and entries[name].skipped]
     if skipped:
         out = f", or take it up again: `migrate skip-node --undo {skipped[0]}`"
+    elif draft.record.cluster.phase is Phase.DONE:  # nobody is left out any more
+        out = f", or take it out of the cluster: `kubectl delete node {names[0]}`" if names else ""
     else:
         out = f", or leave it out: `migrate skip-node {names[0]}`" if names and goal.kind != "rollback_node" else ""
     draft.final = Final(

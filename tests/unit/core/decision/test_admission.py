@@ -301,6 +301,17 @@ def test_a_node_that_joins_after_the_end(ready: bool) -> None:
         late = decide(OVERLAY, Goal(), decision.record, found, after(4000)).final
         assert late is not None
         assert late.outcome == "halted"
+        assert "skip-node" not in late.next  # which is refused after the end
+        assert "`kubectl delete node w9`; then `migrate run`" in late.next
+
+
+def test_a_node_that_went_back_alone_in_a_rollback_says_the_rollback_comes_next() -> None:
+    """`migrate run` is refused then."""
+    goal = Goal(kind="rollback_node", node="w1")
+    nodes = {"w1": an_entry(state=DUAL, skipped=True)}
+    final = decide(OVERLAY, goal, a_record(OVERLAY, nodes, direction="back"), seen(a_node("w1")), NOW).final
+    assert final is not None
+    assert (final.outcome, final.next) == ("done", "migrate rollback")
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,23 @@ def test_refusals(
 
 
 @pytest.mark.parametrize(
+    ("nodes", "to"),
+    [
+        ({"w1": an_entry(state=NodeState.DUAL), "w2": an_entry("w2", NodeState.MIGRATED)}, "canal"),
+        ({"w1": an_entry(state=NodeState.MIGRATED), "w2": under_way("w2", NodeState.DUAL, NodeEvent.DRAIN, "cordon")},
+         "dual"),
+    ],
+)  # fmt: skip
+def test_a_node_that_cannot_go_back_alone_in_a_rollback_is_not_sent_forward(
+    nodes: dict[str, NodeRecord], to: str
+) -> None:
+    """`migrate run` is refused then."""
+    with pytest.raises(Halted) as caught:
+        _begin(a_record(PLAN, nodes, direction="back"), _back(to=to))
+    assert caught.value.next.startswith("migrate rollback  (")
+
+
+@pytest.mark.parametrize(
     ("entry", "to", "event"),
     [
         (under_way("w1", NodeState.DUAL, NodeEvent.DRAIN, "evict_pods", held=HELD), "dual", NodeEvent.RESTORE),

@@ -130,6 +130,16 @@ def test_clean_up_takes_every_node_along(direction: str, skipped: bool) -> None:
     assert {entry.skipped for entry in record.nodes.values()} == {skipped}
 
 
+def test_after_the_end_nobody_is_skipped() -> None:
+    """A skip that was left by a node that was deleted would leave out who joins under its name, and nobody could undo it."""
+    entries = {"w1": an_entry(state=NodeState.MIGRATED), "w2": an_entry("w2", gone=True, skipped=True)}
+    record = a_record(OVERLAY, entries, phase=Phase.DONE)
+    asked = Requests(skip={"w2": NOW.isoformat()})
+    record, _ = _enrol(record, seen(a_node("w1"), a_node("w2", uid="another"), requests=asked))
+    assert not record.nodes["w2"].gone
+    assert not record.nodes["w2"].skipped
+
+
 HELD = Held(why="a budget", next="x", since=after(0.5))
 
 
