@@ -5,6 +5,7 @@ import pytest
 from cni_migrate.cli.drain_options import DrainOptions
 from cni_migrate.cli.goals import Cleanup, Run, goal_of
 from cni_migrate.core.model.lifecycle import NodeState, Phase
+from cni_migrate.core.model.objects import Requests
 from cni_migrate.errors import Halted, UsageError
 from tests.unit.core.builders import a_node, a_plan, a_record, an_entry, seen
 
@@ -27,6 +28,14 @@ def test_clean_up_in_a_rollback_is_refused_by_what_goes_on() -> None:
     with pytest.raises(Halted, match="is being rolled back") as caught:
         goal_of(Cleanup(), record, seen(a_node("w1")))
     assert caught.value.next == "migrate rollback"
+
+
+def test_clean_up_that_waits_for_a_skipped_node_names_the_way_on() -> None:
+    """A bare `run` would be halted at once."""
+    record = a_record(PLAN, {"w1": an_entry("w1", NodeState.DUAL)}, phase=Phase.MIGRATING)
+    with pytest.raises(Halted) as caught:
+        goal_of(Cleanup(), record, seen(a_node("w1"), requests=Requests(skip={"w1": "noon"})))
+    assert caught.value.next == "migrate skip-node --undo w1, then migrate run"
 
 
 def test_without_a_migration_there_is_nothing_to_clean_up() -> None:

@@ -140,6 +140,26 @@ def test_a_plan_of_what_is_done_promises_nothing_more(on: On, served: Make) -> N
     assert ended.out.splitlines()[-1] == "next: migrate status"
 
 
+def test_a_plan_in_the_middle_names_what_goes_on(on: On, served: Make) -> None:
+    """Not preflight, whose checks are for the time before."""
+    there = _with(served, {"cp1": {"state": "migrated"}, "w1": {"state": "dual"}})
+    typed = on(there)
+    assert typed("pause").code == 0
+    ended = typed("plan")
+    assert ended.code == 0, ended.err
+    assert "no further node begins until `migrate resume`" in ended.out
+    assert ended.out.splitlines()[-1] == "next: mend what is named above, then `migrate run`"
+
+
+@pytest.mark.parametrize("command", [("preflight",), ("knet", "remove")])
+def test_in_a_rollback_nobody_is_sent_forward(on: On, served: Make, command: tuple[str, ...]) -> None:
+    """`migrate run` is refused then."""
+    ended = on(_with(served, {"cp1": {"state": "migrated"}, "w1": {"state": "dual"}}, direction="back"))(*command)
+    said = ended.out + ended.err
+    assert "migrate rollback" in said
+    assert "migrate run" not in said
+
+
 def test_the_whole_history_is_shown(on: On, served: Make) -> None:
     """The parts that were archived, too, the oldest line first; `status` alone shows the latest."""
     old, new = ([Entry(at=f"2030-01-0{day}T10:00:00Z", what=f"day {day}")] for day in (1, 2))  # type: ignore[arg-type]

@@ -149,7 +149,9 @@ def _cleanable(record: Record | None, seen: Snapshot) -> None:
         what = f"{output.listed(sorted(left))} not migrated" if left else "no node is migrated"
         if record.cluster.direction == "back":
             raise Halted(f"this cluster is being rolled back: {what}", next="migrate rollback")
-        raise Halted(f"clean-up has to wait: phase {record.cluster.phase}, {what}", next="migrate run")
+        skipped = sorted(set(left) & set(seen.requests.skip))
+        order = f"migrate skip-node --undo {skipped[0]}, then migrate run" if skipped else "migrate run"
+        raise Halted(f"clean-up has to wait: phase {record.cluster.phase}, {what}", next=order)
 
 
 def resumed(record: Record) -> str:

@@ -64,9 +64,11 @@ async def _refuse_under_way(here: "Session") -> None:
     alive = lease is not None and lease.driver(here.clock.now()).alive
     if mesh.under_way(record) or alive:
         phase = f", in phase {record.cluster.phase}" if record is not None else ""
+        back = record is not None and record.cluster.direction == "back"
+        forward = "" if back else "migrate run  (removes them at its end), or "
         raise UsageError(
             f"a migration is under way{phase}, and its gates need the agents: nothing was changed",
-            next="migrate run  (removes them at its end), or migrate rollback  (removes them, too)",
+            next=f"{forward}migrate rollback  (removes them, too)",
         )
 
 

@@ -71,10 +71,13 @@ def _say_begun(record: "Record", form: str) -> None:
 
     phase = record.cluster.phase
     if form == "table":
-        what = "was migrated" if phase is Phase.DONE else f"is being migrated, phase {phase}"
+        back = record.cluster.direction == "back"
+        moves = "rolled back" if back else "migrated"
+        what = "was migrated" if phase is Phase.DONE else f"is being {moves}, phase {phase}"
         to = output.out()
         output.say(to, f"The cluster {what}: the checks are for the time before, and were not made.")
-        order = "migrate status" if phase is Phase.DONE else "migrate status, then migrate run or migrate rollback"
+        onward = "" if phase is Phase.DONE else f", then {'' if back else 'migrate run or '}migrate rollback"
+        order = f"migrate status{onward}"
         output.show_next(order)
         return
     data: dict[str, Any] = {"schema": 1, "passed": True, "phase": phase.value, "findings": []}

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from cni_migrate.cli.ui import colours, output
 from cni_migrate.cli.ui.fitting import Rows
+from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.reports.plan import PlannedNode, PlanView
 
 MOST: Final = 40
@@ -75,8 +76,10 @@ def amounts(view: PlanView) -> str:
 
 def following(view: PlanView, scope: str = "") -> str:
     """What to type after the plan; `scope`: the options that it was made for."""
-    if view.blockers:
+    if view.blockers and view.phase is Phase.PREFLIGHT:
         return "migrate preflight, which says what to do about it"
+    if view.blockers:
+        return f"mend what is named above, then `migrate run{scope}`"
     return (
         f"migrate run{scope}"
         if view.before or view.after or any(node.goes for node in view.nodes)

@@ -162,7 +162,11 @@ def plan_view(plan: Plan, goal: Goal, record: Record | None, seen: Snapshot, now
         point_of_no_return=point_of_no_return(plan),
         way_back=not passed(plan, known),
         moving=sum(1 for node in nodes if node.events for pod in node.pods if pod.moves),
-        blockers=(*([f"{told(again)}; {remedy(again)}"] if again else []), *_blockers(nodes)),
+        blockers=(
+            *([f"{told(again)}; {remedy(again)}"] if again else []),
+            *_waits(goal, known, seen),
+            *_blockers(nodes),
+        ),
         seconds=left.seconds if left is not None else None,
         seconds_by=left.basis if left is not None else "",
         next_effects=tuple(describe(effect) for effect in decision.effects),
@@ -182,6 +186,20 @@ def _left(plan: Plan, goal: Goal, record: Record, nodes: Sequence[PlannedNode], 
     if all(node.chosen for node in nodes):
         return time_left(plan, record, len(nodes), now)
     return Left(by_default(plan, sum(1 for node in nodes if node.goes), capacity(plan.config, len(nodes))), DEFAULT)
+
+
+def _waits(goal: Goal, record: Record, seen: Snapshot) -> Iterator[str]:
+    """What operators have asked for that a run would wait for, or for nodes that joined after the end."""
+    phase = record.cluster.phase
+    if seen.requests.paused_since and not phase.beyond(Phase.MIGRATING):
+        yield f"paused since {seen.requests.paused_since}: no further node begins until `migrate resume`"
+    for name, entry in record.nodes.items():
+        if entry.gone:
+            continue
+        if entry.skipped and not goal.partial and _reached(goal, phase, Phase.MIGRATING):
+            yield f"node {name} is skipped, and clean-up waits for it: `migrate skip-node --undo {name}`"
+        if phase is Phase.DONE and entry.state is not NodeState.MIGRATED:
+            yield f"node {name} joined after the end, and Cilium is not Ready there"
 
 
 def _blockers(nodes: Iterable[PlannedNode]) -> Iterator[str]:
@@ -228,10 +246,12 @@ def _cluster_step(view: ClusterView, name: str) -> Step:
 def _node(view: ClusterView, goal: Goal, node: ClusterNode, entry: NodeRecord, budgets: Budgets) -> PlannedNode:
     chosen = goal.wanted(node)
     phase = view.record.cluster.phase
+    left_out = entry.skipped or phase in (Phase.CLEANING, Phase.DONE)  # who joins then starts on Cilium
     coming = [
         event
         for event in ahead(view.plan.node_lifecycle, entry.state)
-        if (chosen or event is NodeEvent.ATTACH)
+        if not left_out
+        and (chosen or event is NodeEvent.ATTACH)
         and _reached(goal, phase, Phase.ATTACHING if event is NodeEvent.ATTACH else Phase.MIGRATING)
     ]
     one = NodeView(view.plan, view.seen, view.record, view.now, view.now, node, entry)

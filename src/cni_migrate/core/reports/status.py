@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cni_migrate.core.decision.advance import Work
+from cni_migrate.core.decision.membership import sync_membership
 from cni_migrate.core.decision.no_return import passed, point_of_no_return
 from cni_migrate.core.decision.order import capacity, in_order
 from cni_migrate.core.model import names
@@ -253,6 +255,8 @@ def status_view(
             history=[Entry(at=line.at, what=line.what) for line in (old.history if old is not None else ())[-history:]],
         )
     cluster = record.cluster
+    # Who has joined, is gone or was skipped since a driver has looked: as the next one will find it.
+    record = Record(cluster=cluster, nodes=sync_membership(plan, record, seen, now, Work()).nodes)
     view = ClusterView(plan, seen, record, now, cluster.since or now)
     nodes = [_node(view, name, record.nodes[name]) for name in _ordered(view)]
     counted = Counter(node.state for node in nodes if not node.gone)
@@ -355,7 +359,8 @@ def _next(plan: Plan, record: Record, driver: Driver | None, seen: Snapshot) -> 
     if found := made_again(plan, record, seen):
         return remedy(found)
     if cluster.phase is Phase.DONE:
-        return "migrate run" if cluster.list_name else None
+        late = any(entry.state is not NodeState.MIGRATED and not entry.gone for entry in record.nodes.values())
+        return "migrate run" if cluster.list_name or late else None
     if seen.requests.paused_since:
         return "migrate resume"
     if driver is not None and driver.alive:

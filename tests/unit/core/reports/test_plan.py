@@ -6,7 +6,7 @@ import pytest
 
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeState, Phase
-from cni_migrate.core.model.objects import Budget
+from cni_migrate.core.model.objects import Budget, Requests
 from cni_migrate.core.model.record import Record
 from cni_migrate.core.reports.plan import PlanView, plan_view
 from cni_migrate.core.steps.registry import ABOUT
@@ -141,6 +141,45 @@ def test_nodes_that_are_not_touched(changes: dict[str, Any], trouble: str) -> No
     found = _cluster()
     found.nodes["w2"] = a_node("w2", **changes)
     assert _view(found=found).nodes[1].trouble == trouble
+
+
+def _asked(requests: Requests, **goal: Any) -> PlanView:
+    """The plan of three nodes on both networks, with what operators have asked for."""
+    plan = a_plan()
+    record = a_record(plan, {name: an_entry(name, NodeState.DUAL) for name in ("w1", "w2", "cp1")})
+    found = _cluster()
+    found.requests = requests
+    return plan_view(plan, Goal(**goal), record, found, NOW, "migrate/test")
+
+
+def test_a_skipped_node_is_not_planned() -> None:
+    """Its pods do not move, and only a run that ends in clean-up waits for it."""
+    view = _asked(Requests(skip={"w1": NOW.isoformat()}))
+    assert [(node.name, node.goes, node.trouble) for node in view.nodes] == [
+        ("w1", False, "skipped"), ("w2", True, ""), ("cp1", True, ""),
+    ]  # fmt: skip
+    assert not [pod for pod in view.nodes[0].pods if pod.moves]
+    assert [one for one in view.blockers if "skip" in one] == [
+        "node w1 is skipped, and clean-up waits for it: `migrate skip-node --undo w1`"
+    ]
+    some = _asked(Requests(skip={"w1": NOW.isoformat()}), wanted=lambda node: node.name == "w2", partial=True)
+    assert not [one for one in some.blockers if "skip" in one]
+
+
+def test_a_pause_would_hold_a_run() -> None:
+    """It has no end but `migrate resume`."""
+    assert _asked(Requests(paused_since="noon")).blockers[0] == (
+        "paused since noon: no further node begins until `migrate resume`"
+    )
+
+
+def test_who_joins_after_the_end_is_not_drained() -> None:
+    """It starts on Cilium, which is waited for."""
+    plan = a_plan()
+    record = a_record(plan, {name: an_entry(name, NodeState.MIGRATED) for name in ("w1", "cp1")}, phase=Phase.DONE)
+    view = plan_view(plan, Goal(), record, _cluster(), NOW, "migrate/test")
+    assert not any(node.events for node in view.nodes)
+    assert view.blockers == ("node w2 joined after the end, and Cilium is not Ready there",)
 
 
 def test_the_json_form() -> None:

@@ -97,7 +97,7 @@ def test_a_node_whose_drain_is_held_before_its_cordon_is_in_service() -> None:
     """It has its place in the order, and pods still come to it: nobody is told to bring it back."""
     entry = under_way("w1", NodeState.DUAL, NodeEvent.DRAIN, "baseline_gate", held=HELD)
     view = _view(a_record(PLAN, {"w1": entry, "w2": an_entry("w2")}))
-    assert [node.out_of_service for node in view.nodes] == [False, False]
+    assert not any(node.out_of_service for node in view.nodes)
 
 
 def test_the_json_schema_accepts_what_is_printed() -> None:
@@ -151,7 +151,7 @@ DRIVEN = LeaseInfo("a@b/1/1/x", "", NOW, 30)
         pytest.param({"held": HELD}, an_entry(), Requests(), None, HELD.next, id="held"),
         pytest.param({}, an_entry(held=HELD), Requests(), None, HELD.next, id="a node is held"),
         pytest.param({}, an_entry(failure=HELD), Requests(), None, HELD.next, id="a node was rolled back by itself"),
-        pytest.param({}, an_entry(held=HELD, skipped=True), Requests(), None,
+        pytest.param({}, an_entry(held=HELD, skipped=True), Requests(skip={"w1": "noon"}), None,
                      "migrate skip-node --undo w1, then migrate run", id="held and skipped"),
         pytest.param({}, an_entry(held=HELD, gone=True), Requests(), None, "migrate run", id="held and gone"),
     ],
@@ -160,7 +160,7 @@ def test_what_to_type_next(
     cluster: dict[str, Any], entry: NodeRecord, requests: Requests, lease: LeaseInfo | None, command: str | None
 ) -> None:
     """What is held comes before all else."""
-    found = seen(a_node("w1"), requests=requests)
+    found = seen(*([] if entry.gone else [a_node("w1")]), requests=requests)
     assert _view(a_record(PLAN, {"w1": entry}, **cluster), found, lease).next == command
 
 
@@ -192,6 +192,25 @@ def test_a_node_that_is_gone_comes_last_and_does_not_count() -> None:
     assert view.summary == {NodeState.CANAL: 1}
 
 
+def test_what_no_driver_has_seen_yet_is_shown() -> None:
+    """Who joined, is gone, or was skipped meanwhile: the status is the cluster's, not that of the last run's end."""
+    record = a_record(PLAN, {"w1": an_entry(state=NodeState.DUAL), "w2": an_entry("w2", NodeState.DUAL)})
+    found = seen(a_node("w1"), a_node("w9"), requests=Requests(skip={"w1": NOW.isoformat()}))
+    view = _view(record, found)
+    assert [(node.name, node.skipped, node.gone) for node in view.nodes] == [
+        ("w1", True, False), ("w9", False, False), ("w2", False, True),
+    ]  # fmt: skip
+    assert view.summary == {NodeState.DUAL: 1, NodeState.CANAL: 1}
+    assert view.history == []
+
+
+def test_who_joined_after_the_end_is_shown_with_what_to_type() -> None:
+    """Until Cilium is Ready there it is not on Cilium, and the cluster not done."""
+    record = a_record(PLAN, {"w1": an_entry(state=NodeState.MIGRATED)}, phase=Phase.DONE)
+    view = _view(record, seen(a_node("w1"), a_node("w9")))
+    assert (view.summary, view.next) == ({NodeState.MIGRATED: 1, NodeState.CANAL: 1}, "migrate run")
+
+
 # --- ETA ---------------------------------------------------------------------------------------------------------
 
 
@@ -212,7 +231,8 @@ def test_what_is_next_when_the_end_waits_for_a_skipped_node_alone(
     entries = {"w1": an_entry(state=state, skipped=True),
                "w2": an_entry("w2", there if others == "done" else NodeState.DUAL)}  # fmt: skip
     record = a_record(PLAN, entries, phase=Phase.MIGRATING, direction=direction)
-    view = status_view(PLAN, record, seen(a_node("w1"), a_node("w2")), None, NOW)
+    asked = Requests(skip={"w1": after(1).isoformat()})
+    view = status_view(PLAN, record, seen(a_node("w1"), a_node("w2"), requests=asked), None, NOW)
     assert view.next == (order if others == "done" else order.rpartition("then ")[2])
 
 
