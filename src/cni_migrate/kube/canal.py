@@ -8,7 +8,7 @@ Documentation/configuration.md), the environment of Calico's installer (docs.tig
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from cni_migrate.core.model.canal import FoundCanal, pods_part
@@ -118,6 +118,8 @@ async def found_canal(
         calico=tuple(_by_calico(own, file)),
         unread=(*settings.unread, *file.unread),
         broken=settings.broken,
+        differing=settings.differing,
+        calico_routes=await _routes_of_calico(maps, own),
         flannel_etcd=any(_flannel_of_etcd(container) for container in _every(own, FLANNEL)),
         calico_etcd=await _calico_of_etcd(maps, own),
         tolerations=tuple(_tolerations(pod_of(raw)) for raw in own),
@@ -168,6 +170,20 @@ async def _calico_of_etcd(maps: ConfigMaps, own: Iterable[Json]) -> bool:
     return False
 
 
+async def _routes_of_calico(maps: ConfigMaps, own: Iterable[Json]) -> tuple[str, ...]:
+    """The DaemonSets whose calico-node is told to carry pods' traffic itself, with what it is told.
+
+    docs.tigera.io, "Configuring calico/node", CALICO_NETWORKING_BACKEND: `bird`, `vxlan`, or `none` as in Canal.
+    """
+    found = []
+    for raw in own:
+        for container in (one for one in pod_of(raw).get("containers") or () if role(one) == CALICO):
+            kind = await value_of(maps, name_of(raw)[0], container, "CALICO_NETWORKING_BACKEND")
+            if kind.lower() in ("bird", "vxlan"):
+                found.append(f"DaemonSet {'/'.join(name_of(raw))}: CALICO_NETWORKING_BACKEND {kind}")
+    return tuple(found)
+
+
 async def _felix(maps: ConfigMaps, own: Iterable[Json]) -> dict[str, dict[str, str]]:
     """What felix is told by calico-node's environment, by DaemonSet; its names for settings have no case there."""
     return {
@@ -192,36 +208,51 @@ def _by_calico(own: Iterable[Json], file: "_CniFile") -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """Where flannel's settings are, what they say; what was looked for in vain; why flanneld would not start."""
+    """Where flannel's settings are, what they say; what was looked for in vain; why flanneld would not start.
+
+    `differing` are those of each DaemonSet in words, where they are not the same.
+    """
 
     config_map: str = ""
     net: NetConf = field(default_factory=NetConf)
     unread: tuple[str, ...] = ()
     broken: str = ""
+    differing: tuple[str, ...] = ()
 
 
 async def _settings(maps: ConfigMaps, own: Iterable[Json]) -> _Settings:
+    """Those of the first DaemonSet that has any; where those of others that run are not the same, it is told."""
+    flannels = [raw for raw in own if FLANNEL in roles(raw)]
     looked: list[str] = []
-    for raw in own:
-        if FLANNEL not in roles(raw):
+    read = [(raw, found) for raw in flannels if (found := await _settings_of(maps, raw, looked)) is not None]
+    if not read:
+        places = ", ".join(dict.fromkeys(looked)) or "no ConfigMap among its volumes"
+        return _Settings(unread=(f"{NET_CONF} among the volumes of Canal's DaemonSet ({places})",))
+    first = read[0][1]
+    running = {found.config_map: found for raw, found in read if not _runs_nowhere(raw)}
+    if any((one.net, one.broken) != (first.net, first.broken) for one in running.values()):
+        differing = tuple(f"ConfigMap {where}: {one.broken or one.net}" for where, one in running.items())
+        return replace(first, differing=differing)
+    return first
+
+
+async def _settings_of(maps: ConfigMaps, raw: Json, looked: list[str]) -> _Settings | None:
+    """Those of one DaemonSet; None where there are none. Where was looked is added to `looked`."""
+    namespace, pod = name_of(raw)[0], pod_of(raw)
+    flannel = next(one for one in pod["containers"] if role(one) == FLANNEL)
+    path = await _net_conf_path(maps, namespace, flannel)
+    shown = (*config_keys(pod, flannel, path), *_mounted(pod, path.rpartition("/")[2]))
+    for name, key in dict.fromkeys(shown):
+        where = f"{namespace}/{name}"
+        looked.append(where)
+        text = (await maps.data(namespace, name)).get(key)
+        if text is None:
             continue
-        namespace, _ = name_of(raw)
-        pod = pod_of(raw)
-        flannel = next(one for one in pod["containers"] if role(one) == FLANNEL)
-        path = await _net_conf_path(maps, namespace, flannel)
-        shown = (*config_keys(pod, flannel, path), *_mounted(pod, path.rpartition("/")[2]))
-        for name, key in dict.fromkeys(shown):
-            where = f"{namespace}/{name}"
-            looked += [] if where in looked else [where]
-            text = (await maps.data(namespace, name)).get(key)
-            if text is None:
-                continue
-            try:
-                return _Settings(where, net_conf(text))
-            except BadNetConf as error:
-                return _Settings(where, broken=f"{key} in ConfigMap {where}: {error}")
-    places = ", ".join(looked) or "no ConfigMap among its volumes"
-    return _Settings(unread=(f"{NET_CONF} among the volumes of Canal's DaemonSet ({places})",))
+        try:
+            return _Settings(where, net_conf(text))
+        except BadNetConf as error:
+            return _Settings(where, broken=f"{key} in ConfigMap {where}: {error}")
+    return None
 
 
 async def _net_conf_path(maps: ConfigMaps, namespace: str, flannel: Json) -> str:

@@ -28,6 +28,13 @@ class NetConf:
     mtu: int = 0
     nftables: bool = False
 
+    def __str__(self) -> str:
+        """In words, what differs between two."""
+        parts = [f"{'' if self.ipv4 else 'no IPv4, '}Network {self.network or 'none'}", self.network6, self.backend]
+        parts += [f"VNI {self.vni}, port {self.port}"] if self.backend == VXLAN else []
+        parts += [f"MTU {self.mtu}"] if self.mtu else []
+        return ", ".join(part for part in [*parts, "nftables" if self.nftables else ""] if part)
+
 
 class BadNetConf(ValueError):
     """Flanneld would not start with these settings; the text says why."""

@@ -304,6 +304,30 @@ def test_a_folder_behind_a_wider_mount(mount: dict[str, str], host: str, folder:
     assert found([one], {}).cni_folder == folder
 
 
+def test_daemonsets_with_different_settings() -> None:
+    """One per architecture, each with its ConfigMap: the first one's port was believed for all nodes."""
+    amd, arm = flannels_own("flannel-amd64"), flannels_own("flannel-arm64")
+    arm["spec"]["template"]["spec"]["volumes"][0] = config_volume("arm")
+    maps = {**FLANNEL_MAP, "kube-flannel/arm": {"net-conf.json": ELSEWHERE}}
+    assert found([amd, arm], maps).differing == (
+        "ConfigMap kube-flannel/kube-flannel-cfg: Network 10.42.0.0/16, vxlan, VNI 1, port 8472",
+        "ConfigMap kube-flannel/arm: Network 10.42.0.0/16, vxlan, VNI 1, port 8475",
+    )
+    assert found([amd, {**arm, "status": {"desiredNumberScheduled": 0}}], maps).differing == ()
+    assert found([amd, arm], {**maps, "kube-flannel/arm": {"net-conf.json": net_conf("10.42.0.0/16")}}).differing == ()
+
+
+@pytest.mark.parametrize(("kind", "routes"), [("bird", True), ("vxlan", True), ("none", False), ("", False)])
+def test_who_carries_the_traffic(kind: str, routes: bool) -> None:
+    """Calico does not in Canal: its backend is none there."""
+    one = published()
+    env = [{"name": "CALICO_NETWORKING_BACKEND", "value": kind}] if kind else []
+    one["spec"]["template"]["spec"]["containers"][0] = {**CALICO, "env": env}
+    assert found([one], {}).calico_routes == (
+        (f"DaemonSet kube-system/canal: CALICO_NETWORKING_BACKEND {kind}",) if routes else ()
+    )
+
+
 def test_settings_that_are_not_there() -> None:
     """No values are made up; what was looked for, and where, is told."""
     seen = found([published()], {"kube-system/canal-config": {"cni_network_config": CONFLIST}})

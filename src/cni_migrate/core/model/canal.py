@@ -25,7 +25,8 @@ class FoundCanal:
     `broken` why flanneld would not start with them. `flannels` are the DaemonSets with flanneld. `flannel_etcd`:
     its networks are in etcd, not the nodes' podCIDRs; `calico_etcd`: Calico's own objects are there, where nobody
     sees them through the API. `tolerations` are those of each DaemonSet. `felix` is what felix is told by the
-    environment, by DaemonSet: settings by name in lower case.
+    environment, by DaemonSet: settings by name in lower case. `differing` are the settings of each of flannel's
+    DaemonSets in words, where they are not the same; `calico_routes` says which calico-node carries traffic itself.
     """
 
     daemonsets: tuple[tuple[str, str], ...] = ()
@@ -50,6 +51,8 @@ class FoundCanal:
     calico: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     broken: str = ""
+    differing: tuple[str, ...] = ()
+    calico_routes: tuple[str, ...] = ()
     flannels: tuple[tuple[str, str], ...] = ()
     flannel_etcd: bool = False
     calico_etcd: bool = False

@@ -81,6 +81,32 @@ def settings(facts: Facts) -> Iterator[Finding]:
 
 
 @check
+def same_settings(facts: Facts) -> Iterator[Finding]:
+    """All of flannel's DaemonSets have the same settings: one port, one network is what the migration goes by."""
+    if facts.found.differing:
+        yield blocker(
+            "CANAL_SETTINGS",
+            "flannel's DaemonSets have different settings: which hold on a node cannot be told",
+            "give them the same net-conf.json; delete a DaemonSet that is obsolete",
+            facts.found.differing,
+        )
+
+
+@check
+def routes_of_calico(facts: Facts) -> Iterator[Finding]:
+    """Flannel carries the pods' traffic, and Calico none of it."""
+    if facts.found.calico_routes:
+        yield blocker(
+            "CALICO_BACKEND",
+            "Calico is told to carry pods' traffic itself, beside flannel: which of them does cannot be told, and what"
+            " Calico lays for it was not tried",
+            "set CALICO_NETWORKING_BACKEND to none, as Canal has it, and restart its pods first; where flannel alone"
+            " carries it all the same: --waive CALICO_BACKEND",
+            facts.found.calico_routes,
+        )
+
+
+@check
 def datastores(facts: Facts) -> Iterator[Finding]:
     """Flannel and Calico keep what they know in the Kubernetes API, where it can be seen."""
     where = ["/".join(name) for name in facts.found.daemonsets]

@@ -216,6 +216,10 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("broken settings", lambda: _facts(**_there(broken="net-conf.json in ConfigMap kube-system/canal-config: it is not"
                                                        " JSON", network="", pods="")),
      "CANAL_SETTINGS", "it is not JSON"),
+    ("differing settings", lambda: _facts(**_there(differing=("ConfigMap a/b: Network 10.1.0.0/16, vxlan",))),
+     "CANAL_SETTINGS", "ConfigMap a/b: Network 10.1.0.0/16, vxlan"),
+    ("calico carries traffic", lambda: _facts(**_there(calico_routes=("DaemonSet a/b: CALICO_NETWORKING_BACKEND bird",))),
+     "CALICO_BACKEND", "CALICO_NETWORKING_BACKEND bird"),
     ("flannel's etcd", lambda: _facts(**_there(flannel_etcd=True)), "CANAL_ETCD", "--kube-subnet-mgr"),
     ("calico's etcd", lambda: _facts(**_there(calico_etcd=True)), "CALICO_ETCD", "calicoctl"),
     ("a canal that tolerates nothing", lambda: _settled(**_there(tolerations=((),))), "CANAL_TAINT",
