@@ -51,7 +51,7 @@ async def _remove(common: Common, *, yes: bool) -> None:
             return
         sys.stderr.write(f"to be deleted: {output.listed(map(str, made), 12)}\n")
         await confirm(f"Delete them on {here.where}?", yes=yes)
-        await delete(here, cluster, made)
+        await delete(cluster, made)
         await await_gone(here, cluster)
     sys.stdout.write(f"{many(len(made), 'object')} deleted, no agent is left\n")
 

@@ -89,7 +89,7 @@ async def await_ready(here: Session, cluster: KubeCluster, made: Iterable[Mappin
         await cluster.changed(min(deadline, here.clock.now() + LOOK_AGAIN), GATHER)
 
 
-async def delete(here: Session, cluster: KubeCluster, found: Mapping[ObjectRef, Found]) -> None:
+async def delete(cluster: KubeCluster, found: Mapping[ObjectRef, Found]) -> None:
     """Delete the objects, the namespace behind all others.
 
     Raises:

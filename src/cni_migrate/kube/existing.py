@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cni_migrate.core.model.objects import ObjectRef
-from cni_migrate.errors import ClusterError
 from cni_migrate.kube.discovery import RESTMapper
+from cni_migrate.kube.reading import read
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.together import together
 
@@ -31,12 +31,10 @@ async def existing(client: Client, refs: Iterable[ObjectRef]) -> dict[ObjectRef,
         collection = await mapper.collection(ref)
         if collection is None:
             return None
-        answer = await client.request("GET", f"{collection}/{ref.name}")
-        if answer.status == 404:
+        found = await read(client, f"{collection}/{ref.name}", ref)
+        if found is None:
             return None
-        if not answer.ok:
-            raise ClusterError(f"{ref} cannot be read: {answer.message}")
-        meta = answer.object["metadata"]
+        meta = found["metadata"]
         return Found(str(meta["uid"]), dict(meta.get("labels") or {}), bool(meta.get("deletionTimestamp")))
 
     async with together() as group:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from cni_migrate.core.model import names
+from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.render.foreign import AGENT, facts_of, version_of
-from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.inventory import get_config_map
+from cni_migrate.kube.reading import read
 from cni_migrate.kube.request import Client
 
 Json = Mapping[str, Any]
@@ -20,11 +21,11 @@ async def installed_cilium(client: Client, namespace: str) -> dict[str, Any]:
         ClusterError: the API server does not answer, or does not allow it.
     """
     data = await get_config_map(client, namespace, names.CILIUM_CONFIG)
-    agents = await _get(client, "daemonsets", namespace, names.CILIUM)
+    agents = await _workload(client, ObjectRef("apps/v1", "DaemonSet", namespace, names.CILIUM))
     if data is None or agents is None:
         return {}
     image = _image(agents, AGENT)
-    operator = await _get(client, "deployments", namespace, names.CILIUM_OPERATOR)
+    operator = await _workload(client, ObjectRef("apps/v1", "Deployment", namespace, names.CILIUM_OPERATOR))
     found: dict[str, Any] = {
         **facts_of(data),
         "version": version_of(image),
@@ -39,10 +40,6 @@ def _image(workload: Json, container: str) -> str:
     return next((str(one.get("image", "")) for one in containers if one.get("name") == container), "")
 
 
-async def _get(client: Client, plural: str, namespace: str, name: str) -> Json | None:
-    answer = await client.request("GET", paths.path("apps/v1", plural, namespace=namespace, name=name))
-    if answer.status == 404:
-        return None
-    if not answer.ok:
-        raise ClusterError(f"reading {plural} {namespace}/{name}: {answer.message}")
-    return answer.object
+async def _workload(client: Client, ref: ObjectRef) -> Json | None:
+    plural = f"{ref.kind.lower()}s"
+    return await read(client, paths.path(ref.api_version, plural, namespace=ref.namespace, name=ref.name), ref)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cni_migrate import cilium_versions
-from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.discovery import served_by
 from cni_migrate.kube.listing import listed
+from cni_migrate.kube.reading import read
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.together import together
 
@@ -107,13 +107,9 @@ async def get_config_map(client: Client, namespace: str, name: str) -> Mapping[s
     Raises:
         ClusterError: the API server does not answer, or does not allow it.
     """
-    answer = await client.request("GET", paths.path("v1", "configmaps", namespace=namespace, name=name))
-    if answer.status == 404:
-        return None
-    if not answer.ok:
-        raise ClusterError(f"reading ConfigMap {namespace}/{name}: {answer.message}")
-    data: Mapping[str, str] = answer.object.get("data") or {}
-    return data
+    path = paths.path("v1", "configmaps", namespace=namespace, name=name)
+    found = await read(client, path, f"ConfigMap {namespace}/{name}")
+    return None if found is None else found.get("data") or {}
 
 
 async def crd_names(client: Client) -> list[str]:

@@ -26,11 +26,12 @@ from cni_migrate.core.model.leftovers import (
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.steps.selection import owners_by
-from cni_migrate.errors import ClusterError, RightsMissing
+from cni_migrate.errors import RightsMissing
 from cni_migrate.kube import paths
 from cni_migrate.kube.calico import OF_CALICO_ITSELF
 from cni_migrate.kube.inventory import NAMES_ONLY
 from cni_migrate.kube.listing import listed
+from cni_migrate.kube.reading import read
 from cni_migrate.kube.references import used_by
 from cni_migrate.kube.request import Client
 
@@ -126,30 +127,26 @@ class _Search:
         assert place is not None
         where = paths.path(ref.api_version, place.plural, namespace=ref.namespace, name=ref.name)
         try:
-            answer = await self.client.request("GET", where)
+            found = await read(self.client, where, ref)
         except RightsMissing:
             if ref.kind != "Secret":
                 raise
             # No right to read Secrets is asked for: that it is there is taken from who named it.
             self.found[ref] = Leftover(ref, kept="it was not looked at, for want of rights")
             return
-        if answer.status == 404:
+        if found is None:
             return
-        if not answer.ok:
-            raise ClusterError(f"looking for {ref}: {answer.message}")
         users = [f"pod {pod['metadata']['name']}" for pod in await self._others(ref.namespace) if ref in _uses(pod)]
-        self._take(ref, answer.object, f"{users[0]} uses it" if users else "")
+        self._take(ref, found, f"{users[0]} uses it" if users else "")
 
     async def _namespace(self, name: str) -> None:
         """A namespace of Canal's own, as flannel's manifest has one. Nobody deletes it unasked: it may hold more."""
         if name in KEPT_NAMESPACES or await self._others(name):
             return
-        answer = await self.client.request("GET", paths.path(CORE, "namespaces", name=name))
-        if answer.ok and not answer.object["metadata"].get("deletionTimestamp"):
-            ref = ObjectRef(CORE, "Namespace", "", name)
-            self._take(ref, answer.object, "all that is in it would go with it: look first")
-        elif not answer.ok and answer.status != 404:
-            raise ClusterError(f"looking for namespace {name}: {answer.message}")
+        ref = ObjectRef(CORE, "Namespace", "", name)
+        found = await read(self.client, paths.path(CORE, "namespaces", name=name), ref)
+        if found is not None and not found["metadata"].get("deletionTimestamp"):
+            self._take(ref, found, "all that is in it would go with it: look first")
 
     async def _others(self, namespace: str) -> list[Json]:
         """The namespace's pods, those of Calico left out."""

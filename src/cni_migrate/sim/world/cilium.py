@@ -136,7 +136,7 @@ class CiliumAgent(Program):
         links = {link for link in host.plane.links if link not in ("cilium_vxlan", "cilium_geneve")}
         files = dict(host.plane.files)
         if config.file:
-            files[config.file] = cni_file(config)
+            files[config.file] = cni_file()
         host.change(
             links=frozenset(links | {*CILIUM_LINKS, config.tunnel_link}),
             chains=host.plane.chains | set(CILIUM_CHAINS),
@@ -197,7 +197,7 @@ class CiliumAgent(Program):
         if not config.file:
             return
         files = dict(host.plane.files)
-        files.setdefault(config.file, cni_file(config))
+        files.setdefault(config.file, cni_file())
         if config.exclusive:
             for name in sorted(files):
                 if name != config.file and name.endswith(_ENDINGS):

@@ -94,7 +94,7 @@ def pool(values: Mapping[str, str]) -> tuple[list[str], int]:
     return cidrs, int(values.get("cluster-pool-ipv4-mask-size", "24"))
 
 
-def cni_file(config: AgentConfig) -> str:
+def cni_file() -> str:
     """The CNI file an agent writes."""
     return (
         '{\n  "cniVersion": "0.3.1",\n  "name": "cilium",\n  "plugins": [\n'
