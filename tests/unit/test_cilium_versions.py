@@ -114,3 +114,17 @@ def test_these_versions_are_known(version: str) -> None:
 def test_pairs_with_kubernetes(cilium: str, kubernetes: str, listed: bool) -> None:
     """As Cilium's page on compatibility lists them; what is not known is not judged."""
     assert versions.listed_with(cilium, kubernetes) is listed
+
+
+@pytest.mark.parametrize(
+    ("served", "version"),
+    [
+        (set(), None),
+        ({"cilium.io/v2alpha1/ciliumnodeconfigs"}, "cilium.io/v2alpha1"),
+        ({"cilium.io/v2alpha1/ciliumnodeconfigs", "cilium.io/v2/ciliumnodeconfigs"}, "cilium.io/v2"),
+        ({"cilium.io/v2/ciliumnodes"}, None),
+    ],
+)
+def test_the_version_of_node_configs(served: set[str], version: str | None) -> None:
+    """The newest that is served; none while CiliumNodeConfigs are not."""
+    assert versions.served_node_config(served) == version

@@ -67,7 +67,7 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         released=owning.result(),
         local_volumes=volumes.result(),
         found=canal,
-        policies=tuple((p.kind, p.namespace, p.name) for p in found.policies if _of_kubernetes(p.api_version)),
+        policies=tuple(sorted(("NetworkPolicy", p["metadata"]["namespace"], p["metadata"]["name"]) for p in policies)),
         calico_policies=calicos.policies,
         felix=calicos.felix,
         ip_pools=calicos.pools,
@@ -123,10 +123,6 @@ def _wanted(plan: Plan) -> Iterator[dict[str, Any]]:
 
 def _sctp(every: list[ServiceAddresses]) -> Iterator[str]:
     yield from (f"Service {one.name}" for one in every if one.sctp)
-
-
-def _of_kubernetes(api_version: str) -> bool:
-    return api_version.startswith("networking.k8s.io/")
 
 
 def asks(rbac: list[dict[str, Any]]) -> list[Ask]:
