@@ -120,7 +120,7 @@ def begin(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now
     begun: dict[str, object] = {"held": None, "idle_since": None, "since": since, "resumed": now}
     begun["reselect"] = cluster.canal_before is not None or cluster.phase in (Phase.CLEANING, Phase.DONE)
     record = record.with_cluster(cluster.model_copy(update=begun))
-    record = _accepting(goal, record, now)
+    record = _accepting(goal, record, nodes, now)
     if goal.kind == "rollback_node":
         return _begin_rollback_node(plan, goal, record, nodes, now)
     if goal.kind == "rollback":
@@ -153,13 +153,16 @@ def _waiving(goal: Goal, record: Record, now: datetime) -> Record:
     return history(record, now, f"waived by {goal.by or 'an operator'}: {', '.join(new)}")
 
 
-def _accepting(goal: Goal, record: Record, now: datetime) -> Record:
+def _accepting(goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
     """The record with whose gates may fail in this invocation: those that are named now, and no others.
 
     Raises:
-        UsageError: there is no such node.
+        UsageError: there is no such node, or no gate of it can have failed yet.
     """
     there = sorted(name for name, entry in record.nodes.items() if not entry.gone)
+    if early := sorted(name for name in goal.accept if name in nodes and name not in there):
+        what = f"--accept-failing-gate: no gate of node {early[0]} has failed: it takes part in no migration yet"
+        raise UsageError(what, next=f"{goal.command}  (name it when its gate fails)")
     if unknown := sorted(goal.accept - set(there)):
         known = ", ".join(there[:10]) or "none yet"
         raise UsageError(

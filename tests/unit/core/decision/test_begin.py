@@ -164,6 +164,13 @@ def test_refusals(
     assert caught.value.next, description
 
 
+@pytest.mark.parametrize(("name", "says"), [("w9", "no gate of node w9 has failed"), ("w8", "there is no node w8")])
+def test_a_gate_of_a_node_that_takes_no_part_yet_is_not_accepted(name: str, says: str) -> None:
+    """Nobody is told that a node is not there which kubectl shows: before the first run, or one that has joined."""
+    with pytest.raises(UsageError, match=says):
+        begin(PLAN, Goal(accept=frozenset({name})), a_record(PLAN, ["w1"]), {"w1": a_node(), "w9": a_node("w9")}, NOW)
+
+
 @pytest.mark.parametrize(
     ("nodes", "to"),
     [
