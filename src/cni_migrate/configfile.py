@@ -200,7 +200,9 @@ def _variables(environ: Mapping[str, str]) -> dict[Path_, Any]:
                 value = json.loads(text, object_pairs_hook=_once)
             except (ValueError, RecursionError) as error:
                 why = f" ({error})" if isinstance(error, _Twice) else ""
-                raise ConfigError(f"the environment variable {name}: JSON is expected, found {text!r}{why}") from None
+                raise ConfigError(
+                    f"the environment variable {name}: JSON is expected, found {text!r}{why}", next=f"correct {name}"
+                ) from None
         found[path] = value
     return found
 

@@ -74,7 +74,8 @@ def logging_to(common: Common) -> Iterator[bool]:
                 raw = stack.enter_context(common.log_file.open("ab", buffering=0))
                 file = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
             except OSError as error:
-                raise UsageError(f"--log-file {common.log_file}: {error.strerror}") from None
+                what = f"--log-file {common.log_file}: {error.strerror}"
+                raise UsageError(what, next="name another file, or omit --log-file") from None
         level = logging.DEBUG if common.debug else logging.INFO
         structlog.configure(
             processors=[structlog.processors.add_log_level, _STAMP, _Tee(as_json, file)],

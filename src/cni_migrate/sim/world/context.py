@@ -1,13 +1,11 @@
 """What all parts of the world share, without knowing each other."""
 
 import asyncio
-import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cni_migrate.sim.client import Object
 from cni_migrate.sim.clock import SimClock
 from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.cache import Cluster
@@ -109,13 +107,3 @@ def number_of(text: object, default: int) -> int:
         return int(str(text))
     except ValueError:
         return default
-
-
-def until_text(sandbox_until: float) -> str:
-    """An end of a period for messages."""
-    return "now" if sandbox_until == math.inf else f"{sandbox_until:.1f} s"
-
-
-def with_pod(pod: Object) -> str:
-    """`namespace/name` for messages."""
-    return "/".join(meta.key(pod))

@@ -3,12 +3,8 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from cni_migrate.sim.world.programs import Run
-
-Segment = Literal["canal", "cilium", "host"]
-"""How a packet travels between two nodes: in flannel's tunnel, in Cilium's, or plainly."""
 
 
 @dataclass(slots=True, eq=False)

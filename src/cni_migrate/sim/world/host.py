@@ -34,7 +34,6 @@ FLANNEL_FOLDER = "/var/lib/cni/flannel"
 PASSTHRU_BINARY = "/opt/cni/bin/passthru"
 MULTUS_FOLDER = "/var/lib/cni/multus"
 CILIUM_STATE = "/run/cilium/state"
-CANAL_RESULTS = f"{_RESULTS}{USUAL_NETWORK}-*"
 MULTUS_RESULTS = f"{_RESULTS}multus-cni-network-*"
 
 CALICO_KUBECONFIG = "calico-kubeconfig"

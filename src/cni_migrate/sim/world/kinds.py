@@ -21,9 +21,6 @@ CRD: Final = Kind(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
 CLUSTER_ROLE: Final = Kind("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
-CLUSTER_ROLE_BINDING: Final = Kind(
-    "rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False
-)
 LEASE: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 
 CILIUM_NODE: Final = Kind("cilium.io", "v2", "ciliumnodes", "CiliumNode", namespaced=False)
