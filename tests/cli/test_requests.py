@@ -148,7 +148,7 @@ def test_a_plan_in_the_middle_names_what_goes_on(on: On, served: Make) -> None:
     ended = typed("plan")
     assert ended.code == 0, ended.err
     assert "no further node begins until `migrate resume`" in ended.out
-    assert ended.out.splitlines()[-1] == "next: mend what is named above, then `migrate run`"
+    assert ended.out.splitlines()[-1] == "next: fix what is named above, then `migrate run`"
 
 
 @pytest.mark.parametrize("command", [("preflight",), ("knet", "remove")])

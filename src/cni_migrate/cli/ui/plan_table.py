@@ -79,7 +79,7 @@ def following(view: PlanView, scope: str = "") -> str:
     if view.blockers and view.phase is Phase.PREFLIGHT:
         return "migrate preflight, which says what to do about it"
     if view.blockers:
-        return f"mend what is named above, then `migrate run{scope}`"
+        return f"fix what is named above, then `migrate run{scope}`"
     return (
         f"migrate run{scope}"
         if view.before or view.after or any(node.goes for node in view.nodes)

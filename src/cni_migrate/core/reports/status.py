@@ -377,4 +377,5 @@ def _waited_for(record: Record) -> str:
     goal = NodeState.CANAL if record.cluster.direction == "back" else NodeState.MIGRATED
     if any(not entry.skipped and (entry.state is not goal or entry.event is not None) for entry in there.values()):
         return ""
-    return next((name for name, entry in there.items() if entry.skipped), "")
+    back = record.cluster.direction == "back"  # who is on Canal again is not waited for; clean-up waits for all skipped
+    return next((name for name, e in there.items() if e.skipped and not (back and e.state is goal)), "")

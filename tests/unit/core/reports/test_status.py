@@ -220,6 +220,7 @@ def test_who_joined_after_the_end_is_shown_with_what_to_type() -> None:
         (NodeState.DUAL, "forward", "migrate skip-node --undo w1, then migrate run"),
         (NodeState.MIGRATED, "forward", "migrate skip-node --undo w1, then migrate run"),
         (NodeState.DUAL, "back", "migrate skip-node --undo w1, then migrate rollback"),
+        (NodeState.CANAL, "back", "migrate rollback"),
     ],
 )
 @pytest.mark.parametrize("others", ["done", "to go"])
