@@ -48,9 +48,9 @@ _tolerations: dict[str, tuple[Toleration, ...]] = {}
 
 
 def node(raw: Json) -> Node:
-    """A Node. `ready` is its Ready condition; an address of the node is its first InternalIP."""
+    """A Node. `ready` is its Ready condition; of InternalIPs and podCIDRs IPv4's first one counts."""
     meta, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
-    addresses = status.get("addresses") or ()
+    addresses = [str(one["address"]) for one in status.get("addresses") or () if one.get("type") == "InternalIP"]
     return Node(
         name=_text(meta["name"]),
         uid=str(meta.get("uid", "")),
@@ -61,8 +61,8 @@ def node(raw: Json) -> Node:
         unschedulable=bool(spec.get("unschedulable", False)),
         ready=_condition(status, "Ready").get("status") == "True",
         boot_id=str((status.get("nodeInfo") or {}).get("bootID", "")),
-        internal_ip=next((str(one["address"]) for one in addresses if one.get("type") == "InternalIP"), ""),
-        pod_cidr=str(spec.get("podCIDR", "")),
+        internal_ip=min(addresses, key=lambda one: ":" in one, default=""),
+        pod_cidr=str(min(spec.get("podCIDRs") or (), key=lambda one: ":" in one, default=spec.get("podCIDR", ""))),
         pod_cidrs=tuple(_text(one) for one in spec.get("podCIDRs") or ()),
         os=_text((status.get("nodeInfo") or {}).get("operatingSystem") or "linux"),
         arch=_text((status.get("nodeInfo") or {}).get("architecture") or ""),

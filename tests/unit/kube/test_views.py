@@ -47,6 +47,20 @@ def test_a_node() -> None:
     assert (found.boot_id, found.internal_ip, found.pod_cidr) == ("boot", "10.0.0.1", "10.244.1.0/24")
 
 
+def test_a_node_of_two_families() -> None:
+    """Its network and address are those of IPv4, also where IPv6 comes first: no podCIDR elsewhere was seen there."""
+    raw = {
+        "metadata": {"name": "w1"},
+        "spec": {"podCIDR": "fd00:1::/64", "podCIDRs": ["fd00:1::/64", "10.99.1.0/24"]},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": "fd00::7"}, {"type": "InternalIP", "address": "192.0.2.7"}]
+        },
+    }
+    seen = views.node(raw)
+    assert (seen.pod_cidr, seen.internal_ip) == ("10.99.1.0/24", "192.0.2.7")
+    assert seen.pod_cidrs == ("fd00:1::/64", "10.99.1.0/24")
+
+
 def test_a_node_that_has_only_a_name() -> None:
     found = views.node({"metadata": {"name": "n1"}})
     assert not found.ready
