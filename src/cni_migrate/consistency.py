@@ -293,6 +293,10 @@ PARTS: Final = dict.fromkeys(
 )
 """Keys by which some of what kube-proxy does is done by Cilium, too (until 1.18: `daemon/cmd`, `pkg/kpr`)."""
 
+NODE_TAINTS: Final = "set-cilium-node-taints"
+"""Cilium's operator taints a node whose agent's pod is not Ready, also one that is being deleted, and takes the taint
+away when an agent is Ready there again (operator/watchers/node_taint.go, 1.15 to 1.20; seen with 1.20.2)."""
+
 NO_CONNTRACK: Final = "install-no-conntrack-iptables-rules"
 
 NEEDS_ROUTES: Final = "agents do not start with it where there is a tunnel"

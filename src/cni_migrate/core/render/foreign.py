@@ -1,7 +1,8 @@
 """An operator's own Cilium: objects that a chart or a file gives, read, checked, and changed for the transit alone.
 
 What comes in goes out again at the end, unchanged. In between only that is changed which has to be while Canal is
-there, too: some keys of `cilium-config`, when pods of the agents' DaemonSet are replaced, which nodes they keep off.
+there, too: some keys of `cilium-config`, when pods of the agents' DaemonSet are replaced, which nodes they keep off,
+and a mark on the pods that read that configuration, by which they are made anew in the end.
 """
 
 import itertools
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cni_migrate.config import Config
-from cni_migrate.consistency import NEEDY, PARTS, agreed
+from cni_migrate.consistency import NEEDY, NODE_TAINTS, PARTS, agreed
 from cni_migrate.core.model import names
 from cni_migrate.core.model.objects import ObjectRef
 from cni_migrate.core.render.coexistence import TUNNEL_PORTS
@@ -22,10 +23,10 @@ Manifest = dict[str, Any]
 CONFIG: Final = names.CILIUM_CONFIG
 
 AGENT: Final = "cilium-agent"
+"""The agent's container in Cilium's DaemonSet, by which it is recognised."""
 
 PORTMAP: Final = "portmap"
 """The plugin, and the chaining mode of Cilium's in which it serves host ports."""
-"""The agent's container in Cilium's DaemonSet, by which it is recognised."""
 
 TRANSIT: Final = {
     # As Cilium's guide "Migrating a cluster to Cilium" has it: no CNI file until a CiliumNodeConfig says so, nobody
@@ -53,9 +54,10 @@ OFF: Final = {
     "enable-envoy-config": "in 1.15 it turns on what kube-proxy does by itself",
     "policy-audit-mode": "policies hold in transit",
     "disable-endpoint-crd": "Canal's pods are known to Cilium by CiliumEndpoints",
+    NODE_TAINTS: "a node whose agent is sent away would stay closed to pods",
 }
 """Keys that are turned off in between where the operator has them on: an agent refuses to start with them beside
-`TRANSIT`, or policies would not hold."""
+`TRANSIT`, policies would not hold, or there would be no clean way back."""
 
 WRITTEN: Final = ("write-cni-conf-when-ready", "read-cni-conf")
 """Keys that are left out in between. The first alone makes an agent write its CNI file, `custom-cni-conf` or not: that
@@ -208,6 +210,8 @@ def transit(foreign: Foreign, config: Config, keys: Mapping[str, str]) -> list[M
             made.append({**found, "data": transit_data(found.get("data") or {}, keys)})
         elif found is foreign.daemonset:
             made += _agents(found, config)
+        elif found is foreign.operator:
+            made.append(_in_transit(_said(found)))
         else:
             made.append(found)
     return made
@@ -222,7 +226,8 @@ def transit_data(data: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, 
 
 def later(data: Mapping[str, str]) -> list[str]:
     """What of a `cilium-config` comes with the last step only, as `key: text`."""
-    keys = [key for key in (*TRANSIT, *OFF) if key not in ("custom-cni-conf", "cni-exclusive", "cni-uninstall")]
+    ours = ("custom-cni-conf", "cni-exclusive", "cni-uninstall", NODE_TAINTS)
+    keys = [key for key in (*TRANSIT, *OFF) if key not in ours]
     asked = [key for key in keys if is_on(data.get(key, "")) and TRANSIT.get(key, "false") == "false"]
     if not is_on(data.get("enable-host-legacy-routing", "true")):
         asked.append("enable-host-legacy-routing")
@@ -268,8 +273,16 @@ def _ours(daemonset: Manifest) -> Manifest:
     made: Manifest = _said(daemonset)
     made["metadata"].setdefault("labels", {})[names.MANAGED_BY] = names.TOOL
     made["spec"]["updateStrategy"] = {"type": "OnDelete"}
-    made["spec"]["template"].setdefault("metadata", {}).setdefault("labels", {})[names.STAGE] = "transit"
-    return made
+    return _in_transit(made)
+
+
+def _in_transit(workload: Manifest) -> Manifest:
+    """The same, its pods marked: without the mark, in the end, they are made anew, and read their final configuration.
+
+    Neither agents nor the operator read it again while they run, and a chart does not make them anew by itself.
+    """
+    workload["spec"]["template"].setdefault("metadata", {}).setdefault("labels", {})[names.STAGE] = "transit"
+    return workload
 
 
 def _said(value: Any) -> Any:

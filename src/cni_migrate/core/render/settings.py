@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from cni_migrate import cilium_versions
 from cni_migrate.config import Config
+from cni_migrate.consistency import NODE_TAINTS
 from cni_migrate.core.connectivity import peers
-from cni_migrate.core.render.foreign import POLICY_KEYS
+from cni_migrate.core.render.foreign import POLICY_KEYS, is_on
 
 HEALTH_PORT: Final = 9879
 """Port of the agent's health check on the node, as in Cilium's own chart."""
@@ -100,6 +101,8 @@ def cilium_config(config: Config, version: cilium_versions.Version, *, final: bo
         # It would delete the endpoints of its node that it did not make (pkg/endpointcleanup).
         "enable-stale-cilium-endpoint-cleanup": "false",
     }
+    if is_on(cilium.extra_config.get(NODE_TAINTS, "")):
+        owned[NODE_TAINTS] = "false"  # a node whose agent is sent away would stay closed to pods
     return {**plain, **cilium.extra_config, **owned}
 
 

@@ -91,6 +91,17 @@ def finished(view: ClusterView, pod: Pod) -> bool:
     return stage == "final" if view.config.cilium.source == "builtin" else stage != "transit"
 
 
+def operators_of_cilium(view: ClusterView) -> list[Pod]:
+    """The pods of Cilium's operator, those that are being deleted left out."""
+    namespace = view.config.cilium.namespace
+    every = [pod for node in view.seen.nodes for pod in view.seen.pods_on(node)]
+    return [
+        pod
+        for pod in every
+        if pod.namespace == namespace and names.CILIUM_OPERATOR in pod.containers and not pod.deleting
+    ]
+
+
 @node_step("agent")
 def await_canal(view: NodeView) -> Answer:
     """Wait until Canal is Ready on the node."""

@@ -10,7 +10,7 @@ from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, Patc
 from cni_migrate.core.model.objects import ObjectRef, Pod
 from cni_migrate.core.model.ranks import WORKLOADS, rank
 from cni_migrate.core.model.words import many
-from cni_migrate.core.steps.agents import finished
+from cni_migrate.core.steps.agents import finished, operators_of_cilium
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.audit import audit_problems, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
@@ -111,7 +111,7 @@ def finish_cilium(view: ClusterView) -> Answer:
 
 @cluster_step("agent")
 def await_cilium_finished(view: ClusterView) -> Answer:
-    """Wait until every agent runs in its final form; existing pods keep talking."""
+    """Wait until every agent, and Cilium's operator, runs in its final form; existing pods keep talking."""
     daemonset = view.seen.daemonsets.get((view.config.cilium.namespace, names.CILIUM))
     if daemonset is None or daemonset.observed_generation < daemonset.generation:
         return Wait(on="the control plane to look at DaemonSet cilium", observed="an older generation")
@@ -125,12 +125,26 @@ def await_cilium_finished(view: ClusterView) -> Answer:
             old += 1
             first = first or (node.name, pod)
     if first is None:
-        return Done()
+        return _operator_finished(view)
     name, pod = first
     return Wait(
         on=f"Cilium in its final form on {many(old, 'node')}",
         observed=f"node {name}: {named(view.seen, pod)}",
         pods=(pod,) if pod is not None else (),
+    )
+
+
+def _operator_finished(view: ClusterView) -> Answer:
+    """Whether one of Cilium's operators is Ready, and none still acts by the settings of the transit."""
+    operators = operators_of_cilium(view)
+    old = [pod for pod in operators if pod.labels.get(names.STAGE) == "transit"]
+    if not old and any(pod.ready for pod in operators):
+        return Done()
+    shown = next(iter(old or operators), None)
+    return Wait(
+        on="Cilium's operator in its final form",
+        observed=named(view.seen, shown),
+        pods=(shown,) if shown is not None else (),
     )
 
 

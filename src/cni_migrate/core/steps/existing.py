@@ -9,10 +9,10 @@ from datetime import UTC
 from typing import Final
 
 from cni_migrate.core.model import names
-from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.render import overrides
 from cni_migrate.core.render.coexistence import Stage, wrong
 from cni_migrate.core.render.foreign import WRITTEN
+from cni_migrate.core.steps.agents import operators_of_cilium
 from cni_migrate.core.steps.answers import Answer, Done, Refuse, Wait
 from cni_migrate.core.steps.cleaning import clean_nodes
 from cni_migrate.core.steps.registry import cluster_step, node_step
@@ -83,20 +83,10 @@ def _refused(found: Iterable[_Contradiction], before: str) -> Refuse | None:
 def operator_unaware(view: ClusterView) -> str:
     """The pod of Cilium's operator that has started before its configuration was written, in words; '' for none."""
     config = view.seen.cilium_config
-    for pod in _operators(view) if config is not None else ():
+    for pod in operators_of_cilium(view) if config is not None else ():
         if config is not None and config.unread_by(pod):
             return f"pod {pod.key} has started before {names.CILIUM_CONFIG} was written, and does not read it again"
     return ""
-
-
-def _operators(view: ClusterView) -> list[Pod]:
-    namespace = view.config.cilium.namespace
-    every = [pod for node in view.seen.nodes for pod in view.seen.pods_on(node)]
-    return [
-        pod
-        for pod in every
-        if pod.namespace == namespace and names.CILIUM_OPERATOR in pod.containers and not pod.deleting
-    ]
 
 
 @cluster_step("host")
