@@ -11,16 +11,13 @@ from typing import Any
 
 import pytest
 
-from cni_migrate import resources
 from cni_migrate.config import Config
 from cni_migrate.configfile import Loaded
-from cni_migrate.core.model import names
 from cni_migrate.core.model.attempts import Result
 from cni_migrate.core.model.effects import UpgradeRelease
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.preflight.registry import ReleaseFound
-from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.apiserver.store import Event
 from cni_migrate.sim.clock import run_virtual
@@ -29,6 +26,7 @@ from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world.kinds import JOB
 from cni_migrate.wiring import completed, forget, manifests_for
 from tests.simulation.harness import SMALL, Process, config_for, simulated
+from tests.simulation.owncilium import HOOK, objects, own_cilium
 
 MIRROR, SECRETS = "harbor.example:5000/proxy/cache", ["harbor", "backup"]
 CANALS = {SMALL.versions.flannel, SMALL.versions.calico}
@@ -89,66 +87,11 @@ def test_every_pod_that_is_brought_is_pulled_with_the_secrets(strategy: str) -> 
     run_virtual(main())
 
 
-RELAY = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {"name": "hubble-relay", "namespace": "kube-system"},
-    "spec": {
-        "replicas": 1,
-        "selector": {"matchLabels": {"k8s-app": "hubble-relay"}},
-        "template": {
-            "metadata": {"labels": {"k8s-app": "hubble-relay"}},
-            "spec": {"containers": [{"name": "hubble-relay", "image": "quay.io/cilium/hubble-relay:v1.18.2"}]},
-        },
-    },
-}
-
-
-HOOK = {
-    "apiVersion": "batch/v1",
-    "kind": "Job",
-    "metadata": {
-        "name": "certs",
-        "namespace": "kube-system",
-        "annotations": {"helm.sh/hook": "post-install,post-upgrade"},
-    },
-    "spec": {
-        "template": {
-            "metadata": {},
-            "spec": {
-                "restartPolicy": "Never",
-                "containers": [{"name": "certgen", "image": "quay.io/cilium/certgen:v0.3.1"}],
-            },
-        }
-    },
-}
-"""What a chart runs around its last step, and nobody else."""
-
-
-def _objects(folder: Path) -> Path:
-    """A Cilium 1.18.2 in a file, with Hubble's relay and a hook."""
-    texts = {name: resources.read("templates", name) for name in TEMPLATES}
-    wanted = Config.model_validate({"strategy": "overlay", "cilium": {"version": "1.18.2"}})
-    made = json.loads(json.dumps(Manifests(texts, wanted, Payload("canal:1", {})).cilium_final()))
-    for one in made:
-        if one["kind"] == "DaemonSet":
-            del one["spec"]["template"]["metadata"]["labels"][names.STAGE]
-    file = folder / "cilium.json"
-    file.write_text("\n---\n".join(json.dumps(one) for one in [*made, RELAY, HOOK]))
-    return file
-
-
-def _own(folder: Path, strategy: str, **more: Any) -> Config:
-    """That, as manifests: nobody runs the hook."""
-    config = config_for(strategy, cilium={"source": "manifests", "manifests": str(_objects(folder))}, **more)
-    return completed(Loaded(config, {}), None).config
-
-
 def _chart(folder: Path, strategy: str) -> Config:
     """That, as a chart which a program called helm renders."""
     program = folder / "bin" / "helm"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\ncase "$1" in version) echo v3.18.0;; template) cat {_objects(folder)};; esac\n')
+    program.write_text(f'#!/bin/sh\ncase "$1" in version) echo v3.18.0;; template) cat {objects(folder)};; esac\n')
     program.chmod(0o700)
     forget()
     before, os.environ["PATH"] = os.environ["PATH"], f"{program.parent}:{os.environ['PATH']}"
@@ -184,7 +127,7 @@ def _images(sim: Simulation) -> set[str]:
 
 PULLS: list[tuple[str, Callable[[Path], Config]]] = [
     *((f"builtin {name}", lambda _, name=name: config_for(name)) for name in sorted(BROUGHT)),
-    *((f"own {name}", lambda folder, name=name: _own(folder, name)) for name in sorted(BROUGHT)),
+    *((f"own {name}", lambda folder, name=name: own_cilium(folder, name)) for name in sorted(BROUGHT)),
     *((f"chart {name}", lambda folder, name=name: _chart(folder, name)) for name in sorted(BROUGHT)),
     ("existing", lambda _: config_for("overlay", cilium={"source": "existing"})),
     ("a mirror", lambda _: _mirrored("overlay")),

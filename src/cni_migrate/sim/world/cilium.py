@@ -18,10 +18,9 @@ from cni_migrate.sim.world.kinds import (
     NODE,
 )
 from cni_migrate.sim.world.masquerade import CILIUM, Rule, at_the_end, on_top
-from cni_migrate.sim.world.nodestatus import change_taints, network_available
+from cni_migrate.sim.world.nodestatus import AGENT_TAINT, change_taints, network_available
 from cni_migrate.sim.world.programs import Health, Program, Run
 
-AGENT_TAINT = "node.cilium.io/agent-not-ready"
 BACKUP = ".cilium_bak"
 _ENDINGS = (".conf", ".conflist", ".json")
 
@@ -64,6 +63,7 @@ class CiliumAgent(Program):
         if problem:
             return Health(crashed=problem)
         self._owner[run.host.name] = run
+        self.ctx.work.add("cilium.taint", run.host.name)
         self.after(run, "register", self.ctx.about(self.ctx.timings.cilium_start, "cilium", run.uid, run.attempt))
         return None
 
@@ -163,6 +163,7 @@ class CiliumAgent(Program):
         if not run.memory.pop("up", False):
             return
         run.host.change(cilium_seen=self.ctx.now())
+        self.ctx.work.add("cilium.taint", run.host.name)
         config: AgentConfig = run.memory["config"]
         if graceful and config.uninstall and config.file:
             run.host.remove_files(config.file)

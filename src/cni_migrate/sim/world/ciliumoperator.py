@@ -1,4 +1,4 @@
-"""The Cilium operator: installs the CRDs, gives nodes their pod CIDR, and may restart unmanaged DNS pods."""
+"""The Cilium operator: makes the CRDs, gives nodes their pod CIDR, may restart unmanaged DNS pods and taint nodes."""
 
 from cni_migrate.sim.client import ApiError, Object
 from cni_migrate.sim.world import meta
@@ -8,6 +8,7 @@ from cni_migrate.sim.world.ciliumgarbage import CiliumGarbage
 from cni_migrate.sim.world.ciliumobjects import definitions
 from cni_migrate.sim.world.context import Context, number_of
 from cni_migrate.sim.world.kinds import CILIUM_NODE, CONFIG_MAP, CRD, POD
+from cni_migrate.sim.world.nodestatus import AGENT_TAINT, change_taints
 from cni_migrate.sim.world.programs import Health, Program, Run
 
 _INTERVALS = {
@@ -40,9 +41,11 @@ class CiliumOperator(Program):
         self._taken: set[str] = set()
         self._garbage = CiliumGarbage(ctx)
         ctx.work.handle("cilium.allocate", self._allocate)
+        ctx.work.handle("cilium.taint", self._taint)
 
     async def begin(self, run: Run) -> Health | None:
-        """CRDs first; the rest when it is ready."""
+        """CRDs first; the rest when it is ready. Its configuration is read now, and never again."""
+        await self._config(run)
         image = next(c.get("image", "") for c in run.pod["spec"]["containers"] if c["name"] == self.container)
         for definition in definitions(node_config_v2=served_v2(image)):
             if await self.ctx.cluster.find(CRD, meta.name(definition)) is None:
@@ -107,8 +110,23 @@ class CiliumOperator(Program):
         self._leader = run
 
     async def _config(self, run: Run) -> dict[str, str]:
-        found = await self.ctx.cluster.find(CONFIG_MAP, "cilium-config", meta.namespace(run.pod))
-        return dict((found or {}).get("data") or {})
+        if "config" not in run.memory:
+            found = await self.ctx.cluster.find(CONFIG_MAP, "cilium-config", meta.namespace(run.pod))
+            run.memory["config"] = dict((found or {}).get("data") or {})
+        config: dict[str, str] = run.memory["config"]
+        return config
+
+    async def _taint(self, node: str) -> None:
+        """`set-cilium-node-taints`: a node whose agent is not Ready is closed to pods, until one is.
+
+        Also one whose agent was sent away for good (seen with 1.20.2; operator/watchers/node_taint.go has forgotten
+        by then that its pod is being deleted).
+        """
+        host, run = self.ctx.host(node), self._leader
+        if host is None or run is None or host.plane.agent:
+            return
+        if (await self._config(run)).get("set-cilium-node-taints") == "true":
+            await change_taints(self.ctx, node, [{"key": AGENT_TAINT, "effect": "NoSchedule"}], set())
 
     async def _allocate(self, node: str) -> None:
         """Give a CiliumNode without pod CIDR the next free share of the cluster pool; the agent goes on."""

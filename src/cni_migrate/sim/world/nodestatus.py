@@ -5,6 +5,9 @@ from cni_migrate.sim.world import meta
 from cni_migrate.sim.world.context import Context
 from cni_migrate.sim.world.kinds import NODE
 
+AGENT_TAINT = "node.cilium.io/agent-not-ready"
+"""Cilium's, of nodes on which no agent is Ready."""
+
 
 def with_condition(node: Object, kind: str, status: str, reason: str, message: str, now: str) -> list[Object] | None:
     """The node's conditions with one of them changed; None when it was like that already."""
