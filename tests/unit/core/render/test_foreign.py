@@ -229,13 +229,13 @@ def test_lists_are_taken_apart_and_hooks_left_out() -> None:
 
 
 def test_the_transit_changes_what_it_must_and_nothing_else() -> None:
-    """The relay waits for the end; the agents' DaemonSet and some keys differ; every other object is as it came."""
+    """The relay waits for the end; agents, operator and some keys differ; every other object is as it came."""
     source = foreign.read(objects())
     before = copy.deepcopy(source.objects)
     made = foreign.transit(source, CONFIG, {"enable-policy": "default"})
     assert source.objects == before, "what came in is not changed"
     changed = [m["metadata"]["name"] for m in made if m not in source.objects]
-    assert changed == [foreign.CONFIG, names.CILIUM]
+    assert set(changed) == {foreign.CONFIG, names.CILIUM, names.CILIUM_OPERATOR}
     assert [m for m in source.objects if m["metadata"]["name"] not in {m["metadata"]["name"] for m in made}] == [RELAY]
     data = one(made, "ConfigMap", foreign.CONFIG)["data"]
     assert data.items() >= foreign.TRANSIT.items()
@@ -248,6 +248,9 @@ def test_the_transit_changes_what_it_must_and_nothing_else() -> None:
         "requiredDuringSchedulingIgnoredDuringExecution"
     ]["nodeSelectorTerms"]
     assert term["matchExpressions"][-1]["key"] == CONFIG.labels.detached.key
+    operator = one(made, "Deployment", names.CILIUM_OPERATOR)
+    assert operator["spec"]["template"]["metadata"]["labels"].pop(names.STAGE) == "transit"
+    assert operator in source.objects, "without the mark in the end, it is made anew"
 
 
 @pytest.mark.parametrize(
@@ -267,6 +270,7 @@ def test_the_transit_changes_what_it_must_and_nothing_else() -> None:
         ({"enable-node-port": "true"}, {"enable-node-port: true"}, {"enable-node-port"}),
         ({"policy-audit-mode": "true"}, {"policy-audit-mode: true"}, {"policy-audit-mode"}),
         ({"disable-endpoint-crd": "true"}, {"disable-endpoint-crd: true"}, {"disable-endpoint-crd"}),
+        ({"set-cilium-node-taints": "true"}, set(), {"set-cilium-node-taints"}),
         ({"enable-host-legacy-routing": "false"}, {"enable-host-legacy-routing: false"}, set()),
         ({"enable-hubble": "true", "enable-envoy-config": "true"}, {"enable-envoy-config: true"}, {"enable-envoy-config"}),
     ],

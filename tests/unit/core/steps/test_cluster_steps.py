@@ -275,6 +275,34 @@ def test_nothing_may_be_on_canal_before_canal_goes() -> None:
 FINAL = {names.STAGE: "final"}
 
 
+def an_operator(name: str = "cilium-operator-1", **changes: Any) -> Pod:
+    """A pod of Cilium's operator."""
+    return a_pod(
+        name, **{"namespace": "kube-system", "containers": ("cilium-operator",), "host_network": True} | changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("operators", "observed"),
+    [
+        ([an_operator()], ""),
+        ([an_operator(), an_operator("old", labels={names.STAGE: "transit"}, deleting=True)], ""),
+        ([an_operator(), an_operator("old", labels={names.STAGE: "transit"})], "pod old"),
+        ([an_operator("new", ready=False)], "pod new"),
+        ([], "no pod"),
+    ],
+)
+def test_ciliums_operator_is_waited_for_in_its_final_form(operators: list[Pod], observed: str) -> None:
+    """One that was not made anew would go on with the settings of the transit."""
+    daemonset = a_daemonset("cilium", generation=2, observed_generation=2)
+    answer = _answer("await_cilium_finished", seen(a_node(), daemonset, an_agent("cilium", labels=FINAL), *operators))
+    if not observed:
+        assert isinstance(answer, Done)
+        return
+    assert isinstance(answer, Wait)
+    assert observed in answer.observed
+
+
 @pytest.mark.parametrize(
     ("pod", "done"),
     [
@@ -288,7 +316,7 @@ FINAL = {names.STAGE: "final"}
 def test_ciliums_final_form_is_waited_for(pod: Pod | None, done: bool) -> None:
     """On every Ready node, and not before the control plane has looked at the new template."""
     daemonset = a_daemonset("cilium", generation=2, observed_generation=2)
-    found = seen(a_node(), a_node("dead", ready=False), daemonset, *([pod] if pod else []))
+    found = seen(a_node(), a_node("dead", ready=False), daemonset, an_operator(), *([pod] if pod else []))
     assert isinstance(_answer("await_cilium_finished", found), Done if done else Wait)
     found.daemonsets["kube-system", "cilium"] = replace(daemonset, generation=3)
     assert isinstance(_answer("await_cilium_finished", found), Wait)
