@@ -93,7 +93,7 @@ def test_a_rollback_from_the_middle_leaves_no_release(
     # A DaemonSet's pod ends under Cilium's file, so portmap still asks its chain on node1; clean-up removes that one.
     assert {node: doors(cluster)[node] for node in ("node2", "node3")} == {"node2": "200", "node3": "200"}
     running = operator.start()
-    assert running.until(told(step="await_pods_on_cilium", node="node2")), running.said()
+    assert running.until(told(step="gate", node="node2", of="switch")), running.said()
     running.kill()
 
     done = operator.type("rollback", "--yes")

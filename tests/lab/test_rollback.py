@@ -82,7 +82,7 @@ def test_back_from_every_state(strategy: str, canal: Path, cluster: Cluster, hir
         assert _addresses(cluster, "node1") == {"10.244"}
 
     # Half migrated: node1 is migrated, node2 in the middle of its switch.
-    _kill_at(operator, trail, told(step="await_pods_on_cilium", node="node2"))
+    _kill_at(operator, trail, told(step="gate", node="node2", of="switch"))
     done = operator.type("rollback", "--yes")
     assert done.returncode == 0, said(done)
     _all_is_well(cluster, canal)
