@@ -153,7 +153,7 @@ def dual_stack(facts: Facts) -> Iterator[Finding]:
 
 
 @check
-def cidroverlap(facts: Facts) -> Iterator[Finding]:
+def cidr_overlap(facts: Facts) -> Iterator[Finding]:
     """Cilium's new network is free: no node, Service, pod or API server is in it; nor is a node in Canal's."""
     cilium = facts.config.cilium.pod_cidr
     ours = any(one.labels.get(names.MANAGED_BY) == names.TOOL for one in facts.seen.daemonsets.values())
