@@ -92,14 +92,16 @@ def finished(view: ClusterView, pod: Pod) -> bool:
 
 
 def operators_of_cilium(view: ClusterView) -> list[Pod]:
-    """The pods of Cilium's operator, those that are being deleted left out."""
+    """The pods of Cilium's operator, by their container or their Deployment; those that are being deleted left out."""
+
+    def is_one(pod: Pod) -> bool:
+        kind, owner, _ = pod.controller or ("", "", "")
+        by_deployment = kind == "ReplicaSet" and owner.rpartition("-")[0] == names.CILIUM_OPERATOR
+        return names.CILIUM_OPERATOR in pod.containers or by_deployment
+
     namespace = view.config.cilium.namespace
     every = [pod for node in view.seen.nodes for pod in view.seen.pods_on(node)]
-    return [
-        pod
-        for pod in every
-        if pod.namespace == namespace and names.CILIUM_OPERATOR in pod.containers and not pod.deleting
-    ]
+    return [pod for pod in every if pod.namespace == namespace and not pod.deleting and is_one(pod)]
 
 
 @node_step("agent")

@@ -289,6 +289,7 @@ def an_operator(name: str = "cilium-operator-1", **changes: Any) -> Pod:
         ([an_operator(), an_operator("old", labels={names.STAGE: "transit"}, deleting=True)], ""),
         ([an_operator(), an_operator("old", labels={names.STAGE: "transit"})], "pod old"),
         ([an_operator("new", ready=False)], "pod new"),
+        ([an_operator(containers=("renamed",), controller=("ReplicaSet", "cilium-operator-7f9c", "uid"))], ""),
         ([], "no pod"),
     ],
 )
