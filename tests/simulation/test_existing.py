@@ -58,6 +58,16 @@ def owned(sim: Simulation) -> dict[str, Any]:
     return copy.deepcopy(found)
 
 
+def _programs(sim: Simulation) -> dict[str, set[str]]:
+    """Cilium's pods by their program."""
+    found: dict[str, set[str]] = {}
+    for stored in sim.store.select(sim.app.catalog.find("", "v1", "pods")):
+        for container in stored.object["spec"]["containers"]:
+            if container["name"] in ("cilium-agent", "cilium-operator"):
+                found.setdefault(container["name"], set()).add(stored.object["metadata"]["uid"])
+    return found
+
+
 async def upgrade(sim: Simulation, keys: Mapping[str, str | None]) -> None:
     """`helm upgrade` by hand."""
     found = await sim.client.get(CONFIG_MAP, "cilium-config", "kube-system")
@@ -165,7 +175,10 @@ def test_a_node_goes_back_and_forth() -> None:
 
 
 def test_nobody_upgrades_it() -> None:
-    """After its deadline the run is held with the keys and what to type; once they are there it goes on to the end."""
+    """After its deadline the run is held with the keys and what to type; once they are there it goes on to the end.
+
+    Who writes only the keys restarts nothing: agents and operator read them when they start, so they are restarted.
+    """
 
     async def main() -> None:
         async with simulated(cluster(upgrade=None), CONFIG) as (sim, watch):
@@ -177,10 +190,14 @@ def test_nobody_upgrades_it() -> None:
             assert "helm value cni.customConf: false" in final.message
             assert "migrate manifests cilium-values-final" in final.message + final.next
             assert await sim.client.get(CONFIG_MAP, "canal-config", "kube-system")
+            before = _programs(sim)
+            assert set(before) == {"cilium-agent", "cilium-operator"}
             await upgrade(sim, FINAL)
             final = await Process(sim, CONFIG).run()
             assert final is not None
             assert final.outcome == "done", final
+            after = _programs(sim)
+            assert [name for name, uids in before.items() if uids & after[name]] == []
             watch.check()
 
     run_virtual(main())

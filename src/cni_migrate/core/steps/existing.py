@@ -9,15 +9,17 @@ from datetime import UTC
 from typing import Final
 
 from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import DeletePod
 from cni_migrate.core.render import overrides
 from cni_migrate.core.render.coexistence import Stage, wrong
 from cni_migrate.core.render.foreign import WRITTEN
 from cni_migrate.core.steps.agents import operators_of_cilium
-from cni_migrate.core.steps.answers import Answer, Done, Refuse, Wait
+from cni_migrate.core.steps.answers import Answer, Apply, Done, Refuse, Wait
 from cni_migrate.core.steps.cleaning import clean_nodes
 from cni_migrate.core.steps.registry import cluster_step, node_step
 from cni_migrate.core.steps.rolling import restart_agents
 from cni_migrate.core.steps.view import ClusterView, NodeView
+from cni_migrate.core.steps.waited import named
 
 PARTS = {"transit": "cilium-values", "final": "cilium-values-final"}
 """Which part of `migrate manifests` prints a stage's values."""
@@ -192,11 +194,22 @@ def await_transit_values(view: ClusterView) -> Answer:
 
 @cluster_step("agent")
 def restart_unaware_cilium(view: ClusterView) -> Answer:
-    """Restart the agents that have started before their configuration was written, a tenth at a time."""
-    config = view.seen.cilium_config
+    """Restart what has started before its configuration was written: agents, a tenth at a time, then the operator."""
+    config, on = view.seen.cilium_config, "Cilium to run by its new values"
     if config is None:
         return Wait(on=f"ConfigMap {names.CILIUM_CONFIG}", observed="it is not there")
-    return restart_agents(view, config.unread_by, on="Cilium to run by its new values", agents="that started before")
+    answer = restart_agents(view, config.unread_by, on=on, agents="that started before")
+    if not isinstance(answer, Done):
+        return answer
+    operators = operators_of_cilium(view)
+    old = [pod for pod in operators if config.unread_by(pod)]
+    starting = [pod for pod in operators if pod not in old and not pod.ready]
+    if not operators or starting:
+        return Wait(on=on, observed=named(view.seen, next(iter(starting), None)), pods=tuple(starting))
+    if not old:
+        return Done()
+    effect = DeletePod(old[0].namespace, old[0].name, old[0].uid, old[0].node)
+    return Apply((effect,), on=on, observed=f"operator {old[0].name} that started before")
 
 
 @cluster_step("host")

@@ -16,7 +16,7 @@ from cni_migrate.core.model.effects import (
     RunHostTask,
 )
 from cni_migrate.core.model.lifecycle import NodeState
-from cni_migrate.core.model.objects import CiliumNode, Node, ObjectRef, Pod, Taint
+from cni_migrate.core.model.objects import CiliumConfig, CiliumNode, Node, ObjectRef, Pod, Taint
 from cni_migrate.core.model.record import NodeRecord
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
 from cni_migrate.core.steps.progress import AT_ONCE
@@ -302,6 +302,35 @@ def test_ciliums_operator_is_waited_for_in_its_final_form(operators: list[Pod], 
         return
     assert isinstance(answer, Wait)
     assert observed in answer.observed
+
+
+BEFORE, CHANGED, AFTER = "2030-01-01T00:00:00Z", "2030-01-01T01:00:00Z", "2030-01-01T02:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("agent", "operators", "expected"),
+    [
+        (BEFORE, [an_operator(created=BEFORE)], "cilium-w1"),
+        (AFTER, [an_operator(created=BEFORE), an_operator("other", created=BEFORE)], "cilium-operator-1"),
+        (AFTER, [an_operator(created=AFTER, ready=False), an_operator("other", created=BEFORE)], Wait),
+        (AFTER, [an_operator(created=BEFORE, deleting=True)], Wait),
+        (AFTER, [an_operator(created=AFTER)], Done),
+    ],
+)
+def test_an_installed_cilium_is_restarted_where_it_has_not_read_its_configuration(
+    agent: str, operators: list[Pod], expected: str | type
+) -> None:
+    """Agents first, then one operator at a time; none beside one that is still starting."""
+    config = CiliumConfig("kube-system", {}, CHANGED)
+    cilium = (a_daemonset("cilium"), an_agent("cilium", created=agent))
+    found = seen(a_node(), *cilium, *operators, cilium_config=config)
+    answer = _answer("restart_unaware_cilium", found, OVERLAY)
+    if isinstance(expected, str):
+        (effect,) = _effects(answer)
+        assert isinstance(effect, DeletePod)
+        assert effect.name == expected
+    else:
+        assert isinstance(answer, expected)
 
 
 @pytest.mark.parametrize(
