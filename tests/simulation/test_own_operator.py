@@ -13,6 +13,7 @@ from cni_migrate.sim.apiserver.resources import Resource
 from cni_migrate.sim.apiserver.store import Event
 from cni_migrate.sim.client import Object
 from cni_migrate.sim.clock import run_virtual
+from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
 from cni_migrate.sim.world.kinds import POD
 from cni_migrate.sim.world.nodestatus import AGENT_TAINT
@@ -80,6 +81,41 @@ def test_the_operator_acts_by_the_final_settings_in_the_end_alone(source: str, t
             await asyncio.sleep(120)
             assert set(closed) == {"w1"}
             assert AGENT_TAINT not in str(outcome(sim, config)["nodes"])
+
+    run_virtual(main())
+
+
+BROKEN = Scenario.model_validate(
+    {
+        **SMALL.model_dump(exclude_defaults=True),
+        "faults": [
+            {
+                "crash": {"name": "cilium", "node": "w1", "message": "unable to mount BPF filesystem"},
+                "when": {"node": "cp1", "label": "node-role.kubernetes/migrated"},
+                "after": 3,
+            }
+        ],
+    }
+)
+"""The agent on w1 ends again and again soon after the last node was migrated: from when it has its final form on."""
+
+
+@pytest.mark.parametrize("strategy", ["overlay", "multus"])
+def test_a_node_that_was_closed_in_the_final_form_is_opened_on_the_way_back(strategy: str, tmp_path: Path) -> None:
+    """No agent gets Ready on w1, so that the operator itself would never open it again."""
+
+    async def main() -> None:
+        config = own_cilium(tmp_path, strategy, **TAINTS)
+        async with simulated(BROKEN, config) as (sim, _):
+            before = outcome(sim, config)
+            final = await Process(sim, config).run()
+            assert final is not None
+            assert final.outcome in ("halted", "gate"), final
+            assert AGENT_TAINT in str(outcome(sim, config)["nodes"]["w1"]), final
+            final = await Process(sim, config, goal=Goal(kind="rollback")).run()
+            assert final is not None
+            assert final.outcome == "done", final
+            assert outcome(sim, config) == before
 
     run_virtual(main())
 

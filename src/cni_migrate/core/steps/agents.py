@@ -1,10 +1,11 @@
 """Steps that wait for the network agents of a node to be Ready or gone, or that restart one."""
 
 from dataclasses import replace
+from typing import Final
 
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod
-from cni_migrate.core.model.objects import Pod
+from cni_migrate.core.model.objects import Node, Pod, Taint
 from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Wait
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import node_step
@@ -89,6 +90,17 @@ def finished(view: ClusterView, pod: Pod) -> bool:
     """
     stage = pod.labels.get(names.STAGE)
     return stage == "final" if view.config.cilium.source == "builtin" else stage != "transit"
+
+
+CLOSED: Final = Taint("node.cilium.io/agent-not-ready", "", "NoSchedule")
+"""Cilium's operator closes a node by it whose agent is not Ready (`set-cilium-node-taints`), in exactly this form."""
+
+
+def opened(view: ClusterView, node: Node) -> tuple[Taint, ...]:
+    """The node's taints; on the way back without the one of Cilium's operator, which nobody else would take away."""
+    if view.record.cluster.direction == "forward" or view.config.cilium.source == "existing":
+        return node.taints
+    return tuple(taint for taint in node.taints if taint != CLOSED)
 
 
 def operators_of_cilium(view: ClusterView) -> list[Pod]:

@@ -10,7 +10,7 @@ from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, Patc
 from cni_migrate.core.model.objects import ObjectRef, Pod
 from cni_migrate.core.model.ranks import WORKLOADS, rank
 from cni_migrate.core.model.words import many
-from cni_migrate.core.steps.agents import finished, operators_of_cilium
+from cni_migrate.core.steps.agents import finished, opened, operators_of_cilium
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.audit import audit_problems, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
@@ -91,8 +91,9 @@ def delete_first_cilium(view: ClusterView) -> Answer:
 
 @cluster_step("pods")
 def delete_cilium(view: ClusterView) -> Answer:
-    """Delete all of Cilium (undo)."""
-    return delete_all(view, refs_of(view.plan.manifests.cilium(), keep=["Namespace"]), "Cilium")
+    """Delete all of Cilium (undo), also what came with the last step where clean-up had begun."""
+    made = [*view.plan.manifests.cilium(), *view.plan.manifests.cilium_final()]
+    return delete_all(view, list(dict.fromkeys(refs_of(made, keep=["Namespace"]))), "Cilium")
 
 
 @cluster_step("host")
@@ -244,7 +245,7 @@ def remove_labels(view: ClusterView) -> Answer:
         annotations: dict[str, str | None] = {names.CORDONED_BY: None} if ours else {}
         if canal_gone:
             annotations |= {key: None for key in node.annotations if key.startswith(names.FLANNEL_ANNOTATIONS)}
-        taints = tuple(taint for taint in node.taints if taint != view.plan.taint)
+        taints = tuple(taint for taint in opened(view, node) if taint != view.plan.taint)
         if labels or annotations or taints != node.taints:
             effects.append(
                 PatchNode(

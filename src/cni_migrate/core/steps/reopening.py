@@ -1,7 +1,10 @@
 """Cluster steps of a rollback out of clean-up, before its point of no return: all that it changed is taken back."""
 
+from typing import Final
+
 from cni_migrate.configsections import Label
 from cni_migrate.core.model import names
+from cni_migrate.core.model.effects import PatchNode
 from cni_migrate.core.model.words import many
 from cni_migrate.core.steps import agents
 from cni_migrate.core.steps.answers import Answer, Apply, Done, Wait
@@ -9,6 +12,7 @@ from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import cluster_step
 from cni_migrate.core.steps.rolling import restart_agents
 from cni_migrate.core.steps.view import ClusterView
+from cni_migrate.core.steps.waited import named
 
 
 def _label(view: ClusterView, label: Label) -> Answer:
@@ -27,6 +31,29 @@ def label_cilium_nodes(view: ClusterView) -> Answer:
 def label_switched_nodes(view: ClusterView) -> Answer:
     """Select every node for the CiliumNodeConfig, those that joined during clean-up, too."""
     return _label(view, view.config.labels.switched)
+
+
+OPERATOR_SECONDS: Final = 60
+"""For so long an operator that still runs in the final form is waited for: it would close the nodes again."""
+
+
+@cluster_step("agent")
+def open_nodes(view: ClusterView) -> Answer:
+    """Take away the taint of nodes whose agent is not Ready: an operator's own Cilium sets it in its final form only.
+
+    Where no agent comes up any more, which may be why all go back, pods could not be moved anywhere.
+    """
+    effects = [
+        PatchNode(node.name, node.uid, node.resource_version, {}, {}, taints=taints)
+        for node in view.seen.nodes.values()
+        if (taints := agents.opened(view, node)) != node.taints
+    ]
+    if effects:
+        return Apply(tuple(effects), on=f"Cilium's taint of {many(len(effects), 'node')} to go")
+    old = [pod for pod in agents.operators_of_cilium(view) if pod.labels.get(names.STAGE) != "transit"]
+    if not old or view.config.cilium.source == "builtin" or (view.now - view.since).total_seconds() > OPERATOR_SECONDS:
+        return Done()
+    return Wait(on="Cilium's operator to run beside Canal again", observed=named(view.seen, old[0]), pods=(old[0],))
 
 
 @cluster_step("agent")

@@ -70,6 +70,7 @@ class CiliumOperator(Program):
         for node in list(self.ctx.net.hosts):
             self.ctx.work.add("cilium.resume", node)
             self.ctx.work.add("cilium.allocate", node)
+            self.ctx.work.add("cilium.taint", node)
         await self._restart_unmanaged(run)
         for what in _INTERVALS:
             await self._collect(run, what)
@@ -125,7 +126,8 @@ class CiliumOperator(Program):
         host, run = self.ctx.host(node), self._leader
         if host is None or run is None or host.plane.agent:
             return
-        if (await self._config(run)).get("set-cilium-node-taints") == "true":
+        scheduled = any("cilium-agent" in meta.containers(pod) for pod in self.ctx.cluster[POD].by("node", node))
+        if scheduled and (await self._config(run)).get("set-cilium-node-taints") == "true":
             await change_taints(self.ctx, node, [{"key": AGENT_TAINT, "effect": "NoSchedule"}], set())
 
     async def _allocate(self, node: str) -> None:

@@ -1,6 +1,7 @@
 """The cluster steps' answers to hand-made views: installing, making Canal selective, cleaning up, auditing."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -302,6 +303,36 @@ def test_ciliums_operator_is_waited_for_in_its_final_form(operators: list[Pod], 
         return
     assert isinstance(answer, Wait)
     assert observed in answer.observed
+
+
+CLOSED = Taint("node.cilium.io/agent-not-ready", "", "NoSchedule")
+OTHERS = (Taint("node.cilium.io/agent-not-ready", "true", "NoExecute"), Taint("team", "blue", "NoSchedule"))
+
+
+def test_nodes_that_cilium_s_operator_has_closed_are_opened_on_the_way_back() -> None:
+    """Only what it sets itself goes, and only on the way back; an installed Cilium's operator goes on, so it stays."""
+    found = seen(a_node(taints=(CLOSED, *OTHERS)), a_node("w2"))
+    (patch,) = _effects(_answer("open_nodes", found, OVERLAY, direction="back"))
+    assert isinstance(patch, PatchNode)
+    assert (patch.node, patch.taints) == ("w1", OTHERS)
+    (patch,) = _effects(_answer("remove_labels", found, OVERLAY, direction="back"))
+    assert isinstance(patch, PatchNode)
+    assert patch.taints == OTHERS
+    assert isinstance(_answer("remove_labels", found, OVERLAY, direction="forward"), Done)
+    installed = a_plan("overlay", cilium={"source": "existing"})
+    assert isinstance(_answer("open_nodes", found, installed, direction="back"), Done)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(10, Wait), (61, Done)])
+@pytest.mark.parametrize("labels", [{}, {names.STAGE: "transit"}])
+def test_an_operator_in_the_final_form_is_waited_for_a_while(
+    seconds: int, expected: type, labels: dict[str, str]
+) -> None:
+    """It would close the nodes again. One whose successor does not come up holds nobody on the way back."""
+    plan = a_plan("overlay", cilium={"source": "manifests", "manifests": "cilium.yaml"})
+    view = a_cluster_view(seen(a_node(), an_operator(labels=labels)), plan=plan, direction="back")
+    answer = CLUSTER_STEPS["open_nodes"](replace(view, since=view.now - timedelta(seconds=seconds)))
+    assert isinstance(answer, Done if labels else expected)
 
 
 BEFORE, CHANGED, AFTER = "2030-01-01T00:00:00Z", "2030-01-01T01:00:00Z", "2030-01-01T02:00:00Z"
