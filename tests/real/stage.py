@@ -131,8 +131,11 @@ class Trail:
             code = event["responseStatus"]["code"]
             if event["userAgent"] != USER_AGENT:
                 found.append(f"{what}: User-Agent {event['userAgent']}")
-            if code == 403 or (code >= 500 and not self._cut(event)):
-                found.append(f"{what}: answered {code} {event['responseStatus'].get('message', '')}")
+            said = event["responseStatus"].get("message", "")
+            # A server that is too late answers so to a client that waits no longer; the request is made anew.
+            late = code == 504 and "did not complete within requested timeout" in said
+            if code == 403 or (code >= 500 and not late and not self._cut(event)):
+                found.append(f"{what}: answered {code} {said}")
         found += [
             f"{event['verb']} {event['requestURI']}: no field manager"
             for event in self.writes()
