@@ -293,6 +293,9 @@ PARTS: Final = dict.fromkeys(
 )
 """Keys by which some of what kube-proxy does is done by Cilium, too (until 1.18: `daemon/cmd`, `pkg/kpr`)."""
 
+AGENT_TAINT: Final = "node.cilium.io/agent-not-ready"
+"""Cilium's taint of nodes whose agent is not Ready, where `agent-not-ready-taint-key` names no other."""
+
 NODE_TAINTS: Final = "set-cilium-node-taints"
 """Cilium's operator taints a node whose agent's pod is not Ready, also one that is being deleted, and takes the taint
 away when an agent is Ready there again (operator/watchers/node_taint.go, 1.15 to 1.20; seen with 1.20.2)."""
@@ -377,7 +380,7 @@ RESERVED: Final[dict[str, _Reserved]] = {
     "encrypt-node": _Reserved(_ENCRYPTED, lambda _: "false"),
     "enable-ztunnel": _Reserved(_ENCRYPTED, lambda _: "false"),
     "agent-not-ready-taint-key": _Reserved(
-        "preflight and the way back know it by its name", lambda _: "node.cilium.io/agent-not-ready"
+        "preflight and the way back know it by its name", lambda _: AGENT_TAINT
     ),
 }  # fmt: skip
 """Keys of `cilium-config` that the migration sets itself, or that agents refuse to find changed: an agent restarts in

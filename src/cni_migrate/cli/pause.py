@@ -16,7 +16,7 @@ def command(common: Common) -> None:
     """Begin no further node; those under way are finished."""
     from cni_migrate.cli import requests
 
-    def change(data: dict[str, str], now: str) -> str:
+    def change(data: dict[str, str], now: str, _: object) -> str:
         since = data.setdefault("paused", now)
         return f"paused since {since}: nodes under way are finished, no further one begins"
 

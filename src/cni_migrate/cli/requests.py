@@ -20,8 +20,8 @@ from cni_migrate.errors import Conflict, UsageError
 
 Data = dict[str, str]
 
-Change = Callable[[Data, str], str]
-"""Changes the requests, given the time as text; answers what to say about it."""
+Change = Callable[[Data, str, Record], str]
+"""Changes the requests, given the time as text and the record; answers what to say about it."""
 
 LABELS = {names.MANAGED_BY: names.TOOL, names.COMPONENT: "requests"}
 
@@ -74,7 +74,7 @@ async def _write(common: Common, change: Change, node: str, check: Check) -> tup
         assert record is not None
         check(record)
         lease = await here.lease()
-        said = await _changed(here, change)
+        said = await _changed(here, change, record)
         return said, "" if lease is not None and lease.driver(here.clock.now()).alive else waiting
 
 
@@ -93,17 +93,17 @@ def _reader(record: Record | None, node: str) -> str:
         more = "" if len(known) <= 10 else f" and {len(known) - 10} more"
         what = f"node {node} is gone" if node in record.nodes else f"there is no node {node}"
         raise UsageError(f"{what}; there are: {', '.join(known[:10])}{more}", next="migrate status")
-    return "migrate rollback" if record.cluster.direction == "back" else run_with(record.cluster.drain, "migrate run")
+    return run_with(record.cluster.drain, record.cluster.onward)
 
 
-async def _changed(here: Session, change: Change) -> str:
+async def _changed(here: Session, change: Change, record: Record) -> str:
     """Change the ConfigMap; when somebody else changed it meanwhile, look again."""
     namespace = here.config.namespace
     while True:
         found = await here.documents.get("ConfigMap", namespace, names.REQUESTS)
         data: Data = dict((found or {}).get("data") or {})
         before = dict(data)
-        said = change(data, here.clock.now().isoformat())
+        said = change(data, here.clock.now().isoformat(), record)
         if data == before:
             return said
         meta: dict[str, Any] = {"name": names.REQUESTS, "namespace": namespace, "labels": LABELS}

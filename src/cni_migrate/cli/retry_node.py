@@ -1,6 +1,5 @@
 """`migrate retry-node`: a held node is tried again."""
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cni_migrate.cli.options import Common, NodeArgument, examples, with_common
@@ -17,10 +16,9 @@ def command(common: Common, node: NodeArgument) -> None:
     """Have the run that is under way try a held node again."""
     from cni_migrate.cli import requests
 
-    held: list[datetime] = []
-
-    def change(data: dict[str, str], now: str) -> str:
-        data[f"retry.{node}"] = requests.later(now, held[0])
+    def change(data: dict[str, str], now: str, record: "Record") -> str:
+        held = record.nodes[node].held
+        data[f"retry.{node}"] = requests.later(now, held.since if held is not None else None)
         return f"node {node} will be tried again"
 
     def check(record: "Record") -> None:
@@ -29,6 +27,5 @@ def command(common: Common, node: NodeArgument) -> None:
             why = "it was rolled back by itself" if entry.failure is not None else "there is nothing to try again"
             order = "migrate run  (takes it up again)" if entry.failure is not None else "migrate status"
             raise UsageError(f"node {node} is not held: {why}", next=order)
-        held[:] = [entry.held.since]
 
     requests.request(common, change, node=node, check=check)

@@ -1,6 +1,5 @@
 """`migrate skip-node`: a node is left out, or takes part again."""
 
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -22,31 +21,26 @@ def command(
     from cni_migrate.core.model.record import Record
     from cni_migrate.errors import UsageError
 
-    cost: list[str] = []
-    obeyed: list[bool] = []
-    turned: list[datetime | None] = []
-    waiting = ["clean-up waits until it is migrated or gone"]
-
-    def look(record: Record) -> None:
+    def check(record: Record) -> None:
         if record.cluster.phase is Phase.CLEANING and record.cluster.direction == "forward" and not undo:
             raise UsageError(
                 "clean-up is under way, and takes every node along: nothing was changed", next="migrate run"
             )
-        obeyed[:] = [record.nodes[node].skipped]
-        turned[:] = [record.cluster.back_since if record.cluster.direction == "back" else None]
-        if record.cluster.direction == "back":
-            waiting[:] = ["the others go back, and the rollback ends when this one has gone back, too, or is gone"]
-        elif record.nodes[node].state is NodeState.MIGRATED:
-            waiting[:] = ["it is migrated already; clean-up waits until it takes part again"]
-        elif record.nodes[node].state is NodeState.CANAL:
-            cost.append("without Cilium there, its pods and those of migrated nodes lose each other")
 
-    def change(data: dict[str, str], now: str) -> str:
+    def change(data: dict[str, str], now: str, record: Record) -> str:
         if undo:
             return f"node {node} takes part again" if data.pop(f"skip.{node}", None) else f"node {node} was not skipped"
         # A request from before the cluster went back is not obeyed any more: typed again, it is a new one.
-        if not (obeyed[0] and f"skip.{node}" in data):
-            data[f"skip.{node}"] = requests.later(now, turned[0])
-        return "; ".join([f"node {node} is skipped", *cost, *waiting])
+        entry, back = record.nodes[node], record.cluster.direction == "back"
+        if not (entry.skipped and f"skip.{node}" in data):
+            data[f"skip.{node}"] = requests.later(now, record.cluster.back_since if back else None)
+        said = f"node {node} is skipped"
+        if back:
+            return f"{said}; the others go back, and the rollback ends when this one has gone back, too, or is gone"
+        if entry.state is NodeState.MIGRATED:
+            return f"{said}; it is migrated already; clean-up waits until it takes part again"
+        if entry.state is NodeState.CANAL:
+            said += "; without Cilium there, its pods and those of migrated nodes lose each other"
+        return f"{said}; clean-up waits until it is migrated or gone"
 
-    requests.request(common, change, node=node, check=look)
+    requests.request(common, change, node=node, check=check)

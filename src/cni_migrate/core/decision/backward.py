@@ -86,8 +86,7 @@ def rollback_node(draft: Draft) -> None:
             why = f"node {name} is {entry.state} and cannot go further back: {blocked.because}"
             draft.final = Final("halted", why, finish(draft.record))
     elif entry.event is None:
-        order = "migrate rollback" if draft.record.cluster.direction == "back" else "migrate run"
-        draft.final = Final("done", f"node {name} is back: {entry.state}", order)
+        draft.final = Final("done", f"node {name} is back: {entry.state}", draft.record.cluster.onward)
 
 
 def next_back(goal: Goal, entry: NodeRecord) -> NodeEvent | None:

@@ -169,6 +169,11 @@ class ClusterRecord(_Frozen):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
+    @property
+    def onward(self) -> str:
+        """The command that goes on with the cluster: the other one is refused."""
+        return "migrate rollback" if self.direction == "back" else "migrate run"
+
     def at(self, list_name: str, position: int, step: str, since: datetime | None) -> "ClusterRecord":
         """The entry at another step of the cluster's, or at none: nothing of it was performed yet."""
         return self.model_copy(

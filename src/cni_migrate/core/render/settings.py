@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cni_migrate import cilium_versions
 from cni_migrate.config import Config
-from cni_migrate.consistency import NODE_TAINTS
+from cni_migrate.consistency import AGENT_TAINT, NODE_TAINTS
 from cni_migrate.core.connectivity import peers
 from cni_migrate.core.render.foreign import POLICY_KEYS, is_on
 
@@ -59,7 +59,7 @@ def cilium_config(config: Config, version: cilium_versions.Version, *, final: bo
         "enable-health-checking": "false",
         "enable-endpoint-health-checking": "false",
         "agent-health-port": str(HEALTH_PORT),
-        "agent-not-ready-taint-key": "node.cilium.io/agent-not-ready",
+        "agent-not-ready-taint-key": AGENT_TAINT,
         "remove-cilium-node-taints": "true",
         "set-cilium-is-up-condition": "true",
         "cgroup-root": "/run/cilium/cgroupv2",

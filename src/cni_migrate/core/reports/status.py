@@ -256,7 +256,7 @@ def status_view(
         )
     cluster = record.cluster
     # Who has joined, is gone or was skipped since a driver has looked: as the next one will find it.
-    record = Record(cluster=cluster, nodes=sync_membership(plan, record, seen, now, Work()).nodes)
+    record = record.with_nodes(sync_membership(plan, record, seen, now, Work()).nodes)
     view = ClusterView(plan, seen, record, now, cluster.since or now)
     nodes = [_node(view, name, record.nodes[name]) for name in _ordered(view)]
     counted = Counter(node.state for node in nodes if not node.gone)
@@ -365,17 +365,15 @@ def _next(plan: Plan, record: Record, driver: Driver | None, seen: Snapshot) -> 
         return "migrate resume"
     if driver is not None and driver.alive:
         return "migrate status --watch"
-    order = (
-        "migrate rollback" if cluster.direction == "back" and cluster.phase is not Phase.PREFLIGHT else "migrate run"
-    )
-    return f"migrate skip-node --undo {skipped}, then {order}" if (skipped := _waited_for(record)) else order
+    undo = f"migrate skip-node --undo {skipped}, then " if (skipped := _waited_for(record)) else ""
+    return f"{undo}{cluster.onward}"
 
 
 def _waited_for(record: Record) -> str:
     """A skipped node, where the end waits for skipped ones alone; else ''."""
     there = {name: entry for name, entry in record.nodes.items() if not entry.gone}
-    goal = NodeState.CANAL if record.cluster.direction == "back" else NodeState.MIGRATED
+    back = record.cluster.direction == "back"  # who is on Canal again is not waited for; clean-up waits for all skipped
+    goal = NodeState.CANAL if back else NodeState.MIGRATED
     if any(not entry.skipped and (entry.state is not goal or entry.event is not None) for entry in there.values()):
         return ""
-    back = record.cluster.direction == "back"  # who is on Canal again is not waited for; clean-up waits for all skipped
     return next((name for name, e in there.items() if e.skipped and not (back and e.state is goal)), "")

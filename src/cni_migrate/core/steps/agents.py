@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
+from cni_migrate.consistency import AGENT_TAINT
 from cni_migrate.core.model import names
 from cni_migrate.core.model.effects import DeletePod
 from cni_migrate.core.model.objects import Node, Pod, Taint
@@ -92,7 +93,7 @@ def finished(view: ClusterView, pod: Pod) -> bool:
     return stage == "final" if view.config.cilium.source == "builtin" else stage != "transit"
 
 
-CLOSED: Final = Taint("node.cilium.io/agent-not-ready", "", "NoSchedule")
+CLOSED: Final = Taint(AGENT_TAINT, "", "NoSchedule")
 """Cilium's operator closes a node by it whose agent is not Ready (`set-cilium-node-taints`), in exactly this form."""
 
 
