@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cni_migrate.cli.effective_config import recorded
 from cni_migrate.cli.options import Common
@@ -20,7 +20,6 @@ from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.objects import ObjectRef, Snapshot
 from cni_migrate.core.model.record import Record
 from cni_migrate.core.preflight.waiving import check_waivers
-from cni_migrate.core.reports.status import LeaseInfo, StatusView, status_view
 from cni_migrate.engine.clock import WallClock
 from cni_migrate.engine.lease import Lock, identity, surely_dead
 from cni_migrate.engine.store import RecordStore
@@ -34,6 +33,9 @@ from cni_migrate.kube.request import Client
 from cni_migrate.kube.transport import Hook
 from cni_migrate.ports import Releases
 from cni_migrate.wiring import completed, plan_for, prober_for, releases_for
+
+if TYPE_CHECKING:
+    from cni_migrate.core.reports.status import LeaseInfo, StatusView
 
 T = TypeVar("T")
 
@@ -79,8 +81,10 @@ class Session:
         """The record, read without the lock."""
         return await self.store().load()
 
-    async def lease(self) -> LeaseInfo | None:
+    async def lease(self) -> "LeaseInfo | None":
         """Who holds the lock."""
+        from cni_migrate.core.reports.status import LeaseInfo
+
         return LeaseInfo.of(await self.documents.get("Lease", self.config.namespace, names.LEASE), surely_dead)
 
     @property
@@ -89,8 +93,10 @@ class Session:
         server = self.client.server.removeprefix("https://")
         return f"context {self.client.context} ({server})" if self.client.context else server
 
-    async def status(self, seen: Snapshot) -> StatusView:
+    async def status(self, seen: Snapshot) -> "StatusView":
         """The status now, with the record read anew."""
+        from cni_migrate.core.reports.status import status_view
+
         record = await self.record()
         config = recorded(self.config, (), record)
         kept = await self.store().last_closed() if record is None else None

@@ -172,7 +172,8 @@ class Session(Api):
         if self._session is not None:
             self._old.append(self._session)
         try:
-            verify = _tls(self.access, *_plugin_files(self.auth.client_cert_file, self.auth.client_key_file))
+            files = _plugin_files(self.auth.client_cert_file, self.auth.client_key_file)
+            verify = _tls(self.access, *files, over_tls=self.auth.server.startswith("https:"))
         except (ssl.SSLError, ValueError) as error:
             raise ConfigError(
                 f"{self.access.origin}: its certificates cannot be used: {_said(error)}", next="correct the kubeconfig"
@@ -190,9 +191,13 @@ class Session(Api):
             await self._old.pop(0).aclose()
 
 
-def _tls(access: Access, certificate: bytes | None, key: bytes | None) -> ssl.SSLContext:
-    """The TLS settings; Python can load a client's certificate from a file only, so there is one for a moment."""
-    context = ssl.create_default_context(cadata=access.ca)
+def _tls(access: Access, certificate: bytes | None, key: bytes | None, *, over_tls: bool) -> ssl.SSLContext:
+    """The TLS settings; Python can load a client's certificate from a file only, so there is one for a moment.
+
+    The system's authorities, some hundred, are only read for a server that they vouch for.
+    """
+    unread = access.insecure or not over_tls
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if unread else ssl.create_default_context(cadata=access.ca)
     if access.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -1,5 +1,6 @@
 """Gathers what the preflight checks look at: rights, inventory, Canal's configuration. Reads only."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -42,9 +43,6 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
     reviews = Reviews(client)
     async with together() as group:
         taking_stock = group.create_task(inventory(client))
-        rights_asked = group.create_task(reviews.allowed(asks(plan.manifests.rbac())))
-        refusing = group.create_task(refusals(client, _wanted(plan), reviews))
-        owning = group.create_task(released(client, _ciliums(plan)))
         serving = group.create_task(services(client))
         ranges = group.create_task(service_networks(client))
         answering = group.create_task(api_servers(client))
@@ -52,6 +50,11 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         volumes = group.create_task(local_volumes(client))
         listing = group.create_task(network_policies(client))
         overriding = group.create_task(node_configs(client, plan.config.cilium.namespace))
+        # Beside the questions that need none of it: rendering takes as long as their answers.
+        roles = await asyncio.to_thread(plan.manifests.rbac)
+        rights_asked = group.create_task(reviews.allowed(asks(roles)))
+        refusing = group.create_task(refusals(client, _wanted(plan), reviews))
+        owning = group.create_task(released(client, _ciliums(plan)))
     found, rights, addresses, proxy = taking_stock.result(), rights_asked.result(), serving.result(), proxying.result()
     policies, given = listing.result(), plan.manifests.given()
     calicos = await calico(client, found.crds)

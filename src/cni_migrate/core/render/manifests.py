@@ -78,6 +78,7 @@ class Manifests:
             loader=DictLoader(dict(templates)),
             undefined=StrictUndefined,
             autoescape=False,  # noqa: S701
+            optimized=False,  # folding constants takes longer than it saves: each template is rendered once
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,
