@@ -38,5 +38,6 @@ def command(shell: Annotated[Shell, typer.Argument(help="Which shell.", show_def
         check=False,
     )
     if not said.stdout.strip():
-        raise MigrateError(f"no completion for {shell.value}: {said.stderr.strip() or said.returncode}")
+        why = said.stderr.strip() or said.returncode
+        raise MigrateError(f"no completion for {shell.value}: {why}", next="`migrate --version` has to work first")
     sys.stdout.write(said.stdout.lstrip())  # zsh looks for `#compdef` in the first line only

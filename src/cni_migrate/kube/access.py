@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from cni_migrate.errors import ClusterError, RightsMissing
+from cni_migrate.errors import RightsMissing
 from cni_migrate.kube import paths
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.together import together
@@ -117,7 +117,7 @@ class Reviews:
         async with self._slots:
             answer = await self._client.request("POST", _REVIEWS, body=body)
         if not answer.ok:
-            raise ClusterError(f"asking whether `{ask.verb} {ask.resource}` is allowed: {answer.message}")
+            raise answer.refusal(f"asking whether `{ask.verb} {ask.resource}` is allowed")
         return bool((answer.object.get("status") or {}).get("allowed", False))
 
 

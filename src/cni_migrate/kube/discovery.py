@@ -3,7 +3,6 @@
 from typing import Any
 
 from cni_migrate.core.model.objects import ObjectRef
-from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.request import Client
 from cni_migrate.kube.transport import Answer
@@ -30,7 +29,7 @@ async def served_by(client: Client, group: str, *, deadline: float | None = None
 
 def _told(answer: Answer, what: str) -> dict[str, Any]:
     if not answer.ok:
-        raise ClusterError(f"discovery of {what} failed: {answer.message}")
+        raise answer.refusal(f"asking what {what} serves")
     return answer.object
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from kr8s.asyncio import Api
 
 from cni_migrate.core.model import names
-from cni_migrate.errors import ClusterError, Conflict
+from cni_migrate.errors import Conflict
 from cni_migrate.kube import paths
 from cni_migrate.kube.replacing import holds
 from cni_migrate.kube.request import Client
@@ -131,7 +131,7 @@ def _not_as_read(kind: str, namespace: str, name: str, answer: Answer) -> Confli
 
 def _accepted(answer: Answer, doing: str) -> None:
     if not answer.ok:
-        raise ClusterError(f"{doing}: the API server refuses: {answer.message}")
+        raise answer.refusal(f"{doing}: the API server refuses")
 
 
 def _named(manifest: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cni_migrate.core.model.canalroles import environment
-from cni_migrate.errors import ClusterError
 from cni_migrate.kube import paths
 from cni_migrate.kube.request import Client
 
@@ -24,7 +23,7 @@ class ConfigMaps:
         if (namespace, name) not in self.read:
             answer = await self.client.request("GET", paths.path("v1", "configmaps", namespace=namespace, name=name))
             if not answer.ok and answer.status not in (403, 404):
-                raise ClusterError(f"reading ConfigMap {namespace}/{name}: {answer.message}")
+                raise answer.refusal(f"reading ConfigMap {namespace}/{name}")
             self.read[namespace, name] = (answer.object.get("data") or {}) if answer.ok else {}
         return self.read[namespace, name]
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from cni_migrate.errors import ClusterError
 from cni_migrate.kube.request import Client
 
 
@@ -21,7 +20,7 @@ async def listed(
         if answer.status == 404:
             return
         if not answer.ok:
-            raise ClusterError(f"listing {path}: {answer.message}")
+            raise answer.refusal(f"listing {path}")
         for item in answer.object.get("items") or ():
             yield item
         more = (answer.object.get("metadata") or {}).get("continue")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cni_migrate.errors import ClusterError
 from cni_migrate.kube.request import Client
 
 
@@ -17,5 +16,5 @@ async def read(client: Client, path: str, what: object) -> Mapping[str, Any] | N
     if answer.status == 404:
         return None
     if not answer.ok:
-        raise ClusterError(f"{what} cannot be read: {answer.message}", next="type the same command again")
+        raise answer.refusal(f"{what} cannot be read")
     return answer.object

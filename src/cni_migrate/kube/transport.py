@@ -20,6 +20,7 @@ import socksio
 from kr8s import APITimeoutError, ServerError
 from kr8s.asyncio import Api
 
+from cni_migrate.errors import ClusterError
 from cni_migrate.kube.kubeconfig import Access
 
 USER_AGENT = f"migrate/{importlib.metadata.version('cni-migrate')}"
@@ -82,6 +83,11 @@ class Answer(NamedTuple):
         if isinstance(self.json, str) and self.json.strip():
             return f"HTTP {self.status}: {self.json.strip()[:256]}"
         return f"HTTP {self.status}"
+
+    def refusal(self, doing: str) -> ClusterError:
+        """The error for an answer that is none of those that were expected: what was being done, and what came back."""
+        next_ = "mend what it says, then type the same command; a hiccup of the API server is over by then"
+        return ClusterError(f"{doing}: {self.message}", next=next_)
 
     def cause(self, reason: str) -> str | None:
         """The message of the `Status` cause with this reason, or None."""
