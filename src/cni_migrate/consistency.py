@@ -305,6 +305,9 @@ NO_CONNTRACK: Final = "install-no-conntrack-iptables-rules"
 NEEDS_ROUTES: Final = "agents do not start with it where there is a tunnel"
 """1.15 to 1.20: `daemon/cmd/daemon_main.go`."""
 
+BY_IPV4: Final = "nodes know Canal's pods by their own nodes' IPv4 addresses"
+"""1.18 to 1.20: where the underlay is IPv6, agents tunnel to no other addresses (pkg/datapath/ipcache/listener.go)."""
+
 AGREED: Final[dict[str, tuple[str, str]]] = {
     "cluster-id": ("0", "cluster.id"),
     "cluster-name": ("default", "cluster.name"),
@@ -348,6 +351,7 @@ RESERVED: Final[dict[str, _Reserved]] = {
         lambda _: ("false", "disabled"),
     ),
     "identity-allocation-mode": _Reserved(_BETWEEN + "`crd`", lambda _: "crd"),
+    "underlay-protocol": _Reserved(f"{BY_IPV4}: it has to be auto or ipv4", lambda _: ("auto", "ipv4")),
     "datapath-mode": _Reserved(_BETWEEN + "`veth`", lambda _: "veth"),
     "cni-chaining-mode": _Reserved(
         "its pods would get their addresses from another plugin: it has to be none or portmap",

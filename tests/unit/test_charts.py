@@ -59,6 +59,7 @@ OF_SOME = {
     "enable-remote-node-masquerade": versions.Span(since=(1, 19)),
     "only-masquerade-default-pool": versions.Span(since=(1, 19)),
     "identity-management-mode": versions.Span(since=(1, 18)),
+    "underlay-protocol": versions.Span(since=(1, 18)),
     "tunnel": versions.Span(until=(1, 14)),
 }
 
@@ -120,7 +121,11 @@ def test_every_key_is_one_that_the_programs_take(version: str) -> None:
 def test_what_is_not_written_means_what_the_programs_make_of_it(version: str, stage: coexistence.Stage) -> None:
     """Each key of an operator's own `cilium-config` has its version's default when it is left away."""
     known = RECORDED[version]["defaults"]
-    always_written = {"cluster-pool-ipv4-cidr", "tunnel-port"}  # by every chart, or read in another way
+    always_written = {
+        "cluster-pool-ipv4-cidr",
+        "tunnel-port",
+        "underlay-protocol",
+    }  # by every chart, or read in another way
     for row in coexistence.rows(stage):
         if row.key in known and row.key not in always_written:
             assert row.default in (*known[row.key].split(" or "), known[row.key].removesuffix("s")), row.key

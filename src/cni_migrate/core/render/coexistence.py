@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from cni_migrate.config import Config
 from cni_migrate.consistency import (
     AGREED,
+    BY_IPV4,
     DELETES_ENDPOINTS,
     ENDPOINT_GC,
     NEEDS_ROUTES,
@@ -89,6 +90,7 @@ _ALWAYS: Final = (
     _row("ipam", "cluster-pool", "cluster-pool", "ipam|mode", "Cilium's pods need a network of their own"),
     _row("routing-mode", "tunnel", "tunnel", "routingMode", "nodes reach each other's pods by a tunnel"),
     _row("enable-ipv4", "true", "true", "ipv4|enabled", "Canal's pods have IPv4 addresses", True),
+    _row("underlay-protocol", "auto", ("auto", "ipv4", ""), "underlayProtocol", BY_IPV4),
     _row("identity-allocation-mode", "kvstore", "crd", "identityAllocationMode", "identities are read from the API"),
     _row("datapath-mode", "veth", "veth", "bpf|datapathMode", "no other was tried beside Canal"),
     _row("cni-chaining-mode", "none", ("none", "portmap", ""), "cni|chainingMode",

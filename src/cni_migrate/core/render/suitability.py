@@ -5,7 +5,7 @@ from typing import Final
 
 from cni_migrate import cilium_versions
 from cni_migrate.config import Config
-from cni_migrate.consistency import AGREED, DELETES_ENDPOINTS, ENDPOINT_GC, NEEDS_ROUTES, NO_CONNTRACK, lasts
+from cni_migrate.consistency import AGREED, BY_IPV4, DELETES_ENDPOINTS, ENDPOINT_GC, NEEDS_ROUTES, NO_CONNTRACK, lasts
 from cni_migrate.core.model import names
 from cni_migrate.core.model.canalroles import roles
 from cni_migrate.core.render import cnifolders, endform
@@ -30,7 +30,7 @@ DECIDED: Final = frozenset(
         *TRANSIT, *OFF, *WRITTEN, *POLICY_KEYS, "ipam", "routing-mode", "tunnel", "tunnel-protocol",
         "tunnel-port", "cluster-pool-ipv4-cidr", "cluster-pool-ipv4-mask-size", "auto-direct-node-routes",
         "enable-ipv4", "enable-ipv6", "identity-allocation-mode", "identity-management-mode", "datapath-mode",
-        "cni-chaining-mode", "label-prefix-file", "enable-k8s-networkpolicy",
+        "underlay-protocol", "cni-chaining-mode", "label-prefix-file", "enable-k8s-networkpolicy",
         "enable-cilium-endpoint-slice", NO_CONNTRACK, *AGREED,
     }
 )  # fmt: skip
@@ -184,6 +184,8 @@ def _tunnel(foreign: Foreign, config: Config) -> Iterator[str]:
         yield "auto-direct-node-routes is true: it excludes the tunnel. Values: autoDirectNodeRoutes: false"
     if is_on(data.get(NO_CONNTRACK, "")):
         yield f"{NO_CONNTRACK} is true: {NEEDS_ROUTES}. Values: installNoConntrackIptablesRules: false"
+    if data.get("underlay-protocol") == "ipv6":
+        yield f"underlay-protocol is ipv6: {BY_IPV4}. Values: underlayProtocol: auto"
     if foreign.facts()["tunnel_port"] == config.canal.tunnel_port:
         yield (
             f"Cilium's tunnel port is {config.canal.tunnel_port}, which is flannel's: Cilium could not start beside it."

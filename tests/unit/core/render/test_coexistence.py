@@ -49,6 +49,7 @@ def test_each_key_is_looked_at(key: str) -> None:
         ("enable-cilium-endpoint-slice", "true", "ciliumEndpointSlice.enabled: false"),
         ("cilium-endpoint-gc-interval", "0s", "operator.endpointGCInterval: 5m0s"),
         ("enable-ipv6", "true", "ipv6.enabled: false"),
+        ("underlay-protocol", "ipv6", "underlayProtocol: auto"),
         ("auto-direct-node-routes", "true", "autoDirectNodeRoutes: false"),
         ("bpf-lb-sock", "true", "socketLB.enabled: false"),
         ("enable-egress-gateway", "true", "egressGateway.enabled: false"),

@@ -101,6 +101,7 @@ def test_the_version_is_the_tag(image: str, version: str) -> None:
         ({"enable-ipv6": "true"}, "enable-ipv6 is true"),
         ({"datapath-mode": "netkit"}, "datapath-mode is netkit"),
         ({"cni-chaining-mode": "aws-cni"}, "cni-chaining-mode is aws-cni"),
+        ({"underlay-protocol": "ipv6"}, "underlay-protocol is ipv6"),
         ({"auto-direct-node-routes": "true"}, "auto-direct-node-routes is true"),
         ({"ipam": "multi-pool"}, "ipam is multi-pool"),
         ({"identity-allocation-mode": "kvstore"}, "identity-allocation-mode is kvstore"),
