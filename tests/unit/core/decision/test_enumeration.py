@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
@@ -43,6 +44,12 @@ GOALS = [FORWARD, Goal(kind="rollback"), *(Goal(kind="rollback_node", node="w1",
 COMMAND = re.compile(r"migrate (run|rollback-node|rollback)\b(?: (?!-)([a-z0-9]+))?(?: --to (dual|canal))?")
 
 
+@cache
+def _begun(plan: str, phase: Phase, direction: str) -> Record:
+    more = {"back_since": NOW} if direction == "back" else {}
+    return a_record(PLANS[plan], {}, phase=phase, direction=direction, **more)
+
+
 @dataclass(frozen=True)
 class Situation:
     """One of them; as text it is what a failure shows."""
@@ -64,8 +71,7 @@ class Situation:
         """What the record says."""
         first = self.entries[0].model_copy(update={"skipped": self.flag == "skipped"})
         nodes = {"w1": first, "w2": self.entries[1]}
-        more = {"back_since": NOW} if self.direction == "back" else {}
-        return a_record(PLANS[self.plan], nodes, phase=self.phase, direction=self.direction, **more)
+        return _begun(self.plan, self.phase, self.direction).with_nodes(nodes)
 
     def seen(self) -> Seen:
         """The cluster, in which nothing ever moves."""
