@@ -147,7 +147,7 @@ def test_a_plan_in_the_middle_names_what_goes_on(on: On, served: Make) -> None:
     assert typed("pause").code == 0
     ended = typed("plan")
     assert ended.code == 0, ended.err
-    assert "no further node begins until `migrate resume`" in ended.out
+    assert "no further node, nor clean-up, begins until `migrate resume`" in ended.out
     assert ended.out.splitlines()[-1] == "next: fix what is named above, then `migrate run`"
 
 

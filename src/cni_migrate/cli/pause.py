@@ -1,4 +1,4 @@
-"""`migrate pause`: no further node begins."""
+"""`migrate pause`: no further node begins, nor clean-up."""
 
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,16 @@ EXAMPLES = examples("migrate pause")
 
 @with_common
 def command(common: Common) -> None:
-    """Begin no further node; those under way are finished."""
+    """Begin no further node, nor clean-up; nodes under way are finished."""
     from cni_migrate.cli import requests
 
-    def change(data: dict[str, str], now: str, _: object) -> str:
+    def change(data: dict[str, str], now: str, record: "Record") -> str:
         since = data.setdefault("paused", now)
-        return f"paused since {since}: nodes under way are finished, no further one begins"
+        more = "" if record.cluster.direction == "back" else ", nor does clean-up"
+        return f"paused since {since}: nodes under way are finished, no further one begins{more}"
 
     def check(record: "Record") -> None:
-        if record.cluster.phase == "cleaning" and record.cluster.direction == "forward":
+        if not record.cluster.pausable:
             raise UsageError(
                 "every node is migrated, and clean-up begins none: a pause would stop nothing",
                 next="Ctrl-C where `migrate run` works: it goes on later from there",

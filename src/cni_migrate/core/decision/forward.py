@@ -1,6 +1,6 @@
 """Forward: from the first preparation to the last clean-up, phase after phase."""
 
-from cni_migrate.core.decision.advance import history
+from cni_migrate.core.decision.advance import Waiting, history
 from cni_migrate.core.decision.draft import Blocked, Draft, names_of, under_way
 from cni_migrate.core.decision.in_flight import run_list
 from cni_migrate.core.decision.membership import adopted, sync_membership
@@ -76,13 +76,20 @@ def _until(draft: Draft, ended: Phase) -> None:
 
 
 def _may_clean(draft: Draft) -> bool:
-    """Whether clean-up may begin, or go on: it is part of the goal, and a human knows that it cannot be undone."""
+    """Whether clean-up may begin, or go on: it is part of the goal, and a human knows that it cannot be undone.
+
+    Nor does it begin in a pause: who paused while the last node was under way has not seen Canal go.
+    """
+    paused = draft.seen.requests.paused_since
     open_still = not passed(draft.plan, draft.record)
     way_back = "; Canal is still there, so `migrate rollback` is possible" if open_still else ""
     if not draft.goal.cleans_up:
         asked = f", as --until {draft.goal.until} asked" if draft.goal.until is not None else ""
         what = f"every node is migrated: stopped before clean-up{asked}{way_back}"
         draft.final = Final("done", what, "migrate cleanup")
+    elif paused and draft.record.cluster.pausable:
+        draft.work.waits.append(Waiting("", "", "`migrate resume`", f"paused since {paused}"))
+        return False
     elif open_still and not draft.goal.consented:
         draft.final = Final("consent", f"every node is migrated{way_back}", "migrate cleanup")
     return draft.final is None

@@ -174,6 +174,11 @@ class ClusterRecord(_Frozen):
         """The command that goes on with the cluster: the other one is refused."""
         return "migrate rollback" if self.direction == "back" else "migrate run"
 
+    @property
+    def pausable(self) -> bool:
+        """Whether a pause stops anything: what takes nodes forward has ended where clean-up begins."""
+        return self.direction == "back" or not self.phase.beyond(Phase.MIGRATING)
+
     def at(self, list_name: str, position: int, step: str, since: datetime | None) -> "ClusterRecord":
         """The entry at another step of the cluster's, or at none: nothing of it was performed yet."""
         return self.model_copy(

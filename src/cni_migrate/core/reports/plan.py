@@ -191,8 +191,9 @@ def _left(plan: Plan, goal: Goal, record: Record, nodes: Sequence[PlannedNode], 
 def _waits(goal: Goal, record: Record, seen: Snapshot) -> Iterator[str]:
     """What operators have asked for that a run would wait for, or for nodes that joined after the end."""
     phase = record.cluster.phase
-    if seen.requests.paused_since and not phase.beyond(Phase.MIGRATING):
-        yield f"paused since {seen.requests.paused_since}: no further node begins until `migrate resume`"
+    if seen.requests.paused_since and record.cluster.pausable:
+        what = "no further node, nor clean-up, begins"
+        yield f"paused since {seen.requests.paused_since}: {what} until `migrate resume`"
     for name, entry in record.nodes.items():
         if entry.gone:
             continue

@@ -271,7 +271,7 @@ def status_view(
         started=cluster.started,
         driver=driver,
         eta_seconds=eta_seconds(plan.node_lifecycle, record, at_once, plan.strategy.in_service, now),
-        paused=seen.requests.paused_since or None,
+        paused=(cluster.pausable and seen.requests.paused_since) or None,
         held=HeldStatus(why=cluster.held.why, since=cluster.held.since) if cluster.held is not None else None,
         next=run_with(cluster.drain, _next(plan, record, driver, seen) or "") or None,
         summary={state: counted[state] for state in NodeState if counted[state]},
@@ -361,7 +361,7 @@ def _next(plan: Plan, record: Record, driver: Driver | None, seen: Snapshot) -> 
     if cluster.phase is Phase.DONE:
         late = any(entry.state is not NodeState.MIGRATED and not entry.gone for entry in record.nodes.values())
         return "migrate run" if cluster.list_name or late else None
-    if seen.requests.paused_since:
+    if cluster.pausable and seen.requests.paused_since:
         return "migrate resume"
     if driver is not None and driver.alive:
         return "migrate status --watch"

@@ -108,6 +108,20 @@ def test_a_pause_begins_nothing_and_finishes_what_is_under_way() -> None:
     assert "paused since yesterday" in [wait.observed for wait in decision.waits]
 
 
+@pytest.mark.parametrize("consented", [True, False])
+def test_a_pause_keeps_clean_up_from_beginning(consented: bool) -> None:
+    """It was typed while the last node was under way: Canal is not deleted before somebody has looked."""
+    nodes = _all(NodeState.MIGRATED, "w1", "w2")
+    found = seen(a_node("w1"), a_node("w2"), requests=Requests(paused_since="noon"))
+    decision = _decide(nodes, found=found, goal=Goal(consented=consented))
+    assert (decision.record.cluster.phase, decision.final) == (Phase.MIGRATING, None)
+    assert [(wait.on, wait.observed) for wait in decision.waits] == [("`migrate resume`", "paused since noon")]
+    before = _decide(nodes, found=found, goal=Goal(until=Phase.MIGRATING)).final
+    assert before is not None
+    assert before.outcome == "done", "what ends there anyway waits for nobody"
+    assert _decide(nodes).record.cluster.phase is Phase.CLEANING
+
+
 def test_a_held_node_stops_the_run_with_its_reason() -> None:
     """Nothing else begins."""
     nodes = {

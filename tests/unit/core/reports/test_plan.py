@@ -169,7 +169,7 @@ def test_a_skipped_node_is_not_planned() -> None:
 def test_a_pause_would_hold_a_run() -> None:
     """It has no end but `migrate resume`."""
     assert _asked(Requests(paused_since="noon")).blockers[0] == (
-        "paused since noon: no further node begins until `migrate resume`"
+        "paused since noon: no further node, nor clean-up, begins until `migrate resume`"
     )
 
 

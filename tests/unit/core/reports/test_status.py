@@ -50,6 +50,24 @@ def test_without_a_record() -> None:
     assert (view.begun, view.phase, view.next) == (False, Phase.PREFLIGHT, "migrate preflight")
 
 
+@pytest.mark.parametrize(
+    ("cluster", "counts"),
+    [
+        ({"phase": Phase.MIGRATING}, True),
+        ({"phase": Phase.CLEANING, "direction": "back"}, True),
+        ({"phase": Phase.CLEANING}, False),
+        ({"phase": Phase.DONE}, False),
+    ],
+)
+def test_a_pause_is_told_where_it_stops_something(cluster: dict[str, Any], counts: bool) -> None:
+    """One that is left from before clean-up stops nobody, and after the end `migrate resume` is refused."""
+    entries = {name: an_entry(name, NodeState.MIGRATED) for name in ("w1", "w2", "cp1")}
+    found = _three()
+    found.requests = Requests(paused_since="noon")
+    view = _view(a_record(PLAN, entries, **cluster), found)
+    assert (view.paused, view.next == "migrate resume") == (("noon", True) if counts else (None, False))
+
+
 def test_the_json_form() -> None:
     """The names and types that are promised; a change here needs a new schema number."""
     entry = under_way(
