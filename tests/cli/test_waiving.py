@@ -117,6 +117,15 @@ def test_what_a_run_waived_that_ended_before_the_migration_began_need_not_be_typ
     assert _findings(on(there))[:2] == (0, True)
 
 
+def test_a_waiver_in_the_record_that_there_is_not_is_refused(on: On, served: Make) -> None:
+    """The record was edited: what it says, and where that is told."""
+    there = served("calm")
+    there.config_map("cni-migrate-record", a_record(phase="preflight", waived=["BUDGETS"]))
+    ended = on(there)("preflight")
+    assert ended.code == 7, ended.err
+    assert "the record: there is no preflight check 'BUDGETS'" in ended.err
+
+
 def test_what_was_waived_is_over_with_a_migration_that_was_rolled_back(on: On, served: Make) -> None:
     """The next one begins anew, and asks."""
     there = served("pdb-deadlock")

@@ -10,6 +10,8 @@ from cni_migrate.configfile import FOUND, Loaded
 from cni_migrate.core.model.canal import FoundCanal, settled, with_values
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record, closed
+from cni_migrate.core.preflight.waiving import check_waivers
+from cni_migrate.errors import RecordCorrupt, UsageError
 from cni_migrate.kube.canal import found_canal
 from cni_migrate.kube.cluster import KubeCluster
 from cni_migrate.kube.installed import installed_cilium
@@ -67,9 +69,17 @@ async def look_for_canal(here: "Session", cluster: KubeCluster, config: Config) 
 
 
 def waived_before(config: Config, record: Record | None) -> Config:
-    """The configuration with what a run waived that ended before the migration began."""
+    """The configuration with what a run waived that ended before the migration began.
+
+    Raises:
+        RecordCorrupt: there is nothing of that name to waive.
+    """
     if record is None or closed(record) or not record.cluster.waived:
         return config
+    try:
+        check_waivers(record.cluster.waived, "the record")
+    except UsageError as error:
+        raise RecordCorrupt(error.message, next="see docs/how-to/recover-the-record.md") from None
     waive = [*dict.fromkeys([*config.preflight.waive, *record.cluster.waived])]
     return config.model_copy(update={"preflight": config.preflight.model_copy(update={"waive": waive})})
 

@@ -86,6 +86,8 @@ def check_steps(plan: Plan, record: Record) -> None:
             raise _unknown(f"node {name}: event {entry.event} is not possible in state {entry.state}", record)
     cluster = record.cluster
     if not cluster.list_name:
+        if cluster.step:
+            raise _unknown(f"step {cluster.step!r} is of no list", record)
         return
     listed = plan.strategy.phases.get(cluster.list_name, ())
     if cluster.position >= len(listed) or listed[cluster.position] != cluster.step:

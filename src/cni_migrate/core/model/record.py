@@ -6,10 +6,10 @@ is a new record. Field names are what `kubectl get configmap -o yaml` shows, so 
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.errors import RecordCorrupt, RecordNewer
@@ -24,8 +24,23 @@ MOST_SHARDS = 1000
 T = TypeVar("T", bound=BaseModel)
 
 
+Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
+"""A time with its zone, which can be compared with the clock and moved by any deadline."""
+
+Owner = Annotated[str, Field(pattern=r"^[^ ]+ [^ ]+ [^ ]+$")]
+"""Who makes pods: kind, namespace/name, uid."""
+
+Known = Annotated[str, Field(pattern=r"^[^ ]+( [^ ]+){3}$")]
+"""A failing pair: agent, peer, network, kind of probe."""
+
+Reference = Annotated[str, Field(pattern=r"^([^/]+/)?[^/]+/[^/]+/[^/]*/[^/]+$")]
+"""An object, as `ObjectRef.parse` reads it."""
+
+EventName = Annotated[str, AfterValidator(lambda name: NodeEvent(name).value)]
+
+
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Held(_Frozen):
@@ -33,7 +48,7 @@ class Held(_Frozen):
 
     why: str
     next: str
-    since: datetime
+    since: Instant
     gate: bool = False
 
 
@@ -58,7 +73,7 @@ class Tunnel(_Frozen):
     why the port could not be had at all on a node.
     """
 
-    since: datetime
+    since: Instant
     port: int
     tried: int = 0
     closed: tuple[str, ...] = ()
@@ -86,17 +101,17 @@ class NodeRecord(_Frozen):
     step: str = ""
     attempt: int = 0
     retries: int = 0
-    since: datetime | None = None
-    started: datetime | None = None
+    since: Instant | None = None
+    started: Instant | None = None
     before: Before | None = None
     held: Held | None = None
     gate: GateResult | None = None
-    displaced: tuple[str, ...] = ()
+    displaced: tuple[Owner, ...] = ()
     files: tuple[str, ...] = ()
     leases: tuple[str, ...] = ()
     old_uid: str = ""
     targets: tuple[str, ...] | None = None
-    renewed: datetime | None = None
+    renewed: Instant | None = None
     unproven: str = ""
     accept: str = ""
     accepted: tuple[str, ...] = ()
@@ -108,13 +123,13 @@ class NodeRecord(_Frozen):
     boot: str = ""
     rolled_back: str = ""
     failure: Held | None = None
-    took: dict[str, float] = Field(default_factory=dict)
+    took: dict[EventName, float] = Field(default_factory=dict)
 
 
 class Entry(_Frozen):
     """One line of the history's tail."""
 
-    at: datetime
+    at: Instant
     what: str
 
 
@@ -137,7 +152,7 @@ class ClusterRecord(_Frozen):
     record_schema: int = Field(default=SCHEMA, alias="schema")
     phase: Phase = Phase.PREFLIGHT
     direction: Literal["forward", "back"] = "forward"
-    back_since: datetime | None = None
+    back_since: Instant | None = None
     strategy: str
     identity: str
     identity_values: dict[str, Any] = Field(default_factory=dict)
@@ -146,28 +161,28 @@ class ClusterRecord(_Frozen):
     list_name: str = ""
     position: int = Field(default=0, ge=0)
     step: str = ""
-    since: datetime | None = None
-    resumed: datetime | None = None
-    started: datetime | None = None
+    since: Instant | None = None
+    resumed: Instant | None = None
+    started: Instant | None = None
     held: Held | None = None
     canal_before: dict[str, Any] | None = None
-    canal_objects: tuple[str, ...] = ()
+    canal_objects: tuple[Reference, ...] = ()
     cleaning_image: str = ""
     reselect: bool = False
     again: int = Field(default=0, ge=0)
-    baseline: tuple[str, ...] = ()
+    baseline: tuple[Known, ...] = ()
     waived: tuple[str, ...] = ()
     drain: str = ""
     tunnel: Tunnel | None = None
     performed: tuple[str, ...] = ()
     last_sweep: int = 0
-    idle_since: datetime | None = None
+    idle_since: Instant | None = None
     gate: GateResult | None = None
     history: tuple[Entry, ...] = ()
     history_parts: int = Field(default=0, ge=0)
     tool: str = ""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
     @property
     def onward(self) -> str:

@@ -11,7 +11,7 @@ from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.record import Held, NodeRecord, Record
 from cni_migrate.core.steps.view import Plan
-from cni_migrate.errors import Halted, MigrateError, RecordError, RecordMismatch, UsageError
+from cni_migrate.errors import Halted, MigrateError, RecordCorrupt, RecordError, RecordMismatch, UsageError
 from tests.unit.core.builders import NOW, a_node, a_plan, a_record, after, an_entry, seen, under_way
 
 PLAN = a_plan()
@@ -98,6 +98,12 @@ def test_what_must_not_change_is_named_when_it_has(changes: dict[str, Any], says
 def test_what_may_change_on_the_way_may(changes: dict[str, Any]) -> None:
     """Deadlines, budgets, gates and order are asked anew on every run."""
     check_identity(Config.model_validate({"strategy": "multus", **changes}), a_record(PLAN))
+
+
+def test_a_step_without_its_list_is_refused() -> None:
+    """Half of an edit: nothing is looked up by a name that nobody knows."""
+    with pytest.raises(RecordCorrupt, match="step 'x' is of no list"):
+        _begin(a_record(PLAN, ["w1"], step="x"))
 
 
 def test_an_identity_that_was_edited_by_hand_is_refused() -> None:

@@ -39,6 +39,14 @@ gates = st.builds(
     GateResult, sent=st.integers(0, 9999), lost=st.integers(0, 99), stall_ms=st.floats(0, 1e6, allow_nan=False)
 )
 few_words = st.lists(words, max_size=3).map(tuple)
+word = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=8)
+
+
+def sentences(length: int) -> st.SearchStrategy[tuple[str, ...]]:
+    """Texts of so many words."""
+    return st.lists(st.lists(word, min_size=length, max_size=length).map(" ".join), max_size=3).map(tuple)
+
+
 nodes = st.builds(
     NodeRecord,
     state=st.sampled_from(NodeState),
@@ -51,7 +59,7 @@ nodes = st.builds(
     before=st.none() | st.builds(Before, unschedulable=st.booleans()),
     held=st.none() | helds,
     gate=st.none() | gates,
-    displaced=few_words,
+    displaced=sentences(3),
     files=few_words,
     old_uid=words,
     targets=st.none() | few_words,
@@ -61,7 +69,9 @@ nodes = st.builds(
     gone=st.booleans(),
     rolled_back=words,
     failure=st.none() | helds,
-    took=st.dictionaries(words, st.floats(0, 1e6, allow_nan=False), max_size=3),
+    took=st.dictionaries(
+        st.sampled_from([event.value for event in NodeEvent]), st.floats(0, 1e6, allow_nan=False), max_size=3
+    ),
 )
 clusters = st.builds(
     ClusterRecord,
@@ -78,7 +88,7 @@ clusters = st.builds(
     since=st.none() | instants,
     held=st.none() | helds,
     canal_before=st.none() | st.dictionaries(words, st.none() | words, max_size=2),
-    baseline=few_words,
+    baseline=sentences(4),
     gate=st.none() | gates,
     history=st.lists(st.builds(Entry, at=instants, what=words), max_size=3).map(tuple),
     tool=words,
@@ -120,6 +130,14 @@ def test_a_busy_node_leaves_room_for_a_whole_shard() -> None:
         ('{"event":"explode"}', "event"),
         ('{"state":"dual","mood":"good"}', "mood"),
         ('{"since":"yesterday"}', "since"),
+        ('{"since":"2030-01-01T00:00:00"}', "since"),
+        ('{"started":"0001-01-01T00:00:00Z"}', "started"),
+        ('{"held":{"why":"x","next":"y","since":"2030-01-01"}}', "held.since"),
+        ('{"failure":{"why":"x","next":"y","since":"9999-12-31T23:59:59Z"}}', "failure.since"),
+        ('{"took":{"nap":1}}', "took.nap"),
+        ('{"took":{"drain":NaN}}', "took.drain"),
+        ('{"gate":{"stall_ms":Infinity}}', "gate.stall_ms"),
+        ('{"displaced":["web"]}', "displaced.0"),
         ('{"held":{"why":"x"}}', "held.next"),
     ],
 )
@@ -162,7 +180,9 @@ def test_a_missing_format_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("phase", "holiday"), ("direction", "sideways"), ("shards", 0), ("shards", -2), ("epoch", -1), ("position", -1),
+    [("since", "2030-01-01T00:00:00"), ("back_since", "2030-01-01"), ("idle_since", "9999-12-31T23:59:59Z"),
+     ("history", [{"at": "2030-01-01T00:00:00", "what": "x"}]), ("canal_objects", ["canal-config"]), ("baseline", ["w1"]),
+     ("phase", "holiday"), ("direction", "sideways"), ("shards", 0), ("shards", -2), ("epoch", -1), ("position", -1),
      ("strategy", 7), ("color", "red")],
 )  # fmt: skip
 def test_a_damaged_cluster_entry_is_refused(key: str, value: object) -> None:
