@@ -53,3 +53,11 @@ def test_what_comes_next_drains_as_was_typed() -> None:
     assert typed.in_scope("migrate run  (resumes)") == (
         "migrate run --nodes w1 --max-unavailable 2 --force --grace-period 30 --pod-selector a=b,c  (resumes)"
     )
+
+
+def test_nodes_and_labels_that_no_node_has_together_are_refused() -> None:
+    """Nobody would be migrated, and the end would say that all who were asked for are."""
+    found = seen(a_node("w1"), a_node("w2", labels={"pool": "spot"}))
+    assert goal_of(Run(nodes="w1,w2", selector="pool=spot"), None, found).partial
+    with pytest.raises(UsageError, match="no node of --nodes w1 has the labels"):
+        goal_of(Run(nodes="w1", selector="pool=spot"), None, found)

@@ -130,6 +130,9 @@ def _forward(typed: Run, seen: Snapshot) -> Goal:
     def wanted(node: Node) -> bool:
         return (not named or node.name in named) and (matches is None or matches(node.labels))
 
+    if not any(wanted(node) for node in seen.nodes.values()):
+        what = f"no node of --nodes {typed.nodes} has the labels of --selector {typed.selector!r}: nothing was changed"
+        raise UsageError(what, next="kubectl get nodes --show-labels")
     return Goal(wanted=wanted, partial=True, until=until)
 
 

@@ -130,9 +130,18 @@ def _migrated(draft: Draft) -> bool:
     skipped = [name for name, entry in draft.record.nodes.items() if entry.skipped and not entry.gone]
     if not left and not skipped:
         return True
-    if skipped and not (left and draft.goal.partial):
+    if draft.goal.partial and left:
+        # Who is skipped of the nodes that were asked for is as far from the goal as of all nodes in a run of all.
+        skipped = [name for name in left if name in skipped and draft.goal.wanted(draft.seen.nodes[name])]
+    is_skipped = f"{names_of(skipped)} {'is' if len(skipped) == 1 else 'are'} skipped"
+    if draft.goal.partial and left and skipped:
+        draft.final = Final(
+            "halted",
+            f"not every node that was asked for is migrated: {is_skipped}",
+            f"migrate skip-node --undo {skipped[0]}, then migrate run",
+        )
+    elif skipped:
         # A migrated node, too: who is skipped is not touched, and clean-up would leave Canal's files and our labels.
-        is_skipped = f"{names_of(skipped)} {'is' if len(skipped) == 1 else 'are'} skipped"
         draft.final = Final(
             "halted",
             f"clean-up waits: {is_skipped}{' and not migrated' if set(skipped) & set(left) else ''}",

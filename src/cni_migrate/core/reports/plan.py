@@ -197,8 +197,12 @@ def _waits(goal: Goal, record: Record, seen: Snapshot) -> Iterator[str]:
     for name, entry in record.nodes.items():
         if entry.gone:
             continue
-        if entry.skipped and not goal.partial and _reached(goal, phase, Phase.MIGRATING):
-            yield f"node {name} is skipped, and clean-up waits for it: `migrate skip-node --undo {name}`"
+        if entry.skipped and _reached(goal, phase, Phase.MIGRATING):
+            undo = f"`migrate skip-node --undo {name}`"
+            if not goal.partial:
+                yield f"node {name} is skipped, and clean-up waits for it: {undo}"
+            elif entry.state is not NodeState.MIGRATED and goal.wanted(seen.nodes[name]):
+                yield f"node {name} is skipped, and was asked for: {undo}"
         if phase is Phase.DONE and entry.state is not NodeState.MIGRATED:
             yield f"node {name} joined after the end, and Cilium is not Ready there"
 

@@ -108,6 +108,20 @@ def test_a_pause_begins_nothing_and_finishes_what_is_under_way() -> None:
     assert "paused since yesterday" in [wait.observed for wait in decision.waits]
 
 
+def test_a_run_of_nodes_of_which_one_is_skipped_has_not_done_what_was_asked() -> None:
+    """It says which, and how it takes part again; who was not asked for may be skipped."""
+    nodes = {"w1": an_entry("w1", NodeState.MIGRATED), **_all(NodeState.DUAL, "w2", "w3")}
+    found = seen(*map(a_node, nodes), requests=Requests(skip={"w2": "x"}))
+    some = Goal(wanted=lambda node: node.name in ("w1", "w2"), partial=True)
+    final = _decide(nodes, found=found, goal=some).final
+    assert final is not None
+    assert (final.outcome, final.next) == ("halted", "migrate skip-node --undo w2, then migrate run")
+    assert final.message == "not every node that was asked for is migrated: w2 is skipped"
+    done = _decide(nodes, found=found, goal=Goal(wanted=lambda node: node.name == "w1", partial=True)).final
+    assert done is not None
+    assert (done.outcome, done.message[:10]) == ("done", "the nodes ")
+
+
 @pytest.mark.parametrize("consented", [True, False])
 def test_a_pause_keeps_clean_up_from_beginning(consented: bool) -> None:
     """It was typed while the last node was under way: Canal is not deleted before somebody has looked."""

@@ -164,6 +164,8 @@ def test_a_skipped_node_is_not_planned() -> None:
     ]
     some = _asked(Requests(skip={"w1": NOW.isoformat()}), wanted=lambda node: node.name == "w2", partial=True)
     assert not [one for one in some.blockers if "skip" in one]
+    asked = _asked(Requests(skip={"w1": NOW.isoformat()}), wanted=lambda node: node.name == "w1", partial=True)
+    assert asked.blockers[0] == "node w1 is skipped, and was asked for: `migrate skip-node --undo w1`"
 
 
 def test_a_pause_would_hold_a_run() -> None:
