@@ -23,6 +23,9 @@ PREFIX: Final = "MIGRATE_"
 NOT_KEYS: Final = frozenset({"MIGRATE_CONFIG", "MIGRATE_DEBUG", "MIGRATE_LOG_FORMAT", "MIGRATE_LOG_FILE"})
 """Variables of the command line that are no keys of the configuration."""
 
+_FLAGS: Final = {"deadlines.drain": "--timeout"}
+"""Flags that are not called as the key that they set."""
+
 _SERVICE_LINKS: Final = ("MIGRATE_SERVICE_", "MIGRATE_PORT")
 """What Kubernetes sets in pods beside a Service named `migrate` (kubernetes.io: "Discovering services")."""
 
@@ -109,7 +112,7 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     for key, value in flags.items():
         path = tuple(key.split("."))
         _put(merged, path, value)
-        origin[key] = f"--{path[-1].replace('_', '-')}"
+        origin[key] = _FLAGS.get(key) or f"--{path[-1].replace('_', '-')}"
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:

@@ -55,6 +55,7 @@ def test_plan_counts_with_them(on: On, untouched: Served) -> None:
     ("flags", "says"),
     [
         (("--timeout", "soon"), "such as 90s"),
+        (("--timeout", "200h"), "--timeout: key `deadlines.drain`"),
         (("--grace-period", "-2"), "-1"),
         (("--pod-selector", "app in db"), "expected k=v"),
         (("--disable-eviction", "true"), "labels of the pods"),

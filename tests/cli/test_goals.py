@@ -3,7 +3,7 @@
 import pytest
 
 from cni_migrate.cli.drain_options import DrainOptions
-from cni_migrate.cli.goals import Cleanup, Run, goal_of
+from cni_migrate.cli.goals import Cleanup, Rollback, RollbackNode, Run, goal_of
 from cni_migrate.core.model.lifecycle import NodeState, Phase
 from cni_migrate.core.model.objects import Requests
 from cni_migrate.errors import Halted, UsageError
@@ -61,3 +61,33 @@ def test_nodes_and_labels_that_no_node_has_together_are_refused() -> None:
     assert goal_of(Run(nodes="w1,w2", selector="pool=spot"), None, found).partial
     with pytest.raises(UsageError, match="no node of --nodes w1 has the labels"):
         goal_of(Run(nodes="w1", selector="pool=spot"), None, found)
+
+
+def test_what_goes_on_behind_the_end_goes_on_in_the_same_way() -> None:
+    """With all nodes; what a run was told about them counts for the others as well."""
+    typed = Run(
+        nodes="w1", until="migrating", drain=" --force", own_node="cp1", auto_rollback=True, waive=("DUAL_STACK",)
+    )
+    assert typed.onward("migrate run") == "migrate run --own-node cp1 --auto-rollback --force"
+    assert typed.in_scope("migrate run") == (
+        "migrate run --nodes w1 --until migrating --own-node cp1 --auto-rollback --force"
+    )
+    assert typed.waivers == " --waive DUAL_STACK"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said", "whole"),
+    [
+        (Rollback(drain=" --force"), "`migrate rollback` resumes", "`migrate rollback --force` resumes"),
+        (Rollback(drain=" --force"), "`migrate rollback-node w1`", "`migrate rollback-node w1`"),
+        (
+            RollbackNode("w1", "canal", drain=" --timeout 5m"),
+            "`migrate rollback-node w1 --to canal` resumes; or `migrate rollback`",
+            "`migrate rollback-node w1 --timeout 5m --to canal` resumes; or `migrate rollback`",
+        ),
+        (RollbackNode("w1", "dual", drain=" --force"), "migrate rollback-node w12", "migrate rollback-node w12"),
+    ],
+)
+def test_a_way_back_goes_on_as_it_was_typed(typed: Rollback | RollbackNode, said: str, whole: str) -> None:
+    """Bare pods would be refused again without the same words."""
+    assert typed.in_scope(said) == whole

@@ -100,6 +100,28 @@ def test_a_policy_that_would_be_open(on: On, served: Make) -> None:
     assert typed("preflight", "--waive", "POLICIES_LABELS").code == 0
 
 
+def test_what_comes_next_has_the_waivers_that_were_typed(on: On, served: Make) -> None:
+    """Without them it would be refused: behind the checks, behind a dry run, and where something else is to be mended."""
+    typed = on(served("pdb-deadlock"))
+    passed = typed("preflight", "--waive", BUDGET, "--force")
+    assert passed.out.splitlines()[-1] == f"next: migrate plan --force, then migrate run --waive {BUDGET} --force"
+    for command in (("preflight",), ("run", "--yes")):
+        refused = typed(*command, "--waive", "DUAL_STACK")
+        assert refused.code == 3
+        assert f"`migrate {command[0]} --waive DUAL_STACK` again" in refused.err
+    dry = typed("run", "--dry-run", "--waive", "DUAL_STACK").out.splitlines()[-1]
+    assert dry.startswith("next: fix what is named above, then `migrate run --waive DUAL_STACK`; "), dry
+
+
+def test_a_dry_run_of_what_the_checks_refuse_does_not_send_on(on: On, served: Make) -> None:
+    """`migrate run` would end with exit code 3."""
+    typed = on(served("same-port"))
+    dry = typed("run", "--dry-run")
+    assert "BLOCKER TUNNEL_PORT" in dry.out
+    assert dry.out.splitlines()[-1].startswith("next: fix what is named above, then `migrate run`")
+    assert typed("run", "--yes").code == 3
+
+
 def test_a_slip_in_the_file_is_told_with_its_line(migrate: Typed, tmp_path: Path) -> None:
     """As any other key of the configuration."""
     file = tmp_path / "config.yaml"

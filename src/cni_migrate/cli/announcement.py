@@ -59,7 +59,8 @@ async def announce(
         found = await checks.checked(here, config, cluster, canal)
         serious = [finding for finding in found if finding.severity is not Severity.INFO]
         checks.show(to, serious, config.preflight.waive)
-        checks.refuse(found, next="fix what is named above, then `migrate run` again")
+        again = typed.waivers if isinstance(typed, Run) else ""
+        checks.refuse(found, next=f"fix what is named above, then `migrate run{again}` again")
         later = tuple(f"{waiver}: not tried yet" for waiver in waivers if ABOUT[waiver.partition(":")[0]].later)
         goal = replace(goal, waived=told(found) + later)
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cni_migrate.cli.announcement import announce
 from cni_migrate.cli.driver_run import DriverRun
 from cni_migrate.cli.effective_config import adopted, begun, settle
-from cni_migrate.cli.goals import Cleanup, Rollback, RollbackNode, Run, Typed, goal_of, who
+from cni_migrate.cli.goals import Cleanup, Rollback, RollbackNode, Typed, goal_of, who
 from cni_migrate.cli.options import Common, LogFormat, ProgressForm
 from cni_migrate.cli.session import Session, run_async, session
 from cni_migrate.cli.ui import output, status_table
@@ -49,14 +49,14 @@ def drive(
     metrics = _metrics(metrics_port)
     how = _How(takeover, metrics, progress)
     try:
-        _ended(run_async(_run(_logging(common, progress), loaded, typed, yes=yes, how=how)))
+        final = run_async(_run(_logging(common, progress), loaded, typed, yes=yes, how=how))
+        _ended(replace(final, next=typed.onward(final.next)) if final.outcome == "done" else final)
     except KeyboardInterrupt:
         if how.driven:
             raise Interrupted("the record is safe", next="migrate status") from None
         raise Interrupted("nothing was changed") from None
     except MigrateError as error:
-        if isinstance(typed, Run):
-            error.next = typed.in_scope(error.next)
+        error.next = typed.in_scope(error.next)
         raise
 
 

@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cni_migrate.cli.options import typed_again
 from cni_migrate.cli.selectors import parse
 from cni_migrate.cli.ui import output
 from cni_migrate.core.model import guards
@@ -11,7 +12,7 @@ from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeState, Phase
 from cni_migrate.core.model.objects import Node, Snapshot
 from cni_migrate.core.model.record import Record
-from cni_migrate.core.model.words import many, run_with
+from cni_migrate.core.model.words import command_with, many
 from cni_migrate.engine.lease import identity
 from cni_migrate.errors import Halted, UsageError
 
@@ -27,21 +28,38 @@ class Run:
     at_once: str = ""
     drain: str = ""
     """The drain's options (`DrainOptions.words`)."""
+    waive: tuple[str, ...] = ()
+    """What was waived by an option; once the migration has begun it is in the record."""
+    own_node: str = ""
+    auto_rollback: bool | None = None
+    remove_leftovers: bool = False
+
+    @property
+    def how(self) -> str:
+        """How nodes are migrated, as it was typed; whose failing gate is accepted is said anew each time."""
+        given = [("--max-unavailable", self.at_once), ("--own-node", self.own_node)]
+        back = {True: " --auto-rollback", False: " --no-auto-rollback", None: ""}[self.auto_rollback]
+        left = " --remove-leftovers" if self.remove_leftovers else ""
+        return f"{typed_again(given)}{back}{left}{self.drain}"
+
+    @property
+    def waivers(self) -> str:
+        """What was waived, as it was typed."""
+        return typed_again(("--waive", waiver) for waiver in self.waive)
 
     @property
     def scope(self) -> str:
         """How much of the cluster and how, as it was typed: what comes behind `migrate run`."""
-        given = {
-            "--nodes": self.nodes,
-            "--selector": self.selector,
-            "--until": self.until,
-            "--max-unavailable": self.at_once,
-        }
-        return "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value) + self.drain
+        which = [("--nodes", self.nodes), ("--selector", self.selector), ("--until", self.until)]
+        return f"{typed_again(which)}{self.how}"
 
     def in_scope(self, text: str) -> str:
-        """The text in which `migrate run` takes no more of the cluster than this did, and drains it as this did."""
-        return run_with(self.scope, text)
+        """The text in which `migrate run` takes no more of the cluster than this did, and in the same way."""
+        return command_with("migrate run", self.scope, text)
+
+    def onward(self, text: str) -> str:
+        """The text in which `migrate run` goes on behind the end of this one: in the same way, with all nodes."""
+        return command_with("migrate run", self.how, text)
 
     def check(self) -> None:
         """Refuse what can be refused without a cluster.
@@ -62,6 +80,12 @@ class Run:
 class Cleanup:
     """`migrate cleanup`."""
 
+    def in_scope(self, text: str) -> str:
+        """The text as it is."""
+        return text
+
+    onward = in_scope
+
 
 @dataclass(frozen=True)
 class RollbackNode:
@@ -70,6 +94,15 @@ class RollbackNode:
     node: str
     to: str
     accept: tuple[str, ...] = ()
+    drain: str = ""
+
+    def in_scope(self, text: str) -> str:
+        """The text in which the same command drains the node as this did."""
+        return command_with(f"migrate rollback-node {self.node}", self.drain, text)
+
+    def onward(self, text: str) -> str:
+        """The text as it is: what comes then is of others."""
+        return text
 
 
 @dataclass(frozen=True)
@@ -77,6 +110,13 @@ class Rollback:
     """`migrate rollback`."""
 
     accept: tuple[str, ...] = ()
+    drain: str = ""
+
+    def in_scope(self, text: str) -> str:
+        """The text in which `migrate rollback` drains nodes as this did."""
+        return command_with("migrate rollback", self.drain, text)
+
+    onward = in_scope
 
 
 Typed = Run | Cleanup | RollbackNode | Rollback
@@ -92,9 +132,9 @@ def goal_of(typed: Typed, record: Record | None, seen: Snapshot) -> Goal:
     if record is None and isinstance(typed, Cleanup):
         raise UsageError("no migration is under way here: there is nothing to clean up", next="migrate status")
     match typed:
-        case RollbackNode(node, to, accept):
+        case RollbackNode(node, to, accept, _):
             return Goal(kind="rollback_node", node=node, to="canal" if to == "canal" else "dual", **_accepting(accept))
-        case Rollback(accept):
+        case Rollback(accept, _):
             return Goal(kind="rollback", **_accepting(accept))
         case Cleanup():
             _cleanable(record, seen)

@@ -5,7 +5,8 @@ Light on purpose: start-up imports this module and those of all commands, and th
 
 import functools
 import inspect
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -128,6 +129,11 @@ def _parameters(bundle: Any) -> list[inspect.Parameter]:
     """The fields of a dataclass as parameters."""
     kind = inspect.Parameter.KEYWORD_ONLY
     return [inspect.Parameter(one.name, kind, default=one.default, annotation=one.type) for one in fields(bundle)]
+
+
+def typed_again(given: Iterable[tuple[str, str | None]]) -> str:
+    """Options with their values as they come behind a command; without a value they were not typed."""
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value)
 
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; required without a terminal.")]

@@ -77,7 +77,7 @@ async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dr
     from cni_migrate.cli.version import version
     from cni_migrate.core.decision.begin import check_identity
     from cni_migrate.core.model.lifecycle import Phase
-    from cni_migrate.core.preflight.findings import Severity
+    from cni_migrate.core.preflight.findings import Severity, blockers
     from cni_migrate.core.reports.plan import plan_view
     from cni_migrate.wiring import plan_for
 
@@ -116,4 +116,4 @@ async def _plan(common: Common, loaded: "Loaded", typed: "Run", *, form: str, dr
             )
             sys.stdout.writelines(f"{line}\n" for line in differences(made.manifests))
         to.print("\nNothing was written.")
-        output.show_next(plan_table.following(view, typed.scope))
+        output.show_next(plan_table.following(view, f"{typed.scope}{typed.waivers}", refused=bool(blockers(found))))

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cni_migrate.cli.drain_options import NO_DRAIN_OPTIONS, DrainOptions
-from cni_migrate.cli.options import Common, Form, OnStrategy, Output, Waive, examples, with_common
+from cni_migrate.cli.options import Common, Form, OnStrategy, Output, Waive, examples, typed_again, with_common
 
 if TYPE_CHECKING:
     from cni_migrate.core.model.record import Record
@@ -30,10 +30,11 @@ def command(
     from cni_migrate.cli.session import run_async
 
     flags = {"strategy": strategy.value if strategy else None, "preflight.waive": waive or None, **drain.keys()}
-    run_async(_preflight(common, flags, output.value, drain.words))
+    waivers = typed_again(("--waive", waiver) for waiver in waive or ())
+    run_async(_preflight(common, flags, output.value, drain.words, waivers))
 
 
-async def _preflight(common: Common, flags: Mapping[str, object], form: str, drain: str) -> None:
+async def _preflight(common: Common, flags: Mapping[str, object], form: str, drain: str, waive: str) -> None:
     from cni_migrate.cli import checks, effective_config
     from cni_migrate.cli.session import configured, session
     from cni_migrate.cli.ui import output
@@ -56,9 +57,9 @@ async def _preflight(common: Common, flags: Mapping[str, object], form: str, dra
         listed = [asdict(finding) | {"waivable": ABOUT[finding.id].waivable} for finding in found]
         data = {"schema": 1, "passed": not blockers(found), "findings": listed}
         (output.as_json if form == "json" else output.as_yaml)(data)
-    checks.refuse(found, next=f"fix what is named above, then `migrate preflight{drain}` again")
+    checks.refuse(found, next=f"fix what is named above, then `migrate preflight{waive}{drain}` again")
     if form == "table":
-        output.show_next(f"migrate plan{drain}, then migrate run{drain}")
+        output.show_next(f"migrate plan{drain}, then migrate run{waive}{drain}")
 
 
 def _say_begun(record: "Record", form: str) -> None:

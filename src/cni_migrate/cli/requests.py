@@ -15,7 +15,7 @@ from cni_migrate.cli.ui.typeable import typeable
 from cni_migrate.core.model import names
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record
-from cni_migrate.core.model.words import run_with
+from cni_migrate.core.model.words import command_with
 from cni_migrate.errors import Conflict, UsageError
 
 Data = dict[str, str]
@@ -93,7 +93,7 @@ def _reader(record: Record | None, node: str) -> str:
         more = "" if len(known) <= 10 else f" and {len(known) - 10} more"
         what = f"node {node} is gone" if node in record.nodes else f"there is no node {node}"
         raise UsageError(f"{what}; there are: {', '.join(known[:10])}{more}", next="migrate status")
-    return run_with(record.cluster.drain, record.cluster.onward)
+    return command_with("migrate run", record.cluster.drain, record.cluster.onward)
 
 
 async def _changed(here: Session, change: Change, record: Record) -> str:

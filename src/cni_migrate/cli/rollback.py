@@ -31,6 +31,5 @@ def command(
     from cni_migrate.cli import drive, goals, session
 
     loaded = session.configured(common, drain.keys())
-    drive.drive(
-        common, loaded, goals.Rollback(tuple(accept_failing_gate or ())), yes=yes, takeover=takeover, progress=progress
-    )
+    wanted = goals.Rollback(tuple(accept_failing_gate or ()), drain.words)
+    drive.drive(common, loaded, wanted, yes=yes, takeover=takeover, progress=progress)

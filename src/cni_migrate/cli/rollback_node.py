@@ -46,5 +46,5 @@ def command(
     from cni_migrate.cli import drive, goals, session
 
     loaded = session.configured(common, drain.keys())
-    wanted = goals.RollbackNode(node, to.value, tuple(accept_failing_gate or ()))
+    wanted = goals.RollbackNode(node, to.value, tuple(accept_failing_gate or ()), drain.words)
     drive.drive(common, loaded, wanted, yes=yes, takeover=takeover, progress=progress)

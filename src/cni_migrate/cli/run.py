@@ -83,7 +83,9 @@ def command(
         **drain.keys(),
     }
     wanted = goals.Run(nodes=nodes, selector=selector, until=until.value if until else "",
-                       accept=tuple(accept_failing_gate or ()), at_once=max_unavailable, drain=drain.words)  # fmt: skip
+                       accept=tuple(accept_failing_gate or ()), at_once=max_unavailable, drain=drain.words,
+                       waive=tuple(waive or ()), own_node=own_node, auto_rollback=auto_rollback,
+                       remove_leftovers=bool(remove_leftovers))  # fmt: skip
     loaded = session.configured(common, flags)
     wanted.check()
     if dry_run:

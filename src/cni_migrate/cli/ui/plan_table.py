@@ -74,8 +74,12 @@ def amounts(view: PlanView) -> str:
     return f"{moving}, about {output.duration(max(60, view.seconds))} by {view.seconds_by}"
 
 
-def following(view: PlanView, scope: str = "") -> str:
-    """What to type after the plan; `scope`: the options that it was made for."""
+def following(view: PlanView, scope: str = "", *, refused: bool = False) -> str:
+    """What to type after the plan; `scope`: the options that it was made for. `refused`: the checks would refuse it."""
+    if refused:
+        return (
+            f"fix what is named above, then `migrate run{scope}`; what you judge to be no trouble: --waive ID[:OBJECT]"
+        )
     if view.blockers and view.phase is Phase.PREFLIGHT:
         return "migrate preflight, which says what to do about it"
     if view.blockers:

@@ -1,9 +1,6 @@
 """Words that depend on something: on a number, or on what was typed."""
 
 import re
-from typing import Final
-
-_RUN: Final = re.compile(r"(?<![\w./-])migrate run(?![\w-])")
 
 
 def many(number: int, what: str) -> str:
@@ -11,6 +8,6 @@ def many(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def run_with(options: str, text: str) -> str:
-    """The text in which each `migrate run` is followed by options, given as ` --force --until dual`, or none."""
-    return _RUN.sub(lambda found: f"{found[0]}{options}", text)
+def command_with(command: str, options: str, text: str) -> str:
+    """The text in which each such command (`migrate run`) is followed by options (` --force --until dual`), or none."""
+    return re.sub(rf"(?<![\w./-]){re.escape(command)}(?![\w-])", lambda found: f"{found[0]}{options}", text)

@@ -22,7 +22,7 @@ from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
 from cni_migrate.core.model.objects import Node as SeenNode
 from cni_migrate.core.model.objects import Pod, Snapshot
 from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record, closed
-from cni_migrate.core.model.words import run_with
+from cni_migrate.core.model.words import command_with
 from cni_migrate.core.reports.eta import eta_seconds
 from cni_migrate.core.steps.again import made_again, remedy
 from cni_migrate.core.steps.audit import audit_problems
@@ -273,7 +273,7 @@ def status_view(
         eta_seconds=eta_seconds(plan.node_lifecycle, record, at_once, plan.strategy.in_service, now),
         paused=(cluster.pausable and seen.requests.paused_since) or None,
         held=HeldStatus(why=cluster.held.why, since=cluster.held.since) if cluster.held is not None else None,
-        next=run_with(cluster.drain, _next(plan, record, driver, seen) or "") or None,
+        next=command_with("migrate run", cluster.drain, _next(plan, record, driver, seen) or "") or None,
         summary={state: counted[state] for state in NodeState if counted[state]},
         nodes=nodes,
         history=[Entry(at=line.at, what=line.what) for line in cluster.history[-history:]],
@@ -323,7 +323,7 @@ def _node(view: ClusterView, name: str, entry: NodeRecord) -> NodeStatus:
         step=entry.step,
         about=_about(entry.step),
         held=held.why if held is not None else None,
-        next=run_with(view.record.cluster.drain, held.next) if held is not None else None,
+        next=command_with("migrate run", view.record.cluster.drain, held.next) if held is not None else None,
         since=held.since if held is not None else entry.since,
         attempt=entry.attempt,
         retries=entry.retries,
