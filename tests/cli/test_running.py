@@ -9,12 +9,14 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cni_migrate.cli.loopback import free_port
 from cni_migrate.sim.scenario import Scenario, load
 from tests.cli.conftest import CONFIG_MAPS, DAEMONSETS, NAMESPACES, QUICK, Served, Typed
 
@@ -465,3 +467,14 @@ def test_a_record_that_was_deleted_with_its_namespace(on: On, served: Make, conf
     assert (ended.code, "RECORD_LOST" in ended.err, "w1: " in ended.err) == (3, True, True), ended.err
     assert there.writes == before
     assert "There is no record of a migration" in typed("status").out
+
+
+def test_who_has_given_the_lock_back_does_not_tell_that_it_is_held(on: On, served: Make, config: str) -> None:
+    """The process may stay, to ask about clean-up: it drives nothing then."""
+    port = free_port()
+    ended = on(served(nodes=3))("run", "--yes", "--until", "preparing", "--metrics-port", str(port), "--config", config)
+    assert ended.code == 0, ended.err
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        told = answer.read().decode()
+    assert "cni_migrate_lock_held 0.0" in told
+    assert 'cni_migrate_phase{phase="attaching"} 1.0' in told

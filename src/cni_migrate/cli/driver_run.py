@@ -72,6 +72,8 @@ class DriverRun:
         self._news = Newspaper()
         if record is not None:
             self._news.begin(record)
+            if metrics is not None:
+                metrics.begin(record)
         self._events = NodeEvents(here.client, here.clock, platform.node())
         self._driver = Driver(
             plan=self._plan,
@@ -95,8 +97,12 @@ class DriverRun:
             MigrateError: as the driver does.
             Interrupted: it was stopped at once.
         """
-        async with self._shown(), self._events.sending():
-            return await self._driven()
+        try:
+            async with self._shown(), self._events.sending():
+                return await self._driven()
+        finally:
+            if self._metrics is not None:  # who is asked about clean-up now drives nothing
+                self._metrics.lock(held=False)
 
     async def _driven(self) -> Final:
         with interrupts.taken(self._stop):

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model.attempts import Attempt
 from cni_migrate.core.model.lifecycle import NodeState, Phase
-from cni_migrate.core.model.record import NodeRecord
+from cni_migrate.core.model.record import NodeRecord, Record
 from cni_migrate.errors import UsageError
 
 SECONDS: Final = (0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1280)
@@ -46,7 +46,7 @@ class Metrics:
         self._requests = Counter(
             "cni_migrate_api_requests", "Requests by verb and code; 0: no answer", ["verb", "code"], registry=its
         )
-        self._steps: dict[str, tuple[str, str, datetime | None]] = {}
+        self._steps: dict[str, tuple[NodeRecord, str]] = {}
         self._gates: dict[str, tuple[int, int]] = {}
         self._tries: dict[str, datetime] = {}
         for phase in Phase:
@@ -67,6 +67,10 @@ class Metrics:
                 f"metrics cannot be served on port {port}: {error.strerror}", next="another --metrics-port"
             ) from None
 
+    def begin(self, record: Record) -> None:
+        """Leave out what gates have seen before this run: a process that resumes counts from nothing, as all do."""
+        self._gates = {name: _seen(entry) for name, entry in record.nodes.items()}
+
     def request(self, method: str, path: str, status: int, size: int) -> None:
         """A request was answered; the status is 0 when it was not."""
         self._requests.labels(method, str(status)).inc()
@@ -85,26 +89,29 @@ class Metrics:
             self._nodes.labels(state.value).set(sum(1 for entry in there if entry.state is state))
         self._held.clear()
         for entry in there:
-            if entry.held is not None:
+            if entry.held is not None and not entry.skipped:
                 self._held.labels(entry.step).inc()
         for name, entry in record.nodes.items():
             self._moved(name, entry, now)
         self._tried(attempts.items())
 
     def _moved(self, name: str, entry: NodeRecord, now: datetime) -> None:
-        event = entry.event.value if entry.event is not None else ""
-        before, self._steps[name] = self._steps.get(name), (event, entry.step, entry.since)
-        if before is not None and before[1] and before[:2] != (event, entry.step) and before[2] is not None:
-            self._step.labels(before[1]).observe((now - before[2]).total_seconds())
-        if before is not None and before[0] and before[0] != event and before[0] in entry.took:
-            self._event.labels(before[0]).observe(entry.took[before[0]])
-        gate = (entry.gate.sent, entry.gate.lost) if entry.gate is not None else (0, 0)
-        known = self._gates.get(name, (0, 0))
-        if gate != known:
+        event = _event(entry)
+        known, self._steps[name] = self._steps.get(name), (entry, event)
+        if known is not None:
+            before, begun = known
+            if before.step and (begun, before.step) != (event, entry.step) and before.since is not None:
+                self._step.labels(before.step).observe((now - before.since).total_seconds())
+            # An event that was given up for the way back has taken nothing; what it took once is in the record still.
+            ended = entry.state is not before.state or entry.took != before.took
+            if begun and begun != event and ended and begun in entry.took:
+                self._event.labels(begun).observe(entry.took[begun])
+        gate, seen = _seen(entry), self._gates.get(name, (0, 0))
+        if gate != seen:
             # A gate counts anew from its beginning.
-            fresh = gate[0] < known[0] or gate[1] < known[1]
-            self._sent.inc(gate[0] - (0 if fresh else known[0]))
-            self._lost.inc(gate[1] - (0 if fresh else known[1]))
+            fresh = gate[0] < seen[0] or gate[1] < seen[1]
+            self._sent.inc(gate[0] - (0 if fresh else seen[0]))
+            self._lost.inc(gate[1] - (0 if fresh else seen[1]))
             self._gates[name] = gate
 
     def _tried(self, attempts: Iterable[tuple[str, Attempt]]) -> None:
@@ -112,6 +119,15 @@ class Metrics:
             if key.startswith("evict:") and self._tries.get(key) != attempt.at:
                 self._tries[key] = attempt.at
                 self._evictions.labels(attempt.result).inc()
+
+
+def _event(entry: NodeRecord) -> str:
+    return entry.event.value if entry.event is not None else ""
+
+
+def _seen(entry: NodeRecord) -> tuple[int, int]:
+    """Probes that the node's last gate has seen, and those of them that were lost."""
+    return (entry.gate.sent, entry.gate.lost) if entry.gate is not None else (0, 0)
 
 
 def names() -> frozenset[str]:

@@ -57,6 +57,37 @@ def test_a_node_is_counted_where_it_stands() -> None:
     assert value(metrics, "cni_migrate_probes_sent_total") == 14, "a new gate counts from its beginning"
 
 
+def test_who_resumes_counts_from_nothing() -> None:
+    """What gates had seen before is no news: an alert on lost probes would go off each time."""
+    metrics = Metrics()
+    metrics.begin(decision(gate=GateResult(sent=100, lost=7)).record)
+    metrics.take(decision(gate=GateResult(sent=100, lost=7)), {}, NOW)
+    assert (value(metrics, "cni_migrate_probes_sent_total"), value(metrics, "cni_migrate_probes_lost_total")) == (0, 0)
+    metrics.take(decision(gate=GateResult(sent=130, lost=8)), {}, NOW)
+    assert (value(metrics, "cni_migrate_probes_sent_total"), value(metrics, "cni_migrate_probes_lost_total")) == (30, 1)
+
+
+def test_an_event_that_was_given_up_has_taken_nothing() -> None:
+    """What it took when the node was migrated before its rollback is not told again."""
+    metrics = Metrics()
+    took = {"drain": 40.0}
+    metrics.take(decision(event=NodeEvent.DRAIN, step="evict_pods", took=took), {}, NOW)
+    metrics.take(decision(event=NodeEvent.RESTORE, step="cordon", took=took), {}, NOW)
+    assert value(metrics, "cni_migrate_event_duration_seconds_count", event="drain") == 0
+    metrics.take(decision(took={**took, "restore": 9.0}), {}, NOW)
+    assert value(metrics, "cni_migrate_event_duration_seconds_sum", event="restore") == 9
+
+
+def test_a_held_node_that_is_skipped_holds_nobody() -> None:
+    """As in the record's conditions: the alert ends with `migrate skip-node`."""
+    metrics = Metrics()
+    held = {"event": NodeEvent.DRAIN, "step": "evict_pods", "held": Held(why="x", next="", since=NOW)}
+    metrics.take(decision(**held), {}, NOW)
+    assert value(metrics, "cni_migrate_nodes_held", step="evict_pods") == 1
+    metrics.take(decision(**held, skipped=True), {}, NOW)
+    assert value(metrics, "cni_migrate_nodes_held", step="evict_pods") == 0
+
+
 def test_each_try_of_an_eviction_is_counted_once() -> None:
     """The same outcome, seen again, is no other try."""
     metrics = Metrics()

@@ -37,14 +37,19 @@ class Newspaper:
             self._known[name] = marks
             state, back, held = marks
             old = before or ("canal", "", "")
+            stopped = News(name, entry.uid, "CNIMigrationHeld", f"held: {held}", warning=True)
+            new = bool(held) and held != old[2]
+            if new and back:  # with auto_rollback: why comes first
+                yield stopped
             if back and back != old[1]:
                 yield News(name, entry.uid, "CNIMigrationRollback", f"goes back towards Canal ({back})", warning=True)
             if state != old[0]:
                 yield News(name, entry.uid, f"CNIMigration{state.capitalize()}", f"CNI migration: {old[0]} -> {state}")
-            if held and held != old[2]:
-                yield News(name, entry.uid, "CNIMigrationHeld", f"held: {held}", warning=True)
+            if new and not back:
+                yield stopped
 
 
 def _marks(entry: NodeRecord) -> tuple[str, str, str]:
     back = entry.event.value if entry.event is not None and entry.event.backwards else ""
-    return entry.state.value, back, entry.held.why if entry.held is not None else ""
+    held = entry.held or entry.failure
+    return entry.state.value, back, held.why if held is not None else ""

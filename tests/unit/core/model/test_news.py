@@ -37,3 +37,16 @@ def test_what_is_so_already_is_no_news() -> None:
     paper.begin(record())
     assert list(paper.take(record())) == []
     assert [n.message for n in paper.take(record(state=NodeState.MIGRATED))] == ["CNI migration: dual -> migrated"]
+
+
+def test_why_a_node_goes_back_by_itself_is_told() -> None:
+    """With auto_rollback no decision shows it held: it goes back in the same one."""
+    paper = Newspaper()
+    paper.begin(record())
+    why = Held(why="an agent is not Ready", next="", since=NOW)
+    back = record(event=NodeEvent.RESTORE, step="cordon", failure=why)
+    assert [(n.reason, n.message) for n in paper.take(back)] == [
+        ("CNIMigrationHeld", "held: an agent is not Ready"),
+        ("CNIMigrationRollback", "goes back towards Canal (restore)"),
+    ]
+    assert list(paper.take(record(failure=why))) == []
