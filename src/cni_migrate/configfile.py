@@ -20,7 +20,9 @@ from cni_migrate.errors import ConfigError
 
 PREFIX: Final = "MIGRATE_"
 
-NOT_KEYS: Final = frozenset({"MIGRATE_CONFIG", "MIGRATE_DEBUG", "MIGRATE_LOG_FORMAT", "MIGRATE_LOG_FILE"})
+NOT_KEYS: Final = frozenset(
+    {"MIGRATE_CONFIG", "MIGRATE_DEBUG", "MIGRATE_LOG_FORMAT", "MIGRATE_LOG_FILE", "MIGRATE_PROGRESS"}
+)
 """Variables of the command line that are no keys of the configuration."""
 
 _FLAGS: Final = {"deadlines.drain": "--timeout"}

@@ -2,13 +2,17 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from typer.main import get_command
 
+from cni_migrate.cli.app import app
 from cni_migrate.config import PROFILES, Config
-from cni_migrate.configfile import leaves, load, variable
+from cni_migrate.configfile import NOT_KEYS, leaves, load, variable
 from tests.cli.conftest import Typed
 
 
@@ -27,6 +31,24 @@ def test_init_has_every_key_with_its_default(migrate: Typed, tmp_path: Path, pro
     assert all(source.startswith(str(file)) for source in loaded.origin.values())
     for path, field in leaves():
         assert field.description is None or any(field.description in line for line in lines), path
+
+
+def _variables(command: Any) -> Iterator[str]:
+    """The environment variables of a command's options, and of those below it."""
+    for option in command.params:
+        yield from [option.envvar] if isinstance(option.envvar, str) else option.envvar or ()
+    for below in getattr(command, "commands", {}).values():
+        yield from _variables(below)
+
+
+def test_the_variables_of_options_are_no_unknown_keys(migrate: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is documented with its option, and every command reads the configuration."""
+    every = set(_variables(get_command(app)))
+    assert "MIGRATE_PROGRESS" in every
+    assert every == NOT_KEYS
+    monkeypatch.setenv("MIGRATE_PROGRESS", "plain")
+    ended = migrate("config", "show")
+    assert ended.code == 0, ended.err
 
 
 def test_init_overwrites_nothing(migrate: Typed, tmp_path: Path) -> None:
