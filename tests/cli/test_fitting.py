@@ -22,7 +22,7 @@ from cni_migrate.core.decision.advance import Waiting
 from cni_migrate.core.decision.decide import Decision
 from cni_migrate.core.model.goal import Goal
 from cni_migrate.core.model.lifecycle import NodeEvent, NodeState, Phase
-from cni_migrate.core.model.objects import Budget
+from cni_migrate.core.model.objects import Budget, Requests
 from cni_migrate.core.model.record import Entry, Held, Record
 from cni_migrate.core.preflight.registry import blocker, warning
 from cni_migrate.core.reports.eta import Left
@@ -161,6 +161,25 @@ def test_a_run_tells_progress_time_and_what_is_waited_for(width: int) -> None:
     for words in ("1 of 4 nodes migrated", "25%", "elapsed 2m10s", "by what the nodes took so far",
                   "clean probe rounds 1 of 3", "PodDisruptionBudget shop/db allows 0 disruptions"):  # fmt: skip
         assert words in said
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("step", ["", "sweep"])
+def test_a_run_tells_what_all_nodes_wait_for(step: str, width: int) -> None:
+    """A pause, or nodes that cannot be touched, are no node's own wait, nor that of a step."""
+    waits = (
+        Waiting("", "sweep", "a full sweep", "worker-1/a has not reported yet"),
+        Waiting("", "", "`migrate resume`", "paused since noon"),
+        Waiting("", "", "nodes that cannot be touched", "node worker-2 is NotReady"),
+    )
+    record = _record()
+    record = record.with_cluster(record.cluster.model_copy(update={"step": step}))
+    decision = Decision(record, (), (), waits, after(90), 0.0, durable=False, final=None)
+    run = progress.Progress(NOW, after(130), decision, {}, Left(300, "what the nodes took so far"))
+    said = " ".join(" ".join(line.plain for line in progress.drawn(run, width, 40)).split())
+    for words in ("waits for `migrate resume`: paused since noon", "node worker-2 is NotReady", "has not reported yet"):
+        assert said.count(words) == 1
+    assert "time left not known now" in said, "nobody can tell how long a pause lasts"
 
 
 def test_a_screen_that_is_low_shows_what_matters_now() -> None:
@@ -327,6 +346,19 @@ def test_no_color(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         to = output.console(Terminal())
         SCREENS[name](to)
         assert bool(re.search(r"\x1b\[(?:\d+;)*3\d", to.file.getvalue())) is coloured  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("paused", "told"), [("", "all nodes migrated in about"), ("noon", "of work left until all")])
+def test_a_pause_promises_no_end(paused: str, told: str) -> None:
+    """Though somebody drives."""
+    took = {"attach": 1.0, "drain": 20.0, "switch": 30.0, "release": 10.0}
+    record = a_record(PLAN, {"w1": an_entry("w1", NodeState.MIGRATED, took=took), "w2": an_entry("w2", NodeState.DUAL)})
+    lease = LeaseInfo(holder="me@laptop/1/2/3", acquired="2030-01-01T00:00:00Z", renewed=NOW, seconds=30)
+    found = seen(a_node("w1"), a_node("w2"), requests=Requests(paused_since=paused))
+    to = _console(120)
+    status_table.show(to, status_view(PLAN, record, found, lease, NOW), "table", NOW)
+    assert isinstance(to.file, io.StringIO)
+    assert told in to.file.getvalue()
 
 
 def test_time_goes_by() -> None:

@@ -94,12 +94,15 @@ def summary(run: Progress, width: int) -> list[Text]:
     head = Text.assemble((f"phase {record.cluster.phase}", colours.HEAD), f", {_nodes(record)}")
     lines = [bar, *wrapped(head, width), *wrapped(times(run), width)] if there else wrapped(head, width)
     cluster = record.cluster
+    own = [wait for wait in run.decision.waits if not wait.node]
     if cluster.step:
-        waits = {wait.node: wait for wait in run.decision.waits}
         text = f"step {cluster.step} ({output.age(cluster.since, run.now)})"
-        if (wait := waits.get("")) is not None:
+        if (wait := next((one for one in own if one.step == cluster.step), None)) is not None:
+            own.remove(wait)
             text += f": waits for {words(wait)}"
         lines += indented(text, width)
+    for wait in own:  # a pause, nodes that cannot be touched: of no step, and nothing else says why nobody moves
+        lines += indented(Text(f"waits for {words(wait)}", style=colours.CAUTION), width)
     return lines
 
 
@@ -119,7 +122,7 @@ def _bar(done: int, there: int, width: int) -> Text:
 def times(run: Progress) -> str:
     """Elapsed and remaining time in words."""
     elapsed = f"elapsed {output.age(run.started, run.now)}"
-    if run.left is None:
+    if run.left is None or run.decision.paused:
         return f"{elapsed}, time left not known now"
     if run.left.seconds <= 0:
         return elapsed

@@ -166,7 +166,8 @@ def _eta(view: StatusView, now: datetime) -> list[Text]:
     """When it will be done, or how much work is left while nobody does it."""
     if not view.eta_seconds or view.phase not in (Phase.ATTACHING, Phase.MIGRATING):
         return []
-    if view.driver is not None and view.driver.alive:
+    alive = view.driver is not None and view.driver.alive
+    if alive and not view.paused:
         return [Text(f"all nodes migrated in {output.ending(view.eta_seconds, now)}")]
     left = output.duration(view.eta_seconds)
     nobody = "" if view.driver is not None else "nobody drives it now; "

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from cni_migrate.core.decision.draft import Blocked, Draft, names_of
+from cni_migrate.core.decision.draft import RESUME, Blocked, Draft, names_of
 from cni_migrate.core.decision.order import capacity
 from cni_migrate.core.model import guards
 from cni_migrate.core.model.cidr import within
@@ -185,7 +185,7 @@ def _cordoned(case: Case) -> Blocked | None:
 def _paused(case: Case) -> Blocked | None:
     if not case.paused or case.has_its_place or case.goal.is_for(case.name):
         return None
-    return Blocked(f"paused since {case.paused}", "`migrate resume`", cause="paused", for_all=True)
+    return Blocked(f"paused since {case.paused}", RESUME, cause="paused", for_all=True)
 
 
 def _capacity(case: Case) -> Blocked | None:

@@ -14,6 +14,9 @@ from cni_migrate.core.model.record import Held, NodeRecord, Record
 from cni_migrate.core.model.rounds import GateAsk
 from cni_migrate.core.steps.view import Plan
 
+RESUME = "`migrate resume`"
+"""What a pause waits for."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -37,6 +40,11 @@ class Decision:
     durable: bool
     final: Final | None
     lookups: tuple[Pod, ...] = ()
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits for the end of a pause."""
+        return any(wait.on == RESUME for wait in self.waits)
 
     def __post_init__(self) -> None:
         if self.final is None and not (self.effects or self.asks or self.waits):

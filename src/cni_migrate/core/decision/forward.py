@@ -1,7 +1,7 @@
 """Forward: from the first preparation to the last clean-up, phase after phase."""
 
 from cni_migrate.core.decision.advance import Waiting, history
-from cni_migrate.core.decision.draft import Blocked, Draft, names_of, under_way
+from cni_migrate.core.decision.draft import RESUME, Blocked, Draft, names_of, under_way
 from cni_migrate.core.decision.in_flight import run_list
 from cni_migrate.core.decision.membership import adopted, sync_membership
 from cni_migrate.core.decision.no_return import passed
@@ -88,7 +88,7 @@ def _may_clean(draft: Draft) -> bool:
         what = f"every node is migrated: stopped before clean-up{asked}{way_back}"
         draft.final = Final("done", what, "migrate cleanup")
     elif paused and draft.record.cluster.pausable:
-        draft.work.waits.append(Waiting("", "", "`migrate resume`", f"paused since {paused}"))
+        draft.work.waits.append(Waiting("", "", RESUME, f"paused since {paused}"))
         return False
     elif open_still and not draft.goal.consented:
         draft.final = Final("consent", f"every node is migrated{way_back}", "migrate cleanup")
