@@ -85,8 +85,10 @@ def _may_clean(draft: Draft) -> bool:
     way_back = "; Canal is still there, so `migrate rollback` is possible" if open_still else ""
     if not draft.goal.cleans_up:
         asked = f", as --until {draft.goal.until} asked" if draft.goal.until is not None else ""
-        what = f"every node is migrated: stopped before clean-up{asked}{way_back}"
-        draft.final = Final("done", what, "migrate cleanup")
+        stopped = f"stopped before clean-up{asked}"
+        if draft.record.cluster.list_name:
+            stopped = "clean-up is under way, and does not go on in a run of some nodes"
+        draft.final = Final("done", f"every node is migrated: {stopped}{way_back}", "migrate cleanup")
     elif paused and draft.record.cluster.pausable:
         draft.work.waits.append(Waiting("", "", RESUME, f"paused since {paused}"))
         return False

@@ -338,6 +338,16 @@ def test_what_does_not_clean_up_leaves_the_way_back_open(goal: Goal, outcome: st
         assert decision.final.next == "migrate cleanup"
 
 
+def test_a_run_of_some_nodes_behind_the_point_of_no_return_says_where_it_stands() -> None:
+    """Not that it stopped before clean-up: Canal is gone."""
+    steps = list(OVERLAY.strategy.phases["clean"])
+    at: dict[str, Any] = {"phase": Phase.CLEANING, "list_name": "clean", "position": len(steps) - 2, "step": steps[-2]}
+    final = _decide(ALL_MIGRATED, goal=Goal(wanted=lambda _: True, partial=True), **at).final
+    assert final is not None
+    assert final.message == ("every node is migrated: clean-up is under way, and does not go on in a run of some nodes")
+    assert final.next == "migrate cleanup"
+
+
 @pytest.mark.parametrize("plan", [a_plan("multus"), OVERLAY], ids=["multus", "overlay"])
 def test_the_point_of_no_return_is_where_canal_is_deleted(plan: Plan) -> None:
     """Each step of clean-up before it allows a rollback; from its intent on there is none."""
