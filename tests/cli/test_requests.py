@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from cni_migrate.cli import drive
+from cni_migrate.cli.driver_run import DriverRun
+from cni_migrate.core.model.goal import Final
 from cni_migrate.core.model.record import Entry, dump_lines
 from cni_migrate.sim.client import Kind
 from tests.cli.conftest import CONFIG_MAPS, Served, Typed, a_record, a_shard
@@ -138,6 +141,34 @@ def test_a_plan_of_what_is_done_promises_nothing_more(on: On, served: Make) -> N
     assert "no node to go" in ended.out
     assert "about" not in ended.out
     assert ended.out.splitlines()[-1] == "next: migrate status"
+
+
+def test_the_lock_is_taken_over_once(on: On, served: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While clean-up was asked about, a colleague may have begun it: nobody has said that this one is dead."""
+    there = served(nodes=3)
+    there.config_map("cni-migrate-record", a_record())
+    uids = {name: there.read(NODES, name)["metadata"]["uid"] for name in ("cp1", "w1", "w2")}
+    there.config_map("cni-migrate-nodes-0", a_shard(**{n: {"state": "migrated", "uid": u} for n, u in uids.items()}))
+    taken: list[bool] = []
+
+    class Driven(DriverRun):
+        """It ends at once: where clean-up would begin, then at the end."""
+
+        def __init__(self, *given: Any, takeover: bool, **more: Any) -> None:
+            taken.append(takeover)
+            super().__init__(*given, takeover=takeover, **more)
+
+        async def run(self) -> Final:
+            return Final("consent" if len(taken) == 1 else "done", "every node is migrated")
+
+    async def yes(*_: Any, **__: Any) -> bool:
+        return True
+
+    monkeypatch.setattr(drive, "DriverRun", Driven)
+    monkeypatch.setattr(drive, "confirm", yes)
+    monkeypatch.setattr(drive, "asked", yes)
+    assert on(there)("run", "--takeover").code == 0
+    assert taken == [True, False]
 
 
 def test_a_plan_in_the_middle_names_what_goes_on(on: On, served: Make) -> None:

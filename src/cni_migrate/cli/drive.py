@@ -126,6 +126,7 @@ async def _drive(here: Session, cluster: KubeCluster, goal: Goal, *, how: _How) 
     one = DriverRun(
         here, cluster, goal, await here.record(), takeover=how.takeover, metrics=how.metrics, shown=how.progress
     )
+    how.takeover = False  # what was typed is about the one who held the lock then; who takes it later is alive
     try:
         final = await one.run()
     except MigrateError as error:
