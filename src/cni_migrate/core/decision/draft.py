@@ -126,10 +126,15 @@ def ours_there(draft: Draft) -> bool:
 
 
 def hold_all(draft: Draft, why: str, to_do: str) -> None:
-    """Hold the cluster, and every node whose event is under way: they would wait for what cannot come."""
+    """Hold the cluster, and every node whose event is under way: they would wait for what cannot come.
+
+    Where one node goes back nobody moves the others: what goes on with that one would be no way on for them.
+    """
     held = Held(why=why, next=to_do, since=draft.now)
     draft.record = draft.record.with_cluster(draft.record.cluster.model_copy(update={"held": held}))
     for name, entry in draft.record.nodes.items():
+        if draft.goal.kind == "rollback_node" and name != draft.goal.node:
+            continue
         if entry.event is not None and entry.held is None and not entry.gone and not entry.skipped:
             draft.record = draft.record.with_node(name, entry.model_copy(update={"held": held}))
     draft.record = history(draft.record, draft.now, f"held: {why}")

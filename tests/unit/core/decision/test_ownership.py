@@ -98,3 +98,11 @@ def test_a_canal_that_is_made_again_after_the_end_is_named_and_deleted_by_the_ne
 def test_a_canal_that_was_made_before_the_end_is_no_news() -> None:
     old = canal(created=NOW - timedelta(days=9))
     assert turn(old, phase=Phase.DONE, reselect=True).record.cluster.history == ()
+
+
+def test_who_is_not_moved_is_not_held_for_a_node_that_goes_back_alone() -> None:
+    """w1 was left in its drain: when w2 is back, `migrate rollback-node w2` would be refused, and `status` named it."""
+    record = turn(goal=Goal(kind="rollback_node", node="w2", to="canal")).record
+    assert record.cluster.held is not None
+    assert "migrate rollback-node w2" in record.cluster.held.next
+    assert record.nodes["w1"].held is None
