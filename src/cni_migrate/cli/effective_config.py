@@ -1,12 +1,16 @@
 """Which configuration holds for a cluster: what was said, then what the record began with, then what is found there."""
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import ValidationError
+
 from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.configfile import FOUND, Loaded
+from cni_migrate.configsections import Section
 from cni_migrate.core.model.canal import FoundCanal, settled, with_values
 from cni_migrate.core.model.lifecycle import Phase
 from cni_migrate.core.model.record import Record, closed
@@ -50,6 +54,25 @@ def recorded(config: Config, said: Collection[str], record: Record | None) -> Co
     if "strategy" in said or record.cluster.strategy == config.strategy:
         return config
     return config.model_copy(update={"strategy": record.cluster.strategy})
+
+
+def as_recorded(config: Config, record: Record | None) -> Config:
+    """The configuration with all that a migration keeps as it began with it: for who only looks, from wherever.
+
+    Whose Cilium it ends with follows only where that has steps of its own: what a chart makes is not in the record.
+    """
+    if record is None or not begun(record):
+        return config
+    identity = record.cluster.identity_values
+    sections: dict[str, Any] = {}
+    for name, known in identity.items():
+        section = getattr(config, name, None)
+        if not isinstance(section, Section) or not isinstance(known, dict):
+            continue
+        kept = {key: value for key, value in known.items() if key != "source" or value == "existing"}
+        with contextlib.suppress(ValidationError):  # edited by hand: what it says is looked at as what is said here
+            sections[name] = type(section).model_validate({**section.model_dump(), **kept})
+    return config.model_copy(update={**sections, "strategy": record.cluster.strategy})
 
 
 def _found(config: Config) -> dict[str, tuple[str, ...]]:

@@ -1,12 +1,12 @@
 """One look at the mesh: what the agents report now, judged; for `migrate knet status` and `migrate knet matrix`."""
 
 import asyncio
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from cni_migrate.cli.effective_config import as_recorded
 from cni_migrate.cli.session import Session
 from cni_migrate.cli.ui import output
-from cni_migrate.config import Config
 from cni_migrate.core.connectivity import mesh
 from cni_migrate.core.connectivity.gate import Failing, Passed, Verdict, unasked
 from cni_migrate.core.connectivity.known_failures import KnownFailures, enforcing
@@ -93,8 +93,9 @@ async def look(here: Session, cluster: KubeCluster, ignore: frozenset[str]) -> S
     Raises:
         GateFailed: there are no agents.
     """
-    snapshot = cluster.snapshot()
-    asked = _question(here, snapshot, await here.record(), ignore)
+    snapshot, record = cluster.snapshot(), await here.record()
+    here = replace(here, config=as_recorded(here.config, record))
+    asked = _question(here, snapshot, record, ignore)
     if not mesh.deployed(snapshot, here.config):
         raise GateFailed(
             f"there are no agents in namespace {here.config.knet.namespace}: nothing would be proven",
@@ -109,8 +110,7 @@ def _question(here: Session, seen: Snapshot, record: Record | None, ignore: froz
     """Of every node; while a migration is under way with what it excuses, as in its own gates."""
     if record is None or not mesh.under_way(record):
         return mesh.question(seen, here.config, ignored=ignore)
-    config: Config = here.config.model_copy(update={"strategy": record.cluster.strategy})
-    now = here.clock.now()
+    config, now = here.config, here.clock.now()
     out = excluded(ClusterView(plan_for(config, seen), seen, record, now, now))
     known = KnownFailures(record.cluster.baseline, enforcing(record.nodes))
     return mesh.question(seen, config, left_out=out, known=known, ignored=ignore | unasked(config))

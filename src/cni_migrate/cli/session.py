@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from cni_migrate.cli.effective_config import recorded
+from cni_migrate.cli.effective_config import as_recorded
 from cni_migrate.cli.options import Common
 from cni_migrate.cli.ui.logs import logging_to
 from cni_migrate.config import Config
@@ -98,7 +98,7 @@ class Session:
         from cni_migrate.core.reports.status import status_view
 
         record = await self.record()
-        config = recorded(self.config, (), record)
+        config = as_recorded(self.config, record)
         kept = await self.store().last_closed() if record is None else None
         before = (kept.name, kept.cluster) if kept is not None else None
         left, unread = await self.leftovers(record, config)
