@@ -143,6 +143,16 @@ def test_a_plan_of_what_is_done_promises_nothing_more(on: On, served: Make) -> N
     assert ended.out.splitlines()[-1] == "next: migrate status"
 
 
+def test_requests_that_were_written_by_hand_without_a_time(on: On, served: Make) -> None:
+    """An empty pause pauses nobody, and one that is typed then is one; an empty skip skips."""
+    there = _with(served, {"w1": {"state": "dual"}, "w2": {"state": "dual"}})
+    there.config_map("cni-migrate-requests", {"paused": "", "skip.w1": ""})
+    typed = on(there)
+    assert typed("pause").code == 0
+    assert "paused since 20" in typed("status").out
+    assert "w1 takes part again" in typed("skip-node", "w1", "--undo").out
+
+
 def test_the_lock_is_taken_over_once(on: On, served: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """While clean-up was asked about, a colleague may have begun it: nobody has said that this one is dead."""
     there = served(nodes=3)

@@ -17,7 +17,7 @@ def command(common: Common) -> None:
     from cni_migrate.cli import requests
 
     def change(data: dict[str, str], now: str, record: "Record") -> str:
-        since = data.setdefault("paused", now)
+        since = data["paused"] = data.get("paused") or now  # an empty one, as left by hand, pauses nobody
         more = "" if record.cluster.direction == "back" else ", nor does clean-up"
         return f"paused since {since}: nodes under way are finished, no further one begins{more}"
 

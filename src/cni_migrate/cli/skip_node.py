@@ -29,7 +29,8 @@ def command(
 
     def change(data: dict[str, str], now: str, record: Record) -> str:
         if undo:
-            return f"node {node} takes part again" if data.pop(f"skip.{node}", None) else f"node {node} was not skipped"
+            was = data.pop(f"skip.{node}", None) is not None
+            return f"node {node} takes part again" if was else f"node {node} was not skipped"
         # A request from before the cluster went back is not obeyed any more: typed again, it is a new one.
         entry, back = record.nodes[node], record.cluster.direction == "back"
         if not (entry.skipped and f"skip.{node}" in data):
