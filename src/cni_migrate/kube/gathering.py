@@ -78,7 +78,7 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
         masquerading=calicos.masquerading,
         ip_blocks=tuple(about_the_cluster(ip_blocks(policies), own)),
         audited=given.get("policy-audit-mode", "false") == "true",
-        unknown_labels=tuple(by_unknown_labels(policies, given.get("labels", ""))),
+        unknown_labels=tuple(by_unknown_labels(policies, plan.manifests.cilium_version, given.get("labels", ""))),
         port_ranges=tuple(port_ranges(policies)) if plan.manifests.cilium_version < PORT_RANGES else (),
         sctp=() if given.get("enable-sctp") == "true" else (*about_sctp(policies), *_sctp(addresses)),
         crds=found.crds,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from cni_migrate.cilium_versions import Version
 from cni_migrate.core.model.cidr import holds, meet, parsed
 from cni_migrate.identities.agent.labelfilter import Filter
 from cni_migrate.kube import paths
@@ -72,14 +73,15 @@ def about_the_cluster(blocks: Iterable[Block], networks: Iterable[str]) -> Itera
 # --- labels --------------------------------------------------------------------------------------------------------
 
 
-def by_unknown_labels(policies: Iterable[Raw], more: str) -> Iterator[str]:
+def by_unknown_labels(policies: Iterable[Raw], version: Version, more: str) -> Iterator[str]:
     """The policies that choose pods by labels which are no part of their identities in Cilium, in words.
 
     Args:
         policies: NetworkPolicies as the API has them.
+        version: Cilium's, which decides what it leaves out by default.
         more: Cilium's option `labels`, patterns beside its defaults.
     """
-    known = Filter(more.split())
+    known = Filter(version, more.split())
     for raw in policies:
         for what, selectors in (
             ("podSelector", [(raw.get("spec") or {}).get("podSelector")]),

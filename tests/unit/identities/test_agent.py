@@ -24,7 +24,7 @@ from cni_migrate.identities.agent.watches import Watched
 
 Json = dict[str, Any]
 ENV = {"NODE_NAME": "w1", "NODE_IP": "192.0.2.11"}
-CIDRS = {"canal_cidr": "10.244.0.0/15", "cilium_cidr": "10.245.0.0/16"}
+CIDRS = {"canal_cidr": "10.244.0.0/15", "cilium_cidr": "10.245.0.0/16", "version": "1.20"}
 SETTINGS = Settings(ENV, CIDRS)
 NAMESPACE = {"metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "shop", "team": "a"}}}
 
@@ -140,7 +140,6 @@ def look(controller: Controller, server: Server, *pods: Json) -> None:
         ("app", True),
         ("app.kubernetes.io/name", True),
         ("kubernetes.io/os", False),
-        ("topology.kubernetes.io/zone", True),
         ("pod-template-hash", False),
         ("controller-revision-hash", False),
         ("statefulset.kubernetes.io/pod-name", False),
@@ -156,16 +155,41 @@ def look(controller: Controller, server: Server, *pods: Json) -> None:
     ],
 )
 def test_labels_make_identities_as_cilium_says(key: str, taken: bool) -> None:
-    """By the defaults of both versions."""
-    assert Filter()(key) is taken
+    """By the defaults of the oldest and the newest version."""
+    assert Filter((1, 15))(key) is Filter((1, 20))(key) is taken
+
+
+@pytest.mark.parametrize(
+    ("key", "since", "taken"),
+    [
+        ("topology.kubernetes.io/zone", (1, 19), False),
+        ("io.cilium.k8s.policy.cluster", (1, 16), True),
+        ("io.cilium.k8s.policy.serviceaccount", (1, 18), True),
+    ],
+)
+def test_which_labels_are_taken_differs_by_version(key: str, since: tuple[int, int], taken: bool) -> None:
+    """With `labels: k8s:app` the cluster is still one of them: by it NetworkPolicies of 1.19 and later choose peers."""
+    more = ["k8s:app"] if taken else []
+    assert Filter(since, more)(key) is taken
+    assert Filter((1, since[1] - 1), more)(key) is not taken
 
 
 def test_an_option_of_cilium_that_includes_labels_leaves_out_all_others() -> None:
     """`labels` in cilium-config: an inclusion makes a whitelist of it, an exclusion does not."""
-    only = Filter(["k8s:app", "k8s:io.kubernetes.pod.namespace"])
+    only = Filter((1, 20), ["k8s:app", "k8s:io.kubernetes.pod.namespace"])
     assert (only("app"), only("team"), only("io.kubernetes.pod.namespace")) == (True, False, True)
-    less = Filter(["!team"])
+    less = Filter((1, 20), ["!team"])
     assert (less("app"), less("team")) == (True, False)
+
+
+def test_where_few_labels_are_taken_an_identity_tells_its_cluster_and_account() -> None:
+    """As Cilium's own pods do, or those on Canal would be strangers to policies."""
+    few = Settings(ENV, {**CIDRS, "labels": "k8s:app"})
+    pod = a_pod(metadata_labels={"app": "web", "team": "a", "topology.kubernetes.io/zone": "z"})
+    assert {key for key in security_labels(pod, NAMESPACE, few) if "namespace.labels" not in key} == {
+        "k8s:app", "k8s:io.kubernetes.pod.namespace", "k8s:io.cilium.k8s.policy.cluster",
+        "k8s:io.cilium.k8s.policy.serviceaccount",
+    }  # fmt: skip
 
 
 def test_the_labels_of_an_identity_are_those_of_pod_namespace_and_account() -> None:

@@ -81,7 +81,7 @@ def _by(**pods: Any) -> dict[str, Any]:
 def test_labels_that_are_no_part_of_identities(selector: dict[str, Any], more: str, key: str) -> None:
     """Told by Cilium's own filter and the operator's patterns, of the policy's own pods and of peers."""
     peer = named("web", "shop", podSelector={}, ingress=[{"from": [{"podSelector": selector}]}], egress=[{}])
-    subject, caller = (list(by_unknown_labels([one], more)) for one in (_by(**selector), peer))
+    subject, caller = (list(by_unknown_labels([one], (1, 20), more)) for one in (_by(**selector), peer))
     assert bool(subject) == bool(caller) == bool(key)
     assert all("NetworkPolicy shop/db: podSelector by" in one and key in one for one in subject)
     assert all("NetworkPolicy shop/web: a peer's podSelector by" in one and key in one for one in caller)
@@ -90,7 +90,14 @@ def test_labels_that_are_no_part_of_identities(selector: dict[str, Any], more: s
 def test_namespaces_are_chosen_by_any_label() -> None:
     """Cilium takes all labels of namespaces in."""
     peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}}
-    assert list(by_unknown_labels([named("db", "shop", podSelector={}, ingress=[{"from": [peer]}])], "")) == []
+    assert list(by_unknown_labels([named("db", "shop", podSelector={}, ingress=[{"from": [peer]}])], (1, 20), "")) == []
+
+
+@pytest.mark.parametrize(("version", "found"), [((1, 18), 0), ((1, 19), 1), ((1, 20), 1)])
+def test_a_later_cilium_leaves_out_more_labels(version: tuple[int, int], found: int) -> None:
+    """`topology.kubernetes.io/zone`, which Kubernetes 1.35 gives to every pod, is none of an identity's from 1.19 on."""
+    policy = _by(matchLabels={"topology.kubernetes.io/zone": "a"})
+    assert len(list(by_unknown_labels([policy], version, ""))) == found
 
 
 def test_ports() -> None:

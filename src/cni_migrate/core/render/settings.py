@@ -26,7 +26,10 @@ def knet_config(config: Config) -> dict[str, Any]:
 
 
 def identities_config(config: Config, cilium: Mapping[str, str]) -> dict[str, Any]:
-    """What the identity agents are told; `cilium` is what Cilium's own configuration says of labels and clusters."""
+    """What the identity agents are told; `cilium` is what Cilium's own configuration says of labels and clusters.
+
+    By its version it is known which labels of a pod make its identity.
+    """
     return {
         "canal_cidr": config.canal.whole,
         "cilium_cidr": config.cilium.pod_cidr,
@@ -34,6 +37,7 @@ def identities_config(config: Config, cilium: Mapping[str, str]) -> dict[str, An
         "cluster_id": int(cilium.get("cluster-id", "0") or 0),
         "max_clusters": int(cilium.get("max-connected-clusters", "255") or 255),
         "labels": cilium.get("labels", ""),
+        "version": "{}.{}".format(*cilium_versions.parsed(config.cilium.version)),
     }
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+Version = tuple[int, int]
+"""Cilium's major and minor version."""
+
 DEFAULT_LABELS = (
     r"reserved:.*", r"io\.kubernetes\.pod\.namespace", r"io\.cilium\.k8s\.namespace\.labels",
     r"app\.kubernetes\.io", r"!io\.kubernetes", r"!kubernetes\.io", r"!statefulset\.kubernetes\.io/pod-name",
@@ -12,16 +15,28 @@ DEFAULT_LABELS = (
     r"!batch\.kubernetes\.io/controller-uid", r"!.*beta\.kubernetes\.io", r"!k8s\.io", r"!pod-template-generation",
     r"!pod-template-hash", r"!controller-revision-hash", r"!controller-uid", r"!annotation.*", r"!etcd_node",
 )  # fmt: skip
-"""pkg/labelsfilter/filter.go, 1.15 and 1.20, which adds what makes no difference to the labels made here."""
+"""pkg/labelsfilter/filter.go, as all of 1.15 to 1.20 have it."""
+
+ADDED = (
+    ((1, 16), r"io\.cilium\.k8s\.policy\.cluster"),
+    ((1, 18), r"io\.cilium\.k8s\.policy\.serviceaccount"),
+    ((1, 19), r"!topology\.kubernetes\.io"),
+)
+"""What later versions have besides, and from which one on.
+
+The first two make a difference where the option `labels` says which labels are the only ones: from 1.19 on
+NetworkPolicies ask for the cluster (`policy-default-local-cluster`), and a pod without it is no peer of theirs.
+"""
 
 
 class Filter:
-    """Which labels make an identity: Cilium's defaults and those of its option `labels` (pkg/labelsfilter)."""
+    """Which labels make an identity: a version's defaults and those of Cilium's option `labels` (pkg/labelsfilter)."""
 
-    def __init__(self, more: Iterable[str] = ()) -> None:
+    def __init__(self, version: Version, more: Iterable[str] = ()) -> None:
         more = tuple(more)
         self.only = any(not _pattern(one).startswith("!") for one in more)
-        patterns = [_pattern(one) for one in (*DEFAULT_LABELS, *more)]
+        added = [one for since, one in ADDED if version >= since]
+        patterns = [_pattern(one) for one in (*DEFAULT_LABELS, *added, *more)]
         self.rules = [(one.startswith("!"), re.compile(one.removeprefix("!"))) for one in patterns if one]
 
     def __call__(self, key: str) -> bool:

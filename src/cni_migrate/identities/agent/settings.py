@@ -22,7 +22,8 @@ class Settings:
         self.cluster, self.cluster_id = str(config.get("cluster", "default")), int(config.get("cluster_id", 0))
         # pkg/identity/numericidentity.go: where clusters may be 511, each has half as many numbers
         self.bits = 15 if int(config.get("max_clusters", 255)) > 255 else 16
-        self.filter = Filter(str(config.get("labels", "")).split())
+        major, minor = str(config["version"]).split(".")[:2]
+        self.filter = Filter((int(major), int(minor)), str(config.get("labels", "")).split())
 
     @property
     def mark(self) -> str:
