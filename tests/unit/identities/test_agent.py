@@ -73,6 +73,8 @@ class Server:
             whole = f"{path}/{body['metadata']['name']}"
             if whole in self.objects:
                 raise ApiError(409, "there already")
+            if any(len(value) > 63 for value in body["metadata"].get("labels", {}).values()):
+                raise ApiError(422, "must be no more than 63 characters")
             return self.put(whole, body)
         if path not in self.objects:
             raise ApiError(404, "not there")
@@ -244,6 +246,14 @@ def test_a_pod_gets_an_endpoint_with_the_identity_of_its_labels(server: Server) 
     assert controller.report() | {"at": ""} == {
         "at": "", "node": "w1", "pods": 1, "lacking": 0, "slowest": 0.0, "made": 1, "changed": 0, "removed": 0, "identities": 1, "error": "",
     }  # fmt: skip
+
+
+def test_an_account_s_name_may_be_longer_than_a_label(server: Server) -> None:
+    """The API refuses such a label of the identity's own, and the pod would stay a stranger: Cilium leaves it away."""
+    controller = a_controller(server, a_pod(spec_serviceAccountName="seller-" * 20 + "s"))
+    assert (controller.lacking, controller.error, len(server.of("ciliumendpoints"))) == (0, "", 1)
+    (made,) = server.of("ciliumidentities").values()
+    assert made["security-labels"]["k8s:io.cilium.k8s.policy.serviceaccount"] == "seller-" * 20 + "s"
 
 
 def test_how_long_a_pod_that_starts_was_a_stranger(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

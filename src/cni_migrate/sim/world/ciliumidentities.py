@@ -1,6 +1,7 @@
 """How Cilium turns a pod into an identity: by its labels that matter, its namespace's, and its service account.
 
 The filter is the default one of `pkg/labelsfilter` (Cilium 1.15), as far as labels of simulated pods meet it.
+What an identity shows as labels of its own is as from 1.18 on.
 """
 
 import json
@@ -59,11 +60,10 @@ async def number_for(ctx: Context, pod: Object) -> tuple[int, dict[str, str]]:
     number = _FIRST + int(ctx.chance("identity", key_of(labels)) * (_LAST - _FIRST))
     while ctx.cluster[CILIUM_IDENTITY].get(str(number)) is not None:
         number = number + 1 if number < _LAST else _FIRST
-    plain = {key.removeprefix("k8s:"): value for key, value in labels.items() if NAMESPACE_LABELS not in key}
     body: Object = {
         "apiVersion": "cilium.io/v2",
         "kind": "CiliumIdentity",
-        "metadata": {"name": str(number), "labels": plain},
+        "metadata": {"name": str(number), "labels": {NAMESPACE_LABEL: meta.namespace(pod)}},
         "security-labels": labels,
     }
     await ctx.cluster.create(CILIUM_IDENTITY, body)
