@@ -1,7 +1,7 @@
 """NetworkPolicies as Cilium reads them: what of their rules it takes for something else than Kubernetes does."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cni_migrate.cilium_versions import Version
 from cni_migrate.core.model.cidr import holds, meet, parsed
@@ -73,6 +73,10 @@ def about_the_cluster(blocks: Iterable[Block], networks: Iterable[str]) -> Itera
 # --- labels --------------------------------------------------------------------------------------------------------
 
 
+OF_NAMESPACES: Final = "io.cilium.k8s.namespace.labels."
+"""Before the labels that a pod's identity has of its namespace: all, unless the option `labels` leaves some out."""
+
+
 def by_unknown_labels(policies: Iterable[Raw], version: Version, more: str) -> Iterator[str]:
     """The policies that choose pods by labels which are no part of their identities in Cilium, in words.
 
@@ -83,11 +87,13 @@ def by_unknown_labels(policies: Iterable[Raw], version: Version, more: str) -> I
     """
     known = Filter(version, more.split())
     for raw in policies:
-        for what, selectors in (
-            ("podSelector", [(raw.get("spec") or {}).get("podSelector")]),
-            ("a peer's podSelector", [peer.get("podSelector") for peer in _peers(raw)]),
+        peers = list(_peers(raw))
+        for what, prefix, selectors in (
+            ("podSelector", "", [(raw.get("spec") or {}).get("podSelector")]),
+            ("a peer's podSelector", "", [peer.get("podSelector") for peer in peers]),
+            ("a peer's namespaceSelector", OF_NAMESPACES, [peer.get("namespaceSelector") for peer in peers]),
         ):
-            keys = {key for one in selectors for key in _keys(one or {}) if not known(key)}
+            keys = {key for one in selectors for key in _keys(one or {}) if not known(f"{prefix}{key}")}
             if keys:
                 yield f"NetworkPolicy {_name(raw)}: {what} by {', '.join(sorted(keys))}"
 

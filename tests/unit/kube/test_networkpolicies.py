@@ -87,10 +87,22 @@ def test_labels_that_are_no_part_of_identities(selector: dict[str, Any], more: s
     assert all("NetworkPolicy shop/web: a peer's podSelector by" in one and key in one for one in caller)
 
 
-def test_namespaces_are_chosen_by_any_label() -> None:
-    """Cilium takes all labels of namespaces in."""
-    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}}
-    assert list(by_unknown_labels([named("db", "shop", podSelector={}, ingress=[{"from": [peer]}])], (1, 20), "")) == []
+@pytest.mark.parametrize(
+    ("more", "keys"),
+    [
+        ("", ""),
+        ("k8s:app", ""),
+        ("!io.cilium.k8s.namespace.labels.team", "team"),
+        (r"k8s:!io\.cilium\.k8s\.namespace\.labels", "kubernetes.io/metadata.name, team"),
+        (r"!io.cilium.k8s.namespace.labels k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name", "team"),
+    ],
+)
+def test_namespaces_are_chosen_by_the_labels_that_identities_have_of_them(more: str, keys: str) -> None:
+    """Cilium takes all labels of namespaces in, unless its option leaves some out."""
+    chosen = {"matchLabels": {"kubernetes.io/metadata.name": "shop"}, "matchExpressions": [{"key": "team"}]}
+    policy = named("db", "shop", podSelector={}, ingress=[{"from": [{"namespaceSelector": chosen}]}])
+    found = list(by_unknown_labels([policy], (1, 20), more))
+    assert found == ([f"NetworkPolicy shop/db: a peer's namespaceSelector by {keys}"] if keys else [])
 
 
 @pytest.mark.parametrize(("version", "found"), [((1, 18), 0), ((1, 19), 1), ((1, 20), 1)])
