@@ -59,7 +59,8 @@ async def gathered(client: Client, plan: Plan, cluster: KubeCluster, canal: Foun
     policies, given = listing.result(), plan.manifests.given()
     calicos = await calico(client, found.crds)
     seen, config = cluster.snapshot(), plan.config
-    own = [config.canal.pod_cidr, config.cilium.pod_cidr, *(node.internal_ip for node in seen.nodes.values())]
+    nodes = [address for node in seen.nodes.values() for address in (node.internal_ip, *node.more_addresses)]
+    own = [config.canal.pod_cidr, config.cilium.pod_cidr, *nodes]
     return Facts(
         config=plan.config,
         seen=seen,

@@ -24,10 +24,10 @@ from cni_migrate.core.model.objects import (
     Requirement,
     Taint,
     Toleration,
-    Writer,
 )
 from cni_migrate.core.render.overrides import settings_of
 from cni_migrate.kube import amounts
+from cni_migrate.kube.managedfields import writers
 from cni_migrate.kube.references import used_by
 
 Json = Mapping[str, Any]
@@ -42,6 +42,8 @@ _UNWANTED: Final = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 _CLOSED: Final = (("maxUnavailable", "0"), ("maxUnavailable", "0%"), ("minAvailable", "100%"))  # whatever happens
 
+_OWN: Final = ("InternalIP", "ExternalIP")  # the types of a node's addresses that are no names
+
 _SHARED_MAX: Final = 20_000
 _shared: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
 _tolerations: dict[str, tuple[Toleration, ...]] = {}
@@ -50,7 +52,8 @@ _tolerations: dict[str, tuple[Toleration, ...]] = {}
 def node(raw: Json) -> Node:
     """A Node. `ready` is its Ready condition; of InternalIPs and podCIDRs IPv4's first one counts."""
     meta, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
-    addresses = [str(one["address"]) for one in status.get("addresses") or () if one.get("type") == "InternalIP"]
+    told = [(str(one.get("type", "")), str(one["address"])) for one in status.get("addresses") or ()]
+    first = min((address for kind, address in told if kind == "InternalIP"), key=lambda one: ":" in one, default="")
     return Node(
         name=_text(meta["name"]),
         uid=str(meta.get("uid", "")),
@@ -61,12 +64,13 @@ def node(raw: Json) -> Node:
         unschedulable=bool(spec.get("unschedulable", False)),
         ready=_condition(status, "Ready").get("status") == "True",
         boot_id=str((status.get("nodeInfo") or {}).get("bootID", "")),
-        internal_ip=min(addresses, key=lambda one: ":" in one, default=""),
+        internal_ip=first,
         pod_cidr=str(min(spec.get("podCIDRs") or (), key=lambda one: ":" in one, default=spec.get("podCIDR", ""))),
         pod_cidrs=tuple(_text(one) for one in spec.get("podCIDRs") or ()),
         os=_text((status.get("nodeInfo") or {}).get("operatingSystem") or "linux"),
         arch=_text((status.get("nodeInfo") or {}).get("architecture") or ""),
         allocatable=amounts.allocatable(status),
+        more_addresses=tuple(address for kind, address in told if kind in _OWN and address != first),
     )
 
 
@@ -143,7 +147,7 @@ def daemonset(raw: Json) -> DaemonSet:
         desired=int(status.get("desiredNumberScheduled", 0)),
         updated=int(status.get("updatedNumberScheduled", 0)),
         available=int(status.get("numberAvailable", 0)),
-        writers=_writers(meta),
+        writers=writers(meta),
         node_terms=_node_terms(template),
         created=_instant(meta.get("creationTimestamp")),
         deleting=bool(meta.get("deletionTimestamp")),
@@ -187,34 +191,6 @@ def _node_terms(pod: Json) -> tuple[tuple[Requirement, ...], ...] | None:
 def _requirement(raw: Json, *, on_name: bool) -> Requirement:
     values = tuple(_text(value) for value in raw.get("values") or ())
     return Requirement(_text(raw.get("key", "")), _text(raw.get("operator", "")), values, on_name)
-
-
-_FIELDS: Final = {
-    "nodeSelector": ("f:spec", "f:template", "f:spec", "f:nodeSelector"),
-    "updateStrategy": ("f:spec", "f:updateStrategy"),
-}
-"""Where managed fields tell who wrote what (kubernetes.io: "Server-Side Apply", `fieldsV1`)."""
-
-
-def _writers(meta: Json) -> tuple[Writer, ...]:
-    """Who wrote the spec; who only writes the status is left out."""
-    return tuple(
-        Writer(
-            _text(one.get("manager", "")),
-            str(one.get("time", "")),
-            frozenset(name for name, path in _FIELDS.items() if _has(one.get("fieldsV1") or {}, path)),
-        )
-        for one in meta.get("managedFields") or ()
-        if not one.get("subresource")
-    )
-
-
-def _has(tree: Json, path: tuple[str, ...]) -> bool:
-    for part in path:
-        if part not in tree:
-            return False
-        tree = tree[part]
-    return True
 
 
 def budget(raw: Json) -> Budget:

@@ -59,6 +59,20 @@ def test_a_node_of_two_families() -> None:
     seen = views.node(raw)
     assert (seen.pod_cidr, seen.internal_ip) == ("10.99.1.0/24", "192.0.2.7")
     assert seen.pod_cidrs == ("fd00:1::/64", "10.99.1.0/24")
+    assert seen.more_addresses == ("fd00::7",)
+
+
+def test_a_node_of_several_networks() -> None:
+    """The first address is the one it is known by; the others, and those outside, are its own as well."""
+    told = [
+        ("ExternalIP", "203.0.113.7"),
+        ("InternalIP", "192.0.2.7"),
+        ("InternalIP", "198.51.100.7"),
+        ("Hostname", "w1"),
+    ]
+    raw = {"metadata": {"name": "w1"}, "status": {"addresses": [{"type": t, "address": a} for t, a in told]}}
+    seen = views.node(raw)
+    assert (seen.internal_ip, seen.more_addresses) == ("192.0.2.7", ("203.0.113.7", "198.51.100.7"))
 
 
 def test_a_node_that_has_only_a_name() -> None:

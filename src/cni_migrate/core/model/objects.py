@@ -35,8 +35,7 @@ class ObjectRef:
         return f"{self.api_version}/{self.kind}/{self.namespace}/{self.name}"
 
     def __str__(self) -> str:
-        where = f"{self.namespace}/" if self.namespace else ""
-        return f"{self.kind} {where}{self.name}"
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -103,7 +102,7 @@ ONE_POD = Amount(pods=1)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node as the API shows it; `allocatable` is what it has for pods, None when it does not say."""
+    """A node; `more_addresses` are those besides `internal_ip`, external ones, too; `allocatable` may not be told."""
 
     name: str
     uid: str
@@ -120,6 +119,7 @@ class Node:
     os: str = "linux"
     arch: str = ""
     allocatable: Amount | None = None
+    more_addresses: tuple[str, ...] = ()
 
     @property
     def control_plane(self) -> bool:

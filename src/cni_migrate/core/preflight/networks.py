@@ -159,8 +159,9 @@ def cidr_overlap(facts: Facts) -> Iterator[Finding]:
     ours = any(one.labels.get(names.MANAGED_BY) == names.TOOL for one in facts.seen.daemonsets.values())
     users: list[str] = []
     for node in facts.seen.nodes.values():
-        if inside(node.internal_ip, cilium):
-            users.append(f"node {node.name} ({node.internal_ip})")
+        # Some clouds tell addresses of pods' networks as the node's own: once Cilium is there, the first one counts.
+        told = (node.internal_ip, *(() if ours else node.more_addresses))
+        users += [f"node {node.name} ({address})" for address in told if inside(address, cilium)]
         if overlap(node.pod_cidr, cilium):
             users.append(f"pod CIDR of node {node.name} ({node.pod_cidr})")
         if not ours:
