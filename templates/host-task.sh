@@ -22,6 +22,7 @@ mounts=${MOUNTS_FILE:-/proc/self/mountinfo}
 flannel_state=/var/lib/cni/flannel
 multus_state=/var/lib/cni/multus
 cilium_state=/run/cilium/state # its endpoints: an agent that finds the host's there later, without its link, takes the new link down
+cilium_sysctls=/etc/sysctl.d/99-zzz-override_cilium.conf # cilium-sysctlfix lays it: rp_filter is off, anew at each boot
 results=/var/lib/cni/results # what the runtime remembers of each pod's network; a pod that another plugin removed stays
 subnet_env=/run/flannel/subnet.env
 flannel_links='cni0|flannel\..*|flannel-v6\..*|flannel-wg|flannel-wg-v6|flannel[0-9]+' # of every backend
@@ -329,6 +330,26 @@ remove_routes() { # routes into Canal's network that no link took along; with --
     done
 }
 
+# The agent has packets of its proxy routed by tables of their own, and puts the rule for the node's own addresses behind
+# those (cilium, pkg/proxy/routes.go and NodeEnsureLocalRoutingRule, 1.15 to 1.20).
+remove_routing_rules() {
+    for family in -4 -6; do
+        { run ip "$family" rule show 2>/dev/null || true; } |
+            sed -n 's/^\([0-9]*\):.* fwmark 0x[2ab]00\/0xf00 lookup \(200[45]\)\( .*\)\{0,1\}$/\1 \2/p' |
+            while read -r preference table; do
+                run ip "$family" rule del pref "$preference" table "$table" 2>/dev/null || true
+                run ip "$family" route flush table "$table" 2>/dev/null || true
+            done
+        local_rule "$family" 100 || continue
+        local_rule "$family" 0 || run ip "$family" rule add pref 0 table local 2>/dev/null || true
+        if local_rule "$family" 0; then run ip "$family" rule del pref 100 table local 2>/dev/null || true; fi
+    done
+}
+
+local_rule() { # FAMILY PREFERENCE: whether the rule for the node's own addresses is there
+    { run ip "$1" rule show 2>/dev/null || true; } | grep -Eq "^$2:[[:space:]]+from all lookup local[[:space:]]*\$"
+}
+
 # Until 0.20 flannel had no chains: its rules stand in the kernel's own, from 0.16 on with a comment, before without one
 # (network/iptables.go of these versions). Those are flannel's where all are there that it lays; the one that tells goes last.
 remove_flannel_rules() {
@@ -527,7 +548,9 @@ remove_cilium() { # LIST: files in the CNI folder besides those that have Cilium
     await_ended cilium-agent
     rm -f "$netd"/*cilium*.conflist "$root$bin_folder/cilium-cni"
     rm -rf "$root$cilium_state"
+    rm -f "$root$cilium_sysctls"
     remove_links '^(cilium_(host|net|vxlan|geneve)|lxc.*)$'
+    remove_routing_rules
     remove_chains '(OLD_)?CILIUM_[^ ]*'
     remove_host_ports portmap # so Cilium calls the network in whose file portmap is chained behind it
 }

@@ -46,6 +46,11 @@ FAKES = {
             if [ "$name" = cilium_host ]; then rm -f "$STATE/links/cilium_net"; fi ;;
         "-4 route show root 10.244.0.0/16") cat "$STATE/routes" ;;
         "-4 route del blackhole") echo "Error: any valid prefix is expected" >&2; exit 1 ;;
+        "-4 rule show") cat "$STATE/rules" ;;
+        "-6 rule show") echo "Error: Address family not supported by protocol." >&2; exit 2 ;;
+        "-4 rule add pref 0 table local") sed -i '1i 0:\tfrom all lookup local' "$STATE/rules" ;;
+        "-4 rule del pref "*" table "*) sed -i "/^$5:.* lookup $7 *\$/d" "$STATE/rules" ;;
+        "-4 route flush table "*) echo "$5" >>"$STATE/flushed" ;;
         "-4 route del "*) shift 3; sed -i "\|^$* |d" "$STATE/routes" ;;
         *) echo "ip: what is $*" >&2; exit 9 ;;
         esac
@@ -178,6 +183,7 @@ class Node:
         (self.state / "tables").write_text("".join(f"table {name}\n" for name in tree.get("tables", ())))
         if tree.get("nodename"):
             self._touch("var/lib/calico", ["nodename"])
+        (self.state / "rules").write_text("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n")
         routes = ["10.244.2.0/24 via 172.30.0.12 dev eth0 \n"] if tree.get("routed") else []
         (self.state / "routes").write_text("".join([*routes, "10.244.1.5 dev cali12345678901 scope link \n"]))
 
@@ -487,6 +493,31 @@ def test_the_route_that_throws_packets_away_goes(tmp_path: Path) -> None:
     (node.state / "routes").write_text("blackhole 10.244.1.0/24 \n10.244.2.0/24 via 172.30.0.12 dev eth0 \n")
     assert node.run("remove-flannel")[0] == 0
     assert (node.state / "routes").read_text() == ""
+
+
+def test_what_cilium_has_set_for_the_host_itself_goes(tmp_path: Path) -> None:
+    """Its sysctls, which would come back at each boot, and the rules of its proxy; others' are beside them."""
+    node = Node(tmp_path, TABLE["dual"])
+    node._touch("etc/sysctl.d", ["99-zzz-override_cilium.conf", "10-mine.conf"])
+    node.state.joinpath("rules").write_text(
+        "9:\tfrom all fwmark 0x200/0xf00 lookup 2004\n10:\tfrom all fwmark 0xb00/0xf00 lookup 2005 \n"
+        "50:\tfrom all fwmark 0x200/0xff00 lookup 2004\n100:\tfrom all lookup local\n32766:\tfrom all lookup main\n"
+    )
+    assert node.run("remove-cilium")[0] == 0
+    assert [one.name for one in (node.root / "etc/sysctl.d").iterdir()] == ["10-mine.conf"]
+    assert (node.state / "rules").read_text().splitlines() == [
+        "0:\tfrom all lookup local", "50:\tfrom all fwmark 0x200/0xff00 lookup 2004", "32766:\tfrom all lookup main",
+    ]  # fmt: skip
+    assert (node.state / "flushed").read_text().split() == ["2004", "2005"]
+
+
+def test_a_node_is_never_left_without_the_rule_for_its_own_addresses(tmp_path: Path) -> None:
+    """Where it cannot be put first again, it stays where Cilium has put it."""
+    node = Node(tmp_path, TABLE["dual"])
+    (node.bin / "ip").write_text((node.bin / "ip").read_text().replace("rule add pref 0", "rule add nothing"))
+    (node.state / "rules").write_text("100:\tfrom all lookup local\n")
+    assert node.run("remove-cilium")[0] == 0
+    assert (node.state / "rules").read_text() == "100:\tfrom all lookup local\n"
 
 
 def test_links_of_every_backend_go(tmp_path: Path) -> None:
