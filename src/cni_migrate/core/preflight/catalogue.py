@@ -174,6 +174,8 @@ ABOUT: Final = {
               "Delete it, give it a controller, or `--force`. If waived, the drain is held."),
         About("EMPTYDIR_PODS", (BLOCKER,), "A pod would lose its emptyDir data.",
               "Move the data, or `--delete-emptydir-data`. If waived, the drain is held."),
+        About("STATIC_PODS", (BLOCKER,), "Static pods on the pod network: nothing but their kubelet recreates them.",
+              "Give them hostNetwork. If waived, clean-up waits until somebody has restarted them."),
         About("LOCAL_VOLUMES", (WARNING,), "Pods with a PersistentVolume on their node are down while it is drained.",
               "Make sure that their workload can do without them for some minutes."),
         About("HOST_PORTS", (WARNING,), "Host ports are closed on each node once it is migrated.",

@@ -71,6 +71,26 @@ def stubborn_pods(facts: Facts) -> Iterator[Finding]:
 
 
 @check
+def static_pods(facts: Facts) -> Iterator[Finding]:
+    """No static pod is on the pod network: it would keep Canal's, which goes, and the API cannot recreate it."""
+    found = sorted(
+        f"{pod.key} on {pod.node}"
+        for node in facts.seen.nodes
+        for pod in facts.seen.pods_on(node)
+        if pod.mirror and not pod.host_network and not pod.finished
+    )
+    if found:
+        yield blocker(
+            "STATIC_PODS",
+            f"{many(len(found), 'static pod')} on the pod network: the kubelet alone can recreate them, so they stay on"
+            " Canal",
+            "give them hostNetwork, or make a DaemonSet of them; or --waive STATIC_PODS, and move each manifest out of"
+            " the kubelet's folder and back once its node is migrated: clean-up waits for that",
+            found,
+        )
+
+
+@check
 def local_volumes(facts: Facts) -> Iterator[Finding]:
     """Pods whose PersistentVolume is on their node cannot run anywhere else meanwhile."""
     found = [

@@ -1,8 +1,14 @@
 """The audit: what of the migration, or of the old network, is still in the cluster."""
 
+from typing import Final
+
 from cni_migrate.core.model import names
+from cni_migrate.core.model.objects import Pod
 from cni_migrate.core.steps.again import made_again, remedy, told
 from cni_migrate.core.steps.view import ClusterView
+
+AGAIN: Final = "it is static: move its manifest out of the kubelet's folder there, and back"
+"""How a static pod gets the network of the moment: through the API it cannot be recreated."""
 
 
 def _marks(view: ClusterView) -> list[str]:
@@ -39,6 +45,10 @@ def _still_there(view: ClusterView, *daemonsets: tuple[str, str]) -> list[str]:
     ]
 
 
+def _static(pod: Pod) -> str:
+    return f": {AGAIN}" if pod.mirror else ""
+
+
 def audit_problems(view: ClusterView) -> list[str]:
     """What keeps the migration from being complete; empty when it is."""
     config = view.config
@@ -53,7 +63,8 @@ def audit_problems(view: ClusterView) -> list[str]:
         (config.cilium.namespace, names.FIRST_CILIUM),
     )
     for node in view.seen.nodes:
-        problems += [f"pod {p.key} on node {node} is on Canal" for p in view.networked(node) if view.on_canal(p)]
+        every = (*view.networked(node), *view.static(node))
+        problems += [f"pod {p.key} on node {node} is on Canal{_static(p)}" for p in every if view.on_canal(p)]
     return problems
 
 
@@ -69,5 +80,6 @@ def undone_problems(view: ClusterView) -> list[str]:
         (config.multus.namespace, names.MULTUS),
     )
     for node in view.seen.nodes:
-        problems += [f"pod {p.key} on node {node} is on Cilium" for p in view.networked(node) if view.on_cilium(p)]
+        every = (*view.networked(node), *view.static(node))
+        problems += [f"pod {p.key} on node {node} is on Cilium{_static(p)}" for p in every if view.on_cilium(p)]
     return problems

@@ -12,7 +12,7 @@ from cni_migrate.core.model.ranks import WORKLOADS, rank
 from cni_migrate.core.model.words import many
 from cni_migrate.core.steps.agents import finished, opened, operators_of_cilium
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, NodeChanges, Refuse, Wait
-from cni_migrate.core.steps.audit import audit_problems, undone_problems
+from cni_migrate.core.steps.audit import AGAIN, audit_problems, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
 from cni_migrate.core.steps.install import put_all
 from cni_migrate.core.steps.progress import missing, next_few
@@ -48,10 +48,12 @@ def refs_of(manifests: Iterable[Mapping[str, Any]], keep: Iterable[str] = ()) ->
 def check_nothing_on_canal(view: ClusterView) -> Answer:
     """Make sure that no pod has a Canal address any more."""
     for node in view.seen.nodes:
-        for pod in view.networked(node):
+        for pod in (*view.networked(node), *view.static(node)):
             if view.on_canal(pod):
+                by_hand = f": {AGAIN}" if pod.mirror else ""
                 return Wait(
-                    on="every pod to be off Canal", observed=f"pod {pod.key} on node {node} has address {pod.ip}"
+                    on="every pod to be off Canal",
+                    observed=f"pod {pod.key} on node {node} has address {pod.ip}{by_hand}",
                 )
     return Done()
 

@@ -223,7 +223,7 @@ def reclaim_leases(view: NodeView) -> Answer:
     Only those that were leased before the first of them was deleted: a pod that is just starting has an address that
     nobody here knows of. The node's allocation goes round, so none of them is given out again meanwhile.
     """
-    taken = {pod.ip for pod in view.pods}
+    taken = {pod.ip for pod in (*view.pods, *view.static(view.node.name))}
     left = [address for address in view.entry.leases if address not in taken]
     if not left:
         return Done(remember=NodeChanges(leases=()))
@@ -246,7 +246,8 @@ def free_host_ports(view: NodeView) -> Answer:
 
 def _keep_leases(view: NodeView) -> str:
     """The operation that gives back every Canal address that no pod on the node has."""
-    return "keep-leases=" + ",".join(sorted(pod.ip for pod in view.pods if view.on_canal(pod)))
+    every = (*view.pods, *view.static(view.node.name))
+    return "keep-leases=" + ",".join(sorted(pod.ip for pod in every if view.on_canal(pod)))
 
 
 @node_step("host")

@@ -97,6 +97,14 @@ class ClusterView:
             if not pod.host_network and not pod.finished and not pod.mirror and not overdue(pod, options, self.now)
         ]
 
+    def static(self, node: str) -> list[Pod]:
+        """The static pods on a node that have an interface of the pod network: they keep the one they have.
+
+        What is deleted and made again through the API is their mirror alone (kubernetes.io: "Create static Pods").
+        """
+        every = self.seen.pods_on(node)
+        return [pod for pod in every if pod.mirror and not pod.host_network and not pod.finished]
+
     def on_canal(self, pod: Pod) -> bool:
         """Whether the pod's address is Canal's. Cilium's network may be a part of what flannel takes for its own."""
         return bool(pod.ip) and inside(pod.ip, self.config.canal.whole) and not self.on_cilium(pod)

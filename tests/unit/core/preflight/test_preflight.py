@@ -380,6 +380,8 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a node in canal's network", lambda: _facts(_with(a_node("w2", internal_ip="10.244.0.9"))), "CIDR_OVERLAP", "w2"),
     ("a closed budget", lambda: _facts(_with(budgets={("default", "web"): _budget()})), "BUDGET_CLOSED", "default/web"),
     ("two budgets", lambda: _facts(TWICE), "BUDGET_TWICE", "default/web-1-a"),
+    ("a static pod", lambda: _facts(_with(a_pod("proxy-w1", controller=None, mirror=True))), "STATIC_PODS",
+     "default/proxy-w1 on w1"),
     ("a bare pod", lambda: _facts(_with(a_pod("alone", controller=None))), "BARE_PODS", "default/alone on w1"),
     ("local data", lambda: _facts(_with(a_pod("cache", local_storage=True))), "EMPTYDIR_PODS", "default/cache on w1"),
 ]  # fmt: skip
@@ -524,7 +526,8 @@ def test_who_keeps_the_second_of_two_daemonsets() -> None:
                      id="bare pods are allowed"),
         pytest.param(lambda: _facts(_with(a_pod("cache", local_storage=True)),
                                     sections={"drain": {"delete_emptydir_data": True}}), id="local data may go"),
-        pytest.param(lambda: _facts(_with(a_pod("static", controller=None, mirror=True))), id="static pods stay"),
+        pytest.param(lambda: _facts(_with(a_pod("static", controller=None, mirror=True, host_network=True))),
+                     id="static pods of the host stay"),
         pytest.param(lambda: _facts(_with(a_daemonset("cilium", containers=("cilium-agent",),
                                                       labels={names.MANAGED_BY: names.TOOL}))), id="our own cilium"),
         pytest.param(lambda: _facts(_with(a_pod("node-agent", ip="10.245.0.7", host_network=True))),

@@ -269,6 +269,9 @@ def test_more_objects_of_canal_can_be_named() -> None:
 def test_nothing_may_be_on_canal_before_canal_goes() -> None:
     """A pod with a Canal address is named; finished ones and those on the host's network are not meant."""
     assert isinstance(_answer("check_nothing_on_canal", seen(a_node(), a_pod())), Wait)
+    static = _answer("check_nothing_on_canal", seen(a_node(), a_pod(mirror=True)))
+    assert isinstance(static, Wait)
+    assert "move its manifest" in static.observed
     fine = [a_pod(ip="10.245.0.3"), a_pod(phase="Failed"), a_pod(host_network=True)]
     assert _answer("check_nothing_on_canal", seen(a_node(), *fine)) == Done()
 
@@ -489,6 +492,8 @@ def test_the_audit_finds_our_marks(step: str, node: Node, says: str) -> None:
         ("audit", a_daemonset("kube-multus"), "DaemonSet kube-system/kube-multus"),
         ("audit", a_daemonset("cilium-canal"), "DaemonSet kube-system/cilium-canal"),
         ("audit", a_pod(), "is on Canal"),
+        ("audit", a_pod(mirror=True), "is on Canal: it is static"),
+        ("audit_undone", a_pod(ip="10.245.0.9", mirror=True), "is on Cilium: it is static"),
         ("audit_undone", a_daemonset("cilium"), "DaemonSet kube-system/cilium "),
         ("audit_undone", a_daemonset("kube-multus"), "DaemonSet kube-system/kube-multus"),
         ("audit_undone", a_pod(ip="10.245.0.9"), "is on Cilium"),

@@ -661,6 +661,22 @@ HOST_STEPS: list[HostCase] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("step", "op"),
+    [("reclaim_leases", "free-leases=10.244.1.2"), ("restore_canal_files", "keep-leases=10.244.1.3,10.244.1.5"),
+     ("remove_cilium_file", "keep-leases=10.244.1.3,10.244.1.5")],
+)  # fmt: skip
+def test_the_lease_of_a_static_pod_is_not_given_back(step: str, op: str) -> None:
+    """It runs on with its address, whatever becomes of the others: another pod must not get that."""
+    static = a_pod("static-w1", ip="10.244.1.3", mirror=True, controller=None)
+    view = a_view(seen(a_node(), a_pod("canal-pod"), static, ON_CILIUM), _at(step, leases=LEASED))
+    answer = NODE_STEPS[step](view)
+    assert isinstance(answer, Apply)
+    (effect,) = answer.effects
+    assert isinstance(effect, RunHostTask)
+    assert op in effect.pod["spec"]["containers"][0]["args"]
+
+
 def _task(view: NodeView, **changes: Any) -> Pod:
     values: dict[str, Any] = {
         "namespace": "cni-migrate",
