@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import urllib.parse
 from collections.abc import Iterator
@@ -13,7 +14,10 @@ from .settings import Json, Settings
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 PAGE = 500
+PATIENCE = 10  # seconds to connect, and for an answer
 DEAF = 330  # seconds without an event after which a watch is begun anew; the server ends it sooner
+ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
+"""Half a minute: who only listens hears nothing of a server whose machine has died (tcp(7))."""
 
 
 class ApiError(Exception):
@@ -31,9 +35,16 @@ class Api:
         self.settings = settings
         self.connection: http.client.HTTPConnection | None = None
 
-    def _connected(self, timeout: float) -> http.client.HTTPConnection:
+    def _connected(self, deaf: float) -> http.client.HTTPConnection:
+        """A connection that is given up when nothing has come for so many seconds, or its server has died."""
         context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-        return http.client.HTTPSConnection(self.settings.host, self.settings.port, timeout=timeout, context=context)
+        made = http.client.HTTPSConnection(self.settings.host, self.settings.port, timeout=PATIENCE, context=context)
+        made.connect()
+        made.sock.settimeout(deaf)
+        made.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ALIVE.items():
+            made.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        return made
 
     def _head(self) -> dict[str, str]:
         token = (ACCOUNT / "token").read_text(encoding="ascii").strip()  # the kubelet renews it
@@ -62,7 +73,7 @@ class Api:
 
     def _exchanged(self, method: str, path: str, data: str | None, head: dict[str, str]) -> tuple[int, bytes]:
         if self.connection is None:
-            self.connection = self._connected(10)
+            self.connection = self._connected(PATIENCE)
         try:
             self.connection.request(method, path, data, head)
             answer = self.connection.getresponse()
