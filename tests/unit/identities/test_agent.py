@@ -256,6 +256,21 @@ def test_an_account_s_name_may_be_longer_than_a_label(server: Server) -> None:
     assert made["security-labels"]["k8s:io.cilium.k8s.policy.serviceaccount"] == "seller-" * 20 + "s"
 
 
+@pytest.mark.parametrize(("ending", "lacking"), [("2030-01-01T00:00:00Z", 0), (None, 1)])
+def test_a_pod_that_hangs_in_its_end_holds_nobody(server: Server, ending: str | None, lacking: int) -> None:
+    """In a namespace that is being deleted no endpoint can be made, and none is waited for; of others one is."""
+
+    def refused(method: str, path: str, body: Json | None = None, *, patch: bool = False) -> Json:
+        if method == "POST" and "/ciliumendpoints" in path:
+            raise ApiError(403, "namespace shop is being terminated")
+        return Server.request(server, method, path, body, patch=patch)
+
+    server.request = refused  # type: ignore[method-assign]
+    controller = a_controller(server, a_pod(metadata_deletionTimestamp=ending))
+    assert controller.lacking == lacking
+    assert "terminated" in controller.error
+
+
 def test_how_long_a_pod_that_starts_was_a_stranger(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first sight of its address to its endpoint, the longest; those that were there before do not count."""
     now = [100.0]

@@ -83,7 +83,8 @@ class Controller:
                     lacking += 1
             except (OSError, http.client.HTTPException, ApiError, LookupError) as error:
                 wanted.setdefault(key, {})  # what is there stays
-                lacking += 1
+                # A namespace that is being deleted takes nothing new: a pod that hangs in its end there holds nobody.
+                lacking += not pod["metadata"].get("deletionTimestamp")
                 self.error = f"{key[0]}/{pod['metadata']['name']}: {error!r}"
         for key, found in own.items():
             if key not in wanted:
