@@ -35,6 +35,12 @@ GET: Final = "install Helm 3.18 or newer, or 4, so that `helm` is on PATH: https
 
 RENDER_SECONDS: Final = 120.0
 
+TRUSTED: Final = ("monitoring.coreos.com/v1",)
+"""APIs without which Cilium's chart (1.15 to 1.20, validate.yaml) renders no ServiceMonitor, and refuses the values.
+
+`helm install` asks the cluster, and there they are; `helm template` asks nobody. Nothing else depends on them, and
+where they are not served the dry run of preflight says so (`ADMISSION`)."""
+
 UPGRADE_SECONDS: Final = 600.0
 """By its own default helm waits five minutes for each hook; nothing else of an upgrade waits."""
 
@@ -113,7 +119,8 @@ class Helm:
                 next="omit cilium.chart_version, or correct cilium.chart",
             )
         command = ["template", cilium.release, *_chart(cilium), *_values(cilium), "--namespace", cilium.namespace]
-        command += ["--skip-tests", "--kube-version", cilium.kubernetes]
+        served = [part for one in TRUSTED for part in ("--api-versions", one)]
+        command += ["--skip-tests", *served, "--kube-version", cilium.kubernetes]
         said = self._run(command, RENDER_SECONDS)
         if said.returncode:
             words = _told(said)

@@ -86,7 +86,7 @@ def test_a_chart_is_rendered_with_all_values(tmp_path: Path) -> None:
     assert asked(tmp_path) == [
         (
             "template cilium oci://reg/cilium --version 1.20.2 --values a.yaml --values b.yaml --namespace kube-system"
-            " --skip-tests --kube-version 1.34.0"
+            " --skip-tests --api-versions monitoring.coreos.com/v1 --kube-version 1.34.0"
         )
     ]
 
