@@ -141,6 +141,8 @@ ABOUT: Final = {
               "Make Services single stack and turn EnableIPv6 off. Waive it when nothing needs IPv6."),
         About("CIDR_OVERLAP", (BLOCKER,), "Cilium's pod network is in use, or nodes have addresses in Canal's.",
               "Choose a free `cilium.pod_cidr`; correct `canal.pod_cidr`.", "an address would be there twice"),
+        About("CILIUM_NODES", (BLOCKER,), "CiliumNodes of an earlier Cilium have parts of another network.",
+              "`kubectl delete ciliumnodes --all` while no Cilium runs.", "nodes keep them, whatever is configured"),
         About("CILIUM_POOL", (BLOCKER,), "`cilium.pod_cidr` has fewer parts than the cluster has nodes.",
               "Choose a larger `cilium.pod_cidr` or a larger `cilium.mask_size`.", "nodes would get no pod network"),
         About("CALICO_POLICIES", (BLOCKER,), "Policies of Calico's own kinds: what they forbid would be open.",

@@ -7,7 +7,9 @@ from cni_migrate.consistency import problems
 from cni_migrate.core.model import names
 from cni_migrate.core.model.canal import FoundCanal, contradictions
 from cni_migrate.core.model.cidr import inside, overlap, within
+from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
+from cni_migrate.core.steps.agents import foreign_parts
 
 FINDING_OF = {
     "canal.pod_cidr": "CANAL_POD_CIDR",
@@ -181,6 +183,26 @@ def cidr_overlap(facts: Facts) -> Iterator[Finding]:
     if covered := [node.name for node in facts.seen.nodes.values() if inside(node.internal_ip, canal)]:
         yield blocker(
             "CIDR_OVERLAP", f"nodes have addresses inside canal.pod_cidr {canal}", "correct canal.pod_cidr", covered
+        )
+
+
+@check
+def cilium_nodes(facts: Facts) -> Iterator[Finding]:
+    """No node has a part of another network from an earlier Cilium, or from before a rollback: nobody changes it.
+
+    The operator reports that it cannot give it out (1.15 to 1.20: ipam/allocator/podcidr), and the agent gives pods
+    their addresses from it all the same.
+    """
+    cilium = facts.config.cilium
+    if cilium.source == "existing":
+        return
+    if left := [f"{one.name}: {', '.join(one.pod_cidrs)}" for one in foreign_parts(facts.seen, cilium.pod_cidr)]:
+        yield blocker(
+            "CILIUM_NODES",
+            f"{many(len(left), 'CiliumNode')} of an earlier Cilium with pod CIDRs outside of cilium.pod_cidr"
+            f" {cilium.pod_cidr}: these nodes would keep them",
+            "kubectl delete ciliumnodes --all, while no Cilium runs; or set cilium.pod_cidr to the network they are in",
+            sorted(left),
         )
 
 

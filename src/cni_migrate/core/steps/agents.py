@@ -5,8 +5,9 @@ from typing import Final
 
 from cni_migrate.consistency import AGENT_TAINT
 from cni_migrate.core.model import names
+from cni_migrate.core.model.cidr import within
 from cni_migrate.core.model.effects import DeletePod
-from cni_migrate.core.model.objects import Node, Pod, Taint
+from cni_migrate.core.model.objects import CiliumNode, Node, Pod, Snapshot, Taint
 from cni_migrate.core.steps.answers import Answer, Apply, Done, NodeChanges, Wait
 from cni_migrate.core.steps.labels import labels_patch
 from cni_migrate.core.steps.registry import node_step
@@ -180,12 +181,18 @@ def await_cilium(view: NodeView) -> Answer:
     return ready_on(view, view.config.cilium.namespace, names.CILIUM)
 
 
+def foreign_parts(seen: Snapshot, pool: str) -> list[CiliumNode]:
+    """The CiliumNodes whose pod CIDRs are in another network than this one."""
+    every = seen.cilium_nodes.values()
+    return [one for one in every if one.pod_cidrs and not any(within(cidr, pool) for cidr in one.pod_cidrs)]
+
+
 @node_step("agent")
 def await_cilium_cidr(view: NodeView) -> Answer:
     """Wait until Cilium's operator has given the node a pod CIDR."""
     found = view.seen.cilium_nodes.get(view.node.name)
     if found is not None and found.pod_cidrs:
-        return Done()
+        return foreign_part(view, view.node.name) or Done()
     return Wait(
         on=f"a Cilium pod CIDR for node {view.node.name}", observed="no CiliumNode" if found is None else "no CIDR yet"
     )
@@ -213,6 +220,16 @@ def await_cilium_gone(view: NodeView) -> Answer:
 def await_multus_gone(view: NodeView) -> Answer:
     """Wait until Multus has left the node."""
     return _gone(view, (view.config.multus.namespace, names.MULTUS))
+
+
+def foreign_part(view: ClusterView, node: str) -> Wait | None:
+    """What to wait for where a node still has the part that it had in an earlier Cilium's network."""
+    pool = view.config.cilium.pod_cidr
+    for one in foreign_parts(view.seen, pool):
+        if one.name == node:
+            again = "kubectl delete ciliumnode, then restart the agent there"
+            return Wait(on=f"a pod CIDR of {pool} for node {node}", observed=f"{', '.join(one.pod_cidrs)}: {again}")
+    return None
 
 
 @node_step("agent")

@@ -6,6 +6,7 @@ from cni_migrate.core.model.effects import Effect, PatchObject, PutObject
 from cni_migrate.core.model.objects import DaemonSet, ObjectRef, Pod, Snapshot
 from cni_migrate.core.model.words import many
 from cni_migrate.core.render.manifests import Manifest
+from cni_migrate.core.steps.agents import foreign_part
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
 from cni_migrate.core.steps.labels import labels_patch, taken
 from cni_migrate.core.steps.progress import missing, next_few
@@ -146,6 +147,8 @@ def await_cilium_everywhere(view: ClusterView) -> Answer:
         found = view.seen.cilium_nodes.get(node.name)
         if node.ready and (found is None or not found.pod_cidrs):
             return Wait(on="a Cilium pod CIDR for every node", observed=f"none for node {node.name}")
+        if node.ready and (other := foreign_part(view, node.name)) is not None:
+            return other
     return Done()
 
 

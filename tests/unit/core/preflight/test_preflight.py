@@ -12,7 +12,7 @@ import pytest
 from cni_migrate.core.model import names
 from cni_migrate.core.model.canal import FoundCanal, settled
 from cni_migrate.core.model.nodeconfig import NodeConfig
-from cni_migrate.core.model.objects import Budget, CiliumConfig, Node, Pod, Requirement, Taint, Toleration
+from cni_migrate.core.model.objects import Budget, CiliumConfig, CiliumNode, Node, Pod, Requirement, Taint, Toleration
 from cni_migrate.core.model.selector import matches
 from cni_migrate.core.preflight.findings import Facts, Finding, Hook, Severity, blockers, findings
 from cni_migrate.core.preflight.registry import ReleaseFound
@@ -50,6 +50,9 @@ def _facts(look: Seen | None = None, strategy: str = "multus", sections: Any = N
     values: dict[str, Any] = {"found": FOUND}
     return Facts(config=config, seen=look or _calm(), taint=OUR_TAINT, **{**values, **changes})
 
+
+PARTS = {"w1": CiliumNode("w1", ("10.99.1.0/24",)), "w2": CiliumNode("w2", ("10.245.1.0/24",))}
+"""What an earlier Cilium has left, of another network and of ours."""
 
 EXISTING = {"cilium": {"source": "existing"}}
 EVERYTHING = Toleration("", "Exists", "", "")
@@ -363,6 +366,9 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("ipv6 on nodes", lambda: _facts(_with(a_node("w2", pod_cidrs=("10.244.2.0/24", "fd00:2::/64")))), "DUAL_STACK",
      "fd00:2::/64"),
     ("an ipv6 service", lambda: _facts(ipv6_services=("shop/web",)), "DUAL_STACK", "shop/web"),
+    ("parts of an earlier cilium's network",
+     lambda: _facts(_with(cilium_nodes=PARTS)), "CILIUM_NODES",
+     "w1: 10.99.1.0/24"),
     ("too few parts", lambda: _facts(sections={"cilium": {"pod_cidr": "10.245.0.0/23"}}), "CILIUM_POOL", "2 parts"),
     ("a node in cilium's network", lambda: _facts(_with(a_node("w2", internal_ip="10.245.0.9"))), "CIDR_OVERLAP",
      "node w2"),

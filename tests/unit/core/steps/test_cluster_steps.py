@@ -148,6 +148,10 @@ def test_every_node_needs_a_cilium_cidr() -> None:
     found = seen(a_node(), a_daemonset("cilium"), an_agent("cilium"))
     answer = _answer("await_cilium_everywhere", found, OVERLAY)
     assert answer == Wait(on="a Cilium pod CIDR for every node", observed="none for node w1")
+    earlier = _answer("await_cilium_everywhere", seen(*found.nodes.values(), a_daemonset("cilium"), an_agent("cilium"),
+                                                      CiliumNode("w1", ("10.99.1.0/24",))), OVERLAY)  # fmt: skip
+    assert isinstance(earlier, Wait)
+    assert (earlier.on, "10.99.1.0/24" in earlier.observed) == ("a pod CIDR of 10.245.0.0/16 for node w1", True)
 
 
 class TestSelectCanal:

@@ -487,6 +487,15 @@ def test_a_cilium_cidr_is_waited_for() -> None:
     assert _answer("await_cilium_cidr", seen(a_node(), CiliumNode("w1", ("10.245.1.0/24",)))) == Done()
 
 
+def test_a_part_of_an_earlier_cilium_s_network_is_none() -> None:
+    """The operator leaves it as it is, the agent would give addresses out of it, and nobody would take them for ours."""
+    answer = _answer("await_cilium_cidr", seen(a_node(), CiliumNode("w1", ("10.99.1.0/24",))))
+    assert isinstance(answer, Wait)
+    assert "10.99.1.0/24: kubectl delete ciliumnode" in answer.observed
+    both = seen(a_node(), CiliumNode("w1", ("10.99.1.0/24", "10.245.1.0/24")))
+    assert _answer("await_cilium_cidr", both) == Done()
+
+
 class TestRestart:
     """restart_cilium, restart_canal_pod: exactly once, by uid."""
 
