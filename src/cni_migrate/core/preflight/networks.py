@@ -155,6 +155,23 @@ def dual_stack(facts: Facts) -> Iterator[Finding]:
 
 
 @check
+def first_family(facts: Facts) -> Iterator[Finding]:
+    """Pods are known by IPv4 addresses: where IPv6 is the cluster's first family, `status.podIP` is of that.
+
+    Services are of the first family, too, that of the API server among them: a pod with IPv4 alone reaches none.
+    """
+    pods = (pod for node in facts.seen.nodes for pod in facts.seen.pods_on(node))
+    if known := sorted(f"{pod.key}: {pod.ip}" for pod in pods if ":" in pod.ip and not pod.finished):
+        yield blocker(
+            "IPV6_FIRST",
+            f"IPv6 is the cluster's first family: {many(len(known), 'pod')} known by addresses of it, which Cilium, as"
+            " it is installed for IPv4 only, gives to none",
+            "build a cluster whose first family is IPv4: it cannot be exchanged; this one cannot be migrated",
+            known,
+        )
+
+
+@check
 def cidr_overlap(facts: Facts) -> Iterator[Finding]:
     """Cilium's new network is free: no node, Service, pod or API server is in it; nor is a node in Canal's."""
     cilium = facts.config.cilium.pod_cidr

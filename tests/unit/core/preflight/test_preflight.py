@@ -365,6 +365,7 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("no ipv4 in flannel", lambda: _facts(**_there(ipv4=False)), "DUAL_STACK", "EnableIPv4"),
     ("ipv6 on nodes", lambda: _facts(_with(a_node("w2", pod_cidrs=("10.244.2.0/24", "fd00:2::/64")))), "DUAL_STACK",
      "fd00:2::/64"),
+    ("ipv6 before ipv4", lambda: _facts(_with(a_pod("web-2", ip="fd00:1::5"))), "IPV6_FIRST", "web-2: fd00:1::5"),
     ("an ipv6 service", lambda: _facts(ipv6_services=("shop/web",)), "DUAL_STACK", "shop/web"),
     ("parts of an earlier cilium's network",
      lambda: _facts(_with(cilium_nodes=PARTS)), "CILIUM_NODES",
