@@ -99,6 +99,14 @@ def _extra_config(config: "Config") -> Iterator[Problem]:
             yield Problem(why, (f"cilium.extra_config.{key}",))
 
 
+def _identities(config: "Config") -> Iterator[Problem]:
+    """Which labels make an identity is said by regular expressions; an agent of Cilium's does not start with others."""
+    builtin = config.cilium.source == "builtin"
+    key, said = ("extra_config", config.cilium.extra_config) if builtin else ("agreed", config.cilium.agreed)
+    if wrong := validation.no_expression(said.get("labels", "")):
+        yield Problem(f"labels has {wrong}: no agent of Cilium's would start", (f"cilium.{key}.labels",))
+
+
 def _source(config: "Config") -> Iterator[Problem]:
     """Where Cilium comes from, and that alone, is described."""
     cilium = config.cilium
@@ -150,7 +158,7 @@ def _labels(config: "Config") -> Iterator[Problem]:
         first, second, key = shared
         yield Problem(f"{first} and {second} are both {key}: each label needs a key of its own", (second, first))
     for name, label in labels.items():
-        if label.key in WELL_KNOWN or label.key.partition("/")[0] in WELL_KNOWN_DOMAINS:
+        if label.key in validation.WELL_KNOWN or label.key.partition("/")[0] in validation.WELL_KNOWN_DOMAINS:
             yield Problem(
                 f"labels.{name}.key is {label.key}, which Kubernetes or the network sets itself: choose another key",
                 (f"labels.{name}.key",),
@@ -207,25 +215,8 @@ def _probes(config: "Config") -> Iterator[Problem]:
 
 
 _RULES: Final[tuple[Callable[["Config"], Iterator[Problem]], ...]] = (
-    _networks, _version, _source, _extra_config, _labels, _cni_files, _probes,
+    _networks, _version, _source, _extra_config, _identities, _labels, _cni_files, _probes,
 )  # fmt: skip
-
-WELL_KNOWN: Final = frozenset(
-    {
-        "kubernetes.io/arch", "kubernetes.io/os", "kubernetes.io/hostname", "node.kubernetes.io/instance-type",
-        "node.kubernetes.io/windows-build", "node.kubernetes.io/exclude-from-external-load-balancers",
-        "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/os", "beta.kubernetes.io/instance-type", "node-role.kubernetes.io/control-plane",
-        "node-role.kubernetes.io/master", "cni-migrate.io/cordoned", "cni-migrate.io/stage",
-        "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/unschedulable",
-        "node.kubernetes.io/network-unavailable", "node.kubernetes.io/memory-pressure",
-        "node.kubernetes.io/disk-pressure", "node.kubernetes.io/pid-pressure", "node.kubernetes.io/out-of-service",
-        "node.cilium.io/agent-not-ready",
-    }
-)  # fmt: skip
-"""kubernetes.io "Well-Known Labels, Annotations and Taints": their owners would set them back."""
-
-WELL_KNOWN_DOMAINS: Final = frozenset({"failure-domain.beta.kubernetes.io", "flannel.alpha.coreos.com"})
 
 
 class _Reserved:

@@ -232,3 +232,31 @@ def _printable(text: str, *, but: str = "") -> bool:
 def _expected(what: str, example: str, found: str) -> str:
     shown = found if len(found) <= 60 else f"{found[:57]}..."
     return f"expected {what}, for example {example}; found {shown!r}"
+
+
+def no_expression(patterns: str) -> str:
+    """The first of Cilium's patterns of labels that is no regular expression, with why; '' when all are."""
+    for one in patterns.split():
+        try:
+            re.compile((one.partition(":")[2] or one).removeprefix("!"))
+        except re.error as error:
+            return f"{one}, which is no regular expression ({error}; .* stands for whatever follows)"
+    return ""
+
+
+WELL_KNOWN: Final = frozenset(
+    {
+        "kubernetes.io/arch", "kubernetes.io/os", "kubernetes.io/hostname", "node.kubernetes.io/instance-type",
+        "node.kubernetes.io/windows-build", "node.kubernetes.io/exclude-from-external-load-balancers",
+        "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/os", "beta.kubernetes.io/instance-type", "node-role.kubernetes.io/control-plane",
+        "node-role.kubernetes.io/master", "cni-migrate.io/cordoned", "cni-migrate.io/stage",
+        "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/unschedulable",
+        "node.kubernetes.io/network-unavailable", "node.kubernetes.io/memory-pressure",
+        "node.kubernetes.io/disk-pressure", "node.kubernetes.io/pid-pressure", "node.kubernetes.io/out-of-service",
+        "node.cilium.io/agent-not-ready",
+    }
+)  # fmt: skip
+"""kubernetes.io "Well-Known Labels, Annotations and Taints": their owners would set them back."""
+
+WELL_KNOWN_DOMAINS: Final = frozenset({"failure-domain.beta.kubernetes.io", "flannel.alpha.coreos.com"})

@@ -120,6 +120,11 @@ LONG = "a" * 64
         ("cilium:\n  extra_config:\n    cluster-pool-ipv4-cidr: 10.9.0.0/16", 3, "cilium.pod_cidr"),
         ("cilium:\n  extra_config:\n    identity-management-mode: operator", 3, "the migration needs `agent`"),
         ("cilium:\n  extra_config:\n    enable-node-port: 'true'", 3, "part of Cilium's own kube-proxy"),
+        (
+            "cilium:\n  extra_config:\n    labels: k8s:app k8s:!*.example.com",
+            3,
+            "no regular expression (nothing to repeat",
+        ),
         ("cilium:\n  extra_config:\n    policy-audit-mode: 'true'", 3, "NetworkPolicies would be open"),
         ("cilium:\n  extra_config:\n    enable-k8s-networkpolicy: 'false'", 3, "NetworkPolicies would be open"),
         ("cilium:\n  extra_config:\n    disable-endpoint-crd: 'true'", 3, "known to Cilium by CiliumEndpoints"),
