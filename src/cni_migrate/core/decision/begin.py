@@ -225,14 +225,19 @@ def _no_way_back(plan: Plan, record: Record) -> Halted:
     )
 
 
+def _check_begun(record: Record) -> None:
+    """Refuse to go back where a driver died before the first change: the record names no node yet."""
+    if record.cluster.phase is Phase.PREFLIGHT and not closed(record):
+        raise UsageError("nothing was changed in this cluster: there is nothing to roll back", next="migrate status")
+
+
 def _begin_rollback(plan: Plan, record: Record, now: datetime) -> Record:
     cluster = record.cluster
     if passed(plan, record):
         raise _no_way_back(plan, record)
     if closed(record):
         return record
-    if cluster.phase is Phase.PREFLIGHT:
-        raise UsageError("nothing was changed in this cluster: there is nothing to roll back", next="migrate status")
+    _check_begun(record)
     if cluster.direction == "back":
         return record
     turned = cluster.at("", 0, "", cluster.since).model_copy(update={"direction": "back", "back_since": now})
@@ -244,6 +249,7 @@ def _begin_rollback(plan: Plan, record: Record, now: datetime) -> Record:
 
 
 def _begin_rollback_node(plan: Plan, goal: Goal, record: Record, nodes: Mapping[str, Node], now: datetime) -> Record:
+    _check_begun(record)
     entry = record.nodes.get(goal.node)
     if entry is None or entry.gone or goal.node not in nodes:
         known = ", ".join(sorted(name for name, e in record.nodes.items() if not e.gone)[:10])

@@ -100,6 +100,13 @@ def test_what_may_change_on_the_way_may(changes: dict[str, Any]) -> None:
     check_identity(Config.model_validate({"strategy": "multus", **changes}), a_record(PLAN))
 
 
+@pytest.mark.parametrize("goal", [Goal(kind="rollback"), _back()])
+def test_before_the_first_change_there_is_nothing_to_go_back_from(goal: Goal) -> None:
+    """A driver died behind its checks; no node is said not to be there."""
+    with pytest.raises(UsageError, match="nothing was changed in this cluster"):
+        begin(PLAN, goal, a_record(PLAN, phase=Phase.PREFLIGHT), {"w1": a_node()}, LATER)
+
+
 def test_a_step_without_its_list_is_refused() -> None:
     """Half of an edit: nothing is looked up by a name that nobody knows."""
     with pytest.raises(RecordCorrupt, match="step 'x' is of no list"):
