@@ -7,7 +7,7 @@ from cni_migrate import cilium_versions
 from cni_migrate.config import Config
 from cni_migrate.consistency import AGENT_TAINT, NODE_TAINTS
 from cni_migrate.core.connectivity import peers
-from cni_migrate.core.render.foreign import POLICY_KEYS, is_on
+from cni_migrate.core.render.foreign import POLICY_KEYS, is_on, version_of
 
 HEALTH_PORT: Final = 9879
 """Port of the agent's health check on the node, as in Cilium's own chart."""
@@ -28,8 +28,10 @@ def knet_config(config: Config) -> dict[str, Any]:
 def identities_config(config: Config, cilium: Mapping[str, str]) -> dict[str, Any]:
     """What the identity agents are told; `cilium` is what Cilium's own configuration says of labels and clusters.
 
-    By its version it is known which labels of a pod make its identity.
+    By its version it is known which labels of a pod make its identity: by that of the image, as a migration that has
+    begun keeps it, also of a Cilium that is there already.
     """
+    version = cilium_versions.parsed(version_of(config.cilium.image) or config.cilium.version)
     return {
         "canal_cidr": config.canal.whole,
         "cilium_cidr": config.cilium.pod_cidr,
@@ -37,7 +39,7 @@ def identities_config(config: Config, cilium: Mapping[str, str]) -> dict[str, An
         "cluster_id": int(cilium.get("cluster-id", "0") or 0),
         "max_clusters": int(cilium.get("max-connected-clusters", "255") or 255),
         "labels": cilium.get("labels", ""),
-        "version": "{}.{}".format(*cilium_versions.parsed(config.cilium.version)),
+        "version": "{}.{}".format(*version),
     }
 
 

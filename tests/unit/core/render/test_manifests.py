@@ -25,7 +25,7 @@ from cni_migrate.core.render.manifests import (
     Manifests,
     Payload,
 )
-from cni_migrate.core.render.settings import cilium_config, knet_config
+from cni_migrate.core.render.settings import cilium_config, identities_config, knet_config
 from cni_migrate.core.steps import drain
 from cni_migrate.errors import EXIT_CODES, ClusterError, Interrupted, LockHeld, OutputFailed, OutputGone
 from cni_migrate.knet.agent.probes import SILENT
@@ -750,3 +750,19 @@ def test_templates_mean_the_same_in_either_yaml(profile: str, strategy: str, mon
     assert len(texts) > 5
     for text in texts:
         assert fast(text) == list(YAML(typ="safe", pure=True).load_all(text))
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("quay.io/cilium/cilium:v1.15.19", "1.15"),
+        ("mirror.example/cilium@sha256:" + "0" * 64, "1.20"),
+        ("quay.io/cilium/cilium:v1.18.6@sha256:" + "0" * 64, "1.18"),
+    ],
+)
+def test_identity_agents_go_by_the_version_that_runs(image: str, version: str) -> None:
+    """A migration that has begun keeps the image of an installed Cilium, and not what was found of its version."""
+    base = Config()
+    config = base.model_copy(update={"cilium": base.cilium.model_copy(update={"source": "existing", "image": image})})
+    assert config.cilium.version == "1.20.2"
+    assert identities_config(config, {})["version"] == version
