@@ -9,6 +9,7 @@ from cni_migrate.core.preflight.findings import Severity
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario
 from cni_migrate.sim.simulation import Simulation
+from cni_migrate.sim.world.kinds import NODE
 from tests.simulation.harness import Process, config_for
 from tests.simulation.looking import looked_at
 
@@ -69,5 +70,28 @@ def test_who_joins_from_outside_is_told_by_name(strategy: str, network: str, whe
             await sim.world.machines.leave("w9")
             done = await Process(sim, config, goal=Goal(), holder="second@test/1/1/elsewhere").run()
             assert done == Final("done", "the cluster runs on Cilium; the audit is clean", "")
+
+    run_virtual(main())
+
+
+def test_other_addresses_of_nodes_are_theirs_as_well() -> None:
+    """A second network of the nodes, and what they are outside: in Cilium's network, or allowed by an ipBlock."""
+    told = [("InternalIP", "198.51.100.7"), ("InternalIP", "10.245.9.7"), ("ExternalIP", "203.0.113.7")]
+    block = {"from": [{"ipBlock": {"cidr": "203.0.113.0/24"}}]}
+    policy = {
+        "metadata": {"name": "db", "namespace": "shop"},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [block]},
+    }
+
+    async def main() -> None:
+        scenario = {"nodes": 2, "canal": {"published": True}, "network_policies": [policy]}
+        async with Simulation(Scenario.model_validate(scenario)) as sim:
+            node = await sim.client.get(NODE, "w1")
+            node["status"]["addresses"] += [{"type": kind, "address": address} for kind, address in told]
+            await sim.client.update(NODE, node, subresource="status")
+            _, _, every = await looked_at(sim)
+            found = {one.id: one.objects for one in every}
+            assert found["CIDR_OVERLAP"] == ("node w1 (10.245.9.7)",)
+            assert found["POLICIES_IPBLOCK"] == ("NetworkPolicy shop/db: 203.0.113.0/24",)
 
     run_virtual(main())
