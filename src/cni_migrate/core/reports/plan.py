@@ -68,9 +68,9 @@ class PodClassification(_Part):
     verdict: Literal["evict", "delete", "last", "leaving", "stays", "refused"]
     reason: str
     budgets: tuple[str, ...] = ()
+    """Budgets over it that allow no eviction now."""
     twice: tuple[str, ...] = ()
     """Its PodDisruptionBudgets, where it has more than one: Kubernetes never evicts such a pod."""
-    """Budgets over it that allow no eviction now."""
 
     @property
     def moves(self) -> bool:
