@@ -70,7 +70,7 @@ def terminal() -> str:
     console.print(Text("$ migrate run --yes", style="bold"))
     history = decision.record.cluster.history[-8:]
     for entry in history:
-        stamp = Text(f"{output.clock(entry.at)}  ", style=colours.QUIET)
+        stamp = Text(f"{output.clock(entry.at, now)}  ", style=colours.QUIET)
         output.say(console, Text(entry.what), stamp, by=10)
     console.print()
     order = {name: place for place, name in enumerate(("w1", "w2", "w3", "w4", "w5", "cp1"))}

@@ -361,6 +361,18 @@ def test_a_pause_promises_no_end(paused: str, told: str) -> None:
     assert told in to.file.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("later", "told"), [(60, r"m\d\d:\d\d:\d\d  node w1"), (86400, r"m2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d  node w1")]
+)
+def test_what_was_on_another_day_is_told_with_the_day(later: int, told: str) -> None:
+    """A migration may take days, and its rollback be looked at weeks later."""
+    record = a_record(PLAN, {"w1": an_entry("w1")}, history=(Entry(at=NOW, what="node w1: canal -> dual"),))
+    to = _console(120)
+    status_table.show(to, status_view(PLAN, record, seen(a_node("w1")), None, after(later)), "table", after(later))
+    assert isinstance(to.file, io.StringIO)
+    assert re.search(told, to.file.getvalue())
+
+
 def test_time_goes_by() -> None:
     """What is not known is said so."""
     decision = Decision(_record(), (), (), (Waiting("worker-2", "recheck", "x", ""),), after(90), 0.0, durable=False, final=None)  # fmt: skip

@@ -92,7 +92,7 @@ class Screen:
 
     def say(self, at: datetime, text: str, *, bad: bool = False) -> None:
         """A line that stays above the table."""
-        stamp = Text(f"{output.clock(at)}  ", style=colours.QUIET)
+        stamp = Text(f"{output.clock(at, self._started)}  ", style=colours.QUIET)
         self._frame.fit()
         self._said.append((stamp, Text(text, style=colours.BAD if bad else "")))
         self._print(*self._said[-1])
@@ -158,7 +158,7 @@ class Lines:
 
     def say(self, at: datetime, text: str, *, bad: bool = False) -> None:
         """A line; there are no colours here."""
-        sys.stderr.write(f"{output.clock(at)}  {typeable(text)}\n")
+        sys.stderr.write(f"{output.clock(at, self._started)}  {typeable(text)}\n")
         sys.stderr.flush()
 
     def note(self, text: str) -> None:

@@ -141,9 +141,10 @@ def duration(seconds: float) -> str:
     return f"{days}d{hours}h" if hours else f"{days}d"
 
 
-def clock(at: datetime) -> str:
-    """The time of day, in this machine's zone."""
-    return at.astimezone().strftime("%H:%M:%S")
+def clock(at: datetime, now: datetime) -> str:
+    """The time of day in this machine's zone; with its day, where that is not today."""
+    there, here = at.astimezone(), now.astimezone()
+    return f"{there:%H:%M:%S}" if there.date() == here.date() else f"{there:%Y-%m-%d %H:%M:%S}"
 
 
 def listed(items: Iterable[str], most: int = 5) -> str:
@@ -155,7 +156,7 @@ def listed(items: Iterable[str], most: int = 5) -> str:
 
 def ending(seconds: int, now: datetime) -> str:
     """An ETA in words."""
-    return f"about {duration(seconds)} ({clock(now + timedelta(seconds=seconds))})"
+    return f"about {duration(seconds)} ({clock(now + timedelta(seconds=seconds), now)})"
 
 
 def joined(parts: Sequence[str]) -> str:

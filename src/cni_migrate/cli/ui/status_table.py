@@ -48,12 +48,12 @@ def rendered(view: StatusView, now: datetime, *, wide: bool = False) -> Renderab
 def parts_of(view: StatusView, now: datetime, *, wide: bool = False) -> list[Any]:
     """A status as texts and a table: nodes, history, summary; what matters most is nearest the prompt."""
     if view.closed_record is not None:
-        return [Text(_rolled_back(view)), *_next(view)]
+        return [Text(_rolled_back(view, now)), *_next(view)]
     if not view.begun:
         return [Text("There is no record of a migration in this cluster."), *_next(view)]
     parts: list[Any] = [_table(view, now, wide=wide), Text("")]
     if lines := [line for line in view.history if not _said(line.what, view)]:
-        parts += [Text(f"{output.clock(line.at)}  {line.what}", style=colours.QUIET) for line in lines[-5:]]
+        parts += [Text(f"{output.clock(line.at, now)}  {line.what}", style=colours.QUIET) for line in lines[-5:]]
         parts.append(Text(""))
     parts += _summary(view, now)
     parts += _next(view)
@@ -65,8 +65,8 @@ def _said(line: str, view: StatusView) -> bool:
     return any(node.held and line.endswith(f"held: {node.held}") for node in view.nodes)
 
 
-def _rolled_back(view: StatusView) -> str:
-    when = f" at {output.clock(view.rolled_back)}" if view.rolled_back is not None else ""
+def _rolled_back(view: StatusView, now: datetime) -> str:
+    when = f" at {output.clock(view.rolled_back, now)}" if view.rolled_back is not None else ""
     return (
         f"The migration with {view.strategy} was rolled back{when}: the cluster is as it was found.\n"
         f"Its record is kept as ConfigMap {view.closed_record}; the next run begins anew."
@@ -128,7 +128,7 @@ def _summary(view: StatusView, now: datetime) -> list[Text]:
         lines.append(Text(f"paused since {view.paused}: no further node begins", style=colours.CAUTION))
     if view.driver is not None:
         alive = "" if view.driver.alive else ", but it is not alive any more"
-        lines.append(Text(f"driven by {view.driver.holder} since {_since(view.driver.since)}{alive}"))
+        lines.append(Text(f"driven by {view.driver.holder} since {_since(view.driver.since, now)}{alive}"))
     if (out := out_of_service(view)) and (view.driver is None or not view.driver.alive):
         lines.append(Text(f"{out}; nobody is at work on {'them' if ', ' in out else 'it'}", style=colours.CAUTION))
     lines += _way_back(view)
@@ -154,10 +154,10 @@ def _way_back(view: StatusView) -> list[Text]:
     return []
 
 
-def _since(text: str) -> str:
-    """A Lease's instant as the time of day."""
+def _since(text: str, now: datetime) -> str:
+    """A Lease's instant in this machine's zone."""
     try:
-        return output.clock(datetime.fromisoformat(text))
+        return output.clock(datetime.fromisoformat(text), now)
     except ValueError:
         return text
 
