@@ -81,7 +81,7 @@ class Applier:
         if answer.ok:
             self._cache.fold(answer.object)
             return "applied", ""
-        if answer.status == 409:
+        if answer.status == 409 and not answer.by_admission:
             return "conflict", answer.message
         return refused(answer)
 

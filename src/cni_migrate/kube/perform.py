@@ -158,7 +158,7 @@ class Performer:
         if resource_version:
             body = {**body, "metadata": {**(body.get("metadata") or {}), "resourceVersion": resource_version}}
         answer = await self._client.request("PATCH", f"{collection}/{ref.name}", body=body, content_type=MERGE)
-        if answer.status == 404 or _of_another_uid(answer):
+        if (answer.status == 404 and not answer.by_admission) or _of_another_uid(answer):
             return "gone", answer.message
         return self._applier.written(answer)
 
@@ -191,7 +191,7 @@ class Performer:
     def _left(self, effect: EvictPod | DeletePod, answer: Answer) -> Outcome:
         """The outcome of an eviction or a deletion, and what the cache shows from now on."""
         key = (effect.namespace, effect.name)
-        if answer.status in (404, 409):
+        if answer.status in (404, 409) and not answer.by_admission:
             self._cache.pods.forget(key, effect.uid)
             return "gone", answer.message
         if answer.ok:
@@ -207,6 +207,8 @@ class Performer:
         answer = await self._client.request(
             "DELETE", f"{collection}/{ref.name}", body=_delete_options(effect.uid, "Background")
         )
+        if answer.by_admission:
+            return refused(answer)
         if answer.status == 409 and not effect.uid:
             return "applied", answer.message  # a namespace whose deletion is under way answers like this
         if answer.status in (404, 409) or answer.ok:

@@ -165,7 +165,7 @@ class Client:
                 unsure |= error.sent
                 await self._clock.sleep(attempt.after_none(error))
                 continue
-            if answer.status == 401:
+            if answer.status == 401 and not answer.by_admission:
                 await self._log_in_again(logins, attempt, answer)
                 continue
             pause = attempt.after(answer, method)
@@ -260,6 +260,8 @@ class _Attempt:
     def after(self, answer: Answer, method: str) -> float | None:
         """The pause before the next try, or None: this answer stands."""
         status = answer.status
+        if answer.by_admission:
+            status = min(status, 500)  # its program's hiccup, not the API server's
         if status in (502, 503, 504):
             self._client.note_failure()
         if not self._patience:
@@ -270,7 +272,8 @@ class _Attempt:
             self._of_500 += 1
             final = self._of_500 > REPEATS_OF_500 or TWO_BUDGETS in answer.message
             return None if final else self._pause(answer.message, answer.retry_after)
-        if status in (502, 503, 504) or (status == 429 and answer.cause(BUDGET) is None):
+        overload = status == 429 and answer.cause(BUDGET) is None and not answer.by_admission
+        if status in (502, 503, 504) or overload:
             return self._pause(answer.message, answer.retry_after)
         return None
 
@@ -298,6 +301,8 @@ def denial(answer: Answer, method: str) -> bool:
 
     A 403 of admission (Pod Security, quota, a terminating namespace) is an answer about the object, not about rights.
     """
+    if answer.by_admission:
+        return False
     return answer.status == 403 and (method == "GET" or not answer.reason or bool(_DENIED.search(answer.message)))
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import json
+import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
@@ -39,6 +40,12 @@ _FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, APITimeoutErr
 
 _UNCONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, socksio.SOCKSError)
 """What a request ends with that got no connection; with a proxy it was the proxy that gave none."""
+
+
+_BY_ADMISSION: Final = re.compile(
+    r'admission webhook "[^"]*" denied the request|ValidatingAdmissionPolicy \'[^\']*\' .*denied request'
+)
+"""How the API server tells that an admission webhook, or a policy, has said no (apiserver: webhook/errors, policy)."""
 
 
 class Answer(NamedTuple):
@@ -83,6 +90,14 @@ class Answer(NamedTuple):
         if isinstance(self.json, str) and self.json.strip():
             return f"HTTP {self.status}: {self.json.strip()[:256]}"
         return f"HTTP {self.status}"
+
+    @property
+    def by_admission(self) -> bool:
+        """Whether somebody's admission webhook or policy has refused the object: the status is whatever they chose.
+
+        So a 429 is no overload, a 401 or 403 says nothing of credentials and rights, a 409 nothing of a uid.
+        """
+        return not self.ok and _BY_ADMISSION.search(self.message) is not None
 
     def refusal(self, doing: str) -> ClusterError:
         """The error for an answer that is none of those that were expected: what was being done, and what came back."""

@@ -106,6 +106,32 @@ def test_evictions(reply: Scripted, result: str, message: str) -> None:
     assert message in found[1]
 
 
+EVACUATES = 'admission webhook "virt-launcher-eviction-interceptor.kubevirt.io" denied the request: Eviction triggered'
+
+
+def test_an_eviction_that_a_webhook_puts_off_is_tried_again_later() -> None:
+    """As `kubectl drain` does: KubeVirt moves the VM meanwhile, and the eviction is accepted in the end."""
+    refusal = {"kind": "Status", "status": "Failure", "code": 429, "message": EVACUATES}
+    found = outcome({("POST", EVICTION): [(429, refusal)]}, EvictPod("web", "p", "u1", "n1"))
+    assert found == ("blocked", f"pod web/p: {EVACUATES}")
+
+
+@pytest.mark.parametrize("code", [404, 409])
+def test_a_pod_that_a_webhook_keeps_is_not_gone(code: int) -> None:
+    refusal = {
+        "kind": "Status",
+        "status": "Failure",
+        "code": code,
+        "message": 'admission webhook "w" denied the request',
+    }
+    effects: list[tuple[str, str, Effect]] = [
+        ("POST", EVICTION, EvictPod("web", "p", "u1", "n1")),
+        ("DELETE", POD, DeletePod("web", "p", "u1", "n1")),
+    ]
+    for method, path, effect in effects:
+        assert outcome({(method, path): [(code, refusal)]}, effect)[0] == "failed"
+
+
 def test_an_eviction_names_the_very_pod() -> None:
     _, server, _ = perform({("POST", EVICTION): [(201, {})]}, EvictPod("web", "p", "u1", "n1"))
     assert server.seen[0].body == {

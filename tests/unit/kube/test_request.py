@@ -84,6 +84,29 @@ def test_a_budget_is_no_overload() -> None:
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("code", [400, 401, 403, 409, 422, 429])
+@pytest.mark.parametrize(
+    "message",
+    [
+        'admission webhook "virt-launcher-eviction-interceptor.kubevirt.io" denied the request: Eviction triggered',
+        "pods \"p\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+    ],
+)
+def test_what_admission_says_is_an_answer_whatever_its_code(code: int, message: str) -> None:
+    """KubeVirt answers the eviction of a VM's pod with 429; a webhook's 403 need not have a reason."""
+    refusal = {"kind": "Status", "status": "Failure", "code": code, "message": message}
+    answer, server, _ = run(
+        lambda s: s.on("POST", NODES, (code, refusal)), lambda c: c.request("POST", NODES, body={}), token="secret"
+    )
+    assert (answer.status, answer.message, len(server.seen)) == (code, message, 1)
+
+
+def test_a_webhook_that_fails_is_asked_again_but_is_not_the_api_server() -> None:
+    broken = status(503, "", 'admission webhook "w" denied the request: my database is away')
+    answer, server, _ = run(lambda s: s.on("POST", NODES, (503, broken)), lambda c: c.request("POST", NODES, body={}))
+    assert (answer.status, len(server.seen)) == (503, 4)
+
+
 def test_an_unavailable_server_is_asked_again() -> None:
     answer, server, took = run(lambda s: s.on("GET", NODES, (503, "x"), (502, "x"), (504, "x"), (200, {})), get)
     assert answer.status == 200
