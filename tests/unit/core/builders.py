@@ -28,6 +28,7 @@ from cni_migrate.core.model.objects import (
 from cni_migrate.core.model.outcomes import Outcomes
 from cni_migrate.core.model.record import ClusterRecord, NodeRecord, Record
 from cni_migrate.core.model.rounds import GateReading
+from cni_migrate.core.render.foreign import Foreign
 from cni_migrate.core.render.manifests import TEMPLATES, Manifests, Payload
 from cni_migrate.core.steps.view import ClusterView, NodeView, Plan
 
@@ -214,9 +215,17 @@ def _templates() -> Mapping[str, str]:
 
 def a_plan(strategy: str = "multus", **sections: Any) -> Plan:
     """The plan for a configuration, with the tables and templates that are shipped."""
-    config = Config.model_validate({"strategy": strategy, **sections})
+    return _plan(Config.model_validate({"strategy": strategy, **sections}))
+
+
+def a_plan_with(own: Foreign) -> Plan:
+    """The plan for an operator's own Cilium."""
+    return _plan(Config.model_validate({"cilium": {"source": "manifests", "manifests": "own.yaml"}}), own)
+
+
+def _plan(config: Config, own: Foreign | None = None) -> Plan:
     facts = Payload(canal_image="example.org/canal:1", agent={"__main__.py": "print('agent')\n"})
-    return make_plan(config, Manifests(_templates(), config, facts), _tables())
+    return make_plan(config, Manifests(_templates(), config, facts, foreign=own), _tables())
 
 
 def a_record(plan: Plan, nodes: Mapping[str, NodeRecord] | Iterable[str] = (), **changes: Any) -> Record:

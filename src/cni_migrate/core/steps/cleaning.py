@@ -93,9 +93,14 @@ def delete_first_cilium(view: ClusterView) -> Answer:
 
 @cluster_step("pods")
 def delete_cilium(view: ClusterView) -> Answer:
-    """Delete all of Cilium (undo), also what came with the last step where clean-up had begun."""
+    """Delete all of Cilium (undo), also what came with the last step where clean-up had begun.
+
+    Definitions that an operator's manifests bring (of the Gateway API, for example) stay as Cilium's own do: with one
+    go all objects of its kind, whoever made them, and it may have been there before.
+    """
     made = [*view.plan.manifests.cilium(), *view.plan.manifests.cilium_final()]
-    return delete_all(view, list(dict.fromkeys(refs_of(made, keep=["Namespace"]))), "Cilium")
+    keep = ("Namespace", "CustomResourceDefinition")
+    return delete_all(view, list(dict.fromkeys(refs_of(made, keep=keep))), "Cilium")
 
 
 @cluster_step("host")

@@ -19,6 +19,7 @@ from cni_migrate.core.model.effects import (
 from cni_migrate.core.model.lifecycle import NodeState
 from cni_migrate.core.model.objects import CiliumConfig, CiliumNode, Node, ObjectRef, Pod, Taint
 from cni_migrate.core.model.record import NodeRecord
+from cni_migrate.core.render import foreign
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, Refuse, Wait
 from cni_migrate.core.steps.progress import AT_ONCE
 from cni_migrate.core.steps.registry import CLUSTER_STEPS
@@ -31,6 +32,7 @@ from tests.unit.core.builders import (
     a_daemonset,
     a_node,
     a_plan,
+    a_plan_with,
     a_pod,
     an_agent,
     an_entry,
@@ -253,6 +255,23 @@ def test_no_namespace_that_others_use_is_deleted() -> None:
     assert _answer("delete_cilium", found, OVERLAY) == Done()
     assert "ConfigMap" in kinds
     assert "Namespace" not in kinds
+
+
+def test_definitions_that_manifests_bring_stay() -> None:
+    """With a definition go all objects of its kind: a rollback took other controllers' Gateways along."""
+    meta = {"name": "gateways.gateway.networking.k8s.io"}
+    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": meta}
+    plan = a_plan_with(foreign.read([*OVERLAY.manifests.cilium_final(), crd]))
+    assert crd in plan.manifests.cilium()
+    found, kinds = seen(a_node()), set()
+    while isinstance(answer := _answer("delete_cilium", found, plan), Apply):
+        for effect in answer.effects:
+            assert isinstance(effect, DeleteObject)
+            kinds.add(effect.ref.kind)
+            found.tried(effect.key, "applied")
+    assert answer == Done()
+    assert "DaemonSet" in kinds
+    assert "CustomResourceDefinition" not in kinds
 
 
 def test_more_objects_of_canal_can_be_named() -> None:
