@@ -214,8 +214,20 @@ def _probes(config: "Config") -> Iterator[Problem]:
         )
 
 
+def _agents(config: "Config") -> Iterator[Problem]:
+    """The agents' namespace is their own: what others run in it may be refused, and goes with them in the end."""
+    kept = dict.fromkeys(("default", "kube-system", "kube-public", "kube-node-lease"), "Kubernetes' own")
+    used = {getattr(config, one).namespace: f"{one}.namespace, too" for one in ("canal", "cilium", "multus")}
+    if why := {**used, **kept, config.namespace: "namespace, too"}.get(config.knet.namespace):
+        yield Problem(
+            f"knet.namespace is {config.knet.namespace}, which is {why}: choose one of the agents' own, it is deleted"
+            " with them",
+            ("knet.namespace",),
+        )
+
+
 _RULES: Final[tuple[Callable[["Config"], Iterator[Problem]], ...]] = (
-    _networks, _version, _source, _extra_config, _identities, _labels, _cni_files, _probes,
+    _networks, _version, _source, _extra_config, _identities, _labels, _cni_files, _probes, _agents,
 )  # fmt: skip
 
 

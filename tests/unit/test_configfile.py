@@ -101,6 +101,9 @@ LONG = "a" * 64
         ("drain:\n  skip_wait_for_delete_timeout: -1", 2, "0"),
         ("gate:\n  seconds: 500", 2, "deadlines.gate is 120 s"),
         ("knet:\n  degree: 3", 2, "must be even"),
+        ("knet:\n  namespace: kube-system", 2, "knet.namespace is kube-system, which is Kubernetes' own"),
+        ("knet:\n  namespace: cni-migrate", 2, "which is namespace, too: choose one of the agents' own"),
+        ("canal:\n  namespace: flannel\nknet:\n  namespace: flannel", 4, "which is canal.namespace, too"),
         # networks
         ("cilium:\n  pod_cidr: fd00::/48", 2, "IPv6 is not migrated"),
         ("cilium:\n  pod_cidr: 127.0.0.0/8", 2, "reserved"),

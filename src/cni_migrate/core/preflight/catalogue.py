@@ -113,6 +113,8 @@ ABOUT: Final = {
         About("TAINT_TAKEN", (BLOCKER,), "The migration's taint is there with another value or effect.",
               "Choose another `labels.cilium.key`, or remove the taint if nobody needs it.",
               "what somebody else has set is not overwritten"),
+        About("KNET_NAMESPACE", (BLOCKER,), "Somebody else's pods are in the agents' namespace, `knet.namespace`.",
+              "Choose a namespace of the agents' own.", "its pods may be refused, and it is deleted in the end"),
         About("CANAL_POD_CIDR", (BLOCKER,), "The pod network is not the one that the configuration or flannel names.",
               "Correct `canal.pod_cidr` and `canal.network`, or omit them: they are found.", CONFIGURED),
         About("TUNNEL_PORT", (BLOCKER,), "flannel's UDP port is not the configured one, or Cilium's is the same.",

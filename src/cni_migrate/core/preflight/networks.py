@@ -22,6 +22,7 @@ FINDING_OF = {
     "host_task.bin_folder": "CNI_FOLDER",
     "cilium.tunnel_port": "TUNNEL_PORT",
     "cilium.pod_cidr": "CIDR_OVERLAP",
+    "knet.namespace": "KNET_NAMESPACE",
 }
 """Under which id a contradiction of a key is found."""
 

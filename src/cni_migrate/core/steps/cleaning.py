@@ -270,10 +270,14 @@ def remove_labels(view: ClusterView) -> Answer:
 
 @cluster_step("pods", ends_probing=True)
 def remove_knet(view: ClusterView) -> Answer:
-    """Remove the knet-stress agents, unless they are to be kept."""
+    """Remove the knet-stress agents, unless they are to be kept; not a namespace in which others have pods, too."""
     if view.config.knet.keep:
         return Done()
-    return delete_all(view, refs_of(view.plan.manifests.knet()), "knet-stress")
+    home = view.config.knet.namespace
+    every = [*view.seen.pending, *(pod for node in view.seen.nodes for pod in view.seen.pods_on(node))]
+    guests = any(pod.namespace == home and pod.labels.get(names.MANAGED_BY) != names.TOOL for pod in every)
+    keep = ["Namespace"] if guests else []
+    return delete_all(view, refs_of(view.plan.manifests.knet(), keep=keep), "knet-stress")
 
 
 @cluster_step("pods")

@@ -239,6 +239,8 @@ BLOCKED: list[tuple[str, Callable[[], Facts], str, str]] = [
     ("a multus by its image", lambda: _facts(_with(a_daemonset("net", containers=("net",),
                                                                images=("example.org/a/multus-cni:v4.2.2",)))),
      "OTHER_MULTUS", "kube-system/net"),
+    ("a namespace for agents that others use", lambda: _facts(_with(a_pod("grafana", namespace="knet-stress"))),
+     "KNET_NAMESPACE", "knet-stress/grafana"),
     ("admission", lambda: _facts(refused=("a pod of DaemonSet kube-system/cilium: exceeded quota",)), "ADMISSION",
      "exceeded quota"),
     ("rights", lambda: _facts(rights_missing=("create pods/eviction",)), "RIGHTS", "create pods/eviction"),

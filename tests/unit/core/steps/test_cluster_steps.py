@@ -486,6 +486,20 @@ def test_canals_annotations_go_once_it_is_gone() -> None:
     assert _answer("remove_labels", seen(node, a_daemonset("canal"))) == Done()
 
 
+@pytest.mark.parametrize("node", ["w1", ""])
+def test_a_namespace_that_others_use_stays(node: str) -> None:
+    """knet.namespace may be one that was there before: the agents go, what others run in it does not."""
+    found, kinds = seen(a_node(), a_pod("grafana", namespace="knet-stress", node=node)), []
+    while isinstance(answer := _answer("remove_knet", found), Apply):
+        for effect in answer.effects:
+            assert isinstance(effect, DeleteObject)
+            kinds.append(effect.ref.kind)
+            found.tried(effect.key, "applied")
+    assert answer == Done()
+    assert "DaemonSet" in kinds
+    assert "Namespace" not in kinds
+
+
 def test_agents_are_removed_unless_they_are_to_be_kept() -> None:
     """knet.keep."""
     assert _effects(_answer("remove_knet", seen(a_node())))
