@@ -1,6 +1,7 @@
 """Steps that make a node's pods be recreated on the network of the moment: pods keep the one they were born with."""
 
 from collections.abc import Callable
+from typing import Final
 
 from cni_migrate.core.model.effects import DeletePod
 from cni_migrate.core.model.objects import Pod
@@ -37,10 +38,24 @@ def _delete(view: NodeView, pod: Pod) -> DeletePod:
     return DeletePod(pod.namespace, pod.name, pod.uid, pod.node, at_once=view.is_agent(pod))
 
 
+VOLUMES: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
+"""By the last Event of these reasons a pod waits for a volume (kubelet: its sandbox, and with it its network, come
+after all volumes; kubernetes/pkg/kubelet, `SyncPod`)."""
+
+
+def _without_volumes(view: NodeView, pod: Pod) -> bool:
+    """Whether the pod has no network yet for want of a volume: a Secret that nobody has made, a device of other nodes.
+
+    It may wait for ever, and did so before. Should it start one day, it gets the network of that moment.
+    """
+    reason, _, _ = view.seen.pod_events.get(pod.uid, "").partition(":")
+    return not pod.ip and not pod.deleting and reason in VOLUMES
+
+
 def _await(view: NodeView, right: Callable[[Pod], bool], what: str) -> Answer:
     if view.never_switched:
         return Done()
-    wrong = [pod for pod in view.pods if not right(pod)]
+    wrong = [pod for pod in view.pods if not right(pod) and not _without_volumes(view, pod)]
     if not wrong:
         return Done()
     first = wrong[0]

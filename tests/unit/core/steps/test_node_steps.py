@@ -627,6 +627,24 @@ def test_pods_are_waited_for(step: str, wrong: list[Pod], right: list[Pod]) -> N
         assert pod.key in answer.observed
 
 
+@pytest.mark.parametrize("step", ["await_all_dual", "await_pods_on_cilium", "await_pods_on_canal"])
+@pytest.mark.parametrize(
+    ("pod", "event", "waits"),
+    [
+        (NO_IP, 'FailedMount: MountVolume.SetUp failed for volume "tls" : secret "tls" not found', False),
+        (NO_IP, "FailedCreatePodSandBox: no CNI file", True),
+        (NO_IP, "", True),
+        (replace(NO_IP, deleting=True), "FailedMount: timed out", True),
+        (replace(SINGLE, ip="192.0.2.1"), "FailedMount: of long ago", True),
+    ],
+)
+def test_a_pod_that_waits_for_a_volume_holds_nobody(step: str, pod: Pod, event: str, waits: bool) -> None:
+    """A DaemonSet's pod without its Secret never gets an address: each node was held, out of service."""
+    found = seen(a_node(), pod)
+    found.pod_events[pod.uid] = event
+    assert isinstance(_answer(step, found), Wait) is waits
+
+
 def test_an_endpoint_of_an_older_pod_of_the_same_name_proves_nothing() -> None:
     """A StatefulSet's pod: its endpoint carries another uid."""
     old = an_endpoint(replace(DUAL, uid="uid-older"))
