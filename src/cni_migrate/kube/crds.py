@@ -133,7 +133,7 @@ class CiliumKinds:
             self._changed()
 
     def _reflector(self, store: Store[Any, Any], path: str) -> Reflector:
-        return Reflector(self._client, self._clock, store, path, self._health, watching=self._watching)
+        return Reflector(self._client, self._clock, store, path, self._health, watching=self._watching, optional=True)
 
     def _path(self, plural: str, found: frozenset[str]) -> str:
         """Where a kind is listed; '' while it is not served."""

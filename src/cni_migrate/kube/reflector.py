@@ -104,8 +104,13 @@ class Reflector:
         *,
         selector: Mapping[str, str] | None = None,
         watching: bool = True,
+        optional: bool = False,
     ) -> None:
-        """A reflector of the collection at `path`; `selector` is added to each query. One look needs no `watching`."""
+        """A reflector of the collection at `path`; `selector` is added to each query. One look needs no `watching`.
+
+        `optional` tells a kind that need not be served. Of others a 404 is trouble that may pass: a proxy on the way
+        answers so, or an API server before 1.23 that is just coming up.
+        """
         self._client = client
         self._clock = clock
         self._store = store
@@ -113,6 +118,7 @@ class Reflector:
         self._health = health
         self._selector = dict(selector or {})
         self._watching = watching
+        self._optional = optional
         self._backoff = client.backoff(first=0.2, most=10.0)
         self.what: Final = path.rpartition("/")[2]
         self.synced: Final = asyncio.Event()
@@ -121,7 +127,7 @@ class Reflector:
         """List and watch until cancelled; or only list, once that has succeeded.
 
         Raises:
-            NotServed: the server does not know the kind.
+            NotServed: the server does not know the kind, which is optional.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -204,7 +210,7 @@ class Reflector:
         return str(raw["metadata"].get("resourceVersion", ""))
 
     def _expect_success(self, answer: Answer) -> None:
-        if answer.status == 404:
+        if answer.status == 404 and self._optional:
             raise NotServed(self.path)
         if answer.status == 410:
             raise Lost(answer.message)

@@ -255,6 +255,27 @@ def test_overload_is_waited_out() -> None:
     play(body)
 
 
+def test_a_404_of_what_is_always_served_is_trouble_that_may_pass() -> None:
+    """A proxy in front answers so while it knows no API server: the run ended as by a bug of ours."""
+
+    async def body(stage: Stage) -> None:
+        stage.server.on("GET", NODES, (404, "404 page not found"), listed(node("n1", 1)))
+        async with stage.cluster() as cluster:
+            assert set(cluster.snapshot().nodes) == {"n1"}
+
+    play(body)
+
+
+def test_what_is_never_served_is_told_as_that() -> None:
+    async def body(stage: Stage) -> None:
+        stage.server.on("GET", BUDGETS, (404, "404 page not found"))
+        with pytest.raises(ClusterUnreachable, match=r"poddisruptionbudgets.*404 page not found"):
+            async with stage.cluster():
+                pass
+
+    play(body)
+
+
 def test_changes_are_gathered() -> None:
     async def body(stage: Stage) -> None:
         async with stage.cluster() as cluster:
