@@ -70,7 +70,7 @@ async def connect(
         RightsMissing: it answers nothing to this user.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log a line per request
-    session = Session(lambda: load(kubeconfig, context, environ=environ), timeout)
+    session = Session(lambda known: load(kubeconfig, known or context, environ=environ), timeout)
     try:
         await session.open()
         client = Client(session, clock, rng, timeout=timeout, on_request=on_request)
@@ -129,10 +129,14 @@ def _minor(version: Mapping[str, Any]) -> tuple[int, int] | None:
 class Session(Api):
     """kr8s's client with our credentials and our session."""
 
-    def __init__(self, find: Callable[[], Access], timeout: float) -> None:
-        """A client that is not open yet; `find` reads the credentials, and again whenever they are refused."""
+    def __init__(self, find: Callable[[str], Access], timeout: float) -> None:
+        """A client that is not open yet; `find` reads the credentials, and again whenever they are refused.
+
+        It is told the context that was in use, '' at first: another one may be current by then, which is another
+        cluster.
+        """
         self._find = find
-        self.access: Access = find()
+        self.access: Access = find("")
         self._config = dict(self.access.config)
         super().__init__(bypass_factory=True, kubeconfig=self._config, namespace="default")
         self.timeout = timeout
@@ -155,7 +159,7 @@ class Session(Api):
 
     async def renew(self) -> None:
         """Read the credentials again and use them for all further requests; those under way go on."""
-        self.access = self._find()
+        self.access = self._find(self.access.context)
         self._config.clear()  # kr8s holds the same dict and reads it anew
         self._config.update(self.access.config)
         await self.open()

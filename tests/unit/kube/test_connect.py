@@ -197,6 +197,25 @@ def test_credentials_are_read_again_when_they_are_refused(tmp_path: Path) -> Non
     assert len(heads) == 2
 
 
+def test_a_context_that_became_current_meanwhile_is_not_followed(tmp_path: Path) -> None:
+    """`kubectl config use-context` in another window: with the next token the driver went on on another cluster."""
+    file = tmp_path / "config"
+
+    def answer(head: str) -> tuple[int, Any]:
+        if "bearer new" in head.lower():
+            return 200, VERSION
+        found = json.loads(file.read_text())
+        found["clusters"].append({"name": "other", "cluster": {"server": "http://127.0.0.1:9"}})
+        found["contexts"].append({"name": "y", "context": {"cluster": "other", "user": "u"}})
+        found |= {"current-context": "y", "users": [{"name": "u", "user": {"token": "new"}}]}
+        file.write_text(json.dumps(found))
+        return 401, {}
+
+    error, heads = attempt(tmp_path, answer, token="old")
+    assert error is None
+    assert len(heads) == 2
+
+
 def test_a_server_that_is_no_api_server(tmp_path: Path) -> None:
     error, _ = attempt(tmp_path, lambda _: (200, "<html>It works!</html>"))
     assert isinstance(error, ClusterError)
