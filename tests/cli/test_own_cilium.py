@@ -480,6 +480,15 @@ def test_the_plan_shows_what_is_changed_of_one_s_own(
     json.loads(as_json.out)
 
 
+def test_helm_is_told_the_context(helm: Having, on: Callable[..., Any], untouched: Served) -> None:
+    """Also where nobody has named it: another one may be current by the last step, and is another cluster."""
+    folder = helm()
+    on(CHART, "preflight")
+    context = YAML(typ="safe").load(untouched.kubeconfig)["current-context"]
+    (asked,) = [line for line in (folder / "asked").read_text().splitlines() if line.startswith("get ")]
+    assert asked.endswith(f"--kubeconfig {untouched.kubeconfig} --kube-context {context}")
+
+
 @pytest.mark.parametrize("command", [("preflight",), ("plan",), ("status",), ("manifests", "cilium"), ("images",)])
 def test_helm_renders_once_per_command(helm: Having, on: Callable[..., Any], command: tuple[str, ...]) -> None:
     """And tells its version once; a command that needs no release asks for none."""

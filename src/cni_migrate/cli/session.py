@@ -164,7 +164,7 @@ async def session(common: Common, config: Config, on_request: Hook | None = None
     with logging_to(common) as as_json:
         async with connected as client:
             _expected(client, config)
-            releases = releases_for(config, clock, common.kubeconfig, common.context)
+            releases = releases_for(config, clock, common.kubeconfig, client.context)
             yield Session(config, client, KubeDocuments(client, clock), clock, as_json, releases)
 
 

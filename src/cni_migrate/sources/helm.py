@@ -183,6 +183,12 @@ class Helm:
         """Its path."""
         return self._program
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """Its environment, without what leads helm to another cluster than its arguments (`helm env`: HELM_KUBE…)."""
+        given = os.environ if self._environ is None else self._environ
+        return {name: value for name, value in given.items() if not name.startswith("HELM_KUBE")}
+
     def _run(self, arguments: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
         """Its end, within so many seconds, together with whatever it has started.
 
@@ -197,7 +203,7 @@ class Helm:
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
-                env=self._environ,
+                env=self.environ,
                 start_new_session=True,
             )
         except OSError as error:
@@ -275,6 +281,7 @@ class HelmReleases:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            env=self._helm.environ,
             start_new_session=True,
         )
         try:

@@ -133,6 +133,17 @@ def test_a_release_is_made_that_owns_what_is_there(tmp_path: Path, version: str,
     )
 
 
+def test_helm_goes_where_the_driver_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables of helm's for another cluster are somebody's for other work: the release was made there."""
+    monkeypatch.setenv("HELM_KUBEAPISERVER", "https://other.example")
+    monkeypatch.setenv("HELM_DRIVER", "configmap")
+    tells = f'echo "$1 $HELM_KUBEAPISERVER $HELM_DRIVER" >> {tmp_path}/told'
+    program = helm(tmp_path, f'{tells}\ncase "$1" in status) echo "Error: release: not found" >&2; exit 1;; esac')
+    releases = HelmReleases(lambda: Helm(str(program)), CILIUM, Clock())
+    assert asyncio.run(releases.upgrade(EFFECT)) == ("applied", "")
+    assert (tmp_path / "told").read_text().splitlines() == ["status  configmap", "upgrade  configmap"]
+
+
 def test_nothing_is_started_before_it_is_needed(tmp_path: Path) -> None:
     """Most commands need no release, and none asks helm for its version twice."""
     program = helm(tmp_path, 'case "$1" in status) echo "Error: release: not found" >&2; exit 1;; esac')
