@@ -19,6 +19,10 @@ async def listed(
         answer = await client.request("GET", path, params=query, accept=accept)
         if answer.status == 404:
             return
+        if answer.status == 410 and (rest := (answer.object.get("metadata") or {}).get("continue")):
+            # The first page is too old by now: the rest as it is today (kubernetes.io: "API Concepts", 410 Gone).
+            query["continue"] = rest
+            continue
         if not answer.ok:
             raise answer.refusal(f"listing {path}")
         for item in answer.object.get("items") or ():
