@@ -4,6 +4,7 @@ The command line, the tests and the lab build a driver from the same pieces.
 """
 
 import functools
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -112,8 +113,9 @@ def releases_for(config: Config, clock: Clock, kubeconfig: Path | str | None, co
     """
     if config.cilium.source != "chart":
         return None
+    # No shell has put the home folder in the place of `~` in `--kubeconfig=~/prod`.
     reach = [
-        *(["--kubeconfig", str(kubeconfig)] if kubeconfig else []),
+        *(["--kubeconfig", os.path.expanduser(kubeconfig)] if kubeconfig else []),  # noqa: PTH111 - never raises
         *(["--kube-context", context] if context else []),
     ]
     return HelmReleases(lambda: _helm(tuple(reach)), config.cilium, clock)

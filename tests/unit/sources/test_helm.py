@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cni_migrate import wiring
+from cni_migrate.config import Config
 from cni_migrate.configsections import Cilium
 from cni_migrate.core.model.effects import UpgradeRelease
 from cni_migrate.core.preflight.registry import ReleaseFound
@@ -142,6 +144,19 @@ def test_helm_goes_where_the_driver_is(tmp_path: Path, monkeypatch: pytest.Monke
     releases = HelmReleases(lambda: Helm(str(program)), CILIUM, Clock())
     assert asyncio.run(releases.upgrade(EFFECT)) == ("applied", "")
     assert (tmp_path / "told").read_text().splitlines() == ["status  configmap", "upgrade  configmap"]
+
+
+def test_helm_is_told_the_kubeconfig_as_it_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--kubeconfig=~/prod`, which no shell expands: all worked but helm."""
+    wiring.forget()
+    helm(tmp_path, "echo '{}'")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = Config.model_validate({"cilium": {"source": "chart", "chart": "./cilium"}})
+    releases = wiring.releases_for(config, Clock(), "~/prod", "")
+    assert releases is not None
+    releases.found()
+    assert asked(tmp_path)[-1].endswith(f"--kubeconfig {tmp_path}/prod")
 
 
 def test_nothing_is_started_before_it_is_needed(tmp_path: Path) -> None:
