@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cni_migrate.core.model.goal import Final
+from cni_migrate.sim.apiserver.hooks import Fault
 from cni_migrate.sim.clock import run_virtual
 from cni_migrate.sim.scenario import Scenario, load
 from cni_migrate.sim.world.kinds import POD
@@ -87,3 +88,22 @@ def test_the_scenarios_are_stuck_without() -> None:
     """What these tests begin with is what others hold a run by."""
     assert {workload.name for workload in load("pdb-deadlock").workloads} >= {"ledger"}
     assert any(workload.finalizers for workload in load("stuck-pod").workloads)
+
+
+def test_a_pod_whose_eviction_a_webhook_puts_off() -> None:
+    """KubeVirt answers the eviction of a VM's pod with 429 until it has moved the VM: the run waits, and goes on."""
+    said = 'admission webhook "virt-launcher-eviction-interceptor.kubevirt.io" denied the request: Eviction triggered'
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": said, "code": 429}
+
+    async def main() -> Final:
+        config = config_for("overlay")
+        async with simulated("calm", config) as (sim, _):
+            fault = Fault("POST", "/eviction", times=None, code=429, body=body)
+            sim.app.hooks.faults.append(fault)
+            asyncio.get_running_loop().call_later(300, sim.app.hooks.faults.remove, fault)
+            final = await Process(sim, config).run()
+            assert final is not None
+            assert fault.struck > 0
+            return final
+
+    assert run_virtual(main()).outcome == "done"
