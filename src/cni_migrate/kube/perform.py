@@ -192,6 +192,8 @@ class Performer:
         """The outcome of an eviction or a deletion, and what the cache shows from now on."""
         key = (effect.namespace, effect.name)
         if answer.status in (404, 409) and not answer.by_admission:
+            if not answer.reason:
+                return "blocked", answer.message  # these are a proxy's words: the API server tells a reason
             self._cache.pods.forget(key, effect.uid)
             return "gone", answer.message
         if answer.ok:

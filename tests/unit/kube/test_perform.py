@@ -132,6 +132,16 @@ def test_a_pod_that_a_webhook_keeps_is_not_gone(code: int) -> None:
         assert outcome({(method, path): [(code, refusal)]}, effect)[0] == "failed"
 
 
+def test_a_pod_of_which_a_proxy_knows_nothing_is_not_gone() -> None:
+    """It was not seen any more, by no step and no audit, as long as the run lasted."""
+    away = (404, "404 page not found")
+    for method, path, effect in (
+        ("POST", EVICTION, EvictPod("web", "p", "u1", "n1")),
+        ("DELETE", POD, DeletePod("web", "p", "u1", "n1")),
+    ):
+        assert outcome({(method, path): [away]}, effect) == ("blocked", "HTTP 404: 404 page not found")
+
+
 def test_an_eviction_names_the_very_pod() -> None:
     _, server, _ = perform({("POST", EVICTION): [(201, {})]}, EvictPod("web", "p", "u1", "n1"))
     assert server.seen[0].body == {
