@@ -42,6 +42,8 @@ class Applier:
         found = await self._client.request("GET", f"{collection}/{ref.name}")
         if found.status == 404:
             return "conflict", f"{ref} was deleted meanwhile"
+        if ref.kind == "Job" and found.ok and not found.object["metadata"].get("deletionTimestamp"):
+            return "applied", AS_IT_WAS  # it has begun, and a PUT is refused: selector and template are immutable
         return await self._replaced(manifest, found, f"{collection}/{ref.name}")
 
     async def keep(self, effect: KeepObject) -> Outcome:

@@ -313,6 +313,24 @@ def test_an_object_that_is_missing_is_created() -> None:
     assert server.seen[0].body == MAP
 
 
+def test_a_job_that_is_there_has_begun() -> None:
+    """What it was given by the API server cannot be changed: who was killed behind it was held for ever."""
+    jobs = "/apis/batch/v1/namespaces/a/jobs"
+    meta = {"namespace": "a", "name": "m"}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {}}
+    there = {**job, "metadata": {**meta, "uid": "u", "resourceVersion": "7"}, "spec": {"selector": {}}}
+    served = {"resources": [{"name": "jobs", "kind": "Job", "namespaced": True}]}
+    script: Script = {
+        ("GET", "/apis/batch/v1"): [(200, served)],
+        ("POST", jobs): [EXISTS],
+        ("GET", f"{jobs}/m"): [(200, there)],
+        ("PUT", f"{jobs}/m"): [(422, status(422, "Invalid", "spec.selector: field is immutable"))],
+    }
+    assert outcome(script, PutObject(job)) == ("applied", "as it was")
+    leaving = {**there, "metadata": {**meta, "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    assert outcome({**script, ("GET", f"{jobs}/m"): [(200, leaving)]}, PutObject(job))[0] == "blocked"
+
+
 def test_an_object_that_differs_is_replaced() -> None:
     managed = [{"manager": "migrate"}]
     there = live({"k": "old", "extra": "x"}, labels={"theirs": "1"}, managedFields=managed, finalizers=["f"])
