@@ -96,11 +96,16 @@ def delete_cilium(view: ClusterView) -> Answer:
     """Delete all of Cilium (undo), also what came with the last step where clean-up had begun.
 
     Definitions that an operator's manifests bring (of the Gateway API, for example) stay as Cilium's own do: with one
-    go all objects of its kind, whoever made them, and it may have been there before.
+    go all objects of its kind, whoever made them, and it may have been there before. CiliumNodes go when no agent
+    is left that would make them anew: by them nodes keep their parts of a network that a later run may not have.
     """
     made = [*view.plan.manifests.cilium(), *view.plan.manifests.cilium_final()]
     keep = ("Namespace", "CustomResourceDefinition")
-    return delete_all(view, list(dict.fromkeys(refs_of(made, keep=keep))), "Cilium")
+    answer = delete_all(view, list(dict.fromkeys(refs_of(made, keep=keep))), "Cilium")
+    if not isinstance(answer, Done):
+        return answer
+    parts = [ObjectRef("cilium.io/v2", "CiliumNode", "", name) for name in view.seen.cilium_nodes]
+    return delete_all(view, parts, "the CiliumNodes")
 
 
 @cluster_step("host")

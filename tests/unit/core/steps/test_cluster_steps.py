@@ -274,6 +274,23 @@ def test_definitions_that_manifests_bring_stay() -> None:
     assert "CustomResourceDefinition" not in kinds
 
 
+def test_no_node_keeps_its_part_of_the_network() -> None:
+    """A run that begins anew may have another `cilium.pod_cidr`; an agent that still runs would make its own again."""
+    part, deleted = CiliumNode("w1", ("10.245.0.0/24",)), []
+    found = seen(a_node(), an_agent("cilium"), part)
+    while not isinstance(answer := _answer("delete_cilium", found, OVERLAY), Done):
+        if isinstance(answer, Wait):
+            assert deleted
+            assert ("CiliumNode", "w1") not in deleted, answer
+            gone, found = found, seen(a_node(), part)
+            found.attempts.update(gone.attempts)
+        for effect in answer.effects if isinstance(answer, Apply) else ():
+            assert isinstance(effect, DeleteObject)
+            deleted.append((effect.ref.kind, effect.ref.name))
+            found.tried(effect.key, "applied")
+    assert deleted[-1] == ("CiliumNode", "w1")
+
+
 def test_more_objects_of_canal_can_be_named() -> None:
     """canal.extra_objects, with and without an API group or a namespace."""
     plan = a_plan(canal={"extra_objects": ["v1/ConfigMap/kube-system/canal-config",
