@@ -431,21 +431,24 @@ keep_rules() {
 }
 
 remove_our_rules() {
-    for pause in 0 1 1 2 3; do
-        sleep "$pause"
-        remove_rules '[A-Z]* .*--comment "\{0,1\}cni-migrate"\{0,1\} '
-        [ -n "$(rules)" ] || return 0
-    done
-    fail "rules are still there in $(rules | joined ' ')"
+    remove_rules '[A-Z]* .*--comment "\{0,1\}cni-migrate"\{0,1\} '
 }
 
+# Iptables-legacy gives up at once while another program has its lock, and a change of the same table may cross ours.
 remove_rules() { # PATTERN of chain and rule: of the kernel's own chains, also those that jump nowhere
-    for family in $(iptables_families); do
-        rules=$({ run "$family-save" 2>/dev/null || true; } |
-            sed -n -e '/^\*/p' -e '/^COMMIT/p' -e "\\%^-A $1%s/^-A /-D /p")
-        case $rules in *"
--D "*) printf '%s\n' "$rules" | run "$family-restore" --noflush || true ;; esac
+    for pause in 0 1 1 2 3; do
+        sleep "$pause"
+        left=
+        for family in $(iptables_families); do
+            rules=$({ run "$family-save" 2>/dev/null || true; } |
+                sed -n -e '/^\*/p' -e '/^COMMIT/p' -e "\\%^-A $1%s/^-A /-D /p")
+            case $rules in *"
+-D "*) printf '%s\n' "$rules" | run "$family-restore" --noflush || left="$left$rules
+" ;; esac
+        done
+        [ -n "$left" ] || return 0
     done
+    fail "rules are still there: $(printf '%s' "$left" | sed -n 's/^-D //p' | sed -n '1,5p' | joined ';')"
 }
 
 remove_tables() { # nftables' tables of Canal's

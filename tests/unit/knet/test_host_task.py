@@ -696,6 +696,36 @@ def test_a_change_of_the_chains_that_crosses_somebody_elses_is_tried_again(tmp_p
     assert (code, message["chains"]) == (0, [])
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        '-m comment --comment "cali:S93hcgKJrXEqnTfs" -j ACCEPT',
+        '-s 10.244.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT',
+    ],
+)
+def test_a_rule_whose_removal_crosses_somebody_elses_change_is_tried_again(rule: str, tmp_path: Path) -> None:
+    """Iptables-legacy gives up at once while kube-proxy holds its lock: the rule stayed, and nobody said so."""
+    node = Node(tmp_path, {})
+    forward = node.state / "filter" / "FORWARD"
+    before = forward.read_text()
+    forward.write_text(f"{before}{rule}\n")
+    restore = node.bin / "iptables-restore"
+    head, _, rest = restore.read_text().partition("\n")
+    restore.write_text(f'{head}\nif [ ! -e "$STATE/crossed" ]; then : >"$STATE/crossed"; exit 4; fi\n{rest}')
+    assert node.run("remove-flannel")[0] == 0
+    assert forward.read_text() == before
+
+
+def test_a_rule_that_stays_is_a_failure(tmp_path: Path) -> None:
+    node = Node(tmp_path, {})
+    forward = node.state / "filter" / "FORWARD"
+    forward.write_text(forward.read_text() + '-m comment --comment "cali:S93hcgKJrXEqnTfs" -j ACCEPT\n')
+    (node.bin / "iptables-restore").write_text("#!/bin/sh\nexit 4\n")
+    code, message = node.run("remove-flannel")
+    assert code == 1
+    assert "cali:S93hcgKJrXEqnTfs" in message["error"]
+
+
 def test_a_flanneld_that_still_ends_is_waited_for(tmp_path: Path) -> None:
     """A pod with a grace period of 0 is gone from the API before its process is, and that would lay everything anew."""
     node = Node(tmp_path, TABLE["canal"])
