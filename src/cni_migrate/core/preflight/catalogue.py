@@ -208,6 +208,8 @@ ABOUT: Final = {
               "Remove them. Waive it when you have named images that are built for it."),
         About("WEBHOOKS", (WARNING,), "Pods are refused while an admission webhook cannot be reached.",
               "Run its server with two replicas and a budget, or exempt our namespaces."),
+        About("POLICIES_NEW", (WARNING,), "Nobody enforces NetworkPolicies yet: Cilium will, node by node.",
+              "See what they do not allow, and widen or delete them first."),
         About("POLICIES", (INFO,), "In which namespaces policies stay in force.", "Nothing to do.", FACT),
         About("GITOPS", (WARNING,), "Something else keeps Canal's DaemonSet as it is.",
               "Suspend that until the migration is done."),

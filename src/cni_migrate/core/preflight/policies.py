@@ -1,9 +1,23 @@
 """Checks of NetworkPolicies that Cilium reads otherwise than Calico: what would be open, and what would be blocked."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check, info, warning
+
+ENFORCERS: Final = ("calico-node", "kube-router", "weave-npc", "kube-network-policies")
+"""What enforces NetworkPolicies beside a flannel, by the name of its container or image."""
+
+
+def _enforced_today(facts: Facts) -> bool:
+    """Whether anything that is there is known to enforce policies, as flannel does not; or there is no Canal at all."""
+    every = (word for one in facts.seen.daemonsets.values() for word in (*one.containers, *one.images))
+    return (
+        bool(facts.found.calico)
+        or not facts.found.daemonsets
+        or any(name in word for word in every for name in ENFORCERS)
+    )
 
 
 @check
@@ -15,6 +29,19 @@ def enforced(facts: Facts) -> Iterator[Finding]:
     for _, namespace, _name in facts.policies:
         per_namespace[namespace] = per_namespace.get(namespace, 0) + 1
     listed = [f"{namespace}: {number}" for namespace, number in sorted(per_namespace.items())]
+    if not _enforced_today(facts):
+        others = [one for one in listed if one.partition(":")[0] != facts.config.knet.namespace]
+        if others:
+            yield warning(
+                "POLICIES_NEW",
+                f"nothing here is known to enforce NetworkPolicies: those of {many(len(others), 'namespace')} come into"
+                " force on each node once it is migrated, and calls that they do not allow, which succeed today, are"
+                " blocked from then on",
+                "see what they do not allow (kubectl get networkpolicies -A), and widen or delete them first; nothing"
+                " to do where a program that is not known here enforces them",
+                others,
+            )
+        return
     never = facts.config.cilium.policy_enforcement == "never"
     if not never and not facts.audited:
         yield info("POLICIES", f"policies stay in force in {many(len(listed), 'namespace')}", "nothing to do", listed)
