@@ -1,5 +1,5 @@
 # Works on one node's files, links and chains, then reports what is there. Operations are the arguments, done in order;
-# each may be repeated. POSIX sh with sed, grep, sort, cat, rm, ln, sleep and tee, and no more: Calico's own image has
+# each may be repeated. POSIX sh with sed, grep, sort, cat, rm, ln, readlink, sleep and tee, and no more: Calico's own image has
 # neither tr nor wc, mv, rmdir or chroot (node/clean-up-filesystem.sh, 3.32).
 # docs/reference/host-tasks.md describes the operations and the report.
 set -eu
@@ -7,8 +7,34 @@ LC_ALL=C
 export LC_ALL
 
 root=${HOST_ROOT:-/host}
-netd=$root${CNI_FOLDER:-/etc/cni/net.d}
-bin_folder=${BIN_FOLDER:-/opt/cni/bin}
+
+real() { # PATH: where it is on the node, without links: an absolute one would lead out of the node's root from here
+    reached='' left=${1#/} links_left=40
+    while [ -n "$left" ]; do
+        part=${left%%/*}
+        case $left in */*) left=${left#*/} ;; *) left= ;; esac
+        case $part in
+        '' | .) ;;
+        ..) reached=${reached%/*} ;;
+        *)
+            target=
+            if [ -L "$root$reached/$part" ]; then target=$(readlink "$root$reached/$part" 2>/dev/null || true); fi
+            case $target in *[!A-Za-z0-9/_.-]*) target= ;; esac
+            if [ -n "$target" ] && [ "$links_left" -gt 0 ]; then
+                links_left=$((links_left - 1))
+                case $target in /*) reached='' ;; esac
+                left=$target${left:+/$left}
+            else
+                reached=$reached/$part
+            fi ;;
+        esac
+    done
+    echo "$reached"
+}
+
+netd=$root$(real "${CNI_FOLDER:-/etc/cni/net.d}")
+bin_folder=$(real "${BIN_FOLDER:-/opt/cni/bin}")
+cni_state=$(real /var/lib/cni)
 canal_file=${CANAL_FILE:-10-canal.conflist}
 configured_network=${CANAL_NETWORK:-k8s-pod-network}
 canal_cidr=${CANAL_POD_CIDR:-}
@@ -19,11 +45,11 @@ await_seconds=${AWAIT_SECONDS:-60}
 keep_seconds=${KEEP_SECONDS:-15}
 kept=${KEPT_FILE:-/tmp/rules}
 mounts=${MOUNTS_FILE:-/proc/self/mountinfo}
-flannel_state=/var/lib/cni/flannel
-multus_state=/var/lib/cni/multus
+flannel_state=$cni_state/flannel
+multus_state=$cni_state/multus
 cilium_state=/run/cilium/state # its endpoints: an agent that finds the host's there later, without its link, takes the new link down
 cilium_sysctls=/etc/sysctl.d/99-zzz-override_cilium.conf # cilium-sysctlfix lays it: rp_filter is off, anew at each boot
-results=/var/lib/cni/results # what the runtime remembers of each pod's network; a pod that another plugin removed stays
+results=$cni_state/results # what the runtime remembers of each pod's network; a pod that another plugin removed stays
 subnet_env=/run/flannel/subnet.env
 flannel_links='cni0|flannel\..*|flannel-v6\..*|flannel-wg|flannel-wg-v6|flannel[0-9]+' # of every backend
 nodename=/var/lib/calico/nodename
@@ -87,7 +113,7 @@ lease_folder() { # where host-local keeps leases: `dataDir` of the file's ipam s
 }
 
 network=$(canal_network) # once: clean-up removes the file before what is named after it
-leases=$(lease_folder)/$network
+leases=$(real "$(lease_folder)")/$network
 
 # --- the node's own programs, when it has them; the image's otherwise -------------------------------------------------
 
@@ -156,7 +182,7 @@ lacks() { # what Canal's plugin reads on the node and would not find: flannel's 
 }
 
 missing() { # PATH: that path, unless the node has it
-    [ -e "$root$1" ] || echo "$1"
+    [ -e "$root$(real "$1")" ] || echo "$1"
 }
 
 pod_routes() { # the routes into Canal's network

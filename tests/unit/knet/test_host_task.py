@@ -407,6 +407,26 @@ def test_calicos_rules_go_also_where_its_chains_are_gone(tmp_path: Path) -> None
     assert forward.read_text() == before
 
 
+@pytest.mark.parametrize("target", ["/data/{name}", "{up}data/{name}", "/hop/{name}", "{up}hop/{name}"])
+@pytest.mark.parametrize("folder", ["etc/cni/net.d", "etc/cni", "opt", "var/lib/cni", "var/lib/calico"])
+def test_folders_of_the_node_may_be_links(folder: str, target: str, tmp_path: Path) -> None:
+    """An absolute one led into the image: no file was seen there, and the first node waited for Canal's in vain."""
+    node = Node(tmp_path, {**TABLE["canal"], "plugin": "calico", "nodename": True, "routed": True})
+    path, data = node.root / folder, node.root / "data"
+    data.mkdir()
+    (node.root / "hop").symlink_to("/data")
+    moved = path.rename(data / folder.replace("/", "-"))
+    path.symlink_to(target.format(name=moved.name, up="../" * folder.count("/")))
+    _, seen = node.run("await-first=10-canal.conflist")
+    assert (seen["files"], seen["lacks"]) == (["10-canal.conflist"], [])
+    assert seen["leases"] == ["10.244.1.5", "10.244.1.10"]
+    assert len([one for one in seen["left"] if one.endswith("/cni/bin/flannel")]) == 1
+    assert node.run("remove-flannel")[0] == 0
+    assert [
+        one.name for one in node.root.rglob("*") if one.name in ("10-canal.conflist", "flannel", "10.244.1.5")
+    ] == []
+
+
 def test_the_second_file_of_a_split_canal_goes_with_its_leases(tmp_path: Path) -> None:
     """Flannel's and Calico's DaemonSets lay a file each; what nobody reads, and what only names them, is not theirs."""
     node = Node(tmp_path, {"netd": ["10-canal.conflist"], "leases": ["10.244.1.2"], "results": ["cbr0", "other"]})
