@@ -106,7 +106,7 @@ async def _greet(client: Client, session: "Session", patience: float) -> None:
 async def _first_answer(client: Client, where: str, patience: float) -> Answer:
     """The first answer that is none of a server or a network in trouble: they often are for a few seconds only."""
     try:
-        answer = await client.request("GET", "/version", deadline=0)
+        answer = await client.request("GET", "/version", accept="*/*", deadline=0)
         if answer.status < 500 and answer.status != 429:
             return answer
         why = answer.message
@@ -115,7 +115,7 @@ async def _first_answer(client: Client, where: str, patience: float) -> Answer:
             raise
         why = str(error.__cause__ or error)
     log.warning(f"the API server {where} does not answer, trying for {patience:.0f} s: {why}")
-    return await client.request("GET", "/version", deadline=patience)
+    return await client.request("GET", "/version", accept="*/*", deadline=patience)
 
 
 def _minor(version: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -160,7 +160,9 @@ class Reflector:
                 found.clear()
                 continue
             self._expect_success(answer)
-            items = answer.object.get("items") or ()
+            if "items" not in answer.object:
+                raise NoAnswer(f"what it answers is no list of {self.what}")
+            items = answer.object["items"] or ()
             found.extend(self._store.entry(item) for item in items)
             meta = answer.object.get("metadata") or {}
             if not meta.get("continue"):

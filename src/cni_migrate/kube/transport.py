@@ -167,7 +167,7 @@ class Wire:
         """One request and its whole answer.
 
         Raises:
-            NoAnswer: there was none.
+            NoAnswer: there was none, or a success in which the JSON object is missing that was asked for.
         """
         status = size = 0
         arguments = self._arguments(path, params, accept)
@@ -178,11 +178,15 @@ class Wire:
             async with asyncio.timeout(timeout):
                 async with self._api.call_api(method, timeout=PHASE * timeout, **arguments) as response:
                     status, size = response.status_code, len(response.content)
-                    return Answer(status, _lowered(response.headers), _decoded(response, response.content))
+                    answer = Answer(status, _lowered(response.headers), _decoded(response, response.content))
         except _FAILURES as error:
             raise _no_answer(error, self._access) from error
         finally:
             self._told(method, path, status, size)
+        if answer.ok and "json" in accept and not isinstance(answer.json, dict):
+            # A proxy's login page, or half an answer. Read as an object it would be a list of nothing.
+            raise NoAnswer(f"something else answers in its place: {answer.message}")
+        return answer
 
     @contextlib.asynccontextmanager
     async def stream(

@@ -186,6 +186,23 @@ def test_a_watch_that_breaks_is_answered_by_a_new_list(how: str) -> None:
     play(body)
 
 
+@pytest.mark.parametrize("page", ["<html>log in</html>", {"login": "https://sso.example"}])
+def test_a_proxys_login_page_is_no_empty_list(page: object) -> None:
+    """Every node would be gone, and start over when the proxy is content again."""
+
+    async def body(stage: Stage) -> None:
+        stage.server.on("GET", NODES, listed(node("n1", 5)), (200, page), listed(node("n1", 5), version="30"))
+        async with stage.cluster() as cluster:
+            cluster.snapshot()
+            stage.feeds[NODES][0].send("ERROR", GONE)
+            for _ in range(40):
+                await asyncio.sleep(0.1)
+                assert set(cluster.snapshot().nodes) == {"n1"}
+            assert stage.watches(NODES) == ["10", "30"]
+
+    play(body)
+
+
 def test_a_watch_from_a_forgotten_version_does_not_run_hot() -> None:
     """kr8s itself asked 386 times a second."""
 

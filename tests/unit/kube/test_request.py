@@ -290,3 +290,15 @@ def test_the_hook_hears_of_every_try() -> None:
     heard: list[tuple[str, str, int, int]] = []
     run(lambda s: s.on("GET", NODES, httpx.ReadError("x"), (200, {"a": 1})), get, hook=lambda *one: heard.append(one))
     assert heard == [("GET", NODES, 0, 0), ("GET", NODES, 200, len(b'{"a":1}'))]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("page", ["<html>log in</html>", ["not", "an", "object"]])
+def test_a_success_without_the_object_that_was_asked_for_is_no_answer(method: str, page: object) -> None:
+    """A proxy's login page: a write was taken for done, and a list for one of nothing."""
+    there = (200, {"kind": "Node", "metadata": {"name": "n1"}})
+    answer, server, _ = run(lambda s: s.on(method, NODES, (200, page), there), lambda c: c.request(method, NODES))
+    assert answer.object["metadata"] == {"name": "n1"}
+    assert (len(server.seen), answer.unsure) == (2, True)
+    error, _, _ = run(lambda s: s.on(method, NODES, (200, page)), lambda c: c.request(method, NODES))
+    assert isinstance(error, ClusterUnreachable)
