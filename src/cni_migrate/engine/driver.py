@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from cni_migrate.core.decision.begin import begin, new_record
 from cni_migrate.core.decision.decide import Decision, decide
 from cni_migrate.core.decision.installed import installed, put_back
-from cni_migrate.core.model.effects import PutObject, RunHostTask
+from cni_migrate.core.model.effects import Effect, PutObject, RunHostTask
 from cni_migrate.core.model.goal import Final, Goal
 from cni_migrate.core.model.objects import Snapshot
 from cni_migrate.core.model.outcomes import Outcomes
@@ -35,6 +35,9 @@ LAG = 0.7
 
 LAST = 0.9
 """Seconds for the last write of a driver that is stopped at once (`cli.session.INSIST` is a little more)."""
+
+LOOK = 0.5
+"""Seconds between two looks at the lock while effects are under way."""
 
 KEPT = timedelta(seconds=10)
 """For so long what was read is kept: a step asks again long before, or is done with it."""
@@ -99,7 +102,7 @@ class Driver:
         record = begin(self.plan, self.goal, record, nodes, self.clock.now())
         record = await self.store.seize(record)
         if looks := installed(self.plan, record, self.cluster.snapshot()):
-            await self.cluster.perform(looks)
+            await self._perform(looks)
             record = put_back(record, looks, self.cluster.attempts, self.clock.now())
         return record
 
@@ -127,7 +130,7 @@ class Driver:
             for effects in ([effect for effect in decision.effects if not isinstance(effect, RunHostTask)], tasks):
                 self.lock.check()
                 if effects:
-                    await self.cluster.perform(effects)
+                    await self._perform(effects)
             readings = {key: one for key, one in readings.items() if self.clock.now() - one.at < KEPT}
             if decision.asks:
                 for key, later in (await self._meanwhile(self.prober.read(decision.asks))).items():
@@ -163,6 +166,18 @@ class Driver:
             with contextlib.suppress(MigrateError, TimeoutError):
                 async with asyncio.timeout(LAST):
                     await self._save()
+
+    async def _perform(self, effects: Iterable[Effect]) -> None:
+        """Perform effects for as long as the lock is ours: a request is tried again for longer than the lock lasts."""
+        task = asyncio.create_task(self.cluster.perform(effects))
+        try:
+            while not task.done():
+                self.lock.check()
+                await asyncio.wait({task}, timeout=LOOK)
+            await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _meanwhile(self, waiting: Coroutine[Any, Any, T]) -> T:
         """Wait for something; where that takes long, what was decided is written meanwhile."""

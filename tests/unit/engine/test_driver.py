@@ -268,6 +268,30 @@ def test_a_lock_that_is_lost_beside_an_effect_stops_the_task_that_runs_ahead() -
     _run(main())
 
 
+def test_a_lost_lock_ends_the_tries_of_an_effect() -> None:
+    """A request is tried again for a minute: another driver may be at work for half of it, and what it undoes came back."""
+
+    async def main() -> None:
+        bench = Bench(DRAINING)
+        await bench.prepare()
+        tries: list[float] = []
+
+        async def perform(effects: Iterable[Effect]) -> None:
+            for second in range(60):
+                tries.append(asyncio.get_running_loop().time())
+                if second == 5:
+                    bench.driver.lock.lost = "somebody took it"
+                await asyncio.sleep(1)
+
+        bench.cluster.perform = perform  # type: ignore[method-assign]
+        bench.driver.goal = Goal(kind="rollback_node", node="w1", to="dual")  # nothing is put before the lock is taken
+        with pytest.raises(LockLost, match="somebody took it"):
+            await bench.driver.run()
+        assert len(tries) == 6
+
+    _run(main())
+
+
 def test_a_record_that_somebody_else_wrote_stops_every_effect() -> None:
     """A takeover writes an epoch into every part: the former holder conflicts before it touches anything else."""
 
