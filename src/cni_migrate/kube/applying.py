@@ -91,8 +91,11 @@ class Applier:
 def refused(answer: Answer) -> Outcome:
     """A refusal that has no meaning of its own for the effect.
 
-    kubectl's drain repeats what a terminating namespace forbids (drain.go), and nothing else.
+    kubectl's drain repeats what a terminating namespace forbids (drain.go), and nothing else. A 404 without a reason is
+    that of a proxy on the way, or of a kind that is not served yet.
     """
+    if answer.status == 404 and not answer.reason and not answer.by_admission:
+        return "blocked", answer.message
     if answer.status == 403 and answer.cause("NamespaceTerminating") is not None:
         return "blocked", answer.message
     return "failed", answer.message

@@ -90,7 +90,7 @@ class KubeDocuments:
         """The objects of a kind that the tool has labelled as a component."""
         labels = f"{names.MANAGED_BY}={names.TOOL},{names.COMPONENT}={component}"
         answer = await self._client.request(
-            "GET", _path(kind, namespace), params={"labelSelector": labels}, deadline=self._deadline
+            "GET", _path(kind, namespace), params={"labelSelector": labels}, deadline=self._deadline, served=True
         )
         _accepted(answer, f"listing {kind}s of {namespace}")
         own = {"apiVersion": _VERSIONS[kind], "kind": kind}
@@ -112,7 +112,7 @@ class KubeDocuments:
     async def _request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, deadline: float | None = None
     ) -> Answer:
-        return await self._client.request(method, path, body=body, deadline=deadline or self._deadline)
+        return await self._client.request(method, path, body=body, deadline=deadline or self._deadline, served=True)
 
     def _known(self, answer: Answer, doing: str) -> Mapping[str, Any]:
         """The object of an answer, whose uid is remembered."""

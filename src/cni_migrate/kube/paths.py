@@ -61,6 +61,11 @@ def known(api_version: str, kind: str) -> Place | None:
     return PLACES.get(kind) if group_of(api_version) in GROUPS else None
 
 
+def built_in(api_version: str) -> bool:
+    """Whether every API server serves the group: a 404 without a reason is then somebody else's, on the way to it."""
+    return group_of(api_version) in GROUPS - {"cilium.io"}
+
+
 def group_of(api_version: str) -> str:
     """The API group of an `apiVersion`; '' is the core group."""
     return api_version.rpartition("/")[0]

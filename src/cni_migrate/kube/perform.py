@@ -158,6 +158,8 @@ class Performer:
         if resource_version:
             body = {**body, "metadata": {**(body.get("metadata") or {}), "resourceVersion": resource_version}}
         answer = await self._client.request("PATCH", f"{collection}/{ref.name}", body=body, content_type=MERGE)
+        if _of_a_proxy(answer, ref):
+            return "blocked", answer.message
         if (answer.status == 404 and not answer.by_admission) or _of_another_uid(answer):
             return "gone", answer.message
         return self._applier.written(answer)
@@ -211,6 +213,8 @@ class Performer:
         )
         if answer.by_admission:
             return refused(answer)
+        if _of_a_proxy(answer, ref):
+            return "blocked", answer.message
         if answer.status == 409 and not effect.uid:
             return "applied", answer.message  # a namespace whose deletion is under way answers like this
         if answer.status in (404, 409) or answer.ok:
@@ -313,6 +317,11 @@ def target(effect: Effect) -> ObjectRef:
             return ObjectRef("v1", "Pod", effect.namespace, f"of {effect.node or effect.purpose}")
         case UpgradeRelease():
             return ObjectRef("v1", "Secret", effect.namespace, f"of release {effect.release}")
+
+
+def _of_a_proxy(answer: Answer, ref: ObjectRef) -> bool:
+    """Whether an answer says nothing of the object: the API server tells a reason, but for kinds it does not serve."""
+    return answer.status in (404, 409) and not answer.reason and paths.built_in(ref.api_version)
 
 
 def _of_another_uid(answer: Answer) -> bool:

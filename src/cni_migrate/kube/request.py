@@ -130,6 +130,7 @@ class Client:
         accept: str = "application/json",
         deadline: float | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - per try
+        served: bool = False,
     ) -> Answer:
         """Send a request, again where that may help, and return the answer, also a refusal such as 404 or 409.
 
@@ -142,6 +143,7 @@ class Client:
             accept: what to answer with.
             deadline: seconds for all tries together; 0: one try, whose answer stands.
             timeout: seconds for one try.
+            served: every API server serves this: a 404 without a reason is a proxy's, and tried again.
 
         Raises:
             ClusterUnreachable: no answer, or none but overload, until the deadline.
@@ -152,7 +154,7 @@ class Client:
         if method in ("POST", "PUT", "PATCH"):
             query.setdefault("fieldManager", FIELD_MANAGER)
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        attempt = _Attempt(self, method, path, self._patience if deadline is None else deadline)
+        attempt = _Attempt(self, method, path, self._patience if deadline is None else deadline, served=served)
         unsure = False
         while True:
             logins = self._logins
@@ -236,11 +238,12 @@ class _Unbelieved(NoAnswer):
 class _Attempt:
     """The tries of one request: when they end, and what to do after each."""
 
-    def __init__(self, client: Client, method: str, path: str, patience: float) -> None:
+    def __init__(self, client: Client, method: str, path: str, patience: float, *, served: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
         self._client = client
         self._what = f"{method} {path}"
         self._patience = patience
+        self._served = served
         self._end = self._loop.time() + patience
         self._backoff = client.backoff()
         self._of_500 = 0
@@ -273,7 +276,8 @@ class _Attempt:
             final = self._of_500 > REPEATS_OF_500 or TWO_BUDGETS in answer.message
             return None if final else self._pause(answer.message, answer.retry_after)
         overload = status == 429 and answer.cause(BUDGET) is None and not answer.by_admission
-        if status in (502, 503, 504) or overload:
+        away = status == 404 and self._served and not answer.reason
+        if status in (502, 503, 504) or overload or away:
             return self._pause(answer.message, answer.retry_after)
         return None
 

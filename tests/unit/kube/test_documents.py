@@ -82,6 +82,28 @@ def test_another_version_is_a_conflict(reply: tuple[int, Any]) -> None:
         run(lambda server: server.on("PUT", f"{LEASES}/l", reply), lambda documents: documents.replace(STORED))
 
 
+AWAY = (404, "404 page not found")
+
+
+def test_what_a_proxy_does_not_know_is_asked_for_again() -> None:
+    """The record was missing, or somebody else's, and the run ended; closing a record left parts of it behind."""
+
+    def script(server: FakeServer) -> None:
+        server.on("GET", f"{LEASES}/l", AWAY, AWAY, (200, STORED))
+        server.on("PUT", f"{LEASES}/l", AWAY, (200, STORED))
+        server.on("DELETE", f"{LEASES}/l", AWAY, (200, {}))
+        server.on("GET", f"{LEASES}/none", AWAY)
+
+    async def body(documents: KubeDocuments) -> None:
+        assert await documents.get("Lease", "ns", "l") == STORED
+        assert await documents.replace(STORED) == STORED
+        await documents.delete(STORED)
+        with pytest.raises(ClusterUnreachable, match="404 page not found"):
+            await documents.get("Lease", "ns", "none")
+
+    run(script, body)
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_an_own_write_whose_answer_was_lost_is_recognised(method: str) -> None:
     def script(server: FakeServer) -> None:

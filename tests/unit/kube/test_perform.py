@@ -142,6 +142,18 @@ def test_a_pod_of_which_a_proxy_knows_nothing_is_not_gone() -> None:
         assert outcome({(method, path): [away]}, effect) == ("blocked", "HTTP 404: 404 page not found")
 
 
+def test_an_object_of_which_a_proxy_knows_nothing_is_not_gone() -> None:
+    """Canal's DaemonSet was not seen any more, and what was to be deleted counted as deleted."""
+    away = (404, "404 page not found")
+    for method, path, effect in (
+        ("DELETE", CANAL, DeleteObject(REF, "u")),
+        ("PATCH", CANAL, PatchObject(REF, {"spec": {"x": 1}}, "5")),
+        ("PATCH", "/api/v1/nodes/n1", PatchNode("n1", "u", "5", {"a": "b"}, {})),
+        ("POST", TASKS, RunHostTask("n1", "task", TASK)),
+    ):
+        assert outcome({(method, path): [away]}, effect) == ("blocked", "HTTP 404: 404 page not found")
+
+
 def test_an_eviction_names_the_very_pod() -> None:
     _, server, _ = perform({("POST", EVICTION): [(201, {})]}, EvictPod("web", "p", "u1", "n1"))
     assert server.seen[0].body == {
