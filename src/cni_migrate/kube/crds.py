@@ -31,6 +31,9 @@ EXPECTED: Final = frozenset({"ciliumnodes", "ciliumendpoints", NODE_CONFIGS})
 
 OFTEN: Final = 2.0
 SELDOM: Final = 30.0
+DOUBTED: Final = 2
+"""So many times a group that serves less than before is looked at again before that is believed."""
+
 HURRY: Final = 120.0
 """For so many seconds after an installation, or after the group has appeared, it is looked at often."""
 
@@ -75,7 +78,7 @@ class CiliumKinds:
 
     async def run(self) -> None:
         """Look, start, stop, until cancelled."""
-        pauses = self._client.backoff(first=1.0, most=10.0)
+        pauses, doubted = self._client.backoff(first=1.0, most=10.0), 0
         try:
             while True:
                 try:
@@ -86,6 +89,11 @@ class CiliumKinds:
                     continue
                 pauses.reset()
                 self._health.ok(GROUP)
+                if not found >= self.served and doubted < DOUBTED:  # a proxy's 404 reads the same
+                    doubted += 1
+                    await self._clock.sleep(1.0)
+                    continue
+                doubted = 0
                 if found and not self.served:
                     self.hurry()
                 await self._adopt(found)

@@ -36,6 +36,10 @@ STEADY: Final = 20.0
 """What has worked for so many seconds is tried again without a long pause."""
 
 
+CERTAIN: Final = 5
+"""So many 404s one after the other, over some seconds, tell that a kind is served no more: a proxy's hiccup is over."""
+
+
 class NotServed(Exception):
     """The API server does not serve this kind (any more)."""
 
@@ -119,6 +123,7 @@ class Reflector:
         self._selector = dict(selector or {})
         self._watching = watching
         self._optional = optional
+        self._missing = 0
         self._backoff = client.backoff(first=0.2, most=10.0)
         self.what: Final = path.rpartition("/")[2]
         self.synced: Final = asyncio.Event()
@@ -212,7 +217,8 @@ class Reflector:
         return str(raw["metadata"].get("resourceVersion", ""))
 
     def _expect_success(self, answer: Answer) -> None:
-        if answer.status == 404 and self._optional:
+        self._missing = self._missing + 1 if answer.status == 404 else 0
+        if self._optional and self._missing and (self._missing >= CERTAIN or not self.synced.is_set()):
             raise NotServed(self.path)
         if answer.status == 410:
             raise Lost(answer.message)

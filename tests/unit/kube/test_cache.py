@@ -472,6 +472,27 @@ def test_ciliums_kinds_may_go_again() -> None:
     play(body)
 
 
+def test_ciliums_kinds_do_not_go_for_a_hiccup_of_a_proxy() -> None:
+    """Each pod on both networks would be on one alone for that moment, and be deleted to get the other."""
+    away = (404, "404 page not found")
+
+    async def body(stage: Stage) -> None:
+        register(stage, "ciliumnodes", "ciliumendpoints")
+        made = {"metadata": {"namespace": "web", "name": "p", "resourceVersion": "5"}}
+        stage.server.on("GET", ENDPOINTS, listed(made))
+        async with stage.cluster() as cluster:
+            stage.server.on("GET", ENDPOINTS, away, away, listed(made, version="30"))
+            for path in (CILIUM, f"{CILIUM}/v2"):
+                stage.server.on("GET", path, away, *stage.server.routes["GET", path])
+            stage.feeds[ENDPOINTS][0].cut()
+            for _ in range(600):
+                await asyncio.sleep(0.1)
+                assert set(cluster.snapshot().endpoints) == {("web", "p")}
+                assert len(cluster.snapshot().served) == 2
+
+    play(body)
+
+
 def test_own_writes_are_seen_at_once() -> None:
     async def body(stage: Stage) -> None:
         stage.server.on("GET", NODES, listed(node("n1", 5)))
