@@ -151,20 +151,20 @@ class CiliumKinds:
         return paths.path(VERSION, plural) if f"{VERSION}/{plural}" in found else ""
 
     async def _stop(self, plural: str) -> None:
-        _, task = self._running.pop(plural)
+        reflector, task = self._running.pop(plural)
         if task.done():
             task.result()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         self._stores[plural].clear()
-        self._health.ok(plural)
+        self._health.ok(reflector.path)
 
     async def _follow(self, reflector: Reflector) -> None:
         try:
             await reflector.run()
         except NotServed:
             self._stores[reflector.what].clear()
-            self._health.ok(reflector.what)
+            self._health.ok(reflector.path)
         finally:
             self._again.set()
 
@@ -173,7 +173,7 @@ class CiliumKinds:
         for reflector, task in self._running.values():
             waiting = asyncio.create_task(reflector.synced.wait())
             try:
-                while not waiting.done() and not task.done() and reflector.what not in self._health.failing:
+                while not waiting.done() and not task.done() and reflector.path not in self._health.failing:
                     await asyncio.wait([waiting, task], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 waiting.cancel()

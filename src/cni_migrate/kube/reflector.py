@@ -54,7 +54,7 @@ class Lost(Exception):
 
 @dataclass
 class Health:
-    """Since when each kind has been failing, and with what."""
+    """Since when each collection has been failing, by its path, and with what."""
 
     failing: dict[str, tuple[float, Exception]] = field(default_factory=dict)
 
@@ -92,7 +92,7 @@ class Health:
                     raise error
                 last = error.__cause__ or error
                 why = f"for {now - since:.0f} s; last error: {last}"
-                raise unreachable(server, f"lists and watches of {what}", why)
+                raise unreachable(server, f"lists and watches of {what.rpartition('/')[2]}", why)
 
 
 class Reflector:
@@ -140,14 +140,14 @@ class Reflector:
             try:
                 version = await self._list()
                 self.synced.set()
-                self._health.ok(self.what)
+                self._health.ok(self.path)
                 if not self._watching:
                     return
                 await self._watch(version)
             except Lost as lost:
                 asked = lost.asked
             except (NoAnswer, ClusterError) as error:
-                self._health.failed(self.what, error)
+                self._health.failed(self.path, error)
             if loop.time() - begun > STEADY:
                 self._backoff.reset()
             await self._clock.sleep(self._backoff.pause(asked))
@@ -193,11 +193,11 @@ class Reflector:
         }  # fmt: skip
         async with self._client.stream(self.path, params=query, silence=SILENCE) as (answer, lines):
             self._expect_success(answer)
-            self._health.ok(self.what)
+            self._health.ok(self.path)
             async with contextlib.aclosing(_events(lines)) as events:
                 async for kind, raw in events:
                     version = self._take(kind, raw) or version
-                    self._health.ok(self.what)
+                    self._health.ok(self.path)
                     self._backoff.reset()
         return version
 
@@ -223,7 +223,7 @@ class Reflector:
         if answer.status == 410:
             raise Lost(answer.message)
         if not answer.ok and answer.retry_after:
-            self._health.failed(self.what, NoAnswer(answer.message))
+            self._health.failed(self.path, NoAnswer(answer.message))
             raise Lost(answer.message, answer.retry_after)
         if not answer.ok:
             raise NoAnswer(answer.message)

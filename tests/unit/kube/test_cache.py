@@ -345,6 +345,32 @@ def test_a_short_outage_is_survived() -> None:
     play(body)
 
 
+def test_a_configmap_that_cannot_be_watched_is_told_although_another_one_can_be() -> None:
+    """A pause was not seen any more, as long as Cilium's own ConfigMap was."""
+    place = "/api/v1/namespaces/kube-system/configmaps"
+
+    async def body(stage: Stage) -> None:
+        stage.server.on("GET", place, listed())
+        stage.watch(place)
+        client = Client(FakeApi(stage.server), stage.clock, random.Random(1))
+        config = Config.model_validate({"cilium": {"source": "existing"}})
+        async with KubeCluster(client, config, stage.clock) as cluster:
+            await asyncio.sleep(1)
+            stage.server.on("GET", REQUESTS, (500, status(500, "InternalError", "no leader")))
+            stage.feeds[REQUESTS][0].cut()
+
+            async def looked() -> None:
+                for second in range(90):
+                    stage.feeds[place][0].send("BOOKMARK", {"metadata": {"resourceVersion": str(100 + second)}})
+                    await stage.within(cluster, 1)
+                    cluster.snapshot()
+
+            with pytest.raises(ClusterUnreachable, match=r"watches of configmaps: .*no leader"):
+                await looked()
+
+    play(body)
+
+
 def test_a_kind_that_may_not_be_listed_is_told_at_once() -> None:
     async def body(stage: Stage) -> None:
         denied = 'pods is forbidden: User "jane" cannot list resource "pods" in API group "" at the cluster scope'
