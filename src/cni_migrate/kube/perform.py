@@ -196,6 +196,8 @@ class Performer:
         if answer.status in (404, 409) and not answer.by_admission:
             if not answer.reason:
                 return "blocked", answer.message  # these are a proxy's words: the API server tells a reason
+            if answer.status == 409 and _MODIFIED.search(answer.message):
+                return "conflict", answer.message
             self._cache.pods.forget(key, effect.uid)
             return "gone", answer.message
         if answer.ok:
@@ -270,6 +272,11 @@ class Performer:
 
 _NEEDS: Final = re.compile(r"The disruption budget (\S+) needs (\d+) healthy pods and has (\d+) currently")
 """kubernetes: pkg/registry/core/pod/storage/eviction.go; a budget that is not this one's words is quoted as it is."""
+
+
+_MODIFIED: Final = re.compile(r"object (has|might have) been modified|ResourceVersion in precondition")
+"""The pod is there: it, or its budget, was written too often during its eviction (eviction.go, `EvictionsRetry`).
+Of another pod under its name a uid is told (apiserver: rest/delete.go)."""
 
 
 def _budget_says(effect: EvictPod, answer: Answer) -> str:

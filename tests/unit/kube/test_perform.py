@@ -142,6 +142,24 @@ def test_a_pod_of_which_a_proxy_knows_nothing_is_not_gone() -> None:
         assert outcome({(method, path): [away]}, effect) == ("blocked", "HTTP 404: 404 page not found")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        'Operation cannot be fulfilled on pods "p": the object has been modified; please apply your changes',
+        'Operation cannot be fulfilled on poddisruptionbudgets.policy "b": the object has been modified',
+        "the ResourceVersion in the precondition (5) does not match the record's. The object might have been modified",
+        "Precondition failed: ResourceVersion in precondition: 5, ResourceVersion in object meta: 6",
+    ],
+)
+def test_a_pod_that_was_written_while_it_was_evicted_is_not_gone(words: str) -> None:
+    """The eviction API gives up after some tries of its own, and tells the conflict."""
+    answer = (409, status(409, "Conflict", words))
+    assert outcome({("POST", EVICTION): [answer]}, EvictPod("web", "p", "u1", "n1")) == ("conflict", words)
+    other = "the UID in the precondition (u1) does not match the UID in record (u2). The object might have been deleted"
+    answer = (409, status(409, "Conflict", other))
+    assert outcome({("POST", EVICTION): [answer]}, EvictPod("web", "p", "u1", "n1"))[0] == "gone"
+
+
 def test_an_object_of_which_a_proxy_knows_nothing_is_not_gone() -> None:
     """Canal's DaemonSet was not seen any more, and what was to be deleted counted as deleted."""
     away = (404, "404 page not found")
