@@ -276,7 +276,8 @@ def test_definitions_that_manifests_bring_stay() -> None:
 
 def test_no_node_keeps_its_part_of_the_network() -> None:
     """A run that begins anew may have another `cilium.pod_cidr`; an agent that still runs would make its own again."""
-    part, deleted = CiliumNode("w1", ("10.245.0.0/24",)), []
+    part = CiliumNode("w1", ("10.245.0.0/24",))
+    deleted: list[tuple[str, str]] = []
     found = seen(a_node(), an_agent("cilium"), part)
     while not isinstance(answer := _answer("delete_cilium", found, OVERLAY), Done):
         if isinstance(answer, Wait):
