@@ -161,8 +161,9 @@ def model(request: Request, example: Example) -> Json:
         return {"metadata": {"name": request.name}}
     if request.resource == "pods":
         return harness.pod(request.name)
-    if request.resource == "ciliumendpoints":  # `migrate` makes none itself: its identity agents do
-        return {"apiVersion": "cilium.io/v2", "kind": "CiliumEndpoint", "metadata": {"name": request.name}}
+    # `migrate` makes none of these itself: its identity agents do, and Cilium's.
+    if kind := {"ciliumendpoints": "CiliumEndpoint", "ciliumnodes": "CiliumNode"}.get(request.resource):
+        return {"apiVersion": "cilium.io/v2", "kind": kind, "metadata": {"name": request.name}}
     made: list[Json] = []
     for example in TABLE.values():
         other = requests.parse(example.method, example.path, {})

@@ -78,7 +78,7 @@ SHAPES = [
     pytest.param(split, {}, {"daemonsets": (("kube-flannel", "kube-flannel-ds"), ("kube-system", "calico-node")),
                              "cni_file": "10-canal.conflist"}, set(),
                  (*FLANNEL, "ConfigMap kube-system/calico-config", "ServiceAccount kube-system/calico-node"), id="split"),
-    pytest.param(flannel_in_its_namespace, {"calico": False}, {"network_name": "cbr0"}, set(), FLANNEL, id="flannel"),
+    pytest.param(flannel_in_its_namespace, {"calico": False}, {"network_name": "cbr0"}, {"POLICIES_NEW"}, FLANNEL, id="flannel"),
     pytest.param(direct, {}, {"vni": 42, "port": 4789, "mtu": 1400}, set(), CANAL, id="direct"),
 ]  # fmt: skip
 
