@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from cni_migrate.core.model import names
 from cni_migrate.core.model.words import many
 from cni_migrate.core.preflight.registry import Facts, Finding, blocker, check
+from cni_migrate.core.steps.agents import guests
 
 
 @check
@@ -77,12 +77,10 @@ def taint_taken(facts: Facts) -> Iterator[Finding]:
 def knet_namespace(facts: Facts) -> Iterator[Finding]:
     """Nobody else has pods in the agents' namespace: it admits restricted pods alone, and is deleted with them."""
     home = facts.config.knet.namespace
-    every = [*facts.seen.pending, *(pod for node in facts.seen.nodes for pod in facts.seen.pods_on(node))]
-    guests = {p.key for p in every if p.namespace == home and p.labels.get(names.MANAGED_BY) != names.TOOL}
-    if guests:
+    if there := guests(facts.seen, home):
         yield blocker(
             "KNET_NAMESPACE",
-            f"{many(len(guests), 'pod')} of somebody else's in namespace {home}, which is to be the agents' own",
+            f"{many(len(there), 'pod')} of somebody else's in namespace {home}, which is to be the agents' own",
             "choose another knet.namespace",
-            sorted(guests),
+            there,
         )

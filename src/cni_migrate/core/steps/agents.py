@@ -181,6 +181,13 @@ def await_cilium(view: NodeView) -> Answer:
     return ready_on(view, view.config.cilium.namespace, names.CILIUM)
 
 
+def guests(seen: Snapshot, namespace: str) -> list[str]:
+    """The pods in a namespace of ours that are not ours, `namespace/name`."""
+    every = [*seen.pending, *(pod for node in seen.nodes for pod in seen.pods_on(node))]
+    theirs = {p.key for p in every if p.namespace == namespace and p.labels.get(names.MANAGED_BY) != names.TOOL}
+    return sorted(theirs)
+
+
 def foreign_parts(seen: Snapshot, pool: str) -> list[CiliumNode]:
     """The CiliumNodes whose pod CIDRs are in another network than this one."""
     every = seen.cilium_nodes.values()

@@ -10,7 +10,7 @@ from cni_migrate.core.model.effects import DeleteObject, DeletePod, Effect, Patc
 from cni_migrate.core.model.objects import ObjectRef, Pod
 from cni_migrate.core.model.ranks import WORKLOADS, rank
 from cni_migrate.core.model.words import many
-from cni_migrate.core.steps.agents import finished, opened, operators_of_cilium
+from cni_migrate.core.steps.agents import finished, guests, opened, operators_of_cilium
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, NodeChanges, Refuse, Wait
 from cni_migrate.core.steps.audit import AGAIN, audit_problems, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
@@ -278,10 +278,7 @@ def remove_knet(view: ClusterView) -> Answer:
     """Remove the knet-stress agents, unless they are to be kept; not a namespace in which others have pods, too."""
     if view.config.knet.keep:
         return Done()
-    home = view.config.knet.namespace
-    every = [*view.seen.pending, *(pod for node in view.seen.nodes for pod in view.seen.pods_on(node))]
-    guests = any(pod.namespace == home and pod.labels.get(names.MANAGED_BY) != names.TOOL for pod in every)
-    keep = ["Namespace"] if guests else []
+    keep = ["Namespace"] if guests(view.seen, view.config.knet.namespace) else []
     return delete_all(view, refs_of(view.plan.manifests.knet(), keep=keep), "knet-stress")
 
 

@@ -257,19 +257,25 @@ def test_no_namespace_that_others_use_is_deleted() -> None:
     assert "Namespace" not in kinds
 
 
+def _deleted(step: str, found: Seen, plan: Plan = MULTUS) -> list[str]:
+    """The kinds of all that a step deletes, until it is done."""
+    kinds = []
+    while isinstance(answer := _answer(step, found, plan), Apply):
+        for effect in answer.effects:
+            assert isinstance(effect, DeleteObject)
+            kinds.append(effect.ref.kind)
+            found.tried(effect.key, "applied")
+    assert answer == Done()
+    return kinds
+
+
 def test_definitions_that_manifests_bring_stay() -> None:
     """With a definition go all objects of its kind: a rollback took other controllers' Gateways along."""
     meta = {"name": "gateways.gateway.networking.k8s.io"}
     crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": meta}
     plan = a_plan_with(foreign.read([*OVERLAY.manifests.cilium_final(), crd]))
     assert crd in plan.manifests.cilium()
-    found, kinds = seen(a_node()), set()
-    while isinstance(answer := _answer("delete_cilium", found, plan), Apply):
-        for effect in answer.effects:
-            assert isinstance(effect, DeleteObject)
-            kinds.add(effect.ref.kind)
-            found.tried(effect.key, "applied")
-    assert answer == Done()
+    kinds = _deleted("delete_cilium", seen(a_node()), plan)
     assert "DaemonSet" in kinds
     assert "CustomResourceDefinition" not in kinds
 
@@ -507,13 +513,7 @@ def test_canals_annotations_go_once_it_is_gone() -> None:
 @pytest.mark.parametrize("node", ["w1", ""])
 def test_a_namespace_that_others_use_stays(node: str) -> None:
     """knet.namespace may be one that was there before: the agents go, what others run in it does not."""
-    found, kinds = seen(a_node(), a_pod("grafana", namespace="knet-stress", node=node)), []
-    while isinstance(answer := _answer("remove_knet", found), Apply):
-        for effect in answer.effects:
-            assert isinstance(effect, DeleteObject)
-            kinds.append(effect.ref.kind)
-            found.tried(effect.key, "applied")
-    assert answer == Done()
+    kinds = _deleted("remove_knet", seen(a_node(), a_pod("grafana", namespace="knet-stress", node=node)))
     assert "DaemonSet" in kinds
     assert "Namespace" not in kinds
 
