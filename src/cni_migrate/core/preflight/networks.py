@@ -214,7 +214,10 @@ def cilium_nodes(facts: Facts) -> Iterator[Finding]:
     cilium = facts.config.cilium
     if cilium.source == "existing":
         return
-    if left := [f"{one.name}: {', '.join(one.pod_cidrs)}" for one in foreign_parts(facts.seen, cilium.pod_cidr)]:
+    if left := [
+        f"{one.name}: {', '.join(one.pod_cidrs)}"
+        for one in foreign_parts(facts.seen.cilium_nodes.values(), cilium.pod_cidr)
+    ]:
         yield blocker(
             "CILIUM_NODES",
             f"{many(len(left), 'CiliumNode')} of an earlier Cilium with pod CIDRs outside of cilium.pod_cidr"

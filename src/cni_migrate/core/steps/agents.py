@@ -1,5 +1,6 @@
 """Steps that wait for the network agents of a node to be Ready or gone, or that restart one."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -188,10 +189,9 @@ def guests(seen: Snapshot, namespace: str) -> list[str]:
     return sorted(theirs)
 
 
-def foreign_parts(seen: Snapshot, pool: str) -> list[CiliumNode]:
-    """The CiliumNodes whose pod CIDRs are in another network than this one."""
-    every = seen.cilium_nodes.values()
-    return [one for one in every if one.pod_cidrs and not any(within(cidr, pool) for cidr in one.pod_cidrs)]
+def foreign_parts(nodes: Iterable[CiliumNode], pool: str) -> list[CiliumNode]:
+    """Those whose pod CIDRs are in another network than this one."""
+    return [one for one in nodes if one.pod_cidrs and not any(within(cidr, pool) for cidr in one.pod_cidrs)]
 
 
 @node_step("agent")
@@ -232,10 +232,10 @@ def await_multus_gone(view: NodeView) -> Answer:
 def foreign_part(view: ClusterView, node: str) -> Wait | None:
     """What to wait for where a node still has the part that it had in an earlier Cilium's network."""
     pool = view.config.cilium.pod_cidr
-    for one in foreign_parts(view.seen, pool):
-        if one.name == node:
-            again = "kubectl delete ciliumnode, then restart the agent there"
-            return Wait(on=f"a pod CIDR of {pool} for node {node}", observed=f"{', '.join(one.pod_cidrs)}: {again}")
+    found = view.seen.cilium_nodes.get(node)
+    for one in foreign_parts([found] if found is not None else [], pool):
+        again = "kubectl delete ciliumnode, then restart the agent there"
+        return Wait(on=f"a pod CIDR of {pool} for node {node}", observed=f"{', '.join(one.pod_cidrs)}: {again}")
     return None
 
 

@@ -45,7 +45,8 @@ def _still_there(view: ClusterView, *daemonsets: tuple[str, str]) -> list[str]:
     ]
 
 
-def _static(pod: Pod) -> str:
+def by_hand(pod: Pod) -> str:
+    """What to add about a pod that cannot be recreated through the API."""
     return f": {AGAIN}" if pod.mirror else ""
 
 
@@ -64,7 +65,7 @@ def audit_problems(view: ClusterView) -> list[str]:
     )
     for node in view.seen.nodes:
         every = (*view.networked(node), *view.static(node))
-        problems += [f"pod {p.key} on node {node} is on Canal{_static(p)}" for p in every if view.on_canal(p)]
+        problems += [f"pod {p.key} on node {node} is on Canal{by_hand(p)}" for p in every if view.on_canal(p)]
     return problems
 
 
@@ -81,5 +82,5 @@ def undone_problems(view: ClusterView) -> list[str]:
     )
     for node in view.seen.nodes:
         every = (*view.networked(node), *view.static(node))
-        problems += [f"pod {p.key} on node {node} is on Cilium{_static(p)}" for p in every if view.on_cilium(p)]
+        problems += [f"pod {p.key} on node {node} is on Cilium{by_hand(p)}" for p in every if view.on_cilium(p)]
     return problems

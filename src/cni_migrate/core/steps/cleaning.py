@@ -12,7 +12,7 @@ from cni_migrate.core.model.ranks import WORKLOADS, rank
 from cni_migrate.core.model.words import many
 from cni_migrate.core.steps.agents import finished, guests, opened, operators_of_cilium
 from cni_migrate.core.steps.answers import Answer, Apply, ClusterChanges, Done, NodeChanges, Refuse, Wait
-from cni_migrate.core.steps.audit import AGAIN, audit_problems, undone_problems
+from cni_migrate.core.steps.audit import audit_problems, by_hand, undone_problems
 from cni_migrate.core.steps.host import HostStatus, run_task, task_name
 from cni_migrate.core.steps.install import put_all
 from cni_migrate.core.steps.progress import missing, next_few
@@ -50,10 +50,9 @@ def check_nothing_on_canal(view: ClusterView) -> Answer:
     for node in view.seen.nodes:
         for pod in (*view.networked(node), *view.static(node)):
             if view.on_canal(pod):
-                by_hand = f": {AGAIN}" if pod.mirror else ""
                 return Wait(
                     on="every pod to be off Canal",
-                    observed=f"pod {pod.key} on node {node} has address {pod.ip}{by_hand}",
+                    observed=f"pod {pod.key} on node {node} has address {pod.ip}{by_hand(pod)}",
                 )
     return Done()
 
